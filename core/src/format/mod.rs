@@ -1,0 +1,3 @@
+//! The `.vtr` container.
+mod preprocess;
+pub use preprocess::{Crop, Filter, Preprocess};

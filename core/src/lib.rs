@@ -1,0 +1,6 @@
+//! Vision transformers on microcontrollers.
+#![no_std]
+#![deny(missing_docs)]
+
+pub mod format;
+pub mod models;

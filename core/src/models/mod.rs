@@ -1,0 +1,2 @@
+//! The architectures, one readable forward pass each.
+pub mod vit;

@@ -1,0 +1,106 @@
+//! The hyperparameters of a ViT.
+
+/// Nonlinearity of the MLP's hidden layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Activation {
+    /// GELU with the Gauss error function: `x/2 · (1 + erf(x/√2))` (Hendrycks and Gimpel, arXiv 1606.08415, §2).
+    GeluErf,
+    /// GELU's tanh form: `x/2 · (1 + tanh(√(2/π)·(x + 0.044715·x³)))` (ibid.).
+    GeluTanh,
+    /// `max(x, 0)`.
+    Relu,
+}
+
+/// How the token sequence becomes one feature vector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Pool {
+    /// The class token's row.
+    Token,
+    /// The mean of the patch tokens' rows (class and distillation tokens left out).
+    Mean,
+}
+
+/// What stands behind the pooled features.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Head {
+    /// Nothing: the features are the output.
+    None,
+    /// One linear classifier.
+    Linear,
+    /// DeiT's two classifiers, on the class and on the distillation token, whose logits are averaged (arXiv 2012.12877, §4).
+    Distilled,
+}
+
+/// The hyperparameters of a ViT with pre-norm blocks.
+///
+/// Token order: class token (if any), distillation token (if any), then patches row by row.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct VitConfig {
+    /// Image height in pixels, a multiple of `patch_height`.
+    pub image_height: usize,
+    /// Image width in pixels, a multiple of `patch_width`.
+    pub image_width: usize,
+    /// Colour channels: 1 (grey) to 4.
+    pub channels: usize,
+    /// Patch height in pixels.
+    pub patch_height: usize,
+    /// Patch width in pixels.
+    pub patch_width: usize,
+    /// Width of a token (embedding dimension), a multiple of `heads`.
+    pub dim: usize,
+    /// Number of transformer blocks.
+    pub depth: usize,
+    /// Attention heads per block.
+    pub heads: usize,
+    /// Width of the MLP's hidden layer.
+    pub hidden: usize,
+    /// Number of classes; 0 if and only if `head` is [`Head::None`].
+    pub classes: usize,
+    /// A learned class token goes first.
+    pub class_token: bool,
+    /// DeiT's learned distillation token follows it.
+    pub distill_token: bool,
+    /// How the features are pooled.
+    pub pool: Pool,
+    /// A final layer norm on the tokens, before pooling.
+    pub norm_before_pool: bool,
+    /// A layer norm on the pooled features (timm's `fc_norm`).
+    pub norm_after_pool: bool,
+    /// The classifier.
+    pub head: Head,
+    /// The MLP's nonlinearity.
+    pub activation: Activation,
+    /// ε of every layer norm.
+    pub norm_eps: f32,
+}
+
+impl VitConfig {
+    /// Number of patches of one image.
+    pub const fn patches(&self) -> usize {
+        (self.image_height / self.patch_height) * (self.image_width / self.patch_width)
+    }
+
+    /// Number of tokens before the first patch: class and distillation token.
+    pub const fn prefix_tokens(&self) -> usize {
+        self.class_token as usize + self.distill_token as usize
+    }
+
+    /// Number of tokens.
+    pub const fn tokens(&self) -> usize {
+        self.prefix_tokens() + self.patches()
+    }
+
+    /// Width of one attention head.
+    pub const fn head_dim(&self) -> usize {
+        self.dim / self.heads
+    }
+
+    /// Bytes of one patch: `patch_height · patch_width · channels`.
+    pub const fn patch_bytes(&self) -> usize {
+        self.patch_height * self.patch_width * self.channels
+    }
+}

@@ -1,0 +1,2 @@
+//! Frames between firmware and host.
+#![no_std]

@@ -1,0 +1,1 @@
+//! Host side of Vitreous: importers, float reference, training, conversion, parity and reports.
