@@ -24,3 +24,31 @@ pub fn row_scale(max_abs: f32) -> (f32, f32) {
 pub fn to_i8(x: f32, factor: f32) -> i8 {
     round_to_i32(Lane::min(Lane::max(x * factor, -127.0), 127.0)) as i8
 }
+
+/// How a row with a known lower bound is quantized.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RowAbove {
+    /// Scale.
+    pub scale: f32,
+    /// 1/scale, nearly: what elements are multiplied with.
+    pub factor: f32,
+    /// Code of 0, −128 to 127.
+    pub zero_point: i32,
+    /// The same as a float.
+    pub zero_point_f32: f32,
+}
+
+/// Scale and zero point that take `floor` ≤ 0 to −128 and `max` ≥ 0 to 127, and 0 to a whole number.
+#[inline]
+pub fn row_scale_above(max: f32, floor: f32) -> RowAbove {
+    let range = Lane::min(Lane::max(max, MIN_ROW_MAX) - floor, f32::MAX);
+    let (scale, factor) = (range * (1.0 / 255.0), 255.0 / range);
+    let zero_point = round_to_i32(-128.0 - floor * factor);
+    RowAbove { scale, factor, zero_point, zero_point_f32: zero_point as f32 }
+}
+
+/// `x · factor + zero_point` as int8, rounded to nearest even, clamped to −128..127.
+#[inline(always)]
+pub fn to_i8_above(x: f32, factor: f32, zero_point: f32) -> i8 {
+    round_to_i32(Lane::min(Lane::max(x * factor + zero_point, -128.0), 127.0)) as i8
+}

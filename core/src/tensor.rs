@@ -33,7 +33,7 @@ impl PanelLayout {
     }
 }
 
-/// An int8 linear layer: `y[n] = x_scale · scales[n] · Σ_k q[n,k]·x[k] + bias[n]`.
+/// An int8 linear layer: `y[n] = (Σ_k q[n,k]·x[k] − x_zero · sums[n]) · scales[n] · x_scale + bias[n]`.
 #[derive(Clone, Copy, Debug)]
 pub struct LinearI8<'a> {
     /// Weights in panels, zero-padded: `(outputs padded to nr, pitch)`.
@@ -42,6 +42,8 @@ pub struct LinearI8<'a> {
     pub scales: &'a [f32],
     /// Bias per output.
     pub bias: &'a [f32],
+    /// Sum of the weights of each output; empty where inputs have no zero point.
+    pub sums: &'a [i32],
     /// Inputs padded to a multiple of 16: the pitch of the weights and of the activations.
     pub pitch: usize,
     /// Number of outputs.
@@ -93,13 +95,15 @@ pub struct NormWeights<'a> {
     pub eps: f32,
 }
 
-/// Rows of int8 activations with one scale each: `x[r,k] = scales[r] · data[r·pitch + k]`.
+/// Rows of int8 activations with one scale each: `x[r,k] = scales[r] · (data[r·pitch + k] − zero_points[r])`.
 #[derive(Clone, Copy, Debug)]
 pub struct RowsI8<'a> {
     /// `(rows, pitch)`; what lies between the row's length and the pitch is zero.
     pub data: &'a [i8],
     /// Scale per row; as many as there are rows.
     pub scales: &'a [f32],
+    /// Zero point per row; empty where all are 0.
+    pub zero_points: &'a [i32],
     /// Distance between rows.
     pub pitch: usize,
 }

@@ -1,1 +1,5 @@
 //! Host side of Vitreous: importers, float reference, training, conversion, parity and reports.
+#![forbid(unsafe_code)]
+
+pub mod quantize;
+pub mod vtr;

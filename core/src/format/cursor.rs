@@ -53,6 +53,14 @@ impl<'a> Cursor<'a> {
         Ok(values)
     }
 
+    /// Sums of weights: at most 2^23, so that 128 times one stays far inside an i32.
+    fn sums(&mut self, tensor: &'static str, count: usize) -> Result<&'a [i32], Error> {
+        let start = self.offset();
+        let values: &[i32] = self.take(count)?;
+        self.check_all(tensor, start, values, 4, |v| v.unsigned_abs() <= 1 << 23)?;
+        Ok(values)
+    }
+
     /// f16 values that are finite.
     pub(crate) fn f16s(&mut self, tensor: &'static str, count: usize) -> Result<&'a [f16], Error> {
         let start = self.offset();
@@ -87,6 +95,30 @@ impl<'a> Cursor<'a> {
         precision: Precision,
         layout: PanelLayout,
     ) -> Result<Linear<'a>, Error> {
+        self.linear_with_sums(tensor, inputs, outputs, precision, layout, 0)
+    }
+
+    /// The same for a layer whose inputs have a zero point: of the int8 weights of each output the sum follows.
+    pub(crate) fn linear_for_zero_points(
+        &mut self,
+        tensor: &'static str,
+        inputs: usize,
+        outputs: usize,
+        precision: Precision,
+        layout: PanelLayout,
+    ) -> Result<Linear<'a>, Error> {
+        self.linear_with_sums(tensor, inputs, outputs, precision, layout, outputs)
+    }
+
+    fn linear_with_sums(
+        &mut self,
+        tensor: &'static str,
+        inputs: usize,
+        outputs: usize,
+        precision: Precision,
+        layout: PanelLayout,
+        sums: usize,
+    ) -> Result<Linear<'a>, Error> {
         match precision {
             Precision::Int8 => {
                 let pitch = padded(inputs);
@@ -96,7 +128,8 @@ impl<'a> Cursor<'a> {
                 let panels = self.take(count)?;
                 let scales = self.scales(tensor, outputs)?;
                 let bias = self.f32s(tensor, outputs)?;
-                Ok(Linear::Int8(LinearI8 { panels, scales, bias, pitch, outputs, layout }))
+                let sums = self.sums(tensor, sums)?;
+                Ok(Linear::Int8(LinearI8 { panels, scales, bias, sums, pitch, outputs, layout }))
             }
             Precision::F16 => {
                 let count = padded(outputs).checked_mul(inputs).ok_or(Error::PlanTooLarge)?;

@@ -38,9 +38,9 @@ pub struct Kernels {
     pub name: &'static str,
     /// Whether the int8 kernels can read a weight layout.
     pub supports: fn(PanelLayout) -> bool,
-    /// `out[r,n] = f(acc·w_scale[n]·x_scale[r] + bias[n])`: rows `(rows, pitch)`, out `(rows, outputs)`.
+    /// `out[r,n] = f((acc − x_zero[r]·sums[n])·w_scale[n]·x_scale[r] + bias[n])`: rows `(rows, pitch)`, out `(rows, outputs)`.
     pub linear_i8: fn(&RowsI8, &LinearI8, Epilogue, &mut [f32]),
-    /// `residual[r,n] = f16(f32(residual[r,n]) + acc·w_scale[n]·x_scale[r] + bias[n])`.
+    /// The same without `f`, added to the residual stream: `residual[r,n] = f16(f32(residual[r,n]) + …)`.
     pub linear_i8_residual: fn(&RowsI8, &LinearI8, &mut [f16]),
     /// `out[r,n] = f(Σ_k w[n,k]·x[r,k] + bias[n])`, ascending k: x `(rows, inputs)`, out `(rows, outputs)`.
     pub linear_f16: fn(&[f32], &LinearF16, Epilogue, &mut [f32]),
@@ -48,19 +48,24 @@ pub struct Kernels {
     pub linear_f16_residual: fn(&[f32], &LinearF16, &mut [f16]),
     /// Quantizes one row to int8, zero-fills up to `out`'s length, returns the scale.
     pub quantize_row: fn(&[f32], &mut [i8]) -> f32,
+    /// Quantizes one row of which no element is below `floor` ≤ 0 with a zero point; fills up with the zero point's code for
+    /// 0; returns scale and zero point.
+    pub quantize_row_above: fn(&[f32], f32, &mut [i8]) -> (f32, i32),
     /// Layer norm of one f16 row (Ba et al., arXiv 1607.06450, §3), sums in the canonical order of docs/numerics.md.
     pub layer_norm: fn(&[f16], &NormWeights, &mut [f32]),
     /// `out[t] = (q·k_t)·(factor·k_scales[t])`; returns the largest. q `(pitch)`, out `(tokens)`.
     pub scores: fn(&[i8], f32, &Keys, &mut [f32]) -> f32,
-    /// `p[t] = round(255·2^(scores[t] − max))` for each token.
+    /// Turns scores into integer weights.
     pub softmax: SoftmaxKernel,
     /// `acc[j] = Σ_t p[t]·v[t,j]`: v `(tokens, pitch)`, acc `(pitch)`.
-    pub weighted_sum: fn(&[u8], &[i8], &mut [i32]),
+    pub weighted_sum: fn(&[i16], &[i8], &mut [i32]),
 }
 
-/// Signature of the softmax kernel: scores `(tokens)`, their maximum, scales of the values per token relative to the largest,
-/// weights out `(tokens)`; returns the sum that normalizes.
-pub type SoftmaxKernel = fn(&[f32], f32, &[f32], &mut [u8]) -> u32;
+/// Signature of the softmax kernel: scores `(tokens)`, their maximum, the largest weight, scales of the values per token relative
+/// to the largest, weights out `(tokens)`; returns the sum that normalizes.
+///
+/// With `e_t = weight_max·2^(score_t − max)` the weights are `round(e_t·scale_t)` and the sum is that of `round(e_t)`.
+pub type SoftmaxKernel = fn(&[f32], f32, f32, &[f32], &mut [i16]) -> u32;
 
 /// The table for this build.
 pub fn default_kernels() -> &'static Kernels {

@@ -21,7 +21,7 @@ pub(crate) struct AttentionScratch<'a> {
     /// `(tokens)`.
     pub scores: &'a mut [f32],
     /// `(tokens)`.
-    pub probabilities: &'a mut [u8],
+    pub probabilities: &'a mut [i16],
     /// `(pitch)`.
     pub weighted_sum: &'a mut [i32],
 }
@@ -39,11 +39,18 @@ pub(crate) fn attend_row(
     out: &mut [f32],
 ) {
     let max = (kernels.scores)(query, factor * query_scale, &cache.keys, scratch.scores);
-    let sum = (kernels.softmax)(scratch.scores, max, cache.relative_scales, scratch.probabilities);
+    let weight_max = weight_max(scratch.scores.len());
+    let sum = (kernels.softmax)(scratch.scores, max, weight_max, cache.relative_scales, scratch.probabilities);
     (kernels.weighted_sum)(scratch.probabilities, cache.values, scratch.weighted_sum);
-    // The largest score's numerator is 255, so the sum is never zero (but for not-a-number, from hostile models).
+    // The largest score's numerator is weight_max, so the sum is never zero (but for not-a-number, from hostile models).
     let scale = cache.value_scale / sum.max(1) as f32;
     for (out, acc) in out.iter_mut().zip(scratch.weighted_sum.iter()) {
         *out = *acc as f32 * scale;
     }
+}
+
+/// The largest softmax weight for a number of tokens: 15 bits, and fewer from 513 tokens on, so that the weighted sum of int8
+/// values can't exceed an i32.
+fn weight_max(tokens: usize) -> f32 {
+    (i32::MAX as usize / 128 / tokens.max(1)).min(i16::MAX as usize) as f32
 }

@@ -62,5 +62,34 @@ pub(crate) fn quantize_rows<'a>(
     for ((x, row), scale) in rows.zip(data.chunks_exact_mut(pitch)).zip(scales.iter_mut()) {
         *scale = (kernels.quantize_row)(x, row);
     }
-    Operand::Int8(RowsI8 { data, scales: scales.get(..count).unwrap_or(&[]), pitch })
+    Operand::Int8(RowsI8 { data, scales: scales.get(..count).unwrap_or(&[]), zero_points: &[], pitch })
+}
+
+/// The same for rows that nowhere go below a known bound, `floor` ≤ 0: with a zero point, so that all 256 codes are used.
+pub(crate) fn quantize_rows_above<'a>(
+    kernels: &Kernels,
+    x: &'a [f32],
+    width: usize,
+    floor: f32,
+    weights: &Linear,
+    scratch: QuantizedScratch<'a>,
+) -> Operand<'a> {
+    let Linear::Int8(weights) = weights else { return Operand::Float(x) };
+    let pitch = weights.pitch.max(1);
+    let rows = x.chunks_exact(width.max(1));
+    let count = rows.len();
+    let QuantizedScratch { data, scales, zero_points } = scratch;
+    let cells = data.chunks_exact_mut(pitch).zip(scales.iter_mut().zip(zero_points.iter_mut()));
+    for (x, (row, (scale, zero_point))) in rows.zip(cells) {
+        (*scale, *zero_point) = (kernels.quantize_row_above)(x, floor, row);
+    }
+    let (scales, zero_points) = (scales.get(..count).unwrap_or(&[]), zero_points.get(..count).unwrap_or(&[]));
+    Operand::Int8(RowsI8 { data, scales, zero_points, pitch })
+}
+
+/// Memory for quantized rows: `(rows, pitch)`, `(rows)`, `(rows)`.
+pub(crate) struct QuantizedScratch<'a> {
+    pub data: &'a mut [i8],
+    pub scales: &'a mut [f32],
+    pub zero_points: &'a mut [i32],
 }

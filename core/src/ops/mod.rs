@@ -4,4 +4,6 @@ mod attention;
 mod linear;
 
 pub(crate) use attention::{attend_row, AttentionScratch, HeadCache};
-pub(crate) use linear::{apply, apply_residual, quantize_rows, Operand};
+pub(crate) use linear::{
+    apply, apply_residual, quantize_rows, quantize_rows_above, Operand, QuantizedScratch,
+};

@@ -15,20 +15,19 @@ pub(super) fn scores(query: &[i8], factor: f32, keys: &Keys, out: &mut [f32]) ->
     largest
 }
 
-/// Softmax numerators as u8: `e_t = 255·2^(s_t − max)`; the weights are `round(e_t·relative_scale_t)`, and the sum is that of
-/// `round(e_t)`.
-pub(super) fn softmax(scores: &[f32], max: f32, relative_scales: &[f32], weights: &mut [u8]) -> u32 {
+/// `e_t = weight_max·2^(s_t − max)`; the weights are `round(e_t·scale_t)`, the sum is that of `round(e_t)`.
+pub(super) fn softmax(scores: &[f32], max: f32, weight_max: f32, scales: &[f32], weights: &mut [i16]) -> u32 {
     let mut sum = 0u32;
-    for ((score, scale), weight) in scores.iter().zip(relative_scales).zip(weights) {
-        let numerator = 255.0 * exp2(*score - max);
+    for ((score, scale), weight) in scores.iter().zip(scales).zip(weights) {
+        let numerator = weight_max * exp2(*score - max);
         sum = sum.wrapping_add(round_to_i32(numerator) as u32);
-        *weight = round_to_i32(numerator * *scale) as u8;
+        *weight = round_to_i32(numerator * *scale) as i16;
     }
     sum
 }
 
 /// `acc[j] = Σ_t weight_t·v[t,j]`.
-pub(super) fn weighted_sum(weights: &[u8], values: &[i8], acc: &mut [i32]) {
+pub(super) fn weighted_sum(weights: &[i16], values: &[i8], acc: &mut [i32]) {
     acc.iter_mut().for_each(|a| *a = 0);
     let pitch = acc.len().max(1);
     for (weight, row) in weights.iter().zip(values.chunks_exact(pitch)) {

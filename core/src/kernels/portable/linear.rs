@@ -21,28 +21,31 @@ pub(super) fn linear_i8_residual(rows: &RowsI8, weights: &LinearI8, residual: &m
     for_each_output(rows, weights, residual, |out, value| *out = to_f16(out.to_f32() + value));
 }
 
-/// Calls `store(out[r,n], acc·w_scale[n]·x_scale[r] + bias[n])`, four rows at a time.
+/// Calls `store(out[r,n], (acc − x_zero[r]·sums[n])·w_scale[n]·x_scale[r] + bias[n])`, four rows at a time.
 fn for_each_output<T>(rows: &RowsI8, weights: &LinearI8, out: &mut [T], store: impl Fn(&mut T, f32)) {
     let pitch = rows.pitch.max(1);
     let outputs = weights.outputs.max(1);
     let mut x = rows.data.chunks_exact(pitch);
+    let mut zero_points = rows.zero_points.chunks(BLOCK);
     for (scales, out) in rows.scales.chunks(BLOCK).zip(out.chunks_mut(BLOCK * outputs)) {
         // Missing rows of the last block are stood in for by empty ones, whose results have nowhere to go.
         let block = [(); BLOCK].map(|_| x.next().unwrap_or(&[]));
         let [mut out0, mut out1, mut out2, mut out3] = split_rows(out, outputs).map(|row| row.iter_mut());
-        let [scale0, scale1, scale2, scale3] = row_scales(scales);
+        let [scale0, scale1, scale2, scale3] = to_block(scales);
+        let [zero0, zero1, zero2, zero3] = to_block(zero_points.next().unwrap_or(&[]));
         for n in 0..weights.outputs {
             let (Some(scale), Some(bias)) = (weights.scales.get(n), weights.bias.get(n)) else { break };
             let dots = dot_block(&block, weights, n);
-            let value = |dot: i32, row_scale: f32| dot as f32 * *scale * row_scale + *bias;
-            for (out, dot, row_scale) in [
-                (&mut out0, dots[0], scale0),
-                (&mut out1, dots[1], scale1),
-                (&mut out2, dots[2], scale2),
-                (&mut out3, dots[3], scale3),
+            let sum = weights.sums.get(n).copied().unwrap_or(0);
+            for (out, dot, zero, row_scale) in [
+                (&mut out0, dots[0], zero0, scale0),
+                (&mut out1, dots[1], zero1, scale1),
+                (&mut out2, dots[2], zero2, scale2),
+                (&mut out3, dots[3], zero3, scale3),
             ] {
+                let acc = dot.wrapping_sub(zero.wrapping_mul(sum));
                 if let Some(out) = out.next() {
-                    store(out, value(dot, row_scale));
+                    store(out, acc as f32 * *scale * row_scale + *bias);
                 }
             }
         }
@@ -55,9 +58,10 @@ fn split_rows<T>(block: &mut [T], n: usize) -> [&mut [T]; BLOCK] {
     [(); BLOCK].map(|_| rows.next().unwrap_or(&mut []))
 }
 
-fn row_scales(scales: &[f32]) -> [f32; BLOCK] {
-    let mut rows = [0.0; BLOCK];
-    for (to, from) in rows.iter_mut().zip(scales) {
+/// One number per row; 0 for rows that are not there.
+fn to_block<T: Copy + Default>(values: &[T]) -> [T; BLOCK] {
+    let mut rows = [T::default(); BLOCK];
+    for (to, from) in rows.iter_mut().zip(values) {
         *to = *from;
     }
     rows

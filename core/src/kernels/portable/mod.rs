@@ -15,6 +15,7 @@ pub static PORTABLE: Kernels = Kernels {
     linear_f16: linear::linear_f16,
     linear_f16_residual: linear::linear_f16_residual,
     quantize_row: rows::quantize_row,
+    quantize_row_above: rows::quantize_row_above,
     layer_norm: rows::layer_norm,
     scores: attention::scores,
     softmax: attention::softmax,

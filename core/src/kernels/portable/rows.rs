@@ -3,7 +3,8 @@
 use half::f16;
 
 use crate::math::inverse_sqrt;
-use crate::quant::{row_max_abs, row_scale, to_i8};
+use crate::math::Lane;
+use crate::quant::{row_max_abs, row_scale, row_scale_above, to_i8, to_i8_above};
 use crate::tensor::NormWeights;
 
 /// Interleaved partial sums of the canonical row reduction.
@@ -54,4 +55,17 @@ pub(super) fn quantize_row(x: &[f32], out: &mut [i8]) -> f32 {
     }
     rest.for_each(|out| *out = 0);
     scale
+}
+
+/// int8 with a zero point, for elements from `floor` up; returns scale and zero point.
+pub(super) fn quantize_row_above(x: &[f32], floor: f32, out: &mut [i8]) -> (f32, i32) {
+    let max = x.iter().fold(0.0, |m, v| Lane::max(*v, m));
+    let row = row_scale_above(max, floor);
+    let mut rest = out.iter_mut();
+    for (x, out) in x.iter().zip(rest.by_ref()) {
+        *out = to_i8_above(*x, row.factor, row.zero_point_f32);
+    }
+    // The weights behind the row's end are zero, so any code will do there.
+    rest.for_each(|out| *out = 0);
+    (row.scale, row.zero_point)
 }

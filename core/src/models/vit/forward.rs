@@ -9,7 +9,10 @@ use crate::arena::cast_mut;
 use crate::error::Error;
 use crate::kernels::{Epilogue, Kernels, Keys};
 use crate::math::{inverse_sqrt, to_f16, Lane};
-use crate::ops::{apply, apply_residual, attend_row, quantize_rows, AttentionScratch, HeadCache, Operand};
+use crate::ops::{
+    apply, apply_residual, attend_row, quantize_rows, quantize_rows_above, AttentionScratch, HeadCache,
+    Operand, QuantizedScratch,
+};
 use crate::source::PixelSource;
 use crate::tensor::{padded, Linear, RowsI8};
 
@@ -63,7 +66,7 @@ impl Run<'_, '_> {
         let scales = part_mut(cast_mut::<f32>(scales)?, 0, rows)?;
         scales.iter_mut().for_each(|scale| *scale = 1.0);
         let embedded = part_mut(cast_mut::<f32>(embedded)?, 0, rows * c.dim)?;
-        let x = Operand::Int8(RowsI8 { data: patches, scales, pitch: linear.pitch });
+        let x = Operand::Int8(RowsI8 { data: patches, scales, zero_points: &[], pitch: linear.pitch });
         apply(self.kernels, &x, &weights.patch, Epilogue::None, embedded)?;
         let positions = part(weights.positions, patch * c.dim, rows * c.dim)?;
         let tokens = part_mut(tokens, (c.prefix_tokens() + patch) * c.dim, rows * c.dim)?;
@@ -180,7 +183,7 @@ impl Run<'_, '_> {
         };
         let mut scratch = AttentionScratch {
             scores: part_mut(cast_mut(scores)?, 0, n)?,
-            probabilities: part_mut(probabilities, 0, n)?,
+            probabilities: part_mut(cast_mut(probabilities)?, 0, n)?,
             weighted_sum: part_mut(cast_mut(sums)?, 0, pitch)?,
         };
         let factor = core::f32::consts::LOG2_E * inverse_sqrt(head_dim as f32);
@@ -205,10 +208,12 @@ impl Run<'_, '_> {
             region::MLP_ROWS,
             region::MLP_ROWS_I8,
             region::MLP_SCALES,
+            region::MLP_ZERO_POINTS,
             region::HIDDEN,
             region::HIDDEN_I8,
         ];
-        let [tokens, normed, normed_i8, scales, hidden, hidden_i8] = self.plan.views(self.arena, ids)?;
+        let [tokens, normed, normed_i8, scales, zero_points, hidden, hidden_i8] =
+            self.plan.views(self.arena, ids)?;
         let tokens = part_mut(cast_mut::<f16>(tokens)?, row * c.dim, rows * c.dim)?;
         let normed = part_mut(cast_mut::<f32>(normed)?, 0, rows * c.dim)?;
         let dim = c.dim.max(1);
@@ -219,7 +224,10 @@ impl Run<'_, '_> {
         let hidden = part_mut(cast_mut::<f32>(hidden)?, 0, rows * c.hidden)?;
         let x = quantize_rows(self.kernels, normed, c.dim, &weights.fc1, cast_mut(normed_i8)?, scales);
         apply(self.kernels, &x, &weights.fc1, Epilogue::Activation(c.activation), hidden)?;
-        let x = quantize_rows(self.kernels, hidden, c.hidden, &weights.fc2, cast_mut(hidden_i8)?, scales);
+        let zero_points = part_mut(cast_mut::<i32>(zero_points)?, 0, rows)?;
+        let scratch = QuantizedScratch { data: cast_mut(hidden_i8)?, scales, zero_points };
+        let x =
+            quantize_rows_above(self.kernels, hidden, c.hidden, c.activation.floor(), &weights.fc2, scratch);
         apply_residual(self.kernels, &x, &weights.fc2, tokens)?;
         Ok(row + rows)
     }
@@ -304,6 +312,7 @@ fn plane_operand<'a>(
         Linear::Int8(weights) => Ok(Operand::Int8(RowsI8 {
             data: part(cast_mut::<i8>(plane)?, row * weights.pitch, rows * weights.pitch)?,
             scales: part(cast_mut::<f32>(scales)?, row, rows)?,
+            zero_points: &[],
             pitch: weights.pitch,
         })),
         Linear::F16(_) => {

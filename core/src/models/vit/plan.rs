@@ -51,7 +51,7 @@ pub(super) mod region {
     pub const HEAD_ROW_SCALES: usize = 14;
     /// Scores of one query: `(tokens)` f32.
     pub const SCORES: usize = 15;
-    /// Its probabilities: `(tokens)` u8.
+    /// Its softmax weights: `(tokens)` i16.
     pub const PROBABILITIES: usize = 16;
     /// Its weighted sum of values: `(head_dim)` i32.
     pub const WEIGHTED_SUM: usize = 17;
@@ -63,20 +63,22 @@ pub(super) mod region {
     pub const MLP_ROWS_I8: usize = 20;
     /// Scales of either quantized tile: `(tile)` f32.
     pub const MLP_SCALES: usize = 21;
+    /// Zero points of the hidden layer: `(tile)` i32.
+    pub const MLP_ZERO_POINTS: usize = 22;
     /// Hidden layer of a tile: `(tile, hidden)` f32.
-    pub const HIDDEN: usize = 22;
+    pub const HIDDEN: usize = 23;
     /// The same, quantized.
-    pub const HIDDEN_I8: usize = 23;
+    pub const HIDDEN_I8: usize = 24;
     /// Pooled features: `(dim)` f32.
-    pub const FEATURES: usize = 24;
+    pub const FEATURES: usize = 25;
     /// A row on its way to a classifier: `(dim)` f32.
-    pub const HEAD_INPUT: usize = 25;
+    pub const HEAD_INPUT: usize = 26;
     /// The same, quantized.
-    pub const HEAD_INPUT_I8: usize = 26;
+    pub const HEAD_INPUT_I8: usize = 27;
     /// Logits: `(classes)` f32.
-    pub const LOGITS: usize = 27;
+    pub const LOGITS: usize = 28;
     /// Logits of the distillation head: `(classes)` f32.
-    pub const LOGITS_DIST: usize = 28;
+    pub const LOGITS_DIST: usize = 29;
 }
 
 impl Vit<'_> {
@@ -117,12 +119,13 @@ impl Vit<'_> {
         plan.add("head rows i8", tile * padded(head_dim), 1, ATTENTION..=ATTENTION)?;
         plan.add("head row scales", tile, 4, ATTENTION..=ATTENTION)?;
         plan.add("scores", tokens, 4, ATTENTION..=ATTENTION)?;
-        plan.add("probabilities", tokens, 1, ATTENTION..=ATTENTION)?;
+        plan.add("probabilities", tokens, 2, ATTENTION..=ATTENTION)?;
         plan.add("weighted sum", padded(head_dim), 4, ATTENTION..=ATTENTION)?;
         plan.add("wide rows", if any_f16 { tile * c.dim } else { 0 }, 4, ATTENTION..=ATTENTION)?;
         plan.add("mlp rows", tile * c.dim, 4, MLP..=MLP)?;
         plan.add("mlp rows i8", tile * padded(c.dim), 1, MLP..=MLP)?;
         plan.add("mlp scales", tile, 4, MLP..=MLP)?;
+        plan.add("mlp zero points", tile, 4, MLP..=MLP)?;
         plan.add("hidden", tile * c.hidden, 4, MLP..=MLP)?;
         plan.add("hidden i8", tile * padded(c.hidden), 1, MLP..=MLP)?;
         plan.add("features", c.dim, 4, HEAD..=HEAD)?;

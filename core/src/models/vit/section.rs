@@ -11,7 +11,7 @@ const FIXED_WORDS: usize = 16;
 pub const MAX_DEPTH: usize = 256;
 /// Longest dot product: 128·128·K stays below 2^31.
 pub const MAX_INPUTS: usize = 131_071;
-/// Most tokens: 255·128·N stays below 2^31.
+/// Most tokens: softmax weights keep at least 8 bits.
 pub const MAX_TOKENS: usize = 65_535;
 
 /// Precision of the linear layers of one block.

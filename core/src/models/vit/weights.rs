@@ -144,7 +144,7 @@ impl<'a> Vit<'a> {
         Ok(MlpWeights {
             norm: cursor.norm("norm2", c.dim, c.norm_eps)?,
             fc1: cursor.linear("mlp.fc1", c.dim, c.hidden, precision.fc1, layout)?,
-            fc2: cursor.linear("mlp.fc2", c.hidden, c.dim, precision.fc2, layout)?,
+            fc2: cursor.linear_for_zero_points("mlp.fc2", c.hidden, c.dim, precision.fc2, layout)?,
         })
     }
 
