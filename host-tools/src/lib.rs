@@ -3,3 +3,5 @@
 
 pub mod quantize;
 pub mod vtr;
+pub mod checkpoint;
+pub mod engine;

@@ -7,6 +7,7 @@ use vitreous::models::vit::{BlockPrecision, ConfigSection, Head, Vit, VitConfig,
 use vitreous::tensor::{padded, PanelLayout, Precision};
 use vitreous::Model;
 
+use super::equalize::{equalize, Equalized};
 use super::int8::{pack_panels, quantize_weights};
 use crate::checkpoint::FloatVit;
 use crate::vtr::{AlignedBytes, SectionWriter, VtrHeader, VtrWriter};
@@ -166,13 +167,12 @@ impl<'a> Quantizer<'a> {
         sums: bool,
     ) {
         let inputs = weights.len() / bias.len();
-        let bias: Vec<f32> = bias.iter().map(|b| flush_subnormal(*b)).collect();
         match precision {
             Precision::Int8 => {
                 let quantized = quantize_weights(weights, inputs);
                 section.tensor(&pack_panels(&quantized.values, inputs, self.layout));
                 section.tensor(&quantized.scales);
-                section.tensor(&bias);
+                section.floats(bias);
                 if sums {
                     let rows = quantized.values.chunks_exact(inputs);
                     let sums: Vec<i32> = rows.map(|row| row.iter().map(|q| i32::from(*q)).sum()).collect();
@@ -181,16 +181,14 @@ impl<'a> Quantizer<'a> {
             }
             Precision::F16 => {
                 section.tensor(&pack_f16(weights, inputs, bias.len()));
-                section.tensor(&bias);
+                section.floats(bias);
             }
         }
     }
 
     fn norm(&self, section: &mut SectionWriter, name: &str) -> Result<()> {
-        for part in ["weight", "bias"] {
-            let values: Vec<f32> = self.data(&format!("{name}.{part}"))?.iter().map(|v| flush_subnormal(*v)).collect();
-            section.tensor(&values);
-        }
+        section.floats(self.data(&format!("{name}.weight"))?);
+        section.floats(self.data(&format!("{name}.bias"))?);
         Ok(())
     }
 
@@ -240,33 +238,50 @@ impl<'a> Quantizer<'a> {
     }
 
     fn block(&self, layer: usize) -> Result<SectionWriter> {
-        let c = &self.config;
-        let (dim, head_dim) = (c.dim, c.head_dim());
         let precision = self.blocks[layer];
         let name = |part: &str| format!("blocks.{layer}.{part}");
         let mut section = SectionWriter::default();
-        self.norm(&mut section, &name("norm1"))?;
-        let (qkv, qkv_bias) = (self.data(&name("attn.qkv.weight"))?, self.data(&name("attn.qkv.bias"))?);
-        let (proj, proj_bias) = (self.data(&name("attn.proj.weight"))?, self.data(&name("attn.proj.bias"))?);
-        let zeros = vec![0f32; dim];
-        for head in 0..c.heads {
-            for part in 0..3 {
-                let first = part * dim + head * head_dim;
-                let rows = first..first + head_dim;
-                let weights = &qkv[rows.start * dim..rows.end * dim];
-                self.linear(&mut section, weights, &qkv_bias[rows], precision.qkv);
-            }
-            let columns = head * head_dim..(head + 1) * head_dim;
-            let weights: Vec<f32> = proj.chunks_exact(dim).flat_map(|row| &row[columns.clone()]).copied().collect();
-            let bias = if head == 0 { proj_bias } else { &zeros };
-            self.linear(&mut section, &weights, bias, precision.proj);
-        }
-        self.norm(&mut section, &name("norm2"))?;
-        let (fc1, fc1_bias) = (self.data(&name("mlp.fc1.weight"))?, self.data(&name("mlp.fc1.bias"))?);
-        self.linear(&mut section, fc1, fc1_bias, precision.fc1);
+        let qkv = self.equalized(&mut section, &name("norm1"), &name("attn.qkv.weight"), precision.qkv)?;
+        self.attention(&mut section, layer, &qkv)?;
+        let fc1 = self.equalized(&mut section, &name("norm2"), &name("mlp.fc1.weight"), precision.fc1)?;
+        self.linear(&mut section, &fc1, self.data(&name("mlp.fc1.bias"))?, precision.fc1);
         let (fc2, fc2_bias) = (self.data(&name("mlp.fc2.weight"))?, self.data(&name("mlp.fc2.bias"))?);
         self.linear_with_sums(&mut section, fc2, fc2_bias, precision.fc2, true);
         Ok(section)
+    }
+
+    /// Writes a norm and returns the weights that read it, balanced against each other where the weights become int8.
+    fn equalized(&self, section: &mut SectionWriter, norm: &str, weights: &str, precision: Precision) -> Result<Vec<f32>> {
+        let (gamma, beta) = (self.data(&format!("{norm}.weight"))?, self.data(&format!("{norm}.bias"))?);
+        let weights = self.data(weights)?;
+        let pair = match precision {
+            Precision::Int8 => equalize(gamma, beta, weights),
+            Precision::F16 => Equalized { gamma: gamma.to_vec(), beta: beta.to_vec(), weights: weights.to_vec() },
+        };
+        section.floats(&pair.gamma);
+        section.floats(&pair.beta);
+        Ok(pair.weights)
+    }
+
+    /// Query, key, value and projection, head by head; the projection's bias comes with the first head.
+    fn attention(&self, section: &mut SectionWriter, layer: usize, qkv: &[f32]) -> Result<()> {
+        let (dim, head_dim) = (self.config.dim, self.config.head_dim());
+        let precision = self.blocks[layer];
+        let name = |part: &str| format!("blocks.{layer}.attn.{part}");
+        let qkv_bias = self.data(&name("qkv.bias"))?;
+        let (proj, proj_bias) = (self.data(&name("proj.weight"))?, self.data(&name("proj.bias"))?);
+        let zeros = vec![0f32; dim];
+        for head in 0..self.config.heads {
+            for part in 0..3 {
+                let first = part * dim + head * head_dim;
+                let weights = &qkv[first * dim..(first + head_dim) * dim];
+                self.linear(section, weights, &qkv_bias[first..first + head_dim], precision.qkv);
+            }
+            let columns = head * head_dim..(head + 1) * head_dim;
+            let weights: Vec<f32> = proj.chunks_exact(dim).flat_map(|row| &row[columns.clone()]).copied().collect();
+            self.linear(section, &weights, if head == 0 { proj_bias } else { &zeros }, precision.proj);
+        }
+        Ok(())
     }
 
     fn head(&self) -> Result<SectionWriter> {
@@ -297,13 +312,4 @@ fn pack_f16(weights: &[f32], inputs: usize, outputs: usize) -> Vec<f16> {
         }
     }
     panels
-}
-
-/// Some machines flush subnormal numbers to zero; the model holds none, so all agree.
-fn flush_subnormal(value: f32) -> f32 {
-    if value.is_normal() {
-        value
-    } else {
-        0.0
-    }
 }

@@ -44,6 +44,12 @@ impl SectionWriter {
         self.bytes.extend_from_slice(bytemuck::cast_slice(values));
         self.bytes.resize(self.bytes.len().next_multiple_of(ALIGN), 0);
     }
+
+    /// Appends f32 values. Some machines flush subnormal numbers to zero; a model holds none, so that all agree.
+    pub fn floats(&mut self, values: &[f32]) {
+        let flush = |v: &f32| if v.is_subnormal() { 0.0 } else { *v };
+        self.tensor(&values.iter().map(flush).collect::<Vec<f32>>());
+    }
 }
 
 impl VtrWriter {
