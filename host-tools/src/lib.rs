@@ -1,1 +1,4 @@
 //! Host side of Vitreous: importers, float reference, training, conversion, parity and reports.
+pub mod checkpoint;
+pub mod image_input;
+pub mod reference;
