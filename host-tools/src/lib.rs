@@ -1,7 +1,9 @@
 //! Host side of Vitreous: importers, float reference, training, conversion, parity and reports.
 #![forbid(unsafe_code)]
 
-pub mod quantize;
-pub mod vtr;
 pub mod checkpoint;
 pub mod engine;
+pub mod image_input;
+pub mod quantize;
+pub mod reference;
+pub mod vtr;
