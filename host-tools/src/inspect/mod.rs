@@ -5,6 +5,7 @@ mod table;
 
 pub use layers::{layers, Layer};
 pub use table::render;
+pub(crate) use table::{grouped, table};
 
 use anyhow::Result;
 use serde::Serialize;
