@@ -12,7 +12,10 @@ fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     let (index, board) = chosen_board();
     write(&out.join("memory.x"), &memory_map(board));
-    write(&out.join("board.rs"), &format!("/// Index of this board in `BOARDS`.\npub const BOARD_INDEX: usize = {index};\n"));
+    write(
+        &out.join("board.rs"),
+        &format!("/// Index of this board in `BOARDS`.\npub const BOARD_INDEX: usize = {index};\n"),
+    );
     write(&out.join("linked.rs"), &linked_model());
     println!("cargo:rustc-link-search={}", out.display());
     if board.target.starts_with("riscv") {
@@ -63,7 +66,8 @@ fn memory_map(board: &Board) -> String {
 fn linked_model() -> String {
     match env::var("VITREOUS_MODEL") {
         Ok(path) if !path.is_empty() => {
-            let path = fs::canonicalize(&path).unwrap_or_else(|error| panic!("VITREOUS_MODEL={path}: {error}"));
+            let path =
+                fs::canonicalize(&path).unwrap_or_else(|error| panic!("VITREOUS_MODEL={path}: {error}"));
             println!("cargo:rerun-if-changed={}", path.display());
             format!(
                 "static ALIGNED: &Aligned<[u8]> = &Aligned(*include_bytes!({path:?}));\n\

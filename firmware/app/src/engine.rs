@@ -26,9 +26,9 @@ pub fn run_job(
     report: &mut Report,
 ) -> Result<u32, Failure> {
     let calibration_ticks = if job.calibrate { clock::calibrate() } else { 0 };
-    let mut clock = Clock::start();
     let stack_top = stack::pointer();
     stack::paint();
+    let mut clock = Clock::start();
     let (vit, model_name) = load(model).map_err(|error| engine_failure(Phase::Load, 0, error))?;
     let load_ticks = clock.ticks();
     let load_stack_bytes = (stack_top - stack::deepest()) as u32;
@@ -91,11 +91,17 @@ fn run_image(
 ) -> Result<Output, Failure> {
     let mut clock = Clock::start();
     let mut run = begin(vit, arena).map_err(|error| engine_failure(Phase::Run, image, error))?;
-    finish(&mut run, &mut source, times, &mut clock).map_err(|error| engine_failure(Phase::Run, image, error))?;
+    finish(&mut run, &mut source, times, &mut clock)
+        .map_err(|error| engine_failure(Phase::Run, image, error))?;
     let ticks = clock.ticks();
     let deepest = stack::deepest();
     if stack::is_overflow(deepest) {
-        return Err(Failure { phase: Phase::Run, image, code: Failure::STACK, context: [stack::limit() as u32, 0] });
+        return Err(Failure {
+            phase: Phase::Run,
+            image,
+            code: Failure::STACK,
+            context: [stack::limit() as u32, 0],
+        });
     }
     times.send(image, report);
     report.send_values(image, ValueKind::Logits, run.logits());
@@ -125,7 +131,12 @@ fn begin<'r, 'a>(vit: &'r Vit<'a>, arena: &'r mut [u8]) -> Result<Run<'r, 'a>, E
 }
 
 #[inline(never)]
-fn finish(run: &mut Run<'_, '_>, source: &mut Strips<'_>, times: &mut Times, clock: &mut Clock) -> Result<(), Error> {
+fn finish(
+    run: &mut Run<'_, '_>,
+    source: &mut Strips<'_>,
+    times: &mut Times,
+    clock: &mut Clock,
+) -> Result<(), Error> {
     let mut before = clock.ticks();
     while let Progress::Running(stage) = run.step(source)? {
         let now = clock.ticks();

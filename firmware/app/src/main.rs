@@ -15,6 +15,9 @@ mod stack;
 mod start;
 mod times;
 
+use core::ptr::addr_of_mut;
+
+use times::Times;
 use vitreous_protocol::{exit, Board, Failure, Message, Phase, BOARDS};
 
 include!(concat!(env!("OUT_DIR"), "/board.rs"));
@@ -23,7 +26,11 @@ include!(concat!(env!("OUT_DIR"), "/board.rs"));
 const BOARD: &Board = &BOARDS[BOARD_INDEX];
 
 /// Runs the job and returns the exit code.
-fn application(times: &mut times::Times) -> i32 {
+fn application() -> i32 {
+    /// Not on the stack, whose depth is measured.
+    static mut TIMES: Times = Times::new();
+    // SAFETY: the only reference, as the entry point calls this once.
+    let times = unsafe { &mut *addr_of_mut!(TIMES) };
     let Ok(mut report) = report::Report::create() else { return exit::OUTPUT };
     let mut run = || -> Result<u32, Failure> {
         let (file, job, first_image) = job::open()?;

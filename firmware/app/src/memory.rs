@@ -39,6 +39,7 @@ impl ArenaRegion {
     pub fn cut(&mut self, bytes: usize) -> Option<&mut [u8]> {
         let start = BOARD.arena.start as *mut u8;
         // SAFETY: the region is RAM that nothing else uses, it is long enough, and `self` is borrowed for as long.
-        (bytes <= BOARD.arena.bytes as usize).then(|| unsafe { core::slice::from_raw_parts_mut(start, bytes) })
+        (bytes <= BOARD.arena.bytes as usize)
+            .then(|| unsafe { core::slice::from_raw_parts_mut(start, bytes) })
     }
 }

@@ -47,7 +47,7 @@ impl Report {
 
 /// Appends a fault to whatever has been sent. Used from handlers, which have no [`Report`] at hand.
 pub fn send_fault(fault: Fault) {
-    let Ok(file) = OpenOptions::new().append(true).open(RESULT_FILE) else { return };
+    let Ok(file) = OpenOptions::new().write(true).append(true).create(true).open(RESULT_FILE) else { return };
     Report { file, sequence: u32::MAX }.send(&Message::Fault(fault));
 }
 

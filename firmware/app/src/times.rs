@@ -46,7 +46,13 @@ impl Times {
     pub fn send(&self, image: u32, report: &mut Report) {
         for (kind, layers) in StageKind::ALL.into_iter().zip(&self.slots) {
             for (layer, slot) in (0..).zip(layers).filter(|(_, slot)| slot.tiles > 0) {
-                report.send(&Message::Stage(Stage { image, kind, layer, tiles: slot.tiles, ticks: slot.ticks }));
+                report.send(&Message::Stage(Stage {
+                    image,
+                    kind,
+                    layer,
+                    tiles: slot.tiles,
+                    ticks: slot.ticks,
+                }));
             }
         }
     }

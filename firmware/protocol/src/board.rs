@@ -125,7 +125,7 @@ pub const BOARDS: [Board; 5] = [
         arena: region(0x3100_0000, 4 * MIB),
         model: region(0x7000_0000, 64 * MIB),
         counter: Counter::Memory { address: 0x5930_2018 },
-        ticks_per_instruction: (256, 125),
+        ticks_per_instruction: (32, 25),
     },
     Board {
         name: "qemu-riscv32",

@@ -2,12 +2,9 @@
 
 use cortex_m_rt::{entry, exception, ExceptionFrame};
 
-use crate::times::Times;
-
 #[entry]
 fn main() -> ! {
-    static mut TIMES: Times = Times::new();
-    semihosting::process::exit(crate::application(TIMES))
+    semihosting::process::exit(crate::application())
 }
 
 /// Configurable Fault Status Register (Armv7-M Architecture Reference Manual, B3.2.15; the same on Armv8-M).

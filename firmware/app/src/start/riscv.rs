@@ -2,12 +2,9 @@
 
 use riscv_rt::{entry, TrapFrame};
 
-use crate::times::Times;
-
 #[entry]
-fn main(_hart: usize) -> ! {
-    static mut TIMES: Times = Times::new();
-    semihosting::process::exit(crate::application(TIMES))
+fn main() -> ! {
+    semihosting::process::exit(crate::application())
 }
 
 /// Called by riscv-rt for every exception.
