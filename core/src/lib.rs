@@ -1,6 +1,32 @@
-//! Vision transformers on microcontrollers.
+//! Vision transformers on microcontrollers: int8 and f16 inference from flash, without an operating system or an allocator.
+//!
+//! The same model and the same image give the same bits on every machine, and [`models::vit::Vit::plan`] says to the byte how
+//! much memory a run needs.
 #![no_std]
 #![deny(missing_docs)]
+#![deny(unsafe_code)]
 
+#[cfg(any(test, doctest))]
+extern crate std;
+
+#[cfg(target_endian = "big")]
+compile_error!("a .vtr file is read in place, which needs a little-endian machine");
+
+mod arena;
+mod error;
 pub mod format;
+pub mod kernels;
+pub mod math;
 pub mod models;
+mod ops;
+pub mod pipeline;
+mod profile;
+pub mod quant;
+mod source;
+pub mod tensor;
+
+pub use arena::{Arena, Plan, Region, MAX_REGIONS};
+pub use error::Error;
+pub use format::Model;
+pub use profile::{Progress, Stage};
+pub use source::{PixelSource, SliceSource, SourceError};

@@ -12,6 +12,17 @@ pub enum Activation {
     Relu,
 }
 
+impl Activation {
+    /// A lower bound of its values, from which the hidden layer's quantization starts: GELU's minimum is −0.16997 (erf) or
+    /// −0.17004 (tanh).
+    pub const fn floor(self) -> f32 {
+        match self {
+            Activation::GeluErf | Activation::GeluTanh => -0.1701,
+            Activation::Relu => 0.0,
+        }
+    }
+}
+
 /// How the token sequence becomes one feature vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]

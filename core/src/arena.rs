@@ -1,0 +1,220 @@
+//! The arena: one piece of memory for all activations, planned to the byte, the same on host and target.
+
+use heapless::Vec;
+
+use crate::error::Error;
+use crate::tensor::{padded, ALIGN};
+
+/// Most regions that a plan can hold.
+pub const MAX_REGIONS: usize = 32;
+
+/// Memory for activations, aligned as every plan needs it. Put it into a `static` or on the heap of a host.
+///
+/// ```
+/// static mut ARENA: vitreous::Arena<4096> = vitreous::Arena::new();
+/// ```
+#[repr(C, align(16))]
+#[derive(Clone, Debug)]
+pub struct Arena<const BYTES: usize> {
+    bytes: [u8; BYTES],
+}
+
+impl<const BYTES: usize> Arena<BYTES> {
+    /// An arena of zeros.
+    pub const fn new() -> Self {
+        Self { bytes: [0; BYTES] }
+    }
+
+    /// The memory itself.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes
+    }
+}
+
+impl<const BYTES: usize> Default for Arena<BYTES> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A named piece of the arena, alive from one phase of a forward pass to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Region {
+    /// What it holds.
+    pub name: &'static str,
+    /// Start in the arena.
+    pub offset: usize,
+    /// Length in bytes, a multiple of 16.
+    pub bytes: usize,
+    /// First phase in which it is alive.
+    pub first_phase: u8,
+    /// Last phase in which it is alive.
+    pub last_phase: u8,
+}
+
+impl Region {
+    fn alive_with(&self, other: &Region) -> bool {
+        self.first_phase <= other.last_phase && other.first_phase <= self.last_phase
+    }
+
+    fn range(&self) -> core::ops::Range<usize> {
+        self.offset..self.offset + self.bytes
+    }
+}
+
+/// Where each region lies. Regions that are never alive together may share memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    regions: Vec<Region, MAX_REGIONS>,
+    arena_bytes: usize,
+}
+
+#[cfg(feature = "defmt")]
+impl defmt::Format for Plan {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(
+            f,
+            "Plan {{ arena_bytes: {=usize}, regions: {=[?]} }}",
+            self.arena_bytes,
+            self.regions.as_slice()
+        );
+    }
+}
+
+impl Plan {
+    pub(crate) fn new() -> Self {
+        Self { regions: Vec::new(), arena_bytes: 0 }
+    }
+
+    /// Bytes of arena that the plan needs.
+    pub fn arena_bytes(&self) -> usize {
+        self.arena_bytes
+    }
+
+    /// All regions, in the order in which the architecture numbers them.
+    pub fn regions(&self) -> &[Region] {
+        &self.regions
+    }
+
+    /// Places a region of `count` elements of `size` bytes each at the lowest address that is free in all of its phases
+    /// (first fit; architectures name long-lived regions first, so nothing is ever moved).
+    pub(crate) fn add(
+        &mut self,
+        name: &'static str,
+        count: usize,
+        size: usize,
+        phases: core::ops::RangeInclusive<u8>,
+    ) -> Result<(), Error> {
+        // A quarter of the address space leaves room for every sum below.
+        let bytes = count.checked_mul(size).filter(|b| *b < usize::MAX / 4).ok_or(Error::PlanTooLarge)?;
+        let mut region = Region {
+            name,
+            offset: 0,
+            bytes: padded(bytes),
+            first_phase: *phases.start(),
+            last_phase: *phases.end(),
+        };
+        // Each pass moves the region behind one obstacle; there are at most as many obstacles as regions.
+        for _ in 0..MAX_REGIONS {
+            let obstacle = self.regions.iter().find(|other| {
+                other.alive_with(&region)
+                    && other.offset < region.offset + region.bytes
+                    && region.offset < other.offset + other.bytes
+            });
+            match obstacle {
+                Some(other) => region.offset = other.offset + other.bytes,
+                None => break,
+            }
+        }
+        let end = region
+            .offset
+            .checked_add(region.bytes)
+            .filter(|e| *e < usize::MAX / 4)
+            .ok_or(Error::PlanTooLarge)?;
+        self.arena_bytes = self.arena_bytes.max(end);
+        self.regions.push(region).map_err(|_| Error::Internal(1))
+    }
+
+    /// The memory of several regions that are alive together, in the order asked for.
+    pub(crate) fn views<'a, const N: usize>(
+        &self,
+        arena: &'a mut [u8],
+        ids: [usize; N],
+    ) -> Result<[&'a mut [u8]; N], Error> {
+        let mut ranges = [const { 0..0 }; N];
+        for (range, id) in ranges.iter_mut().zip(ids) {
+            *range = self.regions.get(id).ok_or(Error::Internal(2))?.range();
+        }
+        arena.get_disjoint_mut(ranges).map_err(|_| Error::Internal(3))
+    }
+
+    /// One region, to read.
+    pub(crate) fn view<'a>(&self, arena: &'a [u8], id: usize) -> Result<&'a [u8], Error> {
+        let region = self.regions.get(id).ok_or(Error::Internal(4))?;
+        arena.get(region.range()).ok_or(Error::Internal(5))
+    }
+
+    /// Checks size and alignment of the memory given, and cuts it to the plan's size.
+    pub(crate) fn check<'a>(&self, arena: &'a mut [u8]) -> Result<&'a mut [u8], Error> {
+        if (arena.as_ptr() as usize) % ALIGN != 0 {
+            return Err(Error::ArenaMisaligned { required: ALIGN });
+        }
+        let found = arena.len();
+        arena.get_mut(..self.arena_bytes).ok_or(Error::ArenaTooSmall { needed: self.arena_bytes, found })
+    }
+}
+
+/// Bytes as elements of another plain type.
+pub(crate) fn cast<T: bytemuck::AnyBitPattern>(bytes: &[u8]) -> Result<&[T], Error> {
+    bytemuck::try_cast_slice(bytes).map_err(|_| Error::Internal(6))
+}
+
+/// Bytes as elements of another plain type, to write.
+pub(crate) fn cast_mut<T: bytemuck::AnyBitPattern + bytemuck::NoUninit>(
+    bytes: &mut [u8],
+) -> Result<&mut [T], Error> {
+    bytemuck::try_cast_slice_mut(bytes).map_err(|_| Error::Internal(7))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn regions_alive_together_never_overlap_and_others_share() {
+        let mut plan = Plan::new();
+        plan.add("a", 100, 1, 0..=3).unwrap();
+        plan.add("b", 50, 4, 0..=0).unwrap();
+        plan.add("c", 10, 2, 1..=2).unwrap();
+        plan.add("d", 7, 4, 2..=3).unwrap();
+        for (i, x) in plan.regions().iter().enumerate() {
+            for y in plan.regions().iter().skip(i + 1) {
+                assert!(
+                    !x.alive_with(y) || x.offset + x.bytes <= y.offset || y.offset + y.bytes <= x.offset,
+                    "{x:?} {y:?}"
+                );
+            }
+        }
+        assert_eq!(plan.regions()[2].offset, 112, "c takes over b's memory");
+        assert_eq!(plan.arena_bytes(), 112 + 208);
+    }
+
+    #[test]
+    fn sizes_beyond_the_address_space_are_refused() {
+        assert_eq!(Plan::new().add("x", usize::MAX / 2, 4, 0..=0), Err(Error::PlanTooLarge));
+    }
+
+    #[test]
+    fn one_byte_short_is_refused() {
+        let mut plan = Plan::new();
+        plan.add("a", 64, 1, 0..=0).unwrap();
+        let mut arena = Arena::<64>::new();
+        assert!(plan.check(arena.bytes_mut()).is_ok());
+        assert_eq!(
+            plan.check(&mut arena.bytes_mut()[..63]),
+            Err(Error::ArenaTooSmall { needed: 64, found: 63 })
+        );
+        assert_eq!(plan.check(&mut arena.bytes_mut()[1..]), Err(Error::ArenaMisaligned { required: 16 }));
+    }
+}

@@ -1,0 +1,274 @@
+//! The one error type of the engine: what was wrong, where, and what was expected.
+
+use core::fmt;
+
+use crate::source::SourceError;
+
+/// Why a model was refused or a run stopped.
+///
+/// Offsets are bytes from the start of the `.vtr` file.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum Error {
+    /// The model's first byte is not aligned as its tensors need it.
+    ModelMisaligned {
+        /// Required alignment in bytes.
+        required: u32,
+    },
+    /// The file ends before what must stand at `offset`.
+    Truncated {
+        /// Where the missing bytes begin.
+        offset: u32,
+        /// Bytes that must be there from the start of the file.
+        needed: u32,
+        /// Bytes that are there.
+        found: u32,
+    },
+    /// The first eight bytes are not those of a `.vtr` file.
+    BadMagic,
+    /// Written for another version of the container.
+    FormatVersion {
+        /// Version in the file.
+        found: u16,
+        /// Version that this engine reads.
+        supported: u16,
+    },
+    /// Written for another version of the arithmetic contract (docs/numerics.md).
+    NumericsVersion {
+        /// Version in the file.
+        found: u16,
+        /// Version that this engine computes.
+        supported: u16,
+    },
+    /// The model is of another architecture than the one asked for.
+    Architecture {
+        /// Architecture id in the file.
+        found: u32,
+        /// Architecture id that was asked for.
+        expected: u32,
+    },
+    /// The CRC-32 of header and section table does not match.
+    HeaderChecksum {
+        /// CRC-32 computed.
+        computed: u32,
+        /// CRC-32 stored.
+        stored: u32,
+    },
+    /// The CRC-32 of a section does not match.
+    SectionChecksum {
+        /// Index in the section table.
+        section: u16,
+        /// Start of the section.
+        offset: u32,
+    },
+    /// A section is not of the kind that must stand at its place.
+    SectionKind {
+        /// Index in the section table.
+        section: u16,
+        /// Kind found; `u32::MAX` when the table ends before it.
+        found: u32,
+        /// Kind expected.
+        expected: u32,
+    },
+    /// A section does not begin where it must: after the one before it, at the next multiple of the alignment.
+    SectionOffset {
+        /// Index in the section table.
+        section: u16,
+        /// Offset found.
+        found: u32,
+        /// Offset expected.
+        expected: u32,
+    },
+    /// A section is longer or shorter than the architecture's tensors.
+    SectionLength {
+        /// Index in the section table.
+        section: u16,
+        /// Offset of the first byte that is missing or too many.
+        offset: u32,
+        /// Length in bytes found.
+        found: u32,
+        /// Length in bytes needed, at least.
+        expected: u32,
+    },
+    /// A byte between two sections is not zero.
+    Padding {
+        /// Where it is.
+        offset: u32,
+    },
+    /// A field has a value that the architecture or this engine can't have.
+    Field {
+        /// Name of the field (docs/format.md).
+        name: &'static str,
+        /// Where it stands.
+        offset: u32,
+        /// Its value, as an unsigned number.
+        value: u32,
+    },
+    /// A scale, bias, embedding or f16 weight is infinite, not a number or subnormal, or a scale is not positive.
+    NotFinite {
+        /// Name of the tensor.
+        tensor: &'static str,
+        /// Where the value stands.
+        offset: u32,
+    },
+    /// The kernels can't read the weight layout; convert the model for this target.
+    Layout {
+        /// Output columns per panel in the file.
+        nr: u8,
+        /// Inputs per group in the file.
+        kr: u8,
+    },
+    /// The arena is smaller than the plan.
+    ArenaTooSmall {
+        /// Bytes needed.
+        needed: usize,
+        /// Bytes given.
+        found: usize,
+    },
+    /// The arena's first byte is not aligned as the plan needs it.
+    ArenaMisaligned {
+        /// Required alignment in bytes.
+        required: usize,
+    },
+    /// The plan does not fit into the address space of this machine.
+    PlanTooLarge,
+    /// The tile height is zero or over the engine's limit.
+    TileRows {
+        /// Rows asked for.
+        found: usize,
+        /// Rows at most.
+        limit: usize,
+    },
+    /// The source of pixels failed.
+    Source(SourceError),
+    /// A step was asked for after the last one.
+    Finished,
+    /// The output was asked for before the last step.
+    NotFinished,
+    /// A broken invariant of the engine itself (a bug: please report the number).
+    Internal(u16),
+}
+
+impl Error {
+    /// A stable number for each kind of error, for protocols that carry no text.
+    pub const fn code(&self) -> u16 {
+        match self {
+            Error::ModelMisaligned { .. } => 1,
+            Error::Truncated { .. } => 2,
+            Error::BadMagic => 3,
+            Error::FormatVersion { .. } => 4,
+            Error::NumericsVersion { .. } => 5,
+            Error::Architecture { .. } => 6,
+            Error::HeaderChecksum { .. } => 7,
+            Error::SectionChecksum { .. } => 8,
+            Error::SectionKind { .. } => 9,
+            Error::SectionOffset { .. } => 10,
+            Error::SectionLength { .. } => 11,
+            Error::Padding { .. } => 12,
+            Error::Field { .. } => 13,
+            Error::NotFinite { .. } => 14,
+            Error::Layout { .. } => 15,
+            Error::ArenaTooSmall { .. } => 16,
+            Error::ArenaMisaligned { .. } => 17,
+            Error::PlanTooLarge => 18,
+            Error::TileRows { .. } => 19,
+            Error::Source(_) => 20,
+            Error::Finished => 21,
+            Error::NotFinished => 22,
+            Error::Internal(_) => 23,
+        }
+    }
+
+    /// Two numbers that say the most about the error (an offset, what was found or needed), for protocols without text.
+    pub const fn context(&self) -> [u32; 2] {
+        match *self {
+            Error::ModelMisaligned { required } => [required, 0],
+            Error::Truncated { needed, found, .. } => [needed, found],
+            Error::FormatVersion { found, supported } | Error::NumericsVersion { found, supported } => {
+                [found as u32, supported as u32]
+            }
+            Error::Architecture { found, expected } => [found, expected],
+            Error::HeaderChecksum { computed, stored } => [computed, stored],
+            Error::SectionChecksum { section, offset } => [section as u32, offset],
+            Error::SectionKind { found, expected, .. } => [found, expected],
+            Error::SectionOffset { found, expected, .. } => [found, expected],
+            Error::SectionLength { found, expected, .. } => [found, expected],
+            Error::Padding { offset } => [offset, 0],
+            Error::Field { offset, value, .. } => [offset, value],
+            Error::NotFinite { offset, .. } => [offset, 0],
+            Error::Layout { nr, kr } => [nr as u32, kr as u32],
+            Error::ArenaTooSmall { needed, found } => [needed as u32, found as u32],
+            Error::ArenaMisaligned { required } => [required as u32, 0],
+            Error::TileRows { found, limit } => [found as u32, limit as u32],
+            Error::Source(SourceError { code }) => [code, 0],
+            Error::Internal(place) => [place as u32, 0],
+            Error::BadMagic | Error::PlanTooLarge | Error::Finished | Error::NotFinished => [0, 0],
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Error::ModelMisaligned { required } => {
+                write!(
+                    f,
+                    "the model must start at a multiple of {required} bytes: put it into an aligned static"
+                )
+            }
+            Error::Truncated { offset, needed, found } => {
+                write!(f, "the file ends at byte {found}, but what begins at byte {offset} needs {needed} bytes in all")
+            }
+            Error::BadMagic => write!(f, "not a .vtr file: the first eight bytes differ"),
+            Error::FormatVersion { found, supported } => {
+                write!(f, "format version {found}, but this engine reads version {supported}: convert the model again")
+            }
+            Error::NumericsVersion { found, supported } => {
+                write!(f, "made for numerics version {found}, but this engine computes version {supported}: convert the model again")
+            }
+            Error::Architecture { found, expected } => {
+                write!(f, "architecture {found} where {expected} was asked for")
+            }
+            Error::HeaderChecksum { computed, stored } => {
+                write!(f, "header damaged: CRC-32 {computed:#010x}, stored {stored:#010x}")
+            }
+            Error::SectionChecksum { section, offset } => {
+                write!(f, "section {section} at byte {offset} is damaged: its CRC-32 does not match")
+            }
+            Error::SectionKind { section, found, expected } => {
+                write!(f, "section {section} is of kind {found}, expected kind {expected}")
+            }
+            Error::SectionOffset { section, found, expected } => {
+                write!(f, "section {section} begins at byte {found}, expected byte {expected}")
+            }
+            Error::SectionLength { section, offset, found, expected } => {
+                write!(f, "section {section} has {found} bytes where the architecture needs {expected} (at byte {offset})")
+            }
+            Error::Padding { offset } => write!(f, "byte {offset} is padding and must be zero"),
+            Error::Field { name, offset, value } => {
+                write!(f, "field `{name}` at byte {offset} has the unusable value {value}")
+            }
+            Error::NotFinite { tensor, offset } => {
+                write!(f, "`{tensor}` holds an unusable number at byte {offset} (infinite, not a number, subnormal, or a scale that is not positive)")
+            }
+            Error::Layout { nr, kr } => {
+                write!(f, "weights are packed {nr}x{kr}, which these kernels can't read: convert the model for this target")
+            }
+            Error::ArenaTooSmall { needed, found } => {
+                write!(f, "the arena has {found} bytes, the plan needs {needed}")
+            }
+            Error::ArenaMisaligned { required } => {
+                write!(f, "the arena must start at a multiple of {required} bytes: use vitreous::Arena")
+            }
+            Error::PlanTooLarge => write!(f, "the memory plan is larger than this machine's address space"),
+            Error::TileRows { found, limit } => write!(f, "{found} rows per tile: must be 1 to {limit}"),
+            Error::Source(error) => write!(f, "the source of pixels failed with code {}", error.code),
+            Error::Finished => write!(f, "the run is over: begin a new one"),
+            Error::NotFinished => write!(f, "the run is not over: step until it is done"),
+            Error::Internal(place) => write!(f, "internal error {place}: please report it"),
+        }
+    }
+}
+
+impl core::error::Error for Error {}

@@ -1,0 +1,143 @@
+//! Linear layers: int8 with exact i32 accumulation, and f16 with one canonical order.
+
+use half::f16;
+
+use crate::kernels::Epilogue;
+use crate::math::{gelu_erf, gelu_tanh, relu, to_f16};
+use crate::models::vit::Activation;
+use crate::tensor::{LinearF16, LinearI8, RowsI8};
+
+/// Rows that share each weight that is read.
+const BLOCK: usize = 4;
+/// Outputs per panel of f16 weights.
+const F16_LANES: usize = 16;
+
+pub(super) fn linear_i8(rows: &RowsI8, weights: &LinearI8, epilogue: Epilogue, out: &mut [f32]) {
+    for_each_output(rows, weights, out, |out, value| *out = value);
+    activate(epilogue, out);
+}
+
+pub(super) fn linear_i8_residual(rows: &RowsI8, weights: &LinearI8, residual: &mut [f16]) {
+    for_each_output(rows, weights, residual, |out, value| *out = to_f16(out.to_f32() + value));
+}
+
+/// Calls `store(out[r,n], (acc − x_zero[r]·sums[n])·w_scale[n]·x_scale[r] + bias[n])`, four rows at a time.
+fn for_each_output<T>(rows: &RowsI8, weights: &LinearI8, out: &mut [T], store: impl Fn(&mut T, f32)) {
+    let pitch = rows.pitch.max(1);
+    let outputs = weights.outputs.max(1);
+    let mut x = rows.data.chunks_exact(pitch);
+    let mut zero_points = rows.zero_points.chunks(BLOCK);
+    for (scales, out) in rows.scales.chunks(BLOCK).zip(out.chunks_mut(BLOCK * outputs)) {
+        // Missing rows of the last block are stood in for by empty ones, whose results have nowhere to go.
+        let block = [(); BLOCK].map(|_| x.next().unwrap_or(&[]));
+        let [mut out0, mut out1, mut out2, mut out3] = split_rows(out, outputs).map(|row| row.iter_mut());
+        let [scale0, scale1, scale2, scale3] = to_block(scales);
+        let [zero0, zero1, zero2, zero3] = to_block(zero_points.next().unwrap_or(&[]));
+        for n in 0..weights.outputs {
+            let (Some(scale), Some(bias)) = (weights.scales.get(n), weights.bias.get(n)) else { break };
+            let dots = dot_block(&block, weights, n);
+            let sum = weights.sums.get(n).copied().unwrap_or(0);
+            for (out, dot, zero, row_scale) in [
+                (&mut out0, dots[0], zero0, scale0),
+                (&mut out1, dots[1], zero1, scale1),
+                (&mut out2, dots[2], zero2, scale2),
+                (&mut out3, dots[3], zero3, scale3),
+            ] {
+                let acc = dot.wrapping_sub(zero.wrapping_mul(sum));
+                if let Some(out) = out.next() {
+                    store(out, acc as f32 * *scale * row_scale + *bias);
+                }
+            }
+        }
+    }
+}
+
+/// Up to four rows of length `n`; those that are not there are empty.
+fn split_rows<T>(block: &mut [T], n: usize) -> [&mut [T]; BLOCK] {
+    let mut rows = block.chunks_mut(n);
+    [(); BLOCK].map(|_| rows.next().unwrap_or(&mut []))
+}
+
+/// One number per row; 0 for rows that are not there.
+fn to_block<T: Copy + Default>(values: &[T]) -> [T; BLOCK] {
+    let mut rows = [T::default(); BLOCK];
+    for (to, from) in rows.iter_mut().zip(values) {
+        *to = *from;
+    }
+    rows
+}
+
+/// Dot products of up to four rows with the weights of output n.
+#[inline(always)]
+fn dot_block(rows: &[&[i8]; BLOCK], weights: &LinearI8, n: usize) -> [i32; BLOCK] {
+    let nr = weights.layout.nr.max(1) as usize;
+    let start = n / nr * nr * weights.pitch;
+    let panel = weights.panels.get(start..start.saturating_add(nr * weights.pitch)).unwrap_or(&[]);
+    if nr > 1 {
+        return rows.map(|row| dot_in_panel(row, panel, nr, weights.layout.kr.max(1) as usize, n % nr));
+    }
+    let [x0, x1, x2, x3] = *rows;
+    if x3.is_empty() {
+        return rows.map(|row| dot(row, panel));
+    }
+    let mut dots = [0i32; BLOCK];
+    for ((((w, x0), x1), x2), x3) in panel.iter().zip(x0).zip(x1).zip(x2).zip(x3) {
+        let w = *w as i32;
+        dots[0] = dots[0].wrapping_add(*x0 as i32 * w);
+        dots[1] = dots[1].wrapping_add(*x1 as i32 * w);
+        dots[2] = dots[2].wrapping_add(*x2 as i32 * w);
+        dots[3] = dots[3].wrapping_add(*x3 as i32 * w);
+    }
+    dots
+}
+
+#[inline(always)]
+fn dot(x: &[i8], w: &[i8]) -> i32 {
+    x.iter().zip(w).fold(0i32, |sum, (x, w)| sum.wrapping_add(*x as i32 * *w as i32))
+}
+
+/// Dot product with the weights of one output in a panel of `nr`, which stand in groups of `kr` inputs.
+fn dot_in_panel(x: &[i8], panel: &[i8], nr: usize, kr: usize, output: usize) -> i32 {
+    let groups = panel
+        .chunks_exact((nr * kr).max(1))
+        .map(|group| group.chunks_exact(kr.max(1)).nth(output).unwrap_or(&[]));
+    x.chunks(kr.max(1)).zip(groups).fold(0i32, |sum, (x, w)| sum.wrapping_add(dot(x, w)))
+}
+
+pub(super) fn linear_f16(x: &[f32], weights: &LinearF16, epilogue: Epilogue, out: &mut [f32]) {
+    for_each_f16_output(x, weights, out, |out, value| *out = value);
+    activate(epilogue, out);
+}
+
+pub(super) fn linear_f16_residual(x: &[f32], weights: &LinearF16, residual: &mut [f16]) {
+    for_each_f16_output(x, weights, residual, |out, value| *out = to_f16(out.to_f32() + value));
+}
+
+/// Calls `store(out[r,n], Σ_k x[r,k]·w[n,k] + bias[n])`, with k ascending.
+fn for_each_f16_output<T>(x: &[f32], weights: &LinearF16, out: &mut [T], store: impl Fn(&mut T, f32)) {
+    let (inputs, outputs) = (weights.inputs.max(1), weights.outputs.max(1));
+    for (x, out) in x.chunks_exact(inputs).zip(out.chunks_exact_mut(outputs)) {
+        let panels = weights.panels.chunks_exact(inputs * F16_LANES);
+        let bias = weights.bias.chunks(F16_LANES);
+        for ((out, panel), bias) in out.chunks_mut(F16_LANES).zip(panels).zip(bias) {
+            let mut acc = [0.0f32; F16_LANES];
+            for (x, w) in x.iter().zip(panel.as_chunks::<F16_LANES>().0) {
+                for (acc, w) in acc.iter_mut().zip(w) {
+                    *acc += *x * w.to_f32();
+                }
+            }
+            for ((out, acc), bias) in out.iter_mut().zip(acc).zip(bias) {
+                store(out, acc + *bias);
+            }
+        }
+    }
+}
+
+fn activate(epilogue: Epilogue, out: &mut [f32]) {
+    let Epilogue::Activation(activation) = epilogue else { return };
+    match activation {
+        Activation::GeluErf => out.iter_mut().for_each(|x| *x = gelu_erf(*x)),
+        Activation::GeluTanh => out.iter_mut().for_each(|x| *x = gelu_tanh(*x)),
+        Activation::Relu => out.iter_mut().for_each(|x| *x = relu(*x)),
+    }
+}

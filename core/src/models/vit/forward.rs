@@ -1,0 +1,345 @@
+//! The forward pass, tile by tile. Each function does the rows from `row` on and returns the first row not done.
+
+use half::f16;
+
+use super::config::Pool;
+use super::plan::region;
+use super::run::Run;
+use crate::arena::cast_mut;
+use crate::error::Error;
+use crate::kernels::{Epilogue, Kernels, Keys};
+use crate::math::{inverse_sqrt, to_f16, Lane};
+use crate::ops::{
+    apply, apply_residual, attend_row, quantize_rows, quantize_rows_above, AttentionScratch, HeadCache,
+    Operand, QuantizedScratch,
+};
+use crate::source::PixelSource;
+use crate::tensor::{padded, Linear, RowsI8};
+
+/// The elements `from..from + count` of a slice that the plan has sized.
+fn part<T>(slice: &[T], from: usize, count: usize) -> Result<&[T], Error> {
+    slice.get(from..from + count).ok_or(Error::Internal(40))
+}
+
+/// The same, to write.
+fn part_mut<T>(slice: &mut [T], from: usize, count: usize) -> Result<&mut [T], Error> {
+    slice.get_mut(from..from + count).ok_or(Error::Internal(41))
+}
+
+impl Run<'_, '_> {
+    /// `tokens[p] = f16(W·(pixels_p − 128) + b + pos_p)`; the first tile also places class and distillation token.
+    pub(super) fn embed_tile<S: PixelSource + ?Sized>(
+        &mut self,
+        patch: usize,
+        source: &mut S,
+    ) -> Result<usize, Error> {
+        let c = *self.vit.config();
+        let weights = self.vit.embed()?;
+        let [tokens, strip, patches, scales, embedded] = self.plan.views(
+            self.arena,
+            [region::TOKENS, region::STRIP, region::PATCHES, region::PATCH_SCALES, region::EMBEDDED],
+        )?;
+        let (tokens, patches) = (cast_mut::<f16>(tokens)?, cast_mut::<i8>(patches)?);
+        let columns = (c.image_width / c.patch_width.max(1)).max(1);
+        let (strip_row, column) = (patch / columns, patch % columns);
+        let row_bytes = c.image_width * c.channels;
+        let strip = part_mut(strip, 0, c.patch_height * row_bytes)?;
+        if column == 0 {
+            source.read_rows(strip_row * c.patch_height, strip).map_err(Error::Source)?;
+        }
+        if patch == 0 {
+            let prefix = part_mut(tokens, 0, c.prefix_tokens() * c.dim)?;
+            prefix.iter_mut().zip(weights.prefix).for_each(|(to, from)| *to = *from);
+        }
+        // A tile ends with its strip: the next strip overwrites this one.
+        let rows = self.tile.min(columns - column);
+        let Linear::Int8(linear) = &weights.patch else { return Err(Error::Internal(42)) };
+        for (i, to) in patches.chunks_exact_mut(linear.pitch.max(1)).take(rows).enumerate() {
+            gather_patch(
+                strip,
+                row_bytes,
+                (column + i) * c.patch_width * c.channels,
+                c.patch_width * c.channels,
+                to,
+            );
+        }
+        let scales = part_mut(cast_mut::<f32>(scales)?, 0, rows)?;
+        scales.iter_mut().for_each(|scale| *scale = 1.0);
+        let embedded = part_mut(cast_mut::<f32>(embedded)?, 0, rows * c.dim)?;
+        let x = Operand::Int8(RowsI8 { data: patches, scales, zero_points: &[], pitch: linear.pitch });
+        apply(self.kernels, &x, &weights.patch, Epilogue::None, embedded)?;
+        let positions = part(weights.positions, patch * c.dim, rows * c.dim)?;
+        let tokens = part_mut(tokens, (c.prefix_tokens() + patch) * c.dim, rows * c.dim)?;
+        for ((token, x), position) in tokens.iter_mut().zip(embedded).zip(positions) {
+            *token = to_f16(*x + position.to_f32());
+        }
+        Ok(patch + rows)
+    }
+
+    /// `plane[t] = LayerNorm(tokens[t])`, quantized (or f16 where query, key and value have f16 weights).
+    pub(super) fn norm_tile(&mut self, layer: usize, row: usize) -> Result<usize, Error> {
+        let c = *self.vit.config();
+        let rows = self.tile.min(c.tokens() - row);
+        let norm = self.vit.norm1(layer)?;
+        let int8 = self.qkv_is_int8(layer);
+        let ids = [region::TOKENS, region::PLANE, region::PLANE_SCALES, region::NORMED];
+        let [tokens, plane, scales, normed] = self.plan.views(self.arena, ids)?;
+        let tokens = part(cast_mut::<f16>(tokens)?, row * c.dim, rows * c.dim)?;
+        let normed = part_mut(cast_mut::<f32>(normed)?, 0, c.dim)?;
+        let scales = part_mut(cast_mut::<f32>(scales)?, row, rows)?;
+        for ((i, token), scale) in (row..).zip(tokens.chunks_exact(c.dim.max(1))).zip(scales) {
+            (self.kernels.layer_norm)(token, &norm, normed);
+            if int8 {
+                let pitch = padded(c.dim);
+                *scale =
+                    (self.kernels.quantize_row)(normed, part_mut(cast_mut::<i8>(plane)?, i * pitch, pitch)?);
+            } else {
+                let row = part_mut(cast_mut::<f16>(plane)?, i * c.dim, c.dim)?;
+                row.iter_mut().zip(normed.iter()).for_each(|(to, from)| *to = to_f16(*from));
+            }
+        }
+        Ok(row + rows)
+    }
+
+    fn qkv_is_int8(&self, layer: usize) -> bool {
+        self.vit.block_precision(layer).qkv == crate::tensor::Precision::Int8
+    }
+
+    /// `K_h = plane·W_Kᵀ + b`, `V_h = plane·W_Vᵀ + b`, quantized per token.
+    pub(super) fn project_tile(&mut self, layer: usize, head: usize, row: usize) -> Result<usize, Error> {
+        let c = *self.vit.config();
+        let rows = self.tile.min(c.tokens() - row);
+        let (head_dim, pitch) = (c.head_dim(), padded(c.head_dim()));
+        let weights = self.vit.head(layer, head)?;
+        let ids = [
+            region::PLANE,
+            region::PLANE_SCALES,
+            region::WIDE_ROWS,
+            region::HEAD_ROWS,
+            region::KEYS,
+            region::KEY_SCALES,
+            region::VALUES,
+            region::VALUE_SCALES,
+        ];
+        let [plane, plane_scales, wide, out, keys, key_scales, values, value_scales] =
+            self.plan.views(self.arena, ids)?;
+        let x = plane_operand(plane, plane_scales, wide, &weights.key, row, rows, c.dim)?;
+        let out = part_mut(cast_mut::<f32>(out)?, 0, rows * head_dim)?;
+        let value_scales = cast_mut::<f32>(value_scales)?;
+        for (weights, data, scales) in
+            [(&weights.key, keys, cast_mut::<f32>(key_scales)?), (&weights.value, values, &mut *value_scales)]
+        {
+            apply(self.kernels, &x, weights, Epilogue::None, out)?;
+            let data = part_mut(cast_mut::<i8>(data)?, row * pitch, rows * pitch)?;
+            let scales = part_mut(scales, row, rows)?;
+            let cells = data.chunks_exact_mut(pitch.max(1)).zip(scales);
+            for (x, (data, scale)) in out.chunks_exact(head_dim.max(1)).zip(cells) {
+                *scale = (self.kernels.quantize_row)(x, data);
+            }
+        }
+        if row + rows == c.tokens() {
+            let value_scales = part_mut(value_scales, 0, c.tokens())?;
+            self.value_scale = make_relative(value_scales);
+        }
+        Ok(row + rows)
+    }
+
+    /// `tokens += softmax(Q_h·K_hᵀ/√d)·V_h·W_Oᵀ (+ b with the first head)`.
+    pub(super) fn attention_tile(&mut self, layer: usize, head: usize, row: usize) -> Result<usize, Error> {
+        let c = *self.vit.config();
+        let rows = self.tile.min(c.tokens() - row);
+        let (n, head_dim, pitch) = (c.tokens(), c.head_dim(), padded(c.head_dim()));
+        let weights = self.vit.head(layer, head)?;
+        let ids = [
+            region::TOKENS,
+            region::PLANE,
+            region::PLANE_SCALES,
+            region::WIDE_ROWS,
+            region::HEAD_ROWS,
+            region::HEAD_ROWS_I8,
+            region::HEAD_ROW_SCALES,
+            region::KEYS,
+            region::KEY_SCALES,
+            region::VALUES,
+            region::VALUE_SCALES,
+            region::SCORES,
+            region::PROBABILITIES,
+            region::WEIGHTED_SUM,
+        ];
+        let [tokens, plane, plane_scales, wide, out, data, scales, keys, key_scales, values, value_scales, scores, probabilities, sums] =
+            self.plan.views(self.arena, ids)?;
+        let x = plane_operand(plane, plane_scales, wide, &weights.query, row, rows, c.dim)?;
+        let out = part_mut(cast_mut::<f32>(out)?, 0, rows * head_dim)?;
+        apply(self.kernels, &x, &weights.query, Epilogue::None, out)?;
+        let cache = HeadCache {
+            keys: Keys {
+                data: part(cast_mut(keys)?, 0, n * pitch)?,
+                scales: part(cast_mut(key_scales)?, 0, n)?,
+                pitch,
+            },
+            values: part(cast_mut(values)?, 0, n * pitch)?,
+            relative_scales: part(cast_mut(value_scales)?, 0, n)?,
+            value_scale: self.value_scale,
+        };
+        let mut scratch = AttentionScratch {
+            scores: part_mut(cast_mut(scores)?, 0, n)?,
+            probabilities: part_mut(cast_mut(probabilities)?, 0, n)?,
+            weighted_sum: part_mut(cast_mut(sums)?, 0, pitch)?,
+        };
+        let factor = core::f32::consts::LOG2_E * inverse_sqrt(head_dim as f32);
+        let (data, scales) = (cast_mut::<i8>(data)?, part_mut(cast_mut::<f32>(scales)?, 0, rows)?);
+        for (out, query) in out.chunks_exact_mut(head_dim.max(1)).zip(data.chunks_exact_mut(pitch.max(1))) {
+            let scale = (self.kernels.quantize_row)(out, query);
+            attend_row(self.kernels, query, scale, factor, &cache, &mut scratch, out);
+        }
+        let x = quantize_rows(self.kernels, out, head_dim, &weights.proj, data, scales);
+        let tokens = part_mut(cast_mut::<f16>(tokens)?, row * c.dim, rows * c.dim)?;
+        apply_residual(self.kernels, &x, &weights.proj, tokens)?;
+        Ok(row + rows)
+    }
+
+    /// `tokens += W₂·f(W₁·LayerNorm(tokens) + b₁) + b₂`.
+    pub(super) fn mlp_tile(&mut self, layer: usize, row: usize) -> Result<usize, Error> {
+        let c = *self.vit.config();
+        let rows = self.tile.min(c.tokens() - row);
+        let weights = self.vit.mlp(layer)?;
+        let ids = [
+            region::TOKENS,
+            region::MLP_ROWS,
+            region::MLP_ROWS_I8,
+            region::MLP_SCALES,
+            region::MLP_ZERO_POINTS,
+            region::HIDDEN,
+            region::HIDDEN_I8,
+        ];
+        let [tokens, normed, normed_i8, scales, zero_points, hidden, hidden_i8] =
+            self.plan.views(self.arena, ids)?;
+        let tokens = part_mut(cast_mut::<f16>(tokens)?, row * c.dim, rows * c.dim)?;
+        let normed = part_mut(cast_mut::<f32>(normed)?, 0, rows * c.dim)?;
+        let dim = c.dim.max(1);
+        for (token, normed) in tokens.chunks_exact(dim).zip(normed.chunks_exact_mut(dim)) {
+            (self.kernels.layer_norm)(token, &weights.norm, normed);
+        }
+        let scales = part_mut(cast_mut::<f32>(scales)?, 0, rows)?;
+        let hidden = part_mut(cast_mut::<f32>(hidden)?, 0, rows * c.hidden)?;
+        let x = quantize_rows(self.kernels, normed, c.dim, &weights.fc1, cast_mut(normed_i8)?, scales);
+        apply(self.kernels, &x, &weights.fc1, Epilogue::Activation(c.activation), hidden)?;
+        let zero_points = part_mut(cast_mut::<i32>(zero_points)?, 0, rows)?;
+        let scratch = QuantizedScratch { data: cast_mut(hidden_i8)?, scales, zero_points };
+        let x =
+            quantize_rows_above(self.kernels, hidden, c.hidden, c.activation.floor(), &weights.fc2, scratch);
+        apply_residual(self.kernels, &x, &weights.fc2, tokens)?;
+        Ok(row + rows)
+    }
+
+    /// Final norm, pooling, classifiers.
+    pub(super) fn head(&mut self) -> Result<(), Error> {
+        let c = *self.vit.config();
+        let weights = self.vit.final_weights()?;
+        let ids = [
+            region::TOKENS,
+            region::FEATURES,
+            region::HEAD_INPUT,
+            region::HEAD_INPUT_I8,
+            region::LOGITS,
+            region::LOGITS_DIST,
+        ];
+        let [tokens, features, input, input_i8, logits, logits_dist] = self.plan.views(self.arena, ids)?;
+        let tokens = part(cast_mut::<f16>(tokens)?, 0, c.tokens() * c.dim)?;
+        let features = part_mut(cast_mut::<f32>(features)?, 0, c.dim)?;
+        let input = part_mut(cast_mut::<f32>(input)?, 0, c.dim)?;
+        let norm = |kernels: &Kernels, token: &[f16], out: &mut [f32]| match &weights.norm_before_pool {
+            Some(norm) => (kernels.layer_norm)(token, norm, out),
+            None => out.iter_mut().zip(token).for_each(|(to, from)| *to = from.to_f32()),
+        };
+        match c.pool {
+            Pool::Token => norm(self.kernels, part(tokens, 0, c.dim)?, features),
+            Pool::Mean => {
+                features.iter_mut().for_each(|f| *f = 0.0);
+                let patches = part(tokens, c.prefix_tokens() * c.dim, c.patches() * c.dim)?;
+                for token in patches.chunks_exact(c.dim.max(1)) {
+                    norm(self.kernels, token, input);
+                    features.iter_mut().zip(input.iter()).for_each(|(sum, x)| *sum += *x);
+                }
+                let reciprocal = 1.0 / c.patches() as f32;
+                features.iter_mut().for_each(|f| *f *= reciprocal);
+            }
+        }
+        if let Some(norm) = &weights.norm_after_pool {
+            let pooled = bytemuck::try_cast_slice_mut::<f32, f16>(input).map_err(|_| Error::Internal(43))?;
+            let pooled = part_mut(pooled, 0, c.dim)?;
+            pooled.iter_mut().zip(features.iter()).for_each(|(to, from)| *to = to_f16(*from));
+            (self.kernels.layer_norm)(pooled, norm, features);
+        }
+        let input_i8 = cast_mut::<i8>(input_i8)?;
+        let logits = part_mut(cast_mut::<f32>(logits)?, 0, c.classes)?;
+        if let Some(head) = &weights.head {
+            classify(self.kernels, features, head, input_i8, logits)?;
+        }
+        if let Some(head) = &weights.head_dist {
+            norm(self.kernels, part(tokens, c.dim, c.dim)?, input);
+            let dist = part_mut(cast_mut::<f32>(logits_dist)?, 0, c.classes)?;
+            classify(self.kernels, input, head, input_i8, dist)?;
+            logits.iter_mut().zip(dist.iter()).for_each(|(logit, dist)| *logit = (*logit + *dist) * 0.5);
+        }
+        Ok(())
+    }
+}
+
+/// Copies one patch out of a strip, pixels − 128, rows of the patch one after the other, zeros up to the pitch.
+fn gather_patch(strip: &[u8], row_bytes: usize, left: usize, width: usize, to: &mut [i8]) {
+    let mut to = to.iter_mut();
+    for row in strip.chunks_exact(row_bytes.max(1)) {
+        let pixels = row.get(left..left.saturating_add(width)).unwrap_or(&[]);
+        for (pixel, to) in pixels.iter().zip(to.by_ref()) {
+            *to = (*pixel ^ 0x80) as i8;
+        }
+    }
+    to.for_each(|to| *to = 0);
+}
+
+/// A tile of the plane as input of query, key or value weights; an f16 plane is widened to f32.
+fn plane_operand<'a>(
+    plane: &'a mut [u8],
+    scales: &'a mut [u8],
+    wide: &'a mut [u8],
+    weights: &Linear,
+    row: usize,
+    rows: usize,
+    dim: usize,
+) -> Result<Operand<'a>, Error> {
+    match weights {
+        Linear::Int8(weights) => Ok(Operand::Int8(RowsI8 {
+            data: part(cast_mut::<i8>(plane)?, row * weights.pitch, rows * weights.pitch)?,
+            scales: part(cast_mut::<f32>(scales)?, row, rows)?,
+            zero_points: &[],
+            pitch: weights.pitch,
+        })),
+        Linear::F16(_) => {
+            let plane = part(cast_mut::<f16>(plane)?, row * dim, rows * dim)?;
+            let wide = part_mut(cast_mut::<f32>(wide)?, 0, rows * dim)?;
+            wide.iter_mut().zip(plane).for_each(|(to, from)| *to = from.to_f32());
+            Ok(Operand::Float(wide))
+        }
+    }
+}
+
+/// Divides scales by their largest, which is returned.
+fn make_relative(scales: &mut [f32]) -> f32 {
+    let largest = scales.iter().fold(crate::quant::MIN_ROW_MAX, |m, s| Lane::max(*s, m));
+    scales.iter_mut().for_each(|s| *s /= largest);
+    largest
+}
+
+/// Logits of one classifier: `W·x + b`.
+fn classify(
+    kernels: &Kernels,
+    x: &[f32],
+    head: &Linear,
+    x_i8: &mut [i8],
+    logits: &mut [f32],
+) -> Result<(), Error> {
+    let mut scale = [0.0];
+    let x = quantize_rows(kernels, x, x.len(), head, x_i8, &mut scale);
+    apply(kernels, &x, head, Epilogue::None, logits)
+}

@@ -1,0 +1,138 @@
+//! The memory plan of a ViT: which activations exist when.
+
+use super::weights::Vit;
+use crate::arena::Plan;
+use crate::error::Error;
+use crate::tensor::{padded, Precision};
+
+/// Rows per tile where nothing else is said.
+pub const DEFAULT_TILE_ROWS: usize = 4;
+/// Most rows per tile.
+pub const MAX_TILE_ROWS: usize = 256;
+
+/// Phases of a forward pass. Attention and MLP alternate; nothing but the tokens lives from one block to the next.
+const EMBED: u8 = 0;
+const NORM: u8 = 1;
+const ATTENTION: u8 = 2;
+const MLP: u8 = 3;
+const HEAD: u8 = 4;
+
+/// Numbers of the regions in the plan, in the order of [`Vit::plan_with_tile_rows`].
+pub(super) mod region {
+    /// Residual stream: `(tokens, dim)` f16.
+    pub const TOKENS: usize = 0;
+    /// One row of patches: `(patch_height, image_width, channels)` u8.
+    pub const STRIP: usize = 1;
+    /// Pixels − 128 of a tile of patches: `(tile, patch_bytes)` i8.
+    pub const PATCHES: usize = 2;
+    /// Their scales, all 1: `(tile)` f32.
+    pub const PATCH_SCALES: usize = 3;
+    /// Their embeddings: `(tile, dim)` f32.
+    pub const EMBEDDED: usize = 4;
+    /// Normed tokens: `(tokens, dim)` i8, or f16 where a block keeps f16 weights for query, key and value.
+    pub const PLANE: usize = 5;
+    /// Their scales: `(tokens)` f32.
+    pub const PLANE_SCALES: usize = 6;
+    /// One normed token: `(dim)` f32.
+    pub const NORMED: usize = 7;
+    /// Keys of one head: `(tokens, head_dim)` i8.
+    pub const KEYS: usize = 8;
+    /// Their scales.
+    pub const KEY_SCALES: usize = 9;
+    /// Values of one head: `(tokens, head_dim)` i8.
+    pub const VALUES: usize = 10;
+    /// Their scales; relative to the largest once all values are there.
+    pub const VALUE_SCALES: usize = 11;
+    /// Keys, values, queries or attended values of a tile: `(tile, head_dim)` f32.
+    pub const HEAD_ROWS: usize = 12;
+    /// The same, quantized.
+    pub const HEAD_ROWS_I8: usize = 13;
+    /// Their scales: `(tile)` f32.
+    pub const HEAD_ROW_SCALES: usize = 14;
+    /// Scores of one query: `(tokens)` f32.
+    pub const SCORES: usize = 15;
+    /// Its softmax weights: `(tokens)` i16.
+    pub const PROBABILITIES: usize = 16;
+    /// Its weighted sum of values: `(head_dim)` i32.
+    pub const WEIGHTED_SUM: usize = 17;
+    /// A tile of the plane, widened for f16 weights: `(tile, dim)` f32.
+    pub const WIDE_ROWS: usize = 18;
+    /// Normed tokens of a tile: `(tile, dim)` f32.
+    pub const MLP_ROWS: usize = 19;
+    /// The same, quantized.
+    pub const MLP_ROWS_I8: usize = 20;
+    /// Scales of either quantized tile: `(tile)` f32.
+    pub const MLP_SCALES: usize = 21;
+    /// Zero points of the hidden layer: `(tile)` i32.
+    pub const MLP_ZERO_POINTS: usize = 22;
+    /// Hidden layer of a tile: `(tile, hidden)` f32.
+    pub const HIDDEN: usize = 23;
+    /// The same, quantized.
+    pub const HIDDEN_I8: usize = 24;
+    /// Pooled features: `(dim)` f32.
+    pub const FEATURES: usize = 25;
+    /// A row on its way to a classifier: `(dim)` f32.
+    pub const HEAD_INPUT: usize = 26;
+    /// The same, quantized.
+    pub const HEAD_INPUT_I8: usize = 27;
+    /// Logits: `(classes)` f32.
+    pub const LOGITS: usize = 28;
+    /// Logits of the distillation head: `(classes)` f32.
+    pub const LOGITS_DIST: usize = 29;
+}
+
+impl Vit<'_> {
+    /// The memory plan with [`DEFAULT_TILE_ROWS`], which is what the model's header states.
+    pub fn plan(&self) -> Plan {
+        // Checked when the model was loaded.
+        self.plan_with_tile_rows(DEFAULT_TILE_ROWS).unwrap_or(Plan::new())
+    }
+
+    /// The memory plan with a tile height of one's own: more rows share each weight that is read, and need more memory.
+    /// The result of a run is the same to the bit.
+    ///
+    /// # Errors
+    /// [`Error::TileRows`], [`Error::PlanTooLarge`].
+    pub fn plan_with_tile_rows(&self, tile: usize) -> Result<Plan, Error> {
+        if tile == 0 || tile > MAX_TILE_ROWS {
+            return Err(Error::TileRows { found: tile, limit: MAX_TILE_ROWS });
+        }
+        let c = self.config();
+        let (tokens, head_dim) = (c.tokens(), c.head_dim());
+        let any_f16 = (0..c.depth).any(|layer| self.block_precision(layer).qkv == Precision::F16);
+        let plane_row = if any_f16 { padded(2 * c.dim) } else { padded(c.dim) };
+        let dist_classes = if c.head == super::Head::Distilled { c.classes } else { 0 };
+        let mut plan = Plan::new();
+        plan.add("tokens", tokens * c.dim, 2, EMBED..=HEAD)?;
+        plan.add("strip", c.patch_height * c.image_width * c.channels, 1, EMBED..=EMBED)?;
+        plan.add("patches", tile * padded(c.patch_bytes()), 1, EMBED..=EMBED)?;
+        plan.add("patch scales", tile, 4, EMBED..=EMBED)?;
+        plan.add("embedded", tile * c.dim, 4, EMBED..=EMBED)?;
+        plan.add("normed plane", tokens * plane_row, 1, NORM..=ATTENTION)?;
+        plan.add("plane scales", tokens, 4, NORM..=ATTENTION)?;
+        plan.add("normed row", c.dim, 4, NORM..=NORM)?;
+        plan.add("keys", tokens * padded(head_dim), 1, ATTENTION..=ATTENTION)?;
+        plan.add("key scales", tokens, 4, ATTENTION..=ATTENTION)?;
+        plan.add("values", tokens * padded(head_dim), 1, ATTENTION..=ATTENTION)?;
+        plan.add("value scales", tokens, 4, ATTENTION..=ATTENTION)?;
+        plan.add("head rows", tile * head_dim, 4, ATTENTION..=ATTENTION)?;
+        plan.add("head rows i8", tile * padded(head_dim), 1, ATTENTION..=ATTENTION)?;
+        plan.add("head row scales", tile, 4, ATTENTION..=ATTENTION)?;
+        plan.add("scores", tokens, 4, ATTENTION..=ATTENTION)?;
+        plan.add("probabilities", tokens, 2, ATTENTION..=ATTENTION)?;
+        plan.add("weighted sum", padded(head_dim), 4, ATTENTION..=ATTENTION)?;
+        plan.add("wide rows", if any_f16 { tile * c.dim } else { 0 }, 4, ATTENTION..=ATTENTION)?;
+        plan.add("mlp rows", tile * c.dim, 4, MLP..=MLP)?;
+        plan.add("mlp rows i8", tile * padded(c.dim), 1, MLP..=MLP)?;
+        plan.add("mlp scales", tile, 4, MLP..=MLP)?;
+        plan.add("mlp zero points", tile, 4, MLP..=MLP)?;
+        plan.add("hidden", tile * c.hidden, 4, MLP..=MLP)?;
+        plan.add("hidden i8", tile * padded(c.hidden), 1, MLP..=MLP)?;
+        plan.add("features", c.dim, 4, HEAD..=HEAD)?;
+        plan.add("head input", c.dim, 4, HEAD..=HEAD)?;
+        plan.add("head input i8", padded(c.dim), 1, HEAD..=HEAD)?;
+        plan.add("logits", c.classes, 4, HEAD..=HEAD)?;
+        plan.add("logits dist", dist_classes, 4, HEAD..=HEAD)?;
+        Ok(plan)
+    }
+}

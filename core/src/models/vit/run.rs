@@ -1,0 +1,163 @@
+//! A forward pass that can be left and resumed after every tile.
+
+use half::f16;
+
+use super::plan::{region, DEFAULT_TILE_ROWS};
+use super::weights::Vit;
+use crate::arena::{cast, Plan};
+use crate::error::Error;
+use crate::kernels::{default_kernels, Kernels};
+use crate::profile::{Progress, Stage};
+use crate::source::PixelSource;
+
+/// Which tile comes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cursor {
+    /// A tile of `Stage`, from this row on (a patch for [`Stage::Embed`], a token otherwise).
+    At(Stage, usize),
+    Done,
+    /// A step failed: what the arena holds is not to be used.
+    Failed,
+}
+
+/// One image on its way through a ViT. Holds the arena; nothing else is written to.
+pub struct Run<'r, 'm> {
+    pub(super) vit: &'r Vit<'m>,
+    pub(super) kernels: &'static Kernels,
+    pub(super) plan: Plan,
+    pub(super) arena: &'r mut [u8],
+    pub(super) tile: usize,
+    /// Largest scale of the values of the head at work.
+    pub(super) value_scale: f32,
+    cursor: Cursor,
+}
+
+impl<'m> Vit<'m> {
+    /// Begins a run on the kernels of this build.
+    ///
+    /// # Errors
+    /// [`Error::ArenaTooSmall`], [`Error::ArenaMisaligned`]; [`Error::Layout`] if the kernels can't read the weights.
+    pub fn begin<'r>(&'r self, arena: &'r mut [u8]) -> Result<Run<'r, 'm>, Error> {
+        self.begin_with(arena, DEFAULT_TILE_ROWS, default_kernels())
+    }
+
+    /// Begins a run with a tile height and kernels of one's own choice.
+    ///
+    /// # Errors
+    /// As [`Vit::begin`], and those of [`Vit::plan_with_tile_rows`].
+    pub fn begin_with<'r>(
+        &'r self,
+        arena: &'r mut [u8],
+        tile_rows: usize,
+        kernels: &'static Kernels,
+    ) -> Result<Run<'r, 'm>, Error> {
+        let layout = self.model().layout();
+        if !(kernels.supports)(layout) {
+            return Err(Error::Layout { nr: layout.nr, kr: layout.kr });
+        }
+        let plan = self.plan_with_tile_rows(tile_rows)?;
+        let arena = plan.check(arena)?;
+        let cursor = Cursor::At(Stage::Embed, 0);
+        Ok(Run { vit: self, kernels, plan, arena, tile: tile_rows, value_scale: 0.0, cursor })
+    }
+}
+
+impl Run<'_, '_> {
+    /// Does one tile and returns, so that a watchdog can be fed or another task can run.
+    ///
+    /// # Errors
+    /// [`Error::Source`] if the pixels can't be had, [`Error::Finished`] after the last step. After an error the run is over.
+    pub fn step<S: PixelSource + ?Sized>(&mut self, source: &mut S) -> Result<Progress, Error> {
+        let Cursor::At(stage, row) = self.cursor else { return Err(Error::Finished) };
+        self.cursor = Cursor::Failed;
+        let next_row = match stage {
+            Stage::Embed => self.embed_tile(row, source)?,
+            Stage::Norm { layer } => self.norm_tile(layer as usize, row)?,
+            Stage::Project { layer, head } => self.project_tile(layer as usize, head as usize, row)?,
+            Stage::Attention { layer, head } => self.attention_tile(layer as usize, head as usize, row)?,
+            Stage::Mlp { layer } => self.mlp_tile(layer as usize, row)?,
+            Stage::Head => {
+                self.head()?;
+                self.cursor = Cursor::Done;
+                return Ok(Progress::Done);
+            }
+        };
+        let c = self.vit.config();
+        let rows = if stage == Stage::Embed { c.patches() } else { c.tokens() };
+        self.cursor =
+            if next_row < rows { Cursor::At(stage, next_row) } else { Cursor::At(self.after(stage), 0) };
+        Ok(Progress::Running(stage))
+    }
+
+    /// Steps until the output is there.
+    ///
+    /// # Errors
+    /// As [`Run::step`].
+    pub fn finish<S: PixelSource + ?Sized>(&mut self, source: &mut S) -> Result<(), Error> {
+        while self.step(source)? != Progress::Done {}
+        Ok(())
+    }
+
+    /// The stage that follows a completed one.
+    fn after(&self, stage: Stage) -> Stage {
+        let c = self.vit.config();
+        let block = |layer: u16| if (layer as usize) < c.depth { Stage::Norm { layer } } else { Stage::Head };
+        match stage {
+            Stage::Embed => block(0),
+            Stage::Norm { layer } => Stage::Project { layer, head: 0 },
+            Stage::Project { layer, head } => Stage::Attention { layer, head },
+            Stage::Attention { layer, head } if (head as usize) + 1 < c.heads => {
+                Stage::Project { layer, head: head + 1 }
+            }
+            Stage::Attention { layer, .. } => Stage::Mlp { layer },
+            Stage::Mlp { layer } => block(layer.saturating_add(1)),
+            Stage::Head => Stage::Head,
+        }
+    }
+
+    /// The stage whose tile the next step does, or `None` when there is none.
+    pub fn next_stage(&self) -> Option<Stage> {
+        match self.cursor {
+            Cursor::At(stage, _) => Some(stage),
+            Cursor::Done | Cursor::Failed => None,
+        }
+    }
+
+    /// The residual stream as it is now, `(tokens, dim)`: after the embedding, between blocks, and during them.
+    ///
+    /// # Errors
+    /// None on a run that [`Vit::begin`] made.
+    pub fn tokens(&self) -> Result<&[f16], Error> {
+        let c = self.vit.config();
+        let tokens = cast::<f16>(self.plan.view(self.arena, region::TOKENS)?)?;
+        tokens.get(..c.tokens() * c.dim).ok_or(Error::Internal(30))
+    }
+
+    /// Logits `(classes)`; empty for a model without head.
+    ///
+    /// # Errors
+    /// [`Error::NotFinished`] before the last step.
+    pub fn logits(&self) -> Result<&[f32], Error> {
+        self.output(region::LOGITS, self.vit.config().classes)
+    }
+
+    /// Pooled features after the final norm `(dim)`: what the classifier sees (of two classifiers, the class token's).
+    ///
+    /// # Errors
+    /// [`Error::NotFinished`] before the last step.
+    pub fn features(&self) -> Result<&[f32], Error> {
+        self.output(region::FEATURES, self.vit.config().dim)
+    }
+
+    fn output(&self, id: usize, count: usize) -> Result<&[f32], Error> {
+        if self.cursor != Cursor::Done {
+            return Err(Error::NotFinished);
+        }
+        cast::<f32>(self.plan.view(self.arena, id)?)?.get(..count).ok_or(Error::Internal(31))
+    }
+
+    /// The plan that this run follows.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+}

@@ -1,0 +1,207 @@
+//! The configuration section of a ViT: as stored, and checked.
+
+use super::config::{Activation, Head, Pool, VitConfig};
+use crate::error::Error;
+use crate::format::u32_at;
+use crate::tensor::Precision;
+
+/// Words (u32) before the precision words.
+const FIXED_WORDS: usize = 16;
+/// Most blocks that a model may have.
+pub const MAX_DEPTH: usize = 256;
+/// Longest dot product: 128·128·K stays below 2^31.
+pub const MAX_INPUTS: usize = 131_071;
+/// Most tokens: softmax weights keep at least 8 bits.
+pub const MAX_TOKENS: usize = 65_535;
+
+/// Precision of the linear layers of one block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct BlockPrecision {
+    /// Query, key and value.
+    pub qkv: Precision,
+    /// The projection behind the attention.
+    pub proj: Precision,
+    /// The MLP's first layer.
+    pub fc1: Precision,
+    /// The MLP's second layer.
+    pub fc2: Precision,
+}
+
+impl BlockPrecision {
+    /// All int8.
+    pub const INT8: Self =
+        Self { qkv: Precision::Int8, proj: Precision::Int8, fc1: Precision::Int8, fc2: Precision::Int8 };
+
+    /// Bit i set where layer i (qkv, proj, fc1, fc2) keeps f16 weights.
+    pub const fn to_word(self) -> u32 {
+        bit(self.qkv) | bit(self.proj) << 1 | bit(self.fc1) << 2 | bit(self.fc2) << 3
+    }
+
+    const fn from_word(word: u32) -> Option<Self> {
+        if word > 15 {
+            return None;
+        }
+        Some(Self {
+            qkv: precision(word & 1),
+            proj: precision(word >> 1 & 1),
+            fc1: precision(word >> 2 & 1),
+            fc2: precision(word >> 3 & 1),
+        })
+    }
+}
+
+const fn bit(precision: Precision) -> u32 {
+    match precision {
+        Precision::Int8 => 0,
+        Precision::F16 => 1,
+    }
+}
+
+const fn precision(bit: u32) -> Precision {
+    if bit == 0 {
+        Precision::Int8
+    } else {
+        Precision::F16
+    }
+}
+
+/// The configuration section in place: precisions of the blocks are read when they are needed.
+#[derive(Clone, Copy, Debug)]
+pub struct ConfigSection<'a> {
+    bytes: &'a [u8],
+    /// Precision of the classifiers.
+    pub head_precision: Precision,
+}
+
+impl<'a> ConfigSection<'a> {
+    /// Number of bytes for a model of `depth` blocks.
+    pub const fn bytes(depth: usize) -> usize {
+        4 * (FIXED_WORDS + depth)
+    }
+
+    /// The words of the section, for the converter: the fixed ones; the blocks' precision words follow.
+    pub fn fixed_words(config: &VitConfig, head_precision: Precision) -> [u32; FIXED_WORDS] {
+        let flags = config.class_token as u32
+            | (config.distill_token as u32) << 1
+            | (config.norm_before_pool as u32) << 2
+            | (config.norm_after_pool as u32) << 3
+            | bit(head_precision) << 4;
+        [
+            config.image_height as u32,
+            config.image_width as u32,
+            config.channels as u32,
+            config.patch_height as u32,
+            config.patch_width as u32,
+            config.dim as u32,
+            config.depth as u32,
+            config.heads as u32,
+            config.hidden as u32,
+            config.classes as u32,
+            flags,
+            config.pool as u32,
+            config.head as u32,
+            config.activation as u32,
+            config.norm_eps.to_bits(),
+            0,
+        ]
+    }
+
+    /// Reads and checks the section at `start` of the file.
+    pub(super) fn parse((start, bytes): (u32, &'a [u8])) -> Result<(Self, VitConfig), Error> {
+        let (found, needed) = (bytes.len() as u32, Self::bytes(0) as u32);
+        if bytes.len() < Self::bytes(0) {
+            return Err(Error::SectionLength { section: 0, offset: start, found, expected: needed });
+        }
+        let reader = Reader { bytes, start };
+        let flags = reader.word(10);
+        let config = VitConfig {
+            image_height: reader.size("image_height", 0, 1, 16_384)?,
+            image_width: reader.size("image_width", 1, 1, 16_384)?,
+            channels: reader.size("channels", 2, 1, 4)?,
+            patch_height: reader.size("patch_height", 3, 1, 16_384)?,
+            patch_width: reader.size("patch_width", 4, 1, 16_384)?,
+            dim: reader.size("dim", 5, 1, 16_384)?,
+            depth: reader.size("depth", 6, 0, MAX_DEPTH)?,
+            heads: reader.size("heads", 7, 1, 1024)?,
+            hidden: reader.size("hidden", 8, 1, 65_535)?,
+            classes: reader.size("classes", 9, 0, 1 << 20)?,
+            class_token: flags & 1 != 0,
+            distill_token: flags & 2 != 0,
+            norm_before_pool: flags & 4 != 0,
+            norm_after_pool: flags & 8 != 0,
+            pool: reader.one_of("pool", 11, &[Pool::Token, Pool::Mean])?,
+            head: reader.one_of("head", 12, &[Head::None, Head::Linear, Head::Distilled])?,
+            activation: reader.one_of(
+                "activation",
+                13,
+                &[Activation::GeluErf, Activation::GeluTanh, Activation::Relu],
+            )?,
+            norm_eps: f32::from_bits(reader.word(14)),
+        };
+        reader.check_relations(&config, flags)?;
+        if bytes.len() != Self::bytes(config.depth) {
+            let expected = Self::bytes(config.depth) as u32;
+            return Err(Error::SectionLength { section: 0, offset: start, found, expected });
+        }
+        let section = Self { bytes, head_precision: precision(flags >> 4 & 1) };
+        for layer in 0..config.depth {
+            let word = FIXED_WORDS + layer;
+            BlockPrecision::from_word(reader.word(word)).ok_or(reader.error("precision", word))?;
+        }
+        Ok((section, config))
+    }
+
+    /// Precision of the linear layers of block `layer`.
+    pub fn block(&self, layer: usize) -> BlockPrecision {
+        BlockPrecision::from_word(u32_at(self.bytes, 4 * (FIXED_WORDS + layer)))
+            .unwrap_or(BlockPrecision::INT8)
+    }
+}
+
+struct Reader<'a> {
+    bytes: &'a [u8],
+    start: u32,
+}
+
+impl Reader<'_> {
+    fn word(&self, index: usize) -> u32 {
+        u32_at(self.bytes, 4 * index)
+    }
+
+    fn error(&self, name: &'static str, word: usize) -> Error {
+        Error::Field { name, offset: self.start.saturating_add(4 * word as u32), value: self.word(word) }
+    }
+
+    fn size(&self, name: &'static str, word: usize, min: usize, max: usize) -> Result<usize, Error> {
+        let value = self.word(word) as usize;
+        if value < min || value > max {
+            return Err(self.error(name, word));
+        }
+        Ok(value)
+    }
+
+    fn one_of<T: Copy>(&self, name: &'static str, word: usize, values: &[T]) -> Result<T, Error> {
+        values.get(self.word(word) as usize).copied().ok_or(self.error(name, word))
+    }
+
+    /// What must hold between the fields. The bounds of [`ConfigSection::parse`] keep every product below 2^32.
+    fn check_relations(&self, c: &VitConfig, flags: u32) -> Result<(), Error> {
+        let ok_or = |good: bool, name, word| if good { Ok(()) } else { Err(self.error(name, word)) };
+        ok_or(c.image_height.is_multiple_of(c.patch_height), "patch_height", 3)?;
+        ok_or(c.image_width.is_multiple_of(c.patch_width), "patch_width", 4)?;
+        let patch_bytes = (c.patch_height as u64) * (c.patch_width as u64) * (c.channels as u64);
+        ok_or(patch_bytes <= MAX_INPUTS as u64, "patch_height", 3)?;
+        let patches = (c.image_height / c.patch_height) as u64 * (c.image_width / c.patch_width) as u64;
+        ok_or(patches + 2 <= MAX_TOKENS as u64, "image_height", 0)?;
+        ok_or(c.dim.is_multiple_of(c.heads), "heads", 7)?;
+        ok_or(flags < 32, "flags", 10)?;
+        ok_or(c.class_token || !c.distill_token, "flags", 10)?;
+        ok_or(c.class_token || c.pool == Pool::Mean, "pool", 11)?;
+        ok_or((c.head == Head::None) == (c.classes == 0), "classes", 9)?;
+        let distilled = c.head == Head::Distilled;
+        ok_or(!distilled || (c.distill_token && c.pool == Pool::Token), "head", 12)?;
+        ok_or(c.norm_eps.is_normal() && c.norm_eps > 0.0 && c.norm_eps <= 1.0, "norm_eps", 14)?;
+        ok_or(self.word(15) == 0, "reserved", 15)
+    }
+}

@@ -1,0 +1,95 @@
+//! Linear layers of either precision.
+
+use half::f16;
+
+use crate::error::Error;
+use crate::kernels::{Epilogue, Kernels};
+use crate::tensor::{Linear, RowsI8};
+
+/// Input rows of a linear layer, in the form that its precision wants.
+pub(crate) enum Operand<'a> {
+    /// For int8 weights.
+    Int8(RowsI8<'a>),
+    /// For f16 weights: `(rows, inputs)`.
+    Float(&'a [f32]),
+}
+
+/// `out = f(x·Wᵀ + b)`: out `(rows, outputs)`.
+pub(crate) fn apply(
+    kernels: &Kernels,
+    x: &Operand,
+    weights: &Linear,
+    epilogue: Epilogue,
+    out: &mut [f32],
+) -> Result<(), Error> {
+    match (x, weights) {
+        (Operand::Int8(x), Linear::Int8(weights)) => (kernels.linear_i8)(x, weights, epilogue, out),
+        (Operand::Float(x), Linear::F16(weights)) => (kernels.linear_f16)(x, weights, epilogue, out),
+        _ => return Err(Error::Internal(20)),
+    }
+    Ok(())
+}
+
+/// `residual = f16(residual + x·Wᵀ + b)`: residual `(rows, outputs)`.
+pub(crate) fn apply_residual(
+    kernels: &Kernels,
+    x: &Operand,
+    weights: &Linear,
+    residual: &mut [f16],
+) -> Result<(), Error> {
+    match (x, weights) {
+        (Operand::Int8(x), Linear::Int8(weights)) => (kernels.linear_i8_residual)(x, weights, residual),
+        (Operand::Float(x), Linear::F16(weights)) => (kernels.linear_f16_residual)(x, weights, residual),
+        _ => return Err(Error::Internal(21)),
+    }
+    Ok(())
+}
+
+/// Brings rows of `width` floats into the form that the weights want: quantized into `data` (rows `pitch` apart) and `scales`
+/// for int8 weights, as they are for f16 weights.
+pub(crate) fn quantize_rows<'a>(
+    kernels: &Kernels,
+    x: &'a [f32],
+    width: usize,
+    weights: &Linear,
+    data: &'a mut [i8],
+    scales: &'a mut [f32],
+) -> Operand<'a> {
+    let Linear::Int8(weights) = weights else { return Operand::Float(x) };
+    let pitch = weights.pitch.max(1);
+    let rows = x.chunks_exact(width.max(1));
+    let count = rows.len();
+    for ((x, row), scale) in rows.zip(data.chunks_exact_mut(pitch)).zip(scales.iter_mut()) {
+        *scale = (kernels.quantize_row)(x, row);
+    }
+    Operand::Int8(RowsI8 { data, scales: scales.get(..count).unwrap_or(&[]), zero_points: &[], pitch })
+}
+
+/// The same for rows that nowhere go below a known bound, `floor` ≤ 0: with a zero point, so that all 256 codes are used.
+pub(crate) fn quantize_rows_above<'a>(
+    kernels: &Kernels,
+    x: &'a [f32],
+    width: usize,
+    floor: f32,
+    weights: &Linear,
+    scratch: QuantizedScratch<'a>,
+) -> Operand<'a> {
+    let Linear::Int8(weights) = weights else { return Operand::Float(x) };
+    let pitch = weights.pitch.max(1);
+    let rows = x.chunks_exact(width.max(1));
+    let count = rows.len();
+    let QuantizedScratch { data, scales, zero_points } = scratch;
+    let cells = data.chunks_exact_mut(pitch).zip(scales.iter_mut().zip(zero_points.iter_mut()));
+    for (x, (row, (scale, zero_point))) in rows.zip(cells) {
+        (*scale, *zero_point) = (kernels.quantize_row_above)(x, floor, row);
+    }
+    let (scales, zero_points) = (scales.get(..count).unwrap_or(&[]), zero_points.get(..count).unwrap_or(&[]));
+    Operand::Int8(RowsI8 { data, scales, zero_points, pitch })
+}
+
+/// Memory for quantized rows: `(rows, pitch)`, `(rows)`, `(rows)`.
+pub(crate) struct QuantizedScratch<'a> {
+    pub data: &'a mut [i8],
+    pub scales: &'a mut [f32],
+    pub zero_points: &'a mut [i32],
+}

@@ -1,0 +1,9 @@
+//! Operators, written once on the kernel table.
+
+mod attention;
+mod linear;
+
+pub(crate) use attention::{attend_row, AttentionScratch, HeadCache};
+pub(crate) use linear::{
+    apply, apply_residual, quantize_rows, quantize_rows_above, Operand, QuantizedScratch,
+};

@@ -1,0 +1,54 @@
+//! Quantization of activations: int8 per row, scale found at run time (docs/numerics.md, "Rows").
+
+use crate::math::{round_to_i32, Lane};
+
+/// Least row maximum that a scale is made from: keeps scales and their reciprocals normal.
+pub const MIN_ROW_MAX: f32 = 1.0 / (1u64 << 40) as f32;
+
+/// Largest |x| of a row.
+#[inline]
+pub fn row_max_abs(x: &[f32]) -> f32 {
+    x.iter().fold(0.0, |m, v| Lane::max(v.abs(), m))
+}
+
+/// Scale of a row and the factor that quantizes it, from the row's largest magnitude.
+#[inline]
+pub fn row_scale(max_abs: f32) -> (f32, f32) {
+    // What is not a number or infinite can only come from a hostile model; it must still be the same on every machine.
+    let max_abs = Lane::min(Lane::max(max_abs, MIN_ROW_MAX), f32::MAX);
+    (max_abs * (1.0 / 127.0), 127.0 / max_abs)
+}
+
+/// `x · factor` as int8, rounded to nearest even, clamped to ±127.
+#[inline(always)]
+pub fn to_i8(x: f32, factor: f32) -> i8 {
+    round_to_i32(Lane::min(Lane::max(x * factor, -127.0), 127.0)) as i8
+}
+
+/// How a row with a known lower bound is quantized.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RowAbove {
+    /// Scale.
+    pub scale: f32,
+    /// 1/scale, nearly: what elements are multiplied with.
+    pub factor: f32,
+    /// Code of 0, −128 to 127.
+    pub zero_point: i32,
+    /// The same as a float.
+    pub zero_point_f32: f32,
+}
+
+/// Scale and zero point that take `floor` ≤ 0 to −128 and `max` ≥ 0 to 127, and 0 to a whole number.
+#[inline]
+pub fn row_scale_above(max: f32, floor: f32) -> RowAbove {
+    let range = Lane::min(Lane::max(max, MIN_ROW_MAX) - floor, f32::MAX);
+    let (scale, factor) = (range * (1.0 / 255.0), 255.0 / range);
+    let zero_point = round_to_i32(-128.0 - floor * factor);
+    RowAbove { scale, factor, zero_point, zero_point_f32: zero_point as f32 }
+}
+
+/// `x · factor + zero_point` as int8, rounded to nearest even, clamped to −128..127.
+#[inline(always)]
+pub fn to_i8_above(x: f32, factor: f32, zero_point: f32) -> i8 {
+    round_to_i32(Lane::min(Lane::max(x * factor + zero_point, -128.0), 127.0)) as i8
+}

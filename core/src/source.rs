@@ -1,0 +1,49 @@
+//! Where the pixels come from: a camera, a flash chip, a slice.
+
+/// A source of pixels failed; the code is the source's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct SourceError {
+    /// Meaning defined by the source.
+    pub code: u32,
+}
+
+/// Delivers an image strip by strip, so that no whole image needs to be in RAM.
+pub trait PixelSource {
+    /// Fills `rows` with whole image rows from row `first_row` on: `(rows, width, channels)`, 8 bits each.
+    ///
+    /// Rows are asked for once each, from top to bottom.
+    ///
+    /// # Errors
+    /// [`SourceError`] stops the run; it can't be resumed.
+    fn read_rows(&mut self, first_row: usize, rows: &mut [u8]) -> Result<(), SourceError>;
+}
+
+/// An image that lies in memory: `(height, width, channels)`, 8 bits each.
+#[derive(Clone, Copy, Debug)]
+pub struct SliceSource<'a> {
+    pixels: &'a [u8],
+    row_bytes: usize,
+}
+
+impl<'a> SliceSource<'a> {
+    /// Error code of a slice that is too short for the rows asked for.
+    pub const TOO_SHORT: u32 = 1;
+
+    /// `row_bytes` is width · channels.
+    pub const fn new(pixels: &'a [u8], row_bytes: usize) -> Self {
+        Self { pixels, row_bytes }
+    }
+}
+
+impl PixelSource for SliceSource<'_> {
+    fn read_rows(&mut self, first_row: usize, rows: &mut [u8]) -> Result<(), SourceError> {
+        let start = first_row.saturating_mul(self.row_bytes);
+        let end = start.saturating_add(rows.len());
+        let from = self.pixels.get(start..end).ok_or(SourceError { code: Self::TOO_SHORT })?;
+        for (to, from) in rows.iter_mut().zip(from) {
+            *to = *from;
+        }
+        Ok(())
+    }
+}

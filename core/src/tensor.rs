@@ -1,0 +1,109 @@
+//! Views of weights and activations: slices with their shapes.
+
+use half::f16;
+
+/// Alignment in bytes of every tensor in a model and of every region of an arena.
+pub const ALIGN: usize = 16;
+
+/// `n` rounded up to a multiple of [`ALIGN`] elements (or bytes).
+pub const fn padded(n: usize) -> usize {
+    n.div_ceil(ALIGN) * ALIGN
+}
+
+/// How int8 weights lie in memory: panels of `nr` output columns, and in a panel groups of `kr` inputs of each column.
+///
+/// The weight of output n and input k (both counted in the zero-padded matrix, `pitch` inputs wide) stands at
+/// `(n/nr)·nr·pitch + (k/kr)·nr·kr + (n%nr)·kr + k%kr`. With nr = 1 that is row-major, whatever kr.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct PanelLayout {
+    /// Output columns per panel.
+    pub nr: u8,
+    /// Inputs per group; the pitch is a multiple of it.
+    pub kr: u8,
+}
+
+impl PanelLayout {
+    /// One output column after the other.
+    pub const ROW_MAJOR: Self = Self { nr: 1, kr: 16 };
+
+    /// Whether the pitch (a multiple of 16) is whole groups, and panels are not empty.
+    pub const fn is_valid(self) -> bool {
+        self.nr >= 1 && self.nr <= 64 && matches!(self.kr, 1 | 2 | 4 | 8 | 16)
+    }
+}
+
+/// An int8 linear layer: `y[n] = (Σ_k q[n,k]·x[k] − x_zero · sums[n]) · scales[n] · x_scale + bias[n]`.
+#[derive(Clone, Copy, Debug)]
+pub struct LinearI8<'a> {
+    /// Weights in panels, zero-padded: `(outputs padded to nr, pitch)`.
+    pub panels: &'a [i8],
+    /// Scale per output.
+    pub scales: &'a [f32],
+    /// Bias per output.
+    pub bias: &'a [f32],
+    /// Sum of the weights of each output; empty where inputs have no zero point.
+    pub sums: &'a [i32],
+    /// Inputs padded to a multiple of 16: the pitch of the weights and of the activations.
+    pub pitch: usize,
+    /// Number of outputs.
+    pub outputs: usize,
+    /// Order of the weights.
+    pub layout: PanelLayout,
+}
+
+/// A linear layer with f16 weights, accumulated in f32 by ascending k: `y[n] = Σ_k w[n,k]·x[k] + bias[n]`.
+#[derive(Clone, Copy, Debug)]
+pub struct LinearF16<'a> {
+    /// Panels of 16 outputs, in each `(inputs, 16)`; outputs zero-padded to a multiple of 16.
+    pub panels: &'a [f16],
+    /// Bias per output.
+    pub bias: &'a [f32],
+    /// Number of inputs.
+    pub inputs: usize,
+    /// Number of outputs.
+    pub outputs: usize,
+}
+
+/// A linear layer of either precision.
+#[derive(Clone, Copy, Debug)]
+pub enum Linear<'a> {
+    /// int8 weights and activations.
+    Int8(LinearI8<'a>),
+    /// f16 weights, f32 activations.
+    F16(LinearF16<'a>),
+}
+
+/// Precision of a linear layer's weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Precision {
+    /// int8, symmetric, one scale per output.
+    Int8,
+    /// f16.
+    F16,
+}
+
+/// Learned gain and offset of a layer norm, each `(dim)`.
+#[derive(Clone, Copy, Debug)]
+pub struct NormWeights<'a> {
+    /// Gain γ.
+    pub gamma: &'a [f32],
+    /// Offset β.
+    pub beta: &'a [f32],
+    /// ε, added to the variance.
+    pub eps: f32,
+}
+
+/// Rows of int8 activations with one scale each: `x[r,k] = scales[r] · (data[r·pitch + k] − zero_points[r])`.
+#[derive(Clone, Copy, Debug)]
+pub struct RowsI8<'a> {
+    /// `(rows, pitch)`; what lies between the row's length and the pitch is zero.
+    pub data: &'a [i8],
+    /// Scale per row; as many as there are rows.
+    pub scales: &'a [f32],
+    /// Zero point per row; empty where all are 0.
+    pub zero_points: &'a [i32],
+    /// Distance between rows.
+    pub pitch: usize,
+}

@@ -1,0 +1,9 @@
+//! Float weights to a `.vtr`: folding, quantization without calibration data, packing.
+
+mod equalize;
+mod int8;
+mod vit;
+
+pub use equalize::{equalize, Equalized};
+pub use int8::{pack_panels, quantize_weights, QuantizedWeights};
+pub use vit::{quantize_vit, LayerName, QuantizeOptions};

@@ -1,0 +1,114 @@
+//! Writes the container: header, section table, sections with their checksums (docs/format.md).
+
+use bytemuck::NoUninit;
+use vitreous::format::{
+    SectionKind, CRC, FORMAT_VERSION, HEADER_BYTES, MAGIC, NAME_BYTES, NUMERICS_VERSION, SECTION_ALIGN,
+    SECTION_ENTRY_BYTES,
+};
+use vitreous::tensor::{PanelLayout, ALIGN};
+
+/// What the header says of a model.
+#[derive(Clone, Debug)]
+pub struct VtrHeader {
+    /// Architecture id.
+    pub architecture: u32,
+    /// The model's own version.
+    pub model_version: u32,
+    /// Order of the int8 weights.
+    pub layout: PanelLayout,
+    /// Planned arena.
+    pub arena_bytes: u32,
+    /// Rows per tile of the plan.
+    pub tile_rows: u32,
+    /// SHA-256 of the float weights.
+    pub source_sha256: [u8; 32],
+    /// Name; cut to 48 bytes at a character's border.
+    pub name: String,
+}
+
+/// Collects sections in their order.
+#[derive(Debug, Default)]
+pub struct VtrWriter {
+    sections: Vec<(SectionKind, Vec<u8>)>,
+}
+
+/// Collects the tensors of one section, each padded to 16 bytes.
+#[derive(Debug, Default)]
+pub struct SectionWriter {
+    bytes: Vec<u8>,
+}
+
+impl SectionWriter {
+    /// Appends a tensor.
+    pub fn tensor<T: NoUninit>(&mut self, values: &[T]) {
+        self.bytes.extend_from_slice(bytemuck::cast_slice(values));
+        self.bytes.resize(self.bytes.len().next_multiple_of(ALIGN), 0);
+    }
+
+    /// Appends f32 values. Some machines flush subnormal numbers to zero; a model holds none, so that all agree.
+    pub fn floats(&mut self, values: &[f32]) {
+        let flush = |v: &f32| if v.is_subnormal() { 0.0 } else { *v };
+        self.tensor(&values.iter().map(flush).collect::<Vec<f32>>());
+    }
+}
+
+impl VtrWriter {
+    /// Appends a section of raw bytes.
+    pub fn bytes(&mut self, kind: SectionKind, bytes: Vec<u8>) {
+        self.sections.push((kind, bytes));
+    }
+
+    /// Appends a section of tensors.
+    pub fn tensors(&mut self, kind: SectionKind, section: SectionWriter) {
+        self.sections.push((kind, section.bytes));
+    }
+
+    /// The whole file.
+    ///
+    /// # Errors
+    /// A file of over 4 GiB.
+    pub fn finish(&self, header: &VtrHeader) -> anyhow::Result<Vec<u8>> {
+        let table_end = HEADER_BYTES + SECTION_ENTRY_BYTES * self.sections.len();
+        let mut file = vec![0u8; table_end];
+        for (index, (kind, bytes)) in self.sections.iter().enumerate() {
+            file.resize(file.len().next_multiple_of(SECTION_ALIGN), 0);
+            let start = u32::try_from(file.len())?;
+            let entry = [*kind as u32, start, u32::try_from(bytes.len())?, CRC.checksum(bytes)];
+            let at = HEADER_BYTES + SECTION_ENTRY_BYTES * index;
+            file[at..at + SECTION_ENTRY_BYTES].copy_from_slice(bytemuck::cast_slice(&entry));
+            file.extend_from_slice(bytes);
+        }
+        let file_bytes = u32::try_from(file.len())
+            .map_err(|_| anyhow::anyhow!("the model would be {} bytes; a .vtr file holds at most 4 GiB", file.len()))?;
+        self.write_header(header, file_bytes, &mut file);
+        let mut digest = CRC.digest();
+        digest.update(&file[..124]);
+        digest.update(&file[HEADER_BYTES..table_end]);
+        let crc = digest.finalize();
+        file[124..128].copy_from_slice(&crc.to_le_bytes());
+        Ok(file)
+    }
+
+    fn write_header(&self, header: &VtrHeader, file_bytes: u32, file: &mut [u8]) {
+        file[..8].copy_from_slice(&MAGIC);
+        file[8..10].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
+        file[10..12].copy_from_slice(&NUMERICS_VERSION.to_le_bytes());
+        let layout = u32::from_le_bytes([header.layout.nr, header.layout.kr, 0, 0]);
+        let words = [
+            file_bytes,
+            header.architecture,
+            self.sections.len() as u32,
+            header.model_version,
+            layout,
+            header.arena_bytes,
+            header.tile_rows,
+        ];
+        file[12..40].copy_from_slice(bytemuck::cast_slice(&words));
+        file[40..72].copy_from_slice(&header.source_sha256);
+        let mut name = header.name.as_str();
+        while name.len() > NAME_BYTES {
+            name = &name[..name.floor_char_boundary(NAME_BYTES)];
+        }
+        file[72..72 + name.len()].copy_from_slice(name.as_bytes());
+    }
+}
