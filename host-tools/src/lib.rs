@@ -6,4 +6,5 @@ pub mod engine;
 pub mod image_input;
 pub mod quantize;
 pub mod reference;
+pub mod target;
 pub mod vtr;

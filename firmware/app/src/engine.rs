@@ -3,8 +3,8 @@
 //! The calls into the engine are functions of their own, never inlined, so that the size report can tell the engine's
 //! code from the application's.
 
-use vitreous::models::vit::{Progress, Run, Vit};
-use vitreous::{Error, Model};
+use vitreous::models::vit::{Run, Vit};
+use vitreous::{Error, Model, Progress, Stage};
 use vitreous_protocol::{frame, Failure, Hello, Job, Message, Output, Phase, ValueKind};
 
 use crate::clock::{self, Clock};
@@ -104,12 +104,16 @@ fn run_image(
         });
     }
     times.send(image, report);
-    report.send_values(image, ValueKind::Logits, run.logits());
-    let features = if features { run.features() } else { &[] };
+    let outputs = run.logits().and_then(|logits| Ok((logits, run.features()?)));
+    let (logits, features) = match outputs.map_err(|error| engine_failure(Phase::Run, image, error))? {
+        (logits, kept) if features => (logits, kept),
+        (logits, _) => (logits, [].as_slice()),
+    };
+    report.send_values(image, ValueKind::Logits, logits);
     report.send_values(image, ValueKind::Features, features);
     Ok(Output {
         image,
-        logits: run.logits().len() as u32,
+        logits: logits.len() as u32,
         features: features.len() as u32,
         stack_bytes: (stack_top - deepest) as u32,
         total_stack_bytes: (stack::top() - deepest) as u32,
@@ -138,12 +142,19 @@ fn finish(
     clock: &mut Clock,
 ) -> Result<(), Error> {
     let mut before = clock.ticks();
-    while let Progress::Running(stage) = run.step(source)? {
+    loop {
+        let progress = run.step(source)?;
         let now = clock.ticks();
+        let (stage, done) = match progress {
+            Progress::Running(stage) => (stage, false),
+            Progress::Done => (Stage::Head, true),
+        };
         times.add(stage, now.wrapping_sub(before));
+        if done {
+            return Ok(());
+        }
         before = now;
     }
-    Ok(())
 }
 
 fn touched(arena: &[u8]) -> u32 {

@@ -1,6 +1,6 @@
 //! Ticks per stage and layer.
 
-use vitreous::models::vit::Stage as EngineStage;
+use vitreous::Stage as EngineStage;
 use vitreous_protocol::{Message, Stage, StageKind};
 
 use crate::report::Report;

@@ -1,14 +1,13 @@
 //! The target sends numbers; this puts them into words.
 
-use std::fs;
 use std::path::Path;
 
-use bytemuck::{Pod, Zeroable};
 use vitreous::models::vit::Vit;
 use vitreous::Model;
 use vitreous_protocol::{Board, Failure, Fault, FaultKind};
 
 use super::TargetError;
+use crate::vtr::AlignedBytes;
 
 /// Words for a fault.
 pub(super) fn fault(fault: Fault) -> String {
@@ -36,31 +35,9 @@ pub(super) fn failure(board: &'static Board, failure: Failure, model: &Path) -> 
 
 /// The engine on the host mostly stops at the same place for the same reason, and has the words for it.
 fn engine_text(model: &Path, code: u16, context: [u32; 2]) -> String {
-    let bytes = Aligned::copy(&fs::read(model).unwrap_or_default());
-    match Model::parse(bytes.bytes()).and_then(|model| Vit::new(&model).map(drop)) {
+    let Ok(bytes) = AlignedBytes::read(model) else { return format!("engine error {code}, context {context:?}") };
+    match Model::parse(bytes.as_slice()).and_then(|model| Vit::new(&model).map(drop)) {
         Err(error) if error.code() == code => error.to_string(),
         _ => format!("engine error {code}, context {context:?}"),
-    }
-}
-
-/// Bytes that begin where any model may.
-struct Aligned {
-    blocks: Vec<Block>,
-    length: usize,
-}
-
-#[derive(Clone, Copy, Pod, Zeroable)]
-#[repr(C, align(64))]
-struct Block([u8; 64]);
-
-impl Aligned {
-    fn copy(bytes: &[u8]) -> Self {
-        let mut blocks = vec![Block([0; 64]); bytes.len().div_ceil(64)];
-        bytemuck::cast_slice_mut::<Block, u8>(&mut blocks)[..bytes.len()].copy_from_slice(bytes);
-        Self { blocks, length: bytes.len() }
-    }
-
-    fn bytes(&self) -> &[u8] {
-        &bytemuck::cast_slice::<Block, u8>(&self.blocks)[..self.length]
     }
 }
