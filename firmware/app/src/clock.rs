@@ -1,0 +1,85 @@
+//! Time, in ticks of the board's counter. Under the emulator's `-icount` a tick is a fixed number of instructions.
+
+use vitreous_protocol::board::Counter;
+use vitreous_protocol::CALIBRATION_INSTRUCTIONS;
+
+use crate::BOARD;
+
+/// A counter that is extended to 64 bits; it must be read at least once per wrap of the counter below.
+///
+/// The 32-bit counters of the boards wrap after 2 to 3 thousand million instructions, far longer than any step.
+pub struct Clock {
+    last: u64,
+    ticks: u64,
+}
+
+impl Clock {
+    /// A clock that starts at zero.
+    pub fn start() -> Self {
+        Self { last: counter(), ticks: 0 }
+    }
+
+    /// Ticks since the start.
+    #[inline(never)]
+    pub fn ticks(&mut self) -> u64 {
+        let now = counter();
+        let passed = now.wrapping_sub(self.last);
+        self.ticks = self.ticks.wrapping_add(match BOARD.counter {
+            Counter::Memory { .. } => passed & 0xffff_ffff,
+            Counter::Mcycle => passed,
+        });
+        self.last = now;
+        self.ticks
+    }
+}
+
+/// Ticks of a loop of [`CALIBRATION_INSTRUCTIONS`] instructions.
+pub fn calibrate() -> u64 {
+    let mut clock = Clock::start();
+    let before = clock.ticks();
+    two_instructions_each(CALIBRATION_INSTRUCTIONS / 2);
+    clock.ticks().wrapping_sub(before)
+}
+
+#[cfg(target_arch = "arm")]
+fn counter() -> u64 {
+    match BOARD.counter {
+        // SAFETY: the board table gives the address of a read-only 32-bit register without side effects.
+        Counter::Memory { address } => u64::from(unsafe { (address as *const u32).read_volatile() }),
+        Counter::Mcycle => 0,
+    }
+}
+
+#[cfg(target_arch = "riscv32")]
+fn counter() -> u64 {
+    loop {
+        let (high, low, again): (u32, u32, u32);
+        // SAFETY: reading the machine-mode counters has no side effects.
+        unsafe {
+            core::arch::asm!(
+                "csrr {0}, mcycleh", "csrr {1}, mcycle", "csrr {2}, mcycleh",
+                out(reg) high, out(reg) low, out(reg) again,
+                options(nomem, nostack),
+            );
+        }
+        if high == again {
+            return u64::from(high) << 32 | u64::from(low);
+        }
+    }
+}
+
+#[cfg(target_arch = "arm")]
+fn two_instructions_each(iterations: u32) {
+    // SAFETY: the loop only counts a register down; `iterations` is not zero.
+    unsafe {
+        core::arch::asm!("2:", "subs {0}, {0}, #1", "bne 2b", inout(reg) iterations => _, options(nomem, nostack));
+    }
+}
+
+#[cfg(target_arch = "riscv32")]
+fn two_instructions_each(iterations: u32) {
+    // SAFETY: the loop only counts a register down; `iterations` is not zero.
+    unsafe {
+        core::arch::asm!("2:", "addi {0}, {0}, -1", "bnez {0}, 2b", inout(reg) iterations => _, options(nomem, nostack));
+    }
+}

@@ -1,0 +1,25 @@
+//! Entry point and exception handlers, per architecture, and the panic handler.
+
+use core::panic::PanicInfo;
+
+use vitreous_protocol::{exit, Fault, FaultKind};
+
+use crate::report;
+
+#[cfg(target_arch = "arm")]
+mod cortex_m;
+#[cfg(target_arch = "riscv32")]
+mod riscv;
+
+#[panic_handler]
+fn panic(info: &PanicInfo<'_>) -> ! {
+    let (a, b) = info.location().map_or((0, 0), |place| (place.line(), place.column()));
+    report::send_fault(Fault { kind: FaultKind::Panic, a, b });
+    semihosting::process::exit(exit::PANIC)
+}
+
+/// Reports an exception: where, and the processor's own word on why.
+fn exception(pc: u32, status: u32) -> ! {
+    report::send_fault(Fault { kind: FaultKind::Exception, a: pc, b: status });
+    semihosting::process::exit(exit::FAULT)
+}

@@ -1,0 +1,219 @@
+//! The job that the host gives and the messages that the firmware answers with.
+
+use serde::{Deserialize, Serialize};
+
+/// Floats in one [`Values`] message, at most.
+pub const VALUES_PER_FRAME: usize = 64;
+
+/// What to run. The images follow its frame in the job file, `image_bytes` each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Job {
+    /// Length of the model that was placed in the board's model region; 0 for the model that is linked in.
+    pub model_bytes: u32,
+    /// Number of images.
+    pub images: u32,
+    /// Bytes of one image: height · width · channels.
+    pub image_bytes: u32,
+    /// Send the features too, not only the logits.
+    pub features: bool,
+    /// Count a loop of known length first, to prove the instruction counter.
+    pub calibrate: bool,
+    /// A number that comes back in [`Hello`], so that results are never taken for those of another job.
+    pub job: u32,
+}
+
+/// What the firmware sends. An image's messages come in the order stages, values, output.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Message<'a> {
+    /// First message of a run, once the model is accepted.
+    Hello(Hello),
+    /// Time of one stage of one image.
+    Stage(Stage),
+    /// Some logits or features of one image.
+    #[serde(borrow)]
+    Values(Values<'a>),
+    /// Last message of an image.
+    Output(Output),
+    /// The run stops here.
+    Failure(Failure),
+    /// The firmware itself failed.
+    Fault(Fault),
+    /// All images were run.
+    Done {
+        /// How many.
+        images: u32,
+    },
+}
+
+/// The board and the model as the firmware sees them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// Index of the board in [`BOARDS`](crate::BOARDS).
+    pub board: u8,
+    /// The job's own number.
+    pub job: u32,
+    /// CRC-32 of the model's name.
+    pub model_name: u32,
+    /// Arena bytes of the plan; the engine gets a slice of just this length.
+    pub arena_bytes: u32,
+    /// Bytes of stack that parsing and checking the model took.
+    pub load_stack_bytes: u32,
+    /// Ticks that parsing and checking the model took.
+    pub load_ticks: u64,
+    /// Bytes of `.data` and `.bss`: the application's own, since the engine has none.
+    pub static_bytes: u32,
+    /// Stack that there is.
+    pub stack_limit: u32,
+    /// Ticks of the calibration loop, 0 if it was not asked for.
+    pub calibration_ticks: u64,
+}
+
+/// The stages of a forward pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum StageKind {
+    /// Pixels to tokens.
+    Embed,
+    /// Layer norm before attention.
+    Norm,
+    /// Keys and values of a head.
+    Project,
+    /// Queries, scores and weighted values of a head.
+    Attention,
+    /// The MLP with its layer norm.
+    Mlp,
+    /// Pooling and classifier.
+    Head,
+}
+
+impl StageKind {
+    /// All kinds, in the order in which a pass first meets them.
+    pub const ALL: [StageKind; 6] = [
+        StageKind::Embed,
+        StageKind::Norm,
+        StageKind::Project,
+        StageKind::Attention,
+        StageKind::Mlp,
+        StageKind::Head,
+    ];
+}
+
+/// Time spent in one stage of one image, its heads summed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stage {
+    /// Index of the image.
+    pub image: u32,
+    /// What was done.
+    pub kind: StageKind,
+    /// In which layer; 0 for [`StageKind::Embed`] and [`StageKind::Head`].
+    pub layer: u16,
+    /// Tiles, that is calls of `step()`.
+    pub tiles: u32,
+    /// Ticks of the board's counter.
+    pub ticks: u64,
+}
+
+/// What [`Values`] hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ValueKind {
+    /// The classifier's output.
+    Logits,
+    /// The pooled features.
+    Features,
+}
+
+/// A piece of an output vector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Values<'a> {
+    /// Index of the image.
+    pub image: u32,
+    /// Which vector.
+    pub kind: ValueKind,
+    /// Index of the first value.
+    pub first: u32,
+    /// The values' exact bits, four bytes each, little-endian.
+    pub bits: &'a [u8],
+}
+
+/// The end of an image, with what it cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Output {
+    /// Index of the image.
+    pub image: u32,
+    /// Number of logits sent.
+    pub logits: u32,
+    /// Number of features sent.
+    pub features: u32,
+    /// Deepest stack below the call that runs the engine, by painting.
+    pub stack_bytes: u32,
+    /// Deepest stack in all, from the stack's first byte: the model's view and the application included.
+    pub total_stack_bytes: u32,
+    /// Bytes of the arena up to the last that was written, by painting.
+    pub arena_touched: u32,
+    /// Ticks from before the first step to after the last.
+    pub ticks: u64,
+}
+
+/// What was being done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Phase {
+    /// Reading the job file.
+    Job,
+    /// Parsing and checking the model.
+    Load,
+    /// Planning memory: the arena of this board against the plan.
+    Plan,
+    /// Running an image.
+    Run,
+}
+
+/// Why a run stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// What was being done.
+    pub phase: Phase,
+    /// Index of the image in [`Phase::Run`].
+    pub image: u32,
+    /// The engine's `Error::code`, or one of the constants here.
+    pub code: u16,
+    /// Two numbers that explain the code.
+    pub context: [u32; 2],
+}
+
+impl Failure {
+    /// Codes from here on are the application's own, below they are the engine's.
+    pub const FIRST_OWN: u16 = 0xff00;
+    /// The job file is missing or damaged.
+    pub const JOB: u16 = 0xff00;
+    /// No model is linked in, and none was placed in memory.
+    pub const NO_MODEL: u16 = 0xff01;
+    /// The model is longer than the board's model region: context is needed, available.
+    pub const MODEL_BYTES: u16 = 0xff02;
+    /// The plan needs more than the board's arena: context is needed, available.
+    pub const ARENA_BYTES: u16 = 0xff03;
+    /// Images are of another length than the model's: context is needed, found.
+    pub const IMAGE_BYTES: u16 = 0xff04;
+    /// The stack reached its end.
+    pub const STACK: u16 = 0xff05;
+    /// The model has more layers than the application can count: context is found, limit.
+    pub const LAYERS: u16 = 0xff06;
+}
+
+/// How the firmware itself failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FaultKind {
+    /// A Rust panic: `a` is the line, `b` the column.
+    Panic,
+    /// A hard fault or trap: `a` is the program counter, `b` the status (CFSR on Arm, mcause on RISC-V).
+    Exception,
+}
+
+/// A panic or an exception.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fault {
+    /// Which.
+    pub kind: FaultKind,
+    /// First number.
+    pub a: u32,
+    /// Second number.
+    pub b: u32,
+}
