@@ -1,1 +1,3 @@
 //! Host side of Vitreous: importers, float reference, training, conversion, parity and reports.
+
+pub mod train;
