@@ -1,0 +1,166 @@
+use std::path::PathBuf;
+
+/// Why a float checkpoint cannot be imported. Each message names the file, what was found and the way out.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// A file cannot be read or written.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A folder without `model.safetensors`.
+    #[error("{path}: holds no model.safetensors{hint}")]
+    NoModelFile {
+        /// The folder.
+        path: PathBuf,
+        /// What to do about what is there instead.
+        hint: String,
+    },
+    /// The file is not in the safetensors format, or is damaged.
+    #[error(
+        "{path}: not a readable safetensors file ({reason}); a PyTorch .pth or .bin file becomes one with Python's \
+         `safetensors.torch.save_file(model.state_dict(), \"model.safetensors\")`"
+    )]
+    NotSafetensors {
+        /// The file.
+        path: PathBuf,
+        /// The parser's reason.
+        reason: String,
+    },
+    /// A tensor that is not of a float type.
+    #[error("{path}: tensor `{tensor}` has element type {found}, expected F32, F16, BF16 or F64; export float weights")]
+    ElementType {
+        /// The file.
+        path: PathBuf,
+        /// The tensor's name in the file.
+        tensor: String,
+        /// Its element type.
+        found: String,
+    },
+    /// The tensor names are of no known family.
+    #[error(
+        "{path}: unknown architecture: it has tensors such as {seen}; recognised are ViT and DeiT with the names of timm \
+         (`patch_embed.proj.weight`, `blocks.0.attn.qkv.weight`), Hugging Face transformers \
+         (`embeddings.patch_embeddings.projection.weight`) and torchvision (`conv_proj.weight`)"
+    )]
+    UnknownArchitecture {
+        /// The file.
+        path: PathBuf,
+        /// Some of the names found.
+        seen: String,
+    },
+    /// A tensor that the architecture needs is not there.
+    #[error("{path}: tensor `{tensor}` is missing, expected with shape {expected:?}; {hint}")]
+    MissingTensor {
+        /// The file.
+        path: PathBuf,
+        /// The name that the file's naming scheme gives to it.
+        tensor: String,
+        /// Its shape.
+        expected: Vec<usize>,
+        /// What may have gone wrong.
+        hint: String,
+    },
+    /// A tensor has another shape than the rest of the model asks for.
+    #[error("{path}: tensor `{tensor}` has shape {found:?}, expected {expected}; {hint}")]
+    Shape {
+        /// The file.
+        path: PathBuf,
+        /// The tensor's name in the file.
+        tensor: String,
+        /// The shape expected, in words or numbers.
+        expected: String,
+        /// The shape found.
+        found: Vec<usize>,
+        /// Where the expectation comes from.
+        hint: String,
+    },
+    /// A weight is NaN or infinite.
+    #[error(
+        "{path}: tensor `{tensor}` holds {value} at element {index}; the training diverged or the file is damaged: \
+         export it again from a good checkpoint"
+    )]
+    NotFinite {
+        /// The file.
+        path: PathBuf,
+        /// The tensor's name in the file.
+        tensor: String,
+        /// Index into the flat data.
+        index: usize,
+        /// The value.
+        value: f32,
+    },
+    /// Tensors that belong to the model but that the engine has no operation for.
+    #[error(
+        "{path}: {count} tensors are not part of a plain ViT: {names}; leaving them out would change what the model \
+         computes. If they are unused, pass --allow-extra-tensors"
+    )]
+    UnknownTensors {
+        /// The file.
+        path: PathBuf,
+        /// How many there are.
+        count: usize,
+        /// The first of their names.
+        names: String,
+    },
+    /// The number of attention heads is neither given nor usual for this width.
+    #[error(
+        "{path}: the number of attention heads cannot be read from the weights (dim {dim}) and no config.json says it; \
+         pass --heads"
+    )]
+    HeadsUnknown {
+        /// The file.
+        path: PathBuf,
+        /// Token width.
+        dim: usize,
+    },
+    /// The model asks for something outside of what the engine does.
+    #[error("{path}: {what}; {way_out}")]
+    Unsupported {
+        /// The file.
+        path: PathBuf,
+        /// What it asks for.
+        what: String,
+        /// What to do.
+        way_out: String,
+    },
+    /// Hyperparameters that contradict each other or the shapes.
+    #[error("{path}: {what}; {way_out}")]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// The contradiction.
+        what: String,
+        /// What to do.
+        way_out: String,
+    },
+    /// A JSON file that cannot be parsed, or a field of another type than expected.
+    #[error("{path}: {reason}")]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// Where and what.
+        reason: String,
+    },
+    /// The number of labels is not the number of classes.
+    #[error(
+        "{path}: {found} labels for {expected} classes; write one label per line, line number = class index"
+    )]
+    Labels {
+        /// Where the labels come from.
+        path: PathBuf,
+        /// Labels found.
+        found: usize,
+        /// Classes of the model.
+        expected: usize,
+    },
+}
+
+impl CheckpointError {
+    pub(super) fn io(path: &std::path::Path, source: std::io::Error) -> Self {
+        Self::Io { path: path.to_path_buf(), source }
+    }
+}

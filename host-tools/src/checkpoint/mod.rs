@@ -1,0 +1,290 @@
+//! Float ViT weights: import from timm, Hugging Face transformers and torchvision, and the tool's own checkpoints.
+//!
+//! A file's tensors are renamed to timm's names, the configuration is read from their shapes and from the config.json
+//! beside them, and every shape and value is checked once. Afterwards a [`FloatVit`] can be trusted.
+mod archive;
+mod canonical;
+mod derive;
+mod error;
+mod exact;
+mod metadata;
+mod naming;
+mod preprocess;
+mod validate;
+
+pub use error::CheckpointError;
+pub use validate::{tensor_shapes, validate_config, validate_preprocess};
+
+use archive::Archive;
+use canonical::Canonical;
+use metadata::{Json, Metadata};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use vitreous::format::Preprocess;
+use vitreous::models::vit::{Activation, Pool, VitConfig};
+
+/// A dense row-major tensor of finite floats.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FloatTensor {
+    /// Length of each axis, outermost first.
+    pub shape: Vec<usize>,
+    /// The elements, `shape`'s product in number.
+    pub data: Vec<f32>,
+}
+
+/// What the caller knows better than the file. Everything has a default.
+#[derive(Clone, Debug, Default)]
+pub struct LoadOptions {
+    /// Attention heads per block.
+    pub heads: Option<usize>,
+    /// Image (height, width) in pixels.
+    pub image_size: Option<(usize, usize)>,
+    /// The MLP's nonlinearity.
+    pub activation: Option<Activation>,
+    /// ε of the layer norms.
+    pub norm_eps: Option<f32>,
+    /// How the tokens are pooled.
+    pub pool: Option<Pool>,
+    /// Replaces the preprocessing found.
+    pub preprocess: Option<Preprocess>,
+    /// A text file with one label per line.
+    pub labels: Option<PathBuf>,
+    /// The model's name.
+    pub name: Option<String>,
+    /// Tensors that are not part of a plain ViT become warnings instead of an error.
+    pub allow_extra_tensors: bool,
+}
+
+/// A float ViT in canonical form: timm's tensor names, query/key/value packed, every bias there.
+///
+/// Its tensors are exactly those of [`tensor_shapes`].
+#[derive(Clone, Debug)]
+pub struct FloatVit {
+    /// The model's name.
+    pub name: String,
+    /// The hyperparameters.
+    pub config: VitConfig,
+    /// How an image becomes the input.
+    pub preprocess: Preprocess,
+    /// One label per class, or none.
+    pub labels: Vec<String>,
+    /// The weights by name.
+    pub tensors: BTreeMap<String, FloatTensor>,
+    /// SHA-256 of the file that the weights come from; zeros for weights from memory.
+    pub source_sha256: [u8; 32],
+    /// What the import assumed or left out, in sentences for the user.
+    pub warnings: Vec<String>,
+}
+
+impl FloatVit {
+    /// A model from weights in memory, checked like a file's.
+    pub fn new(
+        name: String,
+        config: VitConfig,
+        preprocess: Preprocess,
+        labels: Vec<String>,
+        mut tensors: BTreeMap<String, FloatTensor>,
+    ) -> Result<Self, CheckpointError> {
+        let path = Path::new(&name);
+        validate_config(path, &config)?;
+        validate_preprocess(path, &preprocess)?;
+        check_labels(path, &labels, &config)?;
+        let taken = validate::take_tensors(path, &config, &mut tensors, &str::to_string)?;
+        refuse_unknown(path, tensors.keys())?;
+        Ok(Self {
+            name,
+            config,
+            preprocess,
+            labels,
+            tensors: taken,
+            source_sha256: [0; 32],
+            warnings: vec![],
+        })
+    }
+
+    /// Reads a `.safetensors` file, or a folder with `model.safetensors`. Beside the weights are looked for:
+    /// config.json, preprocessor_config.json, labels.txt and classes.txt.
+    pub fn load(path: &Path, options: &LoadOptions) -> Result<Self, CheckpointError> {
+        let (file, folder) = locate(path)?;
+        let beside = |name: &str| Json::read(&folder.join(name));
+        let config_json = beside("config.json")?;
+        let metadata = Metadata::read(config_json.as_ref())?;
+        let archive = Archive::read(&file)?;
+        let source_sha256 = archive.sha256;
+        let mut model = Canonical::new(archive)?;
+        model.fold_layer_scale()?;
+        let config = match &metadata.exact {
+            Some(exact) => derive::overridden(exact.config, options),
+            None => derive::config(&mut model, &metadata, options)?,
+        };
+        validate_config(&file, &config)?;
+        model.fill_qkv_biases(config.depth, config.dim);
+        let mut all = std::mem::take(&mut model.tensors);
+        let tensors = validate::take_tensors(&file, &config, &mut all, &|name| model.source_name(name))?;
+        let surplus: Vec<_> = all.keys().map(|name| model.source_name(name)).collect();
+        model.unknown.extend(surplus);
+        let mut warnings = std::mem::take(&mut model.warnings);
+        if options.allow_extra_tensors {
+            warnings.extend(model.unknown.iter().map(|name| format!("tensor `{name}` is unknown: left out")));
+        } else {
+            refuse_unknown(&file, model.unknown.iter())?;
+        }
+        let processor = beside("preprocessor_config.json")?;
+        let jsons = (config_json.as_ref(), processor.as_ref());
+        let preprocess = find_preprocess(&model, &config, &metadata, options, jsons, &mut warnings)?;
+        validate_preprocess(&file, &preprocess)?;
+        let labels = find_labels(&folder, &config, &metadata, options)?;
+        let fallback = || file_label(&file, &folder);
+        let name = options.name.clone().or(metadata.name).unwrap_or_else(fallback);
+        Ok(Self { name, config, preprocess, labels, tensors, source_sha256, warnings })
+    }
+
+    /// Writes model.safetensors, config.json and (if there are labels) labels.txt, which [`load`](Self::load) reads back.
+    /// Creates the folder. A file is replaced only once its successor is complete.
+    pub fn save(&self, dir: &Path) -> Result<(), CheckpointError> {
+        std::fs::create_dir_all(dir).map_err(|e| CheckpointError::io(dir, e))?;
+        let exact = exact::Exact { config: self.config, preprocess: self.preprocess };
+        let config = serde_json::json!({ "architecture": self.name, "vitreous": exact });
+        replace(&dir.join("config.json"), |path| {
+            std::fs::write(path, format!("{config:#}\n")).map_err(|e| CheckpointError::io(path, e))
+        })?;
+        let labels = dir.join("labels.txt");
+        if !self.labels.is_empty() {
+            let lines = self.labels.iter().map(|label| format!("{}\n", label.replace(['\n', '\r'], " ")));
+            let lines: String = lines.collect();
+            replace(&labels, |path| std::fs::write(path, lines).map_err(|e| CheckpointError::io(path, e)))?;
+        } else if labels.exists() {
+            // A labels file of an older model in this folder would be taken for this one's.
+            std::fs::remove_file(&labels).map_err(|e| CheckpointError::io(&labels, e))?;
+        }
+        replace(&dir.join("model.safetensors"), |path| archive::write(path, &self.tensors))
+    }
+
+    /// A tensor by its canonical name.
+    ///
+    /// # Panics
+    /// If the model has no such tensor. All of [`tensor_shapes`] are there.
+    pub fn tensor(&self, name: &str) -> &FloatTensor {
+        self.tensors.get(name).unwrap_or_else(|| panic!("{}: no tensor `{name}`", self.name))
+    }
+
+    /// A tensor by its canonical name, if the model has it.
+    pub fn get(&self, name: &str) -> Option<&FloatTensor> {
+        self.tensors.get(name)
+    }
+
+    /// Number of weights.
+    pub fn parameters(&self) -> usize {
+        self.tensors.values().map(|tensor| tensor.data.len()).sum()
+    }
+}
+
+/// The weights' file and the folder with the files beside it.
+fn locate(path: &Path) -> Result<(PathBuf, PathBuf), CheckpointError> {
+    if !path.is_dir() {
+        let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
+        return Ok((path.to_path_buf(), folder));
+    }
+    let file = path.join("model.safetensors");
+    if file.is_file() {
+        return Ok((file, path.to_path_buf()));
+    }
+    let mut names: Vec<_> = std::fs::read_dir(path)
+        .map_err(|e| CheckpointError::io(path, e))?
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .collect();
+    names.sort();
+    let hint = if names.iter().any(|n| n.ends_with(".safetensors.index.json")) {
+        "; the weights are sharded: join them in Python with `model.save_pretrained(dir, max_shard_size=\"100GB\")`".into()
+    } else if let Some(name) = names.iter().find(|n| n.ends_with(".safetensors")) {
+        format!("; pass {} itself", path.join(name).display())
+    } else if names.iter().any(|n| n.ends_with(".bin") || n.ends_with(".pth") || n.ends_with(".pt")) {
+        "; make one from the PyTorch file with Python's `safetensors.torch.save_file(state_dict, \"model.safetensors\")`"
+            .into()
+    } else {
+        "; pass a .safetensors file or a folder with model.safetensors".into()
+    };
+    Err(CheckpointError::NoModelFile { path: path.to_path_buf(), hint })
+}
+
+fn find_preprocess(
+    model: &Canonical,
+    config: &VitConfig,
+    metadata: &Metadata,
+    options: &LoadOptions,
+    (config_json, processor): (Option<&Json>, Option<&Json>),
+    warnings: &mut Vec<String>,
+) -> Result<Preprocess, CheckpointError> {
+    if let Some(given) = options.preprocess.or(metadata.exact.map(|exact| exact.preprocess)) {
+        return Ok(given);
+    }
+    let VitConfig { image_height: height, image_width: width, channels, .. } = *config;
+    let size = preprocess::InputSize { height, width, channels };
+    match model.naming.library {
+        "timm" => preprocess::timm(config_json, size, config.distill_token, warnings),
+        "torchvision" => preprocess::torchvision(size, warnings),
+        _ => preprocess::hugging_face(processor, size, warnings),
+    }
+}
+
+fn find_labels(
+    folder: &Path,
+    config: &VitConfig,
+    metadata: &Metadata,
+    options: &LoadOptions,
+) -> Result<Vec<String>, CheckpointError> {
+    let beside =
+        ["labels.txt", "classes.txt"].map(|name| folder.join(name)).into_iter().find(|p| p.is_file());
+    let file = options.labels.clone().or(beside.filter(|_| config.classes > 0));
+    let (path, labels) = match file {
+        Some(path) => (path.clone(), metadata::read_labels(&path)?),
+        None => (folder.join("config.json"), metadata.labels.clone()),
+    };
+    // A headless model's config.json may still hold the labels of a head that was left out.
+    if config.classes == 0 && options.labels.is_none() {
+        return Ok(vec![]);
+    }
+    check_labels(&path, &labels, config)?;
+    Ok(labels)
+}
+
+fn check_labels(path: &Path, labels: &[String], config: &VitConfig) -> Result<(), CheckpointError> {
+    if labels.is_empty() || labels.len() == config.classes {
+        return Ok(());
+    }
+    Err(CheckpointError::Labels { path: path.to_path_buf(), found: labels.len(), expected: config.classes })
+}
+
+fn refuse_unknown<'a>(path: &Path, names: impl Iterator<Item = &'a String>) -> Result<(), CheckpointError> {
+    let names: Vec<_> = names.map(|name| format!("`{name}`")).collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    let count = names.len();
+    let mut shown = names[..count.min(8)].join(", ");
+    if count > 8 {
+        shown.push_str(", …");
+    }
+    Err(CheckpointError::UnknownTensors { path: path.to_path_buf(), count, names: shown })
+}
+
+/// `vit_tiny.safetensors` is called vit_tiny, `vit_tiny/model.safetensors` as well.
+fn file_label(file: &Path, folder: &Path) -> String {
+    let stem = file.file_stem().and_then(|s| s.to_str()).unwrap_or("vit");
+    let folder = folder.file_name().and_then(|s| s.to_str());
+    if stem == "model" {
+        folder.unwrap_or("vit").to_string()
+    } else {
+        stem.to_string()
+    }
+}
+
+/// Writes beside `path` and renames, so that a kill leaves the old file or the new one.
+fn replace(
+    path: &Path,
+    write: impl FnOnce(&Path) -> Result<(), CheckpointError>,
+) -> Result<(), CheckpointError> {
+    let new = path.with_extension("new");
+    write(&new)?;
+    std::fs::rename(&new, path).map_err(|e| CheckpointError::io(path, e))
+}

@@ -1,0 +1,191 @@
+//! Antialiased resampling with Pillow's arithmetic, byte for byte.
+//!
+//! Models are trained on what Pillow makes of a photograph (timm, torchvision and transformers all call it), so its
+//! fixed-point sequence is followed exactly: weights with 22 fractional bits, rows first, 8-bit rows in between
+//! (Pillow, `src/libImaging/Resample.c`).
+use vitreous::format::Filter;
+
+/// Fractional bits of a weight: 32 bits less 8 of the pixel and 2 for a sum of weights that overshoots.
+const PRECISION_BITS: u32 = 32 - 8 - 2;
+
+/// An 8-bit image with interleaved channels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Pixels {
+    pub width: usize,
+    pub height: usize,
+    pub channels: usize,
+    /// (height, width, channels).
+    pub data: Vec<u8>,
+}
+
+/// The source pixels of one output pixel and their fixed-point weights.
+struct Taps {
+    start: usize,
+    weights: Vec<i32>,
+}
+
+fn sinc(x: f64) -> f64 {
+    if x == 0.0 {
+        return 1.0;
+    }
+    let x = x * std::f64::consts::PI;
+    x.sin() / x
+}
+
+/// The filter's value at `x`, in units of its own grid; 0 outside of its support.
+fn filter_value(filter: Filter, x: f64) -> f64 {
+    let a = x.abs();
+    match filter {
+        Filter::Box | Filter::Nearest => f64::from(u8::from(x > -0.5 && x <= 0.5)),
+        Filter::Bilinear => (1.0 - a).max(0.0),
+        // Keys 1981 with a = −0.5.
+        Filter::Bicubic if a < 1.0 => ((-0.5 + 2.0) * a - (-0.5 + 3.0)) * a * a + 1.0,
+        Filter::Bicubic if a < 2.0 => (((a - 5.0) * a + 8.0) * a - 4.0) * -0.5,
+        Filter::Bicubic => 0.0,
+        Filter::Lanczos3 if (-3.0..3.0).contains(&x) => sinc(x) * sinc(x / 3.0),
+        Filter::Lanczos3 => 0.0,
+    }
+}
+
+fn support(filter: Filter) -> f64 {
+    match filter {
+        Filter::Nearest | Filter::Box => 0.5,
+        Filter::Bilinear => 1.0,
+        Filter::Bicubic => 2.0,
+        Filter::Lanczos3 => 3.0,
+    }
+}
+
+/// Weights of every output pixel along one axis.
+fn taps(filter: Filter, from: usize, to: usize) -> Vec<Taps> {
+    let scale = from as f64 / to as f64;
+    // Reducing widens the filter, which is what antialiases.
+    let filter_scale = scale.max(1.0);
+    let radius = support(filter) * filter_scale;
+    let taps_of = |index: usize| {
+        let centre = (index as f64 + 0.5) * scale;
+        let start = ((centre - radius + 0.5) as i64).max(0) as usize;
+        let end = ((centre + radius + 0.5) as i64).clamp(0, from as i64) as usize;
+        let value = |i: usize| filter_value(filter, (i as f64 - centre + 0.5) * (1.0 / filter_scale));
+        let weights: Vec<f64> = (start..end).map(value).collect();
+        let sum: f64 = weights.iter().sum();
+        let fixed = |weight: &f64| {
+            let normal = if sum == 0.0 { *weight } else { weight / sum };
+            let scaled = normal * f64::from(1u32 << PRECISION_BITS);
+            (scaled + if normal < 0.0 { -0.5 } else { 0.5 }) as i32
+        };
+        Taps { start, weights: weights.iter().map(fixed).collect() }
+    };
+    (0..to).map(taps_of).collect()
+}
+
+/// Rounds and clamps a fixed-point sum to a byte.
+fn to_byte(sum: i32) -> u8 {
+    (sum >> PRECISION_BITS).clamp(0, 255) as u8
+}
+
+const HALF: i32 = 1 << (PRECISION_BITS - 1);
+
+/// Resizes every row to `width` pixels.
+fn resample_rows(image: &Pixels, width: usize, filter: Filter) -> Pixels {
+    let channels = image.channels;
+    let taps = taps(filter, image.width, width);
+    let mut data = Vec::with_capacity(width * image.height * channels);
+    for row in image.data.chunks_exact(image.width * channels) {
+        for Taps { start, weights } in &taps {
+            let mut sums = [HALF; 4];
+            let pixels = row[start * channels..].chunks_exact(channels);
+            for (pixel, weight) in pixels.zip(weights) {
+                for (sum, value) in sums.iter_mut().zip(pixel) {
+                    *sum += i32::from(*value) * weight;
+                }
+            }
+            data.extend(sums[..channels].iter().map(|sum| to_byte(*sum)));
+        }
+    }
+    Pixels { width, data, ..*image }
+}
+
+/// Resizes every column to `height` pixels.
+fn resample_columns(image: &Pixels, height: usize, filter: Filter) -> Pixels {
+    let stride = image.width * image.channels;
+    let mut data = Vec::with_capacity(height * stride);
+    let mut sums = vec![HALF; stride];
+    for Taps { start, weights } in taps(filter, image.height, height) {
+        sums.fill(HALF);
+        for (row, weight) in image.data[start * stride..].chunks_exact(stride).zip(&weights) {
+            for (sum, value) in sums.iter_mut().zip(row) {
+                *sum += i32::from(*value) * weight;
+            }
+        }
+        data.extend(sums.iter().map(|sum| to_byte(*sum)));
+    }
+    Pixels { height, data, ..*image }
+}
+
+fn nearest(image: &Pixels, width: usize, height: usize) -> Pixels {
+    let index = |i: usize, from: usize, to: usize| {
+        let position = (i as f64 + 0.5) * (from as f64 / to as f64);
+        (position as usize).min(from - 1)
+    };
+    let channels = image.channels;
+    let mut data = Vec::with_capacity(width * height * channels);
+    for y in 0..height {
+        let row = index(y, image.height, height) * image.width;
+        for x in 0..width {
+            let at = (row + index(x, image.width, width)) * channels;
+            data.extend_from_slice(&image.data[at..at + channels]);
+        }
+    }
+    Pixels { width, height, channels, data }
+}
+
+/// Pillow's MULDIV255: `a·b/255` rounded.
+fn multiply_255(a: u8, b: u8) -> u8 {
+    let product = u32::from(a) * u32::from(b) + 128;
+    (((product >> 8) + product) >> 8) as u8
+}
+
+/// Colour that is invisible must not bleed into its surroundings: images with alpha (2 and 4 channels) are filtered
+/// with their colour multiplied by alpha.
+fn premultiply(image: &mut Pixels) {
+    for pixel in image.data.chunks_exact_mut(image.channels) {
+        if let Some((alpha, colour)) = pixel.split_last_mut() {
+            colour.iter_mut().for_each(|c| *c = multiply_255(*c, *alpha));
+        }
+    }
+}
+
+fn unpremultiply(image: &mut Pixels) {
+    for pixel in image.data.chunks_exact_mut(image.channels) {
+        if let Some((alpha, colour)) = pixel.split_last_mut() {
+            if *alpha != 0 && *alpha != 255 {
+                colour.iter_mut().for_each(|c| *c = (255 * u32::from(*c) / u32::from(*alpha)).min(255) as u8);
+            }
+        }
+    }
+}
+
+/// `image` at another size; no side may be 0.
+pub(super) fn resize(mut image: Pixels, width: usize, height: usize, filter: Filter) -> Pixels {
+    if (width, height) == (image.width, image.height) {
+        return image;
+    }
+    if filter == Filter::Nearest {
+        return nearest(&image, width, height);
+    }
+    let alpha = matches!(image.channels, 2 | 4);
+    if alpha {
+        premultiply(&mut image);
+    }
+    if width != image.width {
+        image = resample_rows(&image, width, filter);
+    }
+    if height != image.height {
+        image = resample_columns(&image, height, filter);
+    }
+    if alpha {
+        unpremultiply(&mut image);
+    }
+    image
+}
