@@ -1,6 +1,7 @@
 //! A trainable ViT: named parameters, their initialisation and the forward pass.
 
 use super::ops;
+use crate::checkpoint::tensor_shapes;
 use candle_core::{Result, Tensor};
 use rand::Rng;
 use std::collections::HashMap;
@@ -65,58 +66,18 @@ fn standard_normal(rng: &mut impl Rng) -> f32 {
     (radius * (core::f64::consts::TAU * rng.random::<f64>()).cos()) as f32
 }
 
-/// Every parameter of a model, in a fixed order.
-pub fn parameters(c: &VitConfig) -> Vec<ParameterSpec> {
-    let mut list = Specs(Vec::new());
-    if c.class_token {
-        list.add("cls_token", &[1, 1, c.dim], Role::Token);
-    }
-    if c.distill_token {
-        list.add("dist_token", &[1, 1, c.dim], Role::Token);
-    }
-    list.add("pos_embed", &[1, c.tokens(), c.dim], Role::Token);
-    let patch = &[c.dim, c.channels, c.patch_height, c.patch_width];
-    list.add("patch_embed.proj.weight", patch, Role::Matrix(c.patch_bytes(), c.dim));
-    list.add("patch_embed.proj.bias", &[c.dim], Role::Bias);
-    for block in 0..c.depth {
-        let name = |part: &str| format!("blocks.{block}.{part}");
-        list.norm(&name("norm1"), c.dim);
-        list.linear(&name("attn.qkv"), c.dim, 3 * c.dim);
-        list.linear(&name("attn.proj"), c.dim, c.dim);
-        list.norm(&name("norm2"), c.dim);
-        list.linear(&name("mlp.fc1"), c.dim, c.hidden);
-        list.linear(&name("mlp.fc2"), c.hidden, c.dim);
-    }
-    if c.norm_before_pool {
-        list.norm("norm", c.dim);
-    }
-    if c.norm_after_pool {
-        list.norm("fc_norm", c.dim);
-    }
-    if c.head != Head::None {
-        list.linear("head", c.dim, c.classes);
-    }
-    if c.head == Head::Distilled {
-        list.linear("head_dist", c.dim, c.classes);
-    }
-    list.0
+/// Every parameter of a model, in the order of the forward pass.
+pub fn parameters(config: &VitConfig) -> Vec<ParameterSpec> {
+    let spec = |(name, shape): (String, Vec<usize>)| ParameterSpec { role: role(&name, &shape), name, shape };
+    tensor_shapes(config).into_iter().map(spec).collect()
 }
 
-struct Specs(Vec<ParameterSpec>);
-
-impl Specs {
-    fn add(&mut self, name: &str, shape: &[usize], role: Role) {
-        self.0.push(ParameterSpec { name: name.to_owned(), shape: shape.to_vec(), role });
-    }
-
-    fn norm(&mut self, name: &str, dim: usize) {
-        self.add(&format!("{name}.weight"), &[dim], Role::Gain);
-        self.add(&format!("{name}.bias"), &[dim], Role::Bias);
-    }
-
-    fn linear(&mut self, name: &str, inputs: usize, outputs: usize) {
-        self.add(&format!("{name}.weight"), &[outputs, inputs], Role::Matrix(inputs, outputs));
-        self.add(&format!("{name}.bias"), &[outputs], Role::Bias);
+fn role(name: &str, shape: &[usize]) -> Role {
+    match shape {
+        [_] if name.ends_with(".bias") => Role::Bias,
+        [_] => Role::Gain,
+        [1, _, _] => Role::Token,
+        _ => Role::Matrix(shape[1..].iter().product(), shape[0]),
     }
 }
 
