@@ -10,4 +10,5 @@ pub mod parity;
 pub mod quantize;
 pub mod reference;
 pub mod target;
+pub mod train;
 pub mod vtr;
