@@ -37,9 +37,6 @@ pub struct TrainVitArgs {
     /// No progress output
     #[arg(long)]
     pub quiet: bool,
-    /// Print the report as JSON
-    #[arg(long)]
-    pub json: bool,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub model: ModelArgs,
