@@ -3,9 +3,10 @@ use anyhow::Result;
 use image::{DynamicImage, GrayAlphaImage, GrayImage, RgbImage, RgbaImage};
 use std::path::Path;
 use vitreous::format::{Crop, Filter, Preprocess};
-use vitreous_tools::image_input::pixels_from_image;
+use vitreous_tools::image_input::{load_pixels, pixels_from_image};
 
 const GOLDENS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/goldens/pillow");
+const PHOTOGRAPHS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/goldens/preprocess");
 
 /// The same formula as in make.py.
 fn source(width: u32, height: u32, channels: u32) -> DynamicImage {
@@ -36,7 +37,7 @@ fn filter(name: &str) -> Filter {
         "nearest" => Filter::Nearest,
         "bilinear" => Filter::Bilinear,
         "bicubic" => Filter::Bicubic,
-        "lanczos3" => Filter::Lanczos3,
+        "lanczos3" | "lanczos" => Filter::Lanczos3,
         "box" => Filter::Box,
         other => panic!("unknown filter {other}"),
     }
@@ -68,5 +69,32 @@ fn preprocessing_equals_pillow_byte_for_byte() -> Result<()> {
         assert_eq!(wrong, 0, "{wrong} of {} bytes differ: {case}", found.len());
     }
     println!("{} cases equal Pillow's bytes", cases.len());
+    Ok(())
+}
+
+/// Two photographs through decode, resize and crop: the whole path that a user's image takes.
+#[test]
+fn photographs_equal_pillow_byte_for_byte() -> Result<()> {
+    let folder = Path::new(PHOTOGRAPHS);
+    let manifest: Vec<serde_json::Value> =
+        serde_json::from_str(&std::fs::read_to_string(folder.join("manifest.json"))?)?;
+    for entry in &manifest {
+        let number = |key: &str| entry[key].as_u64().map(|n| n as usize);
+        let crop = number("center_crop");
+        let preprocess = Preprocess {
+            filter: filter(entry["filter"].as_str().unwrap()),
+            crop: if crop.is_some() { Crop::Center } else { Crop::Squash },
+            resize: number("resize_shorter_side").unwrap_or(0),
+            mean: [0.0; 4],
+            std: [1.0; 4],
+        };
+        let height = crop.or(number("resized_height")).unwrap();
+        let width = crop.or(number("resized_width")).unwrap();
+        let source = folder.join(entry["source"].as_str().unwrap());
+        let found = load_pixels(&source, &preprocess, height, width, 3)?;
+        let expected = image::open(folder.join(entry["expected"].as_str().unwrap()))?.to_rgb8();
+        assert!(found == expected.into_raw(), "{entry}");
+    }
+    println!("{} photographs equal Pillow's bytes", manifest.len());
     Ok(())
 }
