@@ -1,8 +1,9 @@
-//! Antialiased resampling with Pillow's arithmetic, byte for byte.
+//! Antialiased resampling with Pillow's arithmetic.
 //!
 //! Models are trained on what Pillow makes of a photograph (timm, torchvision and transformers all call it), so its
 //! fixed-point sequence is followed exactly: weights with 22 fractional bits, rows first, 8-bit rows in between
-//! (Pillow, `src/libImaging/Resample.c`).
+//! (Pillow, `src/libImaging/Resample.c`). Pillow 13 takes the columns first for some tall images, where the results
+//! differ by at most one step.
 use vitreous::format::Filter;
 
 /// Fractional bits of a weight: 32 bits less 8 of the pixel and 2 for a sum of weights that overshoots.
