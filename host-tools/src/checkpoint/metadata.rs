@@ -130,6 +130,13 @@ impl Metadata {
         if let Some(arguments) = &arguments {
             self.heads = arguments.integer("num_heads")?;
             self.image = arguments.height_width("img_size")?;
+            self.activation = match arguments.string("act_layer")?.as_deref() {
+                None => None,
+                Some("gelu") => Some(Activation::GeluErf),
+                Some("gelu_tanh") => Some(Activation::GeluTanh),
+                Some("relu") => Some(Activation::Relu),
+                Some(other) => return Err(unsupported_activation(config, other)),
+            };
         }
         let pretrained = config.object("pretrained_cfg");
         if let (None, Some(pretrained)) = (self.image, &pretrained) {
@@ -167,7 +174,7 @@ impl Metadata {
         self.heads = self.heads.or(config.integer("num_attention_heads")?);
         self.image = self.image.or(config.height_width("image_size")?);
         self.norm_eps = config.number("layer_norm_eps")?.map(|eps| eps as f32);
-        self.activation = match config.string("hidden_act")?.as_deref() {
+        let activation = match config.string("hidden_act")?.as_deref() {
             None => None,
             Some("gelu" | "gelu_python") => Some(Activation::GeluErf),
             Some("gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" | "gelu_accurate") => {
@@ -176,6 +183,7 @@ impl Metadata {
             Some("relu") => Some(Activation::Relu),
             Some(other) => return Err(unsupported_activation(config, other)),
         };
+        self.activation = self.activation.or(activation);
         if let Some(map) = config.object("id2label") {
             self.labels = labels_of_map(&map)?;
         }

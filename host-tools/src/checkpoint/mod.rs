@@ -288,3 +288,6 @@ fn replace(
     write(&new)?;
     std::fs::rename(&new, path).map_err(|e| CheckpointError::io(path, e))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,9 @@
-//! Antialiased resampling with Pillow's arithmetic, byte for byte.
+//! Antialiased resampling with Pillow's arithmetic.
 //!
 //! Models are trained on what Pillow makes of a photograph (timm, torchvision and transformers all call it), so its
 //! fixed-point sequence is followed exactly: weights with 22 fractional bits, rows first, 8-bit rows in between
-//! (Pillow, `src/libImaging/Resample.c`).
+//! (Pillow, `src/libImaging/Resample.c`). Pillow 13 takes the columns first for some tall images, where the results
+//! differ by at most one step.
 use vitreous::format::Filter;
 
 /// Fractional bits of a weight: 32 bits less 8 of the pixel and 2 for a sum of weights that overshoots.
@@ -123,17 +124,21 @@ fn resample_columns(image: &Pixels, height: usize, filter: Filter) -> Pixels {
     Pixels { height, data, ..*image }
 }
 
+/// Source index of every output pixel along one axis. The position is a running sum, whose rounding decides where an
+/// output pixel's centre falls between two source pixels (Pillow, `src/libImaging/Geometry.c`, `ImagingScaleAffine`).
+fn nearest_indices(from: usize, to: usize) -> Vec<usize> {
+    let step = from as f64 / to as f64;
+    let positions = std::iter::successors(Some(step * 0.5), |position| Some(position + step));
+    positions.take(to).map(|position| (position as usize).min(from - 1)).collect()
+}
+
 fn nearest(image: &Pixels, width: usize, height: usize) -> Pixels {
-    let index = |i: usize, from: usize, to: usize| {
-        let position = (i as f64 + 0.5) * (from as f64 / to as f64);
-        (position as usize).min(from - 1)
-    };
     let channels = image.channels;
+    let columns = nearest_indices(image.width, width);
     let mut data = Vec::with_capacity(width * height * channels);
-    for y in 0..height {
-        let row = index(y, image.height, height) * image.width;
-        for x in 0..width {
-            let at = (row + index(x, image.width, width)) * channels;
+    for y in nearest_indices(image.height, height) {
+        for x in &columns {
+            let at = (y * image.width + x) * channels;
             data.extend_from_slice(&image.data[at..at + channels]);
         }
     }
