@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     fn record(label: u8) -> Vec<u8> {
-        let planes = (0..3 * PLANE).map(|i| (i / PLANE * 10 + i % 7) as u8);
+        let planes = (0..3 * PLANE).map(|i| (i / PLANE * 10 + i % PLANE % 7) as u8);
         core::iter::once(label).chain(planes).collect()
     }
 

@@ -44,7 +44,7 @@ fn gelu_tanh_slope(x: f32) -> f32 {
 
 fn map(x: &[f32], f: impl Fn(f32) -> f32) -> Vec<f32> {
     let mut out = vec![0f32; x.len()];
-    vectorised(|| {
+    vectorised(#[inline(always)] || {
         for (o, &v) in out.iter_mut().zip(x) {
             *o = f(v);
         }
@@ -55,7 +55,7 @@ fn map(x: &[f32], f: impl Fn(f32) -> f32) -> Vec<f32> {
 /// `grad · slope(x)`, element by element.
 fn chain(x: &[f32], grad: &[f32], slope: impl Fn(f32) -> f32) -> Vec<f32> {
     let mut out = vec![0f32; x.len()];
-    vectorised(|| {
+    vectorised(#[inline(always)] || {
         for ((o, &v), &g) in out.iter_mut().zip(x).zip(grad) {
             *o = g * slope(v);
         }

@@ -185,7 +185,7 @@ impl CustomOp1 for Attention {
         let qkv = elements(qkv, layout)?;
         let mut out = vec![0f32; rows * dim];
         let mut saved = vec![0f32; if self.save { rows * self.heads * sizes.padded_tokens } else { 0 }];
-        vectorised(|| forward(qkv, sizes, &mut out, self.save.then_some(&mut saved[..])));
+        vectorised(#[inline(always)] || forward(qkv, sizes, &mut out, self.save.then_some(&mut saved[..])));
         *self.probabilities.lock().unwrap_or_else(|e| e.into_inner()) = saved;
         Ok((CpuStorage::F32(out), (rows, dim).into()))
     }
@@ -196,7 +196,7 @@ impl CustomOp1 for Attention {
         let probabilities = self.probabilities.lock().unwrap_or_else(|e| e.into_inner());
         let mut out = vec![0f32; qkv.elem_count()];
         with_elements(qkv, |qkv| {
-            with_elements(&grad, |grad| vectorised(|| backward(qkv, &probabilities, grad, sizes, &mut out)))
+            with_elements(&grad, |grad| vectorised(#[inline(always)] || backward(qkv, &probabilities, grad, sizes, &mut out)))
         })??;
         Ok(Some(Tensor::from_vec(out, qkv.shape(), &Device::Cpu)?))
     }

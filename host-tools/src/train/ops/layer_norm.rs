@@ -38,7 +38,7 @@ impl CustomOp3 for LayerNorm {
         let x = elements(x, x_layout)?;
         let (weight, bias) = (elements(weight, weight_layout)?, elements(bias, bias_layout)?);
         let mut y = vec![0f32; x.len()];
-        vectorised(|| {
+        vectorised(#[inline(always)] || {
             for (y, x) in y.chunks_exact_mut(dim).zip(x.chunks_exact(dim)) {
                 let (mean, scale) = moments(x, self.eps);
                 for (((y, &x), &w), &b) in y.iter_mut().zip(x).zip(weight).zip(bias) {
@@ -73,7 +73,7 @@ fn backward(x: &[f32], weight: &[f32], grad: &[f32], eps: f32) -> (Vec<f32>, Vec
     let mut grad_x = vec![0f32; x.len()];
     let (mut grad_weight, mut grad_bias) = (vec![0f32; dim], vec![0f32; dim]);
     let (mut normal, mut scaled) = (vec![0f32; dim], vec![0f32; dim]);
-    vectorised(|| {
+    vectorised(#[inline(always)] || {
         for ((dx, x), grad) in grad_x.chunks_exact_mut(dim).zip(x.chunks_exact(dim)).zip(grad.chunks_exact(dim)) {
             let (mean, scale) = moments(x, eps);
             for (n, &x) in normal.iter_mut().zip(x) {

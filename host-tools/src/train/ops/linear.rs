@@ -35,7 +35,7 @@ impl CustomOp3 for Linear {
             bail!("linear: f32 expected")
         };
         let bias = elements(bias, bias_layout)?;
-        vectorised(|| {
+        vectorised(#[inline(always)] || {
             for row in y.chunks_exact_mut(outputs) {
                 lanes::accumulate(row, bias);
             }
@@ -58,7 +58,7 @@ impl CustomOp3 for Linear {
         let outputs = grad.dim(1)?;
         let grad_bias = with_elements(&grad, |grad| {
             let mut sums = vec![0f32; outputs];
-            vectorised(|| {
+            vectorised(#[inline(always)] || {
                 for row in grad.chunks_exact(outputs) {
                     lanes::accumulate(&mut sums, row);
                 }
