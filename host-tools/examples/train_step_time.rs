@@ -24,7 +24,10 @@ fn main() -> anyhow::Result<()> {
         };
         let milliseconds = pool.install(run)?;
         let rate = recipe.batch as f64 / milliseconds * 1e3;
-        println!("{name}: {milliseconds:.2} ms per step of {} on {threads} thread(s), {rate:.0} images/s", recipe.batch);
+        println!(
+            "{name}: {milliseconds:.2} ms per step of {} on {threads} thread(s), {rate:.0} images/s",
+            recipe.batch
+        );
     }
     Ok(())
 }

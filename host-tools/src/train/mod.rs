@@ -23,8 +23,8 @@ pub use args::TrainVitArgs;
 pub use history::EpochRecord;
 pub use recipe::{Augment, Recipe};
 pub use report::TrainReport;
-pub use step_timer::StepTimer;
 pub use run::{load_data, train_vit, TrainOptions, CHECKPOINT_FILE, CURVE_FILE, REPORT_FILE};
+pub use step_timer::StepTimer;
 
 #[cfg(test)]
 mod tests;

@@ -33,10 +33,21 @@ impl StepTimer {
 
     /// Loss and all gradients of the batch; returns the loss.
     pub fn step(&self) -> Result<f64> {
-        let preprocess =
-            Preprocess { filter: Filter::Bilinear, crop: Crop::Squash, resize: 1, mean: [0.5; 4], std: [0.5; 4] };
+        let preprocess = Preprocess {
+            filter: Filter::Bilinear,
+            crop: Crop::Squash,
+            resize: 1,
+            mean: [0.5; 4],
+            std: [0.5; 4],
+        };
         let classes = self.model.config.classes;
-        let sampler = Sampler { images: &self.images, classes, preprocess: &preprocess, augment: Augment::NONE, seed: 0 };
+        let sampler = Sampler {
+            images: &self.images,
+            classes,
+            preprocess: &preprocess,
+            augment: Augment::NONE,
+            seed: 0,
+        };
         let indices: Vec<usize> = (0..self.batch).collect();
         Ok(self.model.gradients(&self.values, &sampler, &indices, 0, 0)?.loss)
     }
