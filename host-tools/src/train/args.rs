@@ -41,13 +41,10 @@ pub struct TrainVitArgs {
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub model: ModelArgs,
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub training: TrainingArgs,
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub augmentation: AugmentArgs,
 }
 

@@ -41,7 +41,7 @@ pub fn write(path: &Path, checkpoint: &Checkpoint, specs: &[ParameterSpec], reci
             views.push((format!("{kind}.{}", spec.name), view));
         }
     }
-    let history: Vec<f64> = checkpoint.history.iter().flat_map(EpochRecord::to_array).collect();
+    let history: Vec<f64> = checkpoint.history.iter().flat_map(|record| record.to_array()).collect();
     let rows = vec![checkpoint.history.len(), EpochRecord::FIELDS];
     views.push(("history".to_owned(), TensorView::new(Dtype::F64, rows, bytemuck::cast_slice(&history))?));
     let running = checkpoint.running.to_array();
@@ -58,15 +58,14 @@ pub fn write(path: &Path, checkpoint: &Checkpoint, specs: &[ParameterSpec], reci
     write_atomically(path, &bytes)
 }
 
-/// Replaces `path` by `bytes` in one step.
+/// Replaces `path` by `bytes` in one step: a kill leaves the old file or the new one.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let failed = || format!("{}: cannot write", path.display());
-    let mut file = tempfile::NamedTempFile::new_in(folder).with_context(failed)?;
+    let new = path.with_extension("new");
+    let mut file = std::fs::File::create(&new).with_context(failed)?;
     file.write_all(bytes).with_context(failed)?;
-    file.as_file().sync_all().with_context(failed)?;
-    file.persist(path).with_context(failed)?;
-    Ok(())
+    file.sync_all().with_context(failed)?;
+    std::fs::rename(&new, path).with_context(failed)
 }
 
 /// Reads a checkpoint, which must come from the same recipe and data.

@@ -183,7 +183,7 @@ impl<'a> Run<'a> {
             }
             let order = order.as_ref().map_or(&[][..], |(_, order)| order);
             self.step(step, epoch, order, progress)?;
-            if (step + 1) % self.steps_per_epoch() == 0 {
+            if (step + 1).is_multiple_of(self.steps_per_epoch()) {
                 self.end_epoch(epoch, progress)?;
             }
             if saved.elapsed() >= self.options.checkpoint_every {

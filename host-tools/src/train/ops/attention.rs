@@ -1,7 +1,7 @@
 //! Multi-head self-attention (Vaswani et al., arXiv 1706.03762, eq. 1) between the qkv and the output projection, as
 //! one graph node.
 
-use super::lanes::{self, Strided, LANES};
+use super::lanes::{self, Strided, PADDING};
 use super::{elements, vectorised, with_elements};
 use candle_core::{bail, CpuStorage, CustomOp1, Device, Layout, Result, Shape, Tensor};
 use std::sync::Mutex;
@@ -36,7 +36,7 @@ struct Sizes {
 impl Sizes {
     fn new(tokens: usize, heads: usize, dim: usize) -> Self {
         let width = dim / heads;
-        let pad = |n: usize| n.next_multiple_of(LANES);
+        let pad = |n: usize| n.next_multiple_of(PADDING);
         Sizes { tokens, heads, width, padded_tokens: pad(tokens), padded_width: pad(width) }
     }
 
