@@ -10,6 +10,9 @@ use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// Where candle looks for its number of threads.
+const CANDLE_THREADS: &str = "RAYON_NUM_THREADS";
+
 /// Train a vision transformer. Whatever is not given is chosen to suit the data.
 #[derive(Args, Clone, Debug)]
 pub struct TrainVitArgs {
@@ -38,13 +41,10 @@ pub struct TrainVitArgs {
     #[arg(long)]
     pub quiet: bool,
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub model: ModelArgs,
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub training: TrainingArgs,
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub augmentation: AugmentArgs,
 }
 
@@ -168,17 +168,23 @@ fn set<T>(target: &mut T, value: Option<T>) {
 impl TrainVitArgs {
     /// Trains as the options say. `None` if `--stop-after` ended the run early.
     pub fn run(&self) -> Result<Option<TrainReport>> {
-        match self.threads {
-            None => self.train(),
-            Some(threads) => {
-                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-                pool.context("--threads: cannot start the threads")?.install(|| self.train())
-            }
+        let threads = self.threads.map_or_else(std::thread::available_parallelism, |n| {
+            std::num::NonZero::new(n).ok_or_else(|| std::io::Error::other("--threads 0: expected at least 1"))
+        })?;
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.get()).build();
+        let pool = pool.context("--threads: cannot start the threads")?;
+        // candle asks for the number of threads at every matrix product: from this variable, or else by reading
+        // /proc/cpuinfo, which takes a third of a small model's time. Shards already keep every core busy, so its own
+        // products stay on one.
+        if std::env::var_os(CANDLE_THREADS).is_none() {
+            std::env::set_var(CANDLE_THREADS, "1");
         }
+        pool.install(|| self.train())
     }
 
     fn train(&self) -> Result<Option<TrainReport>> {
-        let data = Dataset::load(&self.source(), Shape { side: self.model.image, channels: self.model.channels })?;
+        let data =
+            Dataset::load(&self.source(), Shape { side: self.model.image, channels: self.model.channels })?;
         let options = TrainOptions {
             name: self.model_name(),
             recipe: self.recipe(&data),

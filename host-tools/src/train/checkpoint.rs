@@ -41,11 +41,14 @@ pub fn write(path: &Path, checkpoint: &Checkpoint, specs: &[ParameterSpec], reci
             views.push((format!("{kind}.{}", spec.name), view));
         }
     }
-    let history: Vec<f64> = checkpoint.history.iter().flat_map(EpochRecord::to_array).collect();
+    let history: Vec<f64> = checkpoint.history.iter().flat_map(|record| record.to_array()).collect();
     let rows = vec![checkpoint.history.len(), EpochRecord::FIELDS];
     views.push(("history".to_owned(), TensorView::new(Dtype::F64, rows, bytemuck::cast_slice(&history))?));
     let running = checkpoint.running.to_array();
-    views.push(("running".to_owned(), TensorView::new(Dtype::F64, vec![running.len()], bytemuck::cast_slice(&running))?));
+    views.push((
+        "running".to_owned(),
+        TensorView::new(Dtype::F64, vec![running.len()], bytemuck::cast_slice(&running))?,
+    ));
     let metadata = HashMap::from([
         ("format".to_owned(), VERSION.to_owned()),
         ("step".to_owned(), state.step.to_string()),
@@ -55,15 +58,14 @@ pub fn write(path: &Path, checkpoint: &Checkpoint, specs: &[ParameterSpec], reci
     write_atomically(path, &bytes)
 }
 
-/// Replaces `path` by `bytes` in one step.
+/// Replaces `path` by `bytes` in one step: a kill leaves the old file or the new one.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let failed = || format!("{}: cannot write", path.display());
-    let mut file = tempfile::NamedTempFile::new_in(folder).with_context(failed)?;
+    let new = path.with_extension("new");
+    let mut file = std::fs::File::create(&new).with_context(failed)?;
     file.write_all(bytes).with_context(failed)?;
-    file.as_file().sync_all().with_context(failed)?;
-    file.persist(path).with_context(failed)?;
-    Ok(())
+    file.sync_all().with_context(failed)?;
+    std::fs::rename(&new, path).with_context(failed)
 }
 
 /// Reads a checkpoint, which must come from the same recipe and data.
@@ -93,7 +95,8 @@ pub fn read(path: &Path, specs: &[ParameterSpec], recipe: &Value) -> Result<Chec
     let [values, first, second, average] = KINDS.map(read_kind);
     let step = field("step")?.parse().with_context(damaged)?;
     let state = State { step, values: values?, first: first?, second: second?, average: average? };
-    let history = read_f64("history")?.chunks_exact(EpochRecord::FIELDS).map(EpochRecord::from_slice).collect();
+    let history =
+        read_f64("history")?.chunks_exact(EpochRecord::FIELDS).map(EpochRecord::from_slice).collect();
     let running = Running::from_slice(&read_f64("running")?).with_context(damaged)?;
     Ok(Checkpoint { state, history, running })
 }

@@ -22,7 +22,7 @@ impl EpochRecord {
     pub const FIELDS: usize = 5;
 
     /// All fields as f64, for the checkpoint.
-    pub fn to_array(&self) -> [f64; Self::FIELDS] {
+    pub fn to_array(self) -> [f64; Self::FIELDS] {
         [self.epoch as f64, self.loss, self.gradient_norm, self.lr, self.test_accuracy]
     }
 
@@ -60,7 +60,7 @@ impl Running {
     }
 
     /// All fields, for the checkpoint.
-    pub fn to_array(&self) -> [f64; 4] {
+    pub fn to_array(self) -> [f64; 4] {
         [self.loss, self.images, self.gradient_norm, self.steps]
     }
 

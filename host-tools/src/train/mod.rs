@@ -17,12 +17,14 @@ mod recipe;
 mod report;
 mod run;
 mod step;
+mod step_timer;
 
 pub use args::TrainVitArgs;
 pub use history::EpochRecord;
 pub use recipe::{Augment, Recipe};
 pub use report::TrainReport;
 pub use run::{load_data, train_vit, TrainOptions, CHECKPOINT_FILE, CURVE_FILE, REPORT_FILE};
+pub use step_timer::StepTimer;
 
 #[cfg(test)]
 mod tests;

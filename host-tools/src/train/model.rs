@@ -32,13 +32,8 @@ pub struct ParameterSpec {
 
 impl ParameterSpec {
     /// Number of elements.
-    pub fn len(&self) -> usize {
+    pub fn elements(&self) -> usize {
         self.shape.iter().product()
-    }
-
-    /// A parameter without elements; none of a valid config's is.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     /// Whether AdamW's weight decay applies: to matrices only, not to biases, norms, tokens and positions.
@@ -51,11 +46,11 @@ impl ParameterSpec {
         match self.role {
             Role::Matrix(inputs, outputs) => {
                 let bound = (6.0 / (inputs + outputs) as f32).sqrt();
-                (0..self.len()).map(|_| rng.random_range(-bound..bound)).collect()
+                (0..self.elements()).map(|_| rng.random_range(-bound..bound)).collect()
             }
-            Role::Token => (0..self.len()).map(|_| 0.02 * standard_normal(rng)).collect(),
-            Role::Gain => vec![1.0; self.len()],
-            Role::Bias => vec![0.0; self.len()],
+            Role::Token => (0..self.elements()).map(|_| 0.02 * standard_normal(rng)).collect(),
+            Role::Gain => vec![1.0; self.elements()],
+            Role::Bias => vec![0.0; self.elements()],
         }
     }
 }
@@ -121,7 +116,9 @@ impl<'a> Weights<'a> {
             }
             (true, false) => ops::embed_tokens(&x, &token("cls_token")?, &positions),
             (false, true) => ops::embed_tokens(&x, &token("dist_token")?, &positions),
-            (false, false) => x.reshape(((), c.patches(), c.dim))?.broadcast_add(&positions)?.reshape(((), c.dim)),
+            (false, false) => {
+                x.reshape(((), c.patches(), c.dim))?.broadcast_add(&positions)?.reshape(((), c.dim))
+            }
         }
     }
 
@@ -158,7 +155,11 @@ impl<'a> Weights<'a> {
             // A layer norm works row by row, so only the pooled row needs it.
             Pool::Token => {
                 let row = ops::pool_tokens(x, c.tokens(), token..token + 1)?;
-                if c.norm_before_pool { self.norm(&row, "norm")? } else { row }
+                if c.norm_before_pool {
+                    self.norm(&row, "norm")?
+                } else {
+                    row
+                }
             }
             Pool::Mean => {
                 let x = if c.norm_before_pool { self.norm(x, "norm")? } else { x.clone() };

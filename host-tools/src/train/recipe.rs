@@ -226,7 +226,7 @@ impl Recipe {
 
 /// The largest number up to `limit` that divides `n`.
 fn largest_divisor(n: usize, limit: usize) -> usize {
-    (1..=limit.max(1)).rev().find(|d| n % d == 0).unwrap_or(1)
+    (1..=limit.max(1)).rev().find(|d| n.is_multiple_of(*d)).unwrap_or(1)
 }
 
 fn activation(name: &str) -> Result<Activation> {

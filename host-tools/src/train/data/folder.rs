@@ -2,7 +2,7 @@
 
 use super::{geometry, split, DataKind, Dataset, ImageSet};
 use crate::image_input::{class_names, labelled_images, load_pixels};
-use anyhow::{ensure, Result};
+use anyhow::{bail, ensure, Result};
 use rayon::prelude::*;
 use std::path::Path;
 
@@ -14,8 +14,13 @@ pub fn load(dir: &Path, side: usize, channels: usize) -> Result<Dataset> {
     let train_dir = dir.join("train");
     let root = if train_dir.is_dir() { train_dir.as_path() } else { dir };
     let labels = class_names(root)?;
-    ensure!(labels.len() <= u16::MAX as usize, "{}: {} class folders are too many", root.display(), labels.len());
-    let all = read(root, side, channels)?;
+    ensure!(
+        labels.len() <= u16::MAX as usize,
+        "{}: {} class folders are too many",
+        root.display(),
+        labels.len()
+    );
+    let all = read(root, labels.len(), side, channels)?;
     let parts = ["test", "val", "validation"].map(|part| dir.join(part));
     let test_dir = parts.iter().find(|part| root != dir && part.is_dir());
     let (train, test) = match test_dir {
@@ -27,15 +32,27 @@ pub fn load(dir: &Path, side: usize, channels: usize) -> Result<Dataset> {
                 test_dir.display(),
                 root.display()
             );
-            (all, read(test_dir, side, channels)?)
+            (all, read(test_dir, labels.len(), side, channels)?)
         }
         None => split::stratified(&all, labels.len(), TEST_FRACTION),
     };
-    Ok(Dataset { name: format!("images in {}", dir.display()), kind: DataKind::ClassFolders, labels, train, test })
+    Ok(Dataset {
+        name: format!("images in {}", dir.display()),
+        kind: DataKind::ClassFolders,
+        labels,
+        train,
+        test,
+    })
 }
 
-fn read(dir: &Path, side: usize, channels: usize) -> Result<ImageSet> {
+fn read(dir: &Path, classes: usize, side: usize, channels: usize) -> Result<ImageSet> {
     let files = labelled_images(dir)?;
+    if let Some((path, class)) = files.iter().find(|(_, class)| *class >= classes) {
+        bail!(
+            "{}: class {class} has no folder; training takes one folder per class, no labels.csv",
+            path.display()
+        );
+    }
     let preprocess = geometry(DataKind::ClassFolders, side);
     let images: Result<Vec<Vec<u8>>, _> =
         files.par_iter().map(|(path, _)| load_pixels(path, &preprocess, side, side, channels)).collect();

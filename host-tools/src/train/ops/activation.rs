@@ -44,22 +44,28 @@ fn gelu_tanh_slope(x: f32) -> f32 {
 
 fn map(x: &[f32], f: impl Fn(f32) -> f32) -> Vec<f32> {
     let mut out = vec![0f32; x.len()];
-    vectorised(|| {
-        for (o, &v) in out.iter_mut().zip(x) {
-            *o = f(v);
-        }
-    });
+    vectorised(
+        #[inline(always)]
+        || {
+            for (o, &v) in out.iter_mut().zip(x) {
+                *o = f(v);
+            }
+        },
+    );
     out
 }
 
 /// `grad · slope(x)`, element by element.
 fn chain(x: &[f32], grad: &[f32], slope: impl Fn(f32) -> f32) -> Vec<f32> {
     let mut out = vec![0f32; x.len()];
-    vectorised(|| {
-        for ((o, &v), &g) in out.iter_mut().zip(x).zip(grad) {
-            *o = g * slope(v);
-        }
-    });
+    vectorised(
+        #[inline(always)]
+        || {
+            for ((o, &v), &g) in out.iter_mut().zip(x).zip(grad) {
+                *o = g * slope(v);
+            }
+        },
+    );
     out
 }
 
@@ -71,9 +77,21 @@ impl CustomOp1 for ActivationOp {
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let values = elements(x, layout)?;
         let y = match self.0 {
-            Activation::GeluErf => map(values, #[inline(always)] |v| v * normal_cdf(v)),
-            Activation::GeluTanh => map(values, #[inline(always)] |v| 0.5 * v * (1.0 + gelu_tanh_inner(v))),
-            Activation::Relu => map(values, #[inline(always)] |v| v.max(0.0)),
+            Activation::GeluErf => map(
+                values,
+                #[inline(always)]
+                |v| v * normal_cdf(v),
+            ),
+            Activation::GeluTanh => map(
+                values,
+                #[inline(always)]
+                |v| 0.5 * v * (1.0 + gelu_tanh_inner(v)),
+            ),
+            Activation::Relu => map(
+                values,
+                #[inline(always)]
+                |v| v.max(0.0),
+            ),
         };
         Ok((CpuStorage::F32(y), layout.shape().clone()))
     }

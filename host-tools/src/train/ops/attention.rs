@@ -1,7 +1,7 @@
 //! Multi-head self-attention (Vaswani et al., arXiv 1706.03762, eq. 1) between the qkv and the output projection, as
 //! one graph node.
 
-use super::lanes::{self, Strided, LANES};
+use super::lanes::{self, Strided, PADDING};
 use super::{elements, vectorised, with_elements};
 use candle_core::{bail, CpuStorage, CustomOp1, Device, Layout, Result, Shape, Tensor};
 use std::sync::Mutex;
@@ -36,7 +36,7 @@ struct Sizes {
 impl Sizes {
     fn new(tokens: usize, heads: usize, dim: usize) -> Self {
         let width = dim / heads;
-        let pad = |n: usize| n.next_multiple_of(LANES);
+        let pad = |n: usize| n.next_multiple_of(PADDING);
         Sizes { tokens, heads, width, padded_tokens: pad(tokens), padded_width: pad(width) }
     }
 
@@ -185,7 +185,10 @@ impl CustomOp1 for Attention {
         let qkv = elements(qkv, layout)?;
         let mut out = vec![0f32; rows * dim];
         let mut saved = vec![0f32; if self.save { rows * self.heads * sizes.padded_tokens } else { 0 }];
-        vectorised(|| forward(qkv, sizes, &mut out, self.save.then_some(&mut saved[..])));
+        vectorised(
+            #[inline(always)]
+            || forward(qkv, sizes, &mut out, self.save.then_some(&mut saved[..])),
+        );
         *self.probabilities.lock().unwrap_or_else(|e| e.into_inner()) = saved;
         Ok((CpuStorage::F32(out), (rows, dim).into()))
     }
@@ -196,7 +199,12 @@ impl CustomOp1 for Attention {
         let probabilities = self.probabilities.lock().unwrap_or_else(|e| e.into_inner());
         let mut out = vec![0f32; qkv.elem_count()];
         with_elements(qkv, |qkv| {
-            with_elements(&grad, |grad| vectorised(|| backward(qkv, &probabilities, grad, sizes, &mut out)))
+            with_elements(&grad, |grad| {
+                vectorised(
+                    #[inline(always)]
+                    || backward(qkv, &probabilities, grad, sizes, &mut out),
+                )
+            })
         })??;
         Ok(Some(Tensor::from_vec(out, qkv.shape(), &Device::Cpu)?))
     }
@@ -211,7 +219,8 @@ mod tests {
     fn plain(qkv: &Tensor, tokens: usize, heads: usize) -> Result<Tensor> {
         let (rows, columns) = qkv.dims2()?;
         let (batch, dim) = (rows / tokens, columns / 3);
-        let parts = qkv.reshape((batch, tokens, 3, heads, dim / heads))?.permute((2, 0, 3, 1, 4))?.contiguous()?;
+        let parts =
+            qkv.reshape((batch, tokens, 3, heads, dim / heads))?.permute((2, 0, 3, 1, 4))?.contiguous()?;
         let (q, k, v) = (parts.get(0)?, parts.get(1)?, parts.get(2)?);
         let scores = (q.matmul(&k.t()?)? * (1.0 / ((dim / heads) as f64).sqrt()))?;
         let out = candle_nn::ops::softmax_last_dim(&scores)?.matmul(&v)?;
@@ -222,7 +231,8 @@ mod tests {
     fn values_match_the_definition_in_plain_candle() {
         for (tokens, heads, width) in [(1, 1, 4), (5, 2, 8), (17, 3, 5), (33, 1, 24)] {
             let qkv = random_var(&[2 * tokens, 3 * heads * width], 7);
-            let gap = (attention(&qkv, tokens, heads).unwrap() - plain(&qkv, tokens, heads).unwrap()).unwrap();
+            let gap =
+                (attention(&qkv, tokens, heads).unwrap() - plain(&qkv, tokens, heads).unwrap()).unwrap();
             let worst = gap.abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
             assert!(worst < 2e-6, "{tokens} tokens, {heads} heads of {width}: {worst}");
         }

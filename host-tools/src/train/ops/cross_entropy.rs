@@ -43,7 +43,10 @@ impl CustomOp2 for CrossEntropy {
         let mut scratch = vec![0f32; classes];
         let mut loss = 0f64;
         for (logits, targets) in logits.chunks_exact(classes).zip(targets.chunks_exact(classes)) {
-            let (max, sum) = vectorised(|| exponentials(logits, &mut scratch));
+            let (max, sum) = vectorised(
+                #[inline(always)]
+                || exponentials(logits, &mut scratch),
+            );
             // Targets sum to 1: −Σ t·(x − max − log sum) = log sum + max − Σ t·x.
             loss += (sum.ln() + max - lanes::dot(logits, targets)) as f64;
         }
@@ -65,7 +68,10 @@ impl CustomOp2 for CrossEntropy {
             with_elements(targets, |targets| {
                 let rows = logits.chunks_exact(classes).zip(targets.chunks_exact(classes));
                 for (out, (logits, targets)) in out.chunks_exact_mut(classes).zip(rows) {
-                    let (_, sum) = vectorised(|| exponentials(logits, out));
+                    let (_, sum) = vectorised(
+                        #[inline(always)]
+                        || exponentials(logits, out),
+                    );
                     for (o, &t) in out.iter_mut().zip(targets) {
                         *o = factor * (*o / sum - t);
                     }

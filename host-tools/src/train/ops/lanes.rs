@@ -69,7 +69,7 @@ pub fn exp(x: f32) -> f32 {
     let x = x.clamp(-87.0, 88.0);
     let shifted = x * core::f32::consts::LOG2_E + ROUND;
     let n = shifted - ROUND;
-    let r = x - n * 0.693_359_375 + n * 2.121_944_4e-4;
+    let r = x - n * (355.0 / 512.0) + n * 2.121_944_4e-4;
     let p = 1.987_569_1e-4;
     let p = p * r + 1.398_199_9e-3;
     let p = p * r + 8.333_452e-3;
@@ -92,7 +92,7 @@ pub fn erf(x: f32) -> f32 {
     let p = p * z - 2.101_024_1e-6;
     let p = p * z - 5.692_506_4e-5;
     let p = p * z - 7.349_906_3e-4;
-    let p = p * z - 2.954_599_9e-3;
+    let p = p * z - 2.954_6e-3;
     let p = p * z - 1.609_603_3e-2;
     let q = -1.456_607_2e-5;
     let q = q * z - 2.133_740_6e-4;
@@ -117,30 +117,44 @@ pub struct Strided<'a> {
     pub column_stride: usize,
 }
 
+/// Rows of [`gemm`]'s right operand and result are padded to a multiple of this.
+pub const PADDING: usize = 8;
+
 /// `c (m × n) = a (m × k) · b (k × n)` for the small matrices of one attention head; b and c are row-major with `n`
-/// columns, `n` a multiple of [`LANES`]. Four rows by sixteen columns are summed in registers, ascending k.
+/// columns, `n` a multiple of [`PADDING`]. Four rows by sixteen columns are summed in registers, ascending k.
 #[inline(always)]
 pub fn gemm(m: usize, n: usize, k: usize, a: Strided, b: &[f32], c: &mut [f32]) {
-    debug_assert!(n % LANES == 0);
-    let mut row = 0;
-    while row + 4 <= m {
-        for column in (0..n).step_by(LANES) {
-            tile::<4>(row, column, n, k, a, b, c);
+    debug_assert!(n.is_multiple_of(PADDING));
+    let whole_rows = m / 4 * 4;
+    let wide_columns = n / LANES * LANES;
+    for row in (0..whole_rows).step_by(4) {
+        for column in (0..wide_columns).step_by(LANES) {
+            tile::<4, LANES>(row, column, n, k, a, b, c);
         }
-        row += 4;
+        if wide_columns < n {
+            tile::<4, PADDING>(row, wide_columns, n, k, a, b, c);
+        }
     }
-    for row in row..m {
-        for column in (0..n).step_by(LANES) {
-            tile::<1>(row, column, n, k, a, b, c);
+    for row in whole_rows..m {
+        for column in (0..n).step_by(PADDING) {
+            tile::<1, PADDING>(row, column, n, k, a, b, c);
         }
     }
 }
 
 #[inline(always)]
-fn tile<const ROWS: usize>(row: usize, column: usize, n: usize, k: usize, a: Strided, b: &[f32], c: &mut [f32]) {
-    let mut sums = [[0f32; LANES]; ROWS];
+fn tile<const ROWS: usize, const COLUMNS: usize>(
+    row: usize,
+    column: usize,
+    n: usize,
+    k: usize,
+    a: Strided,
+    b: &[f32],
+    c: &mut [f32],
+) {
+    let mut sums = [[0f32; COLUMNS]; ROWS];
     for inner in 0..k {
-        let b_row: &[f32; LANES] = b[inner * n + column..][..LANES].try_into().expect("sixteen columns");
+        let b_row = &b[inner * n + column..][..COLUMNS];
         for (r, sum) in sums.iter_mut().enumerate() {
             let factor = a.data[(row + r) * a.row_stride + inner * a.column_stride];
             for (s, &value) in sum.iter_mut().zip(b_row) {
@@ -149,7 +163,7 @@ fn tile<const ROWS: usize>(row: usize, column: usize, n: usize, k: usize, a: Str
         }
     }
     for (r, sum) in sums.iter().enumerate() {
-        c[(row + r) * n + column..][..LANES].copy_from_slice(sum);
+        c[(row + r) * n + column..][..COLUMNS].copy_from_slice(sum);
     }
 }
 
@@ -171,7 +185,7 @@ mod tests {
 
     #[test]
     fn gemm_agrees_with_the_definition_at_ragged_shapes() {
-        for (m, n, k) in [(1, 16, 1), (5, 32, 3), (9, 16, 17)] {
+        for (m, n, k) in [(1, 16, 1), (5, 40, 3), (9, 8, 17), (4, 32, 2)] {
             let a: Vec<f32> = (0..m * k).map(|i| (i % 7) as f32 - 3.0).collect();
             let b: Vec<f32> = (0..k * n).map(|i| (i % 5) as f32 - 2.0).collect();
             let mut c = vec![f32::NAN; m * n];

@@ -38,14 +38,17 @@ impl CustomOp3 for LayerNorm {
         let x = elements(x, x_layout)?;
         let (weight, bias) = (elements(weight, weight_layout)?, elements(bias, bias_layout)?);
         let mut y = vec![0f32; x.len()];
-        vectorised(|| {
-            for (y, x) in y.chunks_exact_mut(dim).zip(x.chunks_exact(dim)) {
-                let (mean, scale) = moments(x, self.eps);
-                for (((y, &x), &w), &b) in y.iter_mut().zip(x).zip(weight).zip(bias) {
-                    *y = (x - mean) * scale * w + b;
+        vectorised(
+            #[inline(always)]
+            || {
+                for (y, x) in y.chunks_exact_mut(dim).zip(x.chunks_exact(dim)) {
+                    let (mean, scale) = moments(x, self.eps);
+                    for (((y, &x), &w), &b) in y.iter_mut().zip(x).zip(weight).zip(bias) {
+                        *y = (x - mean) * scale * w + b;
+                    }
                 }
-            }
-        });
+            },
+        );
         Ok((CpuStorage::F32(y), x_layout.shape().clone()))
     }
 
@@ -73,26 +76,31 @@ fn backward(x: &[f32], weight: &[f32], grad: &[f32], eps: f32) -> (Vec<f32>, Vec
     let mut grad_x = vec![0f32; x.len()];
     let (mut grad_weight, mut grad_bias) = (vec![0f32; dim], vec![0f32; dim]);
     let (mut normal, mut scaled) = (vec![0f32; dim], vec![0f32; dim]);
-    vectorised(|| {
-        for ((dx, x), grad) in grad_x.chunks_exact_mut(dim).zip(x.chunks_exact(dim)).zip(grad.chunks_exact(dim)) {
-            let (mean, scale) = moments(x, eps);
-            for (n, &x) in normal.iter_mut().zip(x) {
-                *n = (x - mean) * scale;
+    vectorised(
+        #[inline(always)]
+        || {
+            for ((dx, x), grad) in
+                grad_x.chunks_exact_mut(dim).zip(x.chunks_exact(dim)).zip(grad.chunks_exact(dim))
+            {
+                let (mean, scale) = moments(x, eps);
+                for (n, &x) in normal.iter_mut().zip(x) {
+                    *n = (x - mean) * scale;
+                }
+                for ((h, &g), &w) in scaled.iter_mut().zip(grad).zip(weight) {
+                    *h = g * w;
+                }
+                let mean_h = lanes::sum(&scaled) / dim as f32;
+                let mean_hn = lanes::dot(&scaled, &normal) / dim as f32;
+                for ((dx, &h), &n) in dx.iter_mut().zip(&scaled).zip(&normal) {
+                    *dx = scale * (h - mean_h - n * mean_hn);
+                }
+                for ((dw, &g), &n) in grad_weight.iter_mut().zip(grad).zip(&normal) {
+                    *dw += g * n;
+                }
+                lanes::accumulate(&mut grad_bias, grad);
             }
-            for ((h, &g), &w) in scaled.iter_mut().zip(grad).zip(weight) {
-                *h = g * w;
-            }
-            let mean_h = lanes::sum(&scaled) / dim as f32;
-            let mean_hn = lanes::dot(&scaled, &normal) / dim as f32;
-            for ((dx, &h), &n) in dx.iter_mut().zip(&scaled).zip(&normal) {
-                *dx = scale * (h - mean_h - n * mean_hn);
-            }
-            for ((dw, &g), &n) in grad_weight.iter_mut().zip(grad).zip(&normal) {
-                *dw += g * n;
-            }
-            lanes::accumulate(&mut grad_bias, grad);
-        }
-    });
+        },
+    );
     (grad_x, grad_weight, grad_bias)
 }
 

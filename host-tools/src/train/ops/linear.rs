@@ -31,15 +31,19 @@ impl CustomOp3 for Linear {
             bail!("linear: weight ({outputs}, {weight_inputs}) does not fit input ({rows}, {inputs})");
         }
         let transposed = weight_layout.transpose(0, 1)?;
-        let CpuStorage::F32(mut y) = x.matmul(weight, (1, rows, outputs, inputs), x_layout, &transposed)? else {
+        let CpuStorage::F32(mut y) = x.matmul(weight, (1, rows, outputs, inputs), x_layout, &transposed)?
+        else {
             bail!("linear: f32 expected")
         };
         let bias = elements(bias, bias_layout)?;
-        vectorised(|| {
-            for row in y.chunks_exact_mut(outputs) {
-                lanes::accumulate(row, bias);
-            }
-        });
+        vectorised(
+            #[inline(always)]
+            || {
+                for row in y.chunks_exact_mut(outputs) {
+                    lanes::accumulate(row, bias);
+                }
+            },
+        );
         Ok((CpuStorage::F32(y), (rows, outputs).into()))
     }
 
@@ -58,11 +62,14 @@ impl CustomOp3 for Linear {
         let outputs = grad.dim(1)?;
         let grad_bias = with_elements(&grad, |grad| {
             let mut sums = vec![0f32; outputs];
-            vectorised(|| {
-                for row in grad.chunks_exact(outputs) {
-                    lanes::accumulate(&mut sums, row);
-                }
-            });
+            vectorised(
+                #[inline(always)]
+                || {
+                    for row in grad.chunks_exact(outputs) {
+                        lanes::accumulate(&mut sums, row);
+                    }
+                },
+            );
             sums
         })?;
         let grad_bias = Tensor::from_vec(grad_bias, outputs, &Device::Cpu)?;

@@ -45,11 +45,14 @@ impl CustomOp3 for Embed {
             out.extend_from_slice(prefix);
             out.extend_from_slice(image);
         }
-        vectorised(|| {
-            for image in out.chunks_exact_mut(tokens * dim) {
-                lanes::accumulate(image, positions);
-            }
-        });
+        vectorised(
+            #[inline(always)]
+            || {
+                for image in out.chunks_exact_mut(tokens * dim) {
+                    lanes::accumulate(image, positions);
+                }
+            },
+        );
         Ok((CpuStorage::F32(out), (batch * tokens, dim).into()))
     }
 
@@ -66,12 +69,15 @@ impl CustomOp3 for Embed {
         let (grad_patches, grad_positions) = with_elements(&grad, |grad| {
             let mut grad_patches = Vec::with_capacity(patches.elem_count());
             let mut sums = vec![0f32; image];
-            vectorised(|| {
-                for grad in grad.chunks_exact(image) {
-                    grad_patches.extend_from_slice(&grad[skip..]);
-                    lanes::accumulate(&mut sums, grad);
-                }
-            });
+            vectorised(
+                #[inline(always)]
+                || {
+                    for grad in grad.chunks_exact(image) {
+                        grad_patches.extend_from_slice(&grad[skip..]);
+                        lanes::accumulate(&mut sums, grad);
+                    }
+                },
+            );
             (grad_patches, sums)
         })?;
         let grad_prefix = Tensor::from_slice(&grad_positions[..skip], prefix.shape(), &Device::Cpu)?;
@@ -98,14 +104,17 @@ impl CustomOp1 for PoolRows {
         let batch = rows / self.tokens;
         let mut out = vec![0f32; batch * dim];
         let scale = 1.0 / self.count as f32;
-        vectorised(|| {
-            for (out, image) in out.chunks_exact_mut(dim).zip(x.chunks_exact(self.tokens * dim)) {
-                for row in image[self.first * dim..][..self.count * dim].chunks_exact(dim) {
-                    lanes::accumulate(out, row);
+        vectorised(
+            #[inline(always)]
+            || {
+                for (out, image) in out.chunks_exact_mut(dim).zip(x.chunks_exact(self.tokens * dim)) {
+                    for row in image[self.first * dim..][..self.count * dim].chunks_exact(dim) {
+                        lanes::accumulate(out, row);
+                    }
+                    out.iter_mut().for_each(|v| *v *= scale);
                 }
-                out.iter_mut().for_each(|v| *v *= scale);
-            }
-        });
+            },
+        );
         Ok((CpuStorage::F32(out), (batch, dim).into()))
     }
 
