@@ -2,9 +2,13 @@
 #![forbid(unsafe_code)]
 
 pub mod checkpoint;
+pub mod cli;
 pub mod engine;
 pub mod image_input;
+pub mod inspect;
+pub mod parity;
 pub mod quantize;
 pub mod reference;
 pub mod target;
+pub mod train;
 pub mod vtr;

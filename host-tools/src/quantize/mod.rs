@@ -2,8 +2,10 @@
 
 mod equalize;
 mod int8;
+mod rust_source;
 mod vit;
 
 pub use equalize::{equalize, Equalized};
 pub use int8::{pack_panels, quantize_weights, QuantizedWeights};
+pub use rust_source::rust_source;
 pub use vit::{quantize_vit, LayerName, QuantizeOptions};

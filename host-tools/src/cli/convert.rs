@@ -1,0 +1,192 @@
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+use vitreous::models::vit::{Activation, Pool};
+
+use crate::checkpoint::{FloatVit, LoadOptions};
+use crate::engine::Engine;
+use crate::inspect::{grouped, inspect};
+use crate::quantize::{quantize_vit, rust_source, LayerName, QuantizeOptions};
+
+#[derive(Args, Debug)]
+pub struct ConvertArgs {
+    /// Float weights: a .safetensors file, or a folder with model.safetensors and, if there is one, config.json.
+    checkpoint: PathBuf,
+    /// The .vtr file to write.
+    #[arg(short, long)]
+    output: PathBuf,
+    #[command(flatten)]
+    load: LoadArgs,
+    /// Name in the model's header, if not the checkpoint's.
+    #[arg(long)]
+    name: Option<String>,
+    /// The model's own version.
+    #[arg(long, default_value_t = 1)]
+    model_version: u32,
+    /// Layers that keep f16 weights, separated by commas: blocks.N.qkv, blocks.N.proj, blocks.N.fc1, blocks.N.fc2, head.
+    #[arg(long, value_delimiter = ',')]
+    keep_f16: Vec<LayerName>,
+    /// Also write a Rust file with the model as an aligned static, the arena's size and the labels.
+    #[arg(long, value_name = "FILE")]
+    emit_rust: Option<PathBuf>,
+}
+
+/// What a checkpoint may not say of itself.
+#[derive(Args, Debug, Default)]
+pub struct LoadArgs {
+    /// Attention heads per block, where neither shapes nor config.json tell.
+    #[arg(long)]
+    heads: Option<usize>,
+    /// Image height and width, as HxW.
+    #[arg(long, value_name = "HxW", value_parser = parse_size)]
+    image: Option<(usize, usize)>,
+    /// The MLP's nonlinearity.
+    #[arg(long, value_enum)]
+    activation: Option<ActivationArg>,
+    /// ε of the layer norms.
+    #[arg(long)]
+    norm_eps: Option<f32>,
+    /// How features are pooled.
+    #[arg(long, value_enum)]
+    pool: Option<PoolArg>,
+    /// A text file with one class name per line.
+    #[arg(long, value_name = "FILE")]
+    labels: Option<PathBuf>,
+    /// Leave out tensors that are no part of a plain ViT, with a warning, instead of refusing the file.
+    #[arg(long)]
+    allow_extra_tensors: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ActivationArg {
+    GeluErf,
+    GeluTanh,
+    Relu,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum PoolArg {
+    Token,
+    Mean,
+}
+
+fn parse_size(text: &str) -> Result<(usize, usize), String> {
+    let parts = text.split_once('x').map(|(h, w)| (h.parse(), w.parse()));
+    match parts {
+        Some((Ok(height), Ok(width))) if height > 0 && width > 0 => Ok((height, width)),
+        _ => Err(format!("`{text}` is no size: write height x width, such as 224x224")),
+    }
+}
+
+impl LoadArgs {
+    /// Loads float weights, with what the command line adds; warnings go to standard error.
+    pub fn load(&self, path: &Path) -> Result<FloatVit> {
+        let options = LoadOptions {
+            heads: self.heads,
+            image_size: self.image,
+            activation: self.activation.map(|a| match a {
+                ActivationArg::GeluErf => Activation::GeluErf,
+                ActivationArg::GeluTanh => Activation::GeluTanh,
+                ActivationArg::Relu => Activation::Relu,
+            }),
+            norm_eps: self.norm_eps,
+            pool: self.pool.map(|p| match p {
+                PoolArg::Token => Pool::Token,
+                PoolArg::Mean => Pool::Mean,
+            }),
+            labels: self.labels.clone(),
+            allow_extra_tensors: self.allow_extra_tensors,
+            ..LoadOptions::default()
+        };
+        let float = FloatVit::load(path, &options)?;
+        for warning in &float.warnings {
+            eprintln!("warning: {warning}");
+        }
+        Ok(float)
+    }
+}
+
+#[derive(Serialize)]
+struct Converted {
+    output: PathBuf,
+    name: String,
+    flash_bytes: usize,
+    arena_bytes: usize,
+    parameters: u64,
+    macs: u64,
+    keep_f16: Vec<String>,
+    rust: Option<PathBuf>,
+}
+
+impl ConvertArgs {
+    pub fn execute(self, json: bool) -> Result<()> {
+        let float = self.load.load(&self.checkpoint)?;
+        let options = QuantizeOptions {
+            keep_f16: self.keep_f16.clone(),
+            model_version: self.model_version,
+            name: self.name.clone(),
+            ..QuantizeOptions::default()
+        };
+        let bytes = quantize_vit(&float, &options)
+            .with_context(|| format!("cannot convert {}", self.checkpoint.display()))?;
+        write_whole(&self.output, &bytes)?;
+        let engine = Engine::load(&self.output)?;
+        let inspection = inspect(&engine, vitreous::models::vit::DEFAULT_TILE_ROWS)?;
+        if let Some(path) = &self.emit_rust {
+            // The path is resolved against the generated file's folder, wherever the two are.
+            let model = std::fs::canonicalize(&self.output)?;
+            let beside = path.parent().and_then(|folder| std::fs::canonicalize(folder).ok());
+            let same_folder = beside.is_some() && model.parent() == beside.as_deref();
+            let file_name = model.file_name().map(PathBuf::from).unwrap_or_default();
+            let include = if same_folder { file_name } else { model };
+            write_whole(path, rust_source(&engine, &inspection.name, &include).as_bytes())?;
+        }
+        let report = Converted {
+            output: self.output,
+            name: inspection.name,
+            flash_bytes: inspection.flash_bytes,
+            arena_bytes: inspection.arena_bytes,
+            parameters: inspection.parameters,
+            macs: inspection.macs,
+            keep_f16: self.keep_f16.iter().map(LayerName::to_string).collect(),
+            rust: self.emit_rust,
+        };
+        super::print(json, &report, |r| {
+            format!(
+                "{} → {}: {} parameters, flash {} bytes, arena {} bytes, {} MACs per image",
+                r.name,
+                r.output.display(),
+                grouped(r.parameters),
+                grouped(r.flash_bytes as u64),
+                grouped(r.arena_bytes as u64),
+                grouped(r.macs)
+            )
+        })
+    }
+}
+
+/// Writes a file beside its place and moves it there, so that no half-written one is ever found.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    use std::io::Write;
+    let cannot = || format!("cannot write {}", path.display());
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(folder).with_context(cannot)?;
+    file.write_all(bytes).with_context(cannot)?;
+    make_readable(&file).with_context(cannot)?;
+    file.persist(path).with_context(cannot)?;
+    Ok(())
+}
+
+/// Temporary files are private; a result has the permissions of any other file.
+#[cfg(unix)]
+fn make_readable(file: &tempfile::NamedTempFile) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))
+}
+
+#[cfg(not(unix))]
+fn make_readable(_: &tempfile::NamedTempFile) -> std::io::Result<()> {
+    Ok(())
+}

@@ -1,0 +1,65 @@
+//! The command line.
+
+mod convert;
+mod inspect;
+mod parity;
+mod progress;
+mod run;
+mod samples;
+mod train;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use serde::Serialize;
+
+/// Vision transformers on microcontrollers: train, convert, inspect, run, prove.
+#[derive(Parser, Debug)]
+#[command(name = "vitreous", version, about, propagate_version = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Print one JSON document on standard output instead of tables (progress and warnings stay on standard error).
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Train a model from data.
+    #[command(subcommand)]
+    Train(train::TrainCommand),
+    /// Quantize float weights (safetensors of timm, transformers, torchvision, or of `train`) into a .vtr file.
+    Convert(convert::ConvertArgs),
+    /// Show layers, flash, multiplications and the memory plan of a .vtr file.
+    Inspect(inspect::InspectArgs),
+    /// Classify image files, on this machine or on an emulated target.
+    Run(run::RunArgs),
+    /// Compare a .vtr file with the float weights that it was made from, on images, on this machine and on targets.
+    Parity(parity::ParityArgs),
+}
+
+impl Cli {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// What went wrong, with file, tensor and the way out.
+    pub fn execute(self) -> Result<()> {
+        match self.command {
+            Command::Train(args) => args.execute(self.json),
+            Command::Convert(args) => args.execute(self.json),
+            Command::Inspect(args) => args.execute(self.json),
+            Command::Run(args) => args.execute(self.json),
+            Command::Parity(args) => args.execute(self.json),
+        }
+    }
+}
+
+/// Prints a report: as JSON, or as `text` makes it.
+fn print<T: Serialize>(json: bool, report: &T, text: impl FnOnce(&T) -> String) -> Result<()> {
+    if json {
+        println!("{}", serde_json::to_string_pretty(report)?);
+    } else {
+        println!("{}", text(report));
+    }
+    Ok(())
+}

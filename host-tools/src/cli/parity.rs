@@ -1,0 +1,80 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{bail, Result};
+use clap::Args;
+
+use super::convert::{write_whole, LoadArgs};
+use super::progress::Bars;
+use super::samples;
+use crate::engine::Engine;
+use crate::parity::{parity, render, render_html, ParityOptions, Thresholds};
+use crate::reference::ReferenceVit;
+use crate::target::Target;
+
+#[derive(Args, Debug)]
+pub struct ParityArgs {
+    /// The .vtr file.
+    model: PathBuf,
+    /// The float weights that it was made from.
+    #[arg(long, value_name = "CHECKPOINT")]
+    reference: PathBuf,
+    /// Folders of labelled images: with a labels.csv (columns file, class), or one folder per class.
+    #[arg(long, required = true, value_name = "FOLDER")]
+    images: Vec<PathBuf>,
+    /// Images of each folder at most, evenly spread.
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// Also run on this emulated target and compare every output byte (may be given several times).
+    #[arg(long, value_name = "TARGET")]
+    target: Vec<Target>,
+    /// Images to run on targets; all if not given.
+    #[arg(long, value_name = "N")]
+    target_images: Option<usize>,
+    /// Longest time for a target, in seconds.
+    #[arg(long, default_value_t = 1800)]
+    timeout: u64,
+    /// Fail below this mean SQNR of the output, in dB.
+    #[arg(long, value_name = "DB")]
+    min_sqnr: Option<f64>,
+    /// Fail if top-1 accuracy drops by more than this, in points.
+    #[arg(long, value_name = "POINTS")]
+    max_top1_drop: Option<f64>,
+    /// Fail if the best class is the same on a smaller share of the images, in percent.
+    #[arg(long, value_name = "PERCENT")]
+    min_agreement: Option<f64>,
+    /// Also write the report as one HTML page.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    #[command(flatten)]
+    load: LoadArgs,
+}
+
+impl ParityArgs {
+    pub fn execute(self, json: bool) -> Result<()> {
+        let engine = Engine::load(&self.model)?;
+        let reference = ReferenceVit::new(&self.load.load(&self.reference)?)?;
+        let bars = Bars::default();
+        let samples = samples::load_folders(&engine, &self.images, self.limit, &bars)?;
+        let options = ParityOptions {
+            targets: &self.target,
+            target_images: self.target_images,
+            target_timeout: Duration::from_secs(self.timeout),
+            thresholds: Thresholds {
+                min_sqnr_db: self.min_sqnr,
+                max_top1_drop: self.max_top1_drop,
+                min_agreement: self.min_agreement,
+            },
+        };
+        let progress = |name: &str, done: usize, all: usize| bars.report(name, done, all);
+        let report = parity(&engine, &reference, &samples, &options, &progress)?;
+        if let Some(path) = &self.html {
+            write_whole(path, render_html(&report).as_bytes())?;
+        }
+        super::print(json, &report, render)?;
+        if !report.failures.is_empty() {
+            bail!("parity fails: {}", report.failures.join("; "));
+        }
+        Ok(())
+    }
+}

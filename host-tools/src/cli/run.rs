@@ -1,0 +1,173 @@
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use clap::Args;
+use serde::Serialize;
+use vitreous::pipeline::top_k;
+
+use super::progress::Bars;
+use super::samples;
+use crate::engine::Engine;
+use crate::inspect::{grouped, table};
+use crate::target::{run_on_target, RunOptions, Target, TargetRun};
+
+/// Most classes that can be listed.
+const MAX_TOP: usize = 20;
+
+#[derive(Args, Debug)]
+pub struct RunArgs {
+    /// The .vtr file.
+    model: PathBuf,
+    /// Image files of any common format and size.
+    #[arg(required = true)]
+    images: Vec<PathBuf>,
+    /// Classes to list.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..=MAX_TOP as i64))]
+    top: u8,
+    /// Run on this emulated target instead of this machine: qemu-m4, qemu-m7, qemu-m33, qemu-m55, qemu-riscv32.
+    #[arg(long)]
+    target: Option<Target>,
+    /// Longest time for the target, in seconds.
+    #[arg(long, default_value_t = 600)]
+    timeout: u64,
+}
+
+#[derive(Serialize)]
+struct RunReport {
+    model: PathBuf,
+    machine: String,
+    images: Vec<ImageReport>,
+    /// What the target needed, if it was one.
+    target: Option<TargetRun>,
+}
+
+#[derive(Serialize)]
+struct ImageReport {
+    image: PathBuf,
+    milliseconds: Option<f64>,
+    predictions: Vec<PredictionReport>,
+    /// Output of a model without head.
+    features: Option<Vec<f32>>,
+}
+
+#[derive(Serialize)]
+struct PredictionReport {
+    class: usize,
+    label: String,
+    logit: f32,
+    probability: f32,
+}
+
+impl RunArgs {
+    pub fn execute(self, json: bool) -> Result<()> {
+        let engine = Engine::load(&self.model)?;
+        let pixels: Result<Vec<Vec<u8>>> = self.images.iter().map(|path| samples::load(&engine, path)).collect();
+        let pixels = pixels?;
+        let report = match self.target {
+            Some(target) => self.on_target(&engine, target, &pixels)?,
+            None => self.on_host(&engine, &pixels)?,
+        };
+        super::print(json, &report, render)
+    }
+
+    fn on_host(&self, engine: &Engine, pixels: &[Vec<u8>]) -> Result<RunReport> {
+        let mut images = Vec::new();
+        for (path, pixels) in self.images.iter().zip(pixels) {
+            let start = Instant::now();
+            let output = engine.run(pixels, false)?;
+            let milliseconds = start.elapsed().as_secs_f64() * 1e3;
+            images.push(self.image(engine, path, &output.logits, &output.features, Some(milliseconds)));
+        }
+        Ok(RunReport { model: self.model.clone(), machine: "this machine".into(), images, target: None })
+    }
+
+    fn on_target(&self, engine: &Engine, target: Target, pixels: &[Vec<u8>]) -> Result<RunReport> {
+        let bars = Bars::default();
+        let mut progress = |done, all| bars.report(target.name(), done, all);
+        let options = RunOptions {
+            features: engine.config().classes == 0,
+            timeout: Duration::from_secs(self.timeout),
+            progress: Some(&mut progress),
+            ..RunOptions::default()
+        };
+        let run = run_on_target(target, &self.model, pixels, options)
+            .with_context(|| format!("cannot run {} on {target}", self.model.display()))?;
+        let results = self.images.iter().zip(&run.results);
+        let images = results.map(|(path, r)| self.image(engine, path, &r.logits, &r.features, None)).collect();
+        Ok(RunReport { model: self.model.clone(), machine: target.to_string(), images, target: Some(run) })
+    }
+
+    fn image(
+        &self,
+        engine: &Engine,
+        path: &std::path::Path,
+        logits: &[f32],
+        features: &[f32],
+        milliseconds: Option<f64>,
+    ) -> ImageReport {
+        let best = top_k::<MAX_TOP>(logits);
+        let predictions = best.iter().take(self.top.into()).map(|p| PredictionReport {
+            class: p.class,
+            label: engine.label(p.class),
+            logit: p.logit,
+            probability: p.probability,
+        });
+        ImageReport {
+            image: path.to_owned(),
+            milliseconds,
+            predictions: predictions.collect(),
+            features: logits.is_empty().then(|| features.to_vec()),
+        }
+    }
+}
+
+fn render(report: &RunReport) -> String {
+    let mut text = String::new();
+    for image in &report.images {
+        let time = image.milliseconds.map_or(String::new(), |ms| format!(", {ms:.1} ms"));
+        text += &format!("{} on {}{time}\n", image.image.display(), report.machine);
+        if let Some(features) = &image.features {
+            text += &format!("features ({}): {features:?}\n", features.len());
+            continue;
+        }
+        let mut rows = table(&["class", "label", "probability", "logit"], 2);
+        for p in &image.predictions {
+            let probability = format!("{:.2} %", 100.0 * p.probability);
+            rows.add_row([p.class.to_string(), p.label.clone(), probability, format!("{:.4}", p.logit)]);
+        }
+        text += &format!("{rows}\n");
+    }
+    if let Some(run) = &report.target {
+        text += &render_target(run);
+    }
+    text.trim_end().to_owned()
+}
+
+/// Memory and instructions of the last image.
+fn render_target(run: &TargetRun) -> String {
+    let Some(last) = run.results.last() else { return String::new() };
+    let mut text = format!(
+        "{}: arena {} bytes, stack {} bytes ({} of them the engine's run), {} s of emulation\n",
+        run.target,
+        grouped(run.arena_bytes.into()),
+        grouped(last.total_stack_bytes.into()),
+        grouped(last.stack_bytes.into()),
+        run.seconds.round()
+    );
+    let Some(all) = last.instructions else { return text };
+    let mut rows = table(&["stage", "layer", "tiles", "instructions", "share"], 1);
+    for stage in &last.stages {
+        let count = stage.instructions.unwrap_or(0);
+        rows.add_row([
+            format!("{:?}", stage.kind),
+            stage.layer.to_string(),
+            stage.tiles.to_string(),
+            grouped(count),
+            format!("{:.1} %", 100.0 * count as f64 / all.max(1) as f64),
+        ]);
+    }
+    rows.add_row(["all".into(), String::new(), String::new(), grouped(all), "100.0 %".into()]);
+    text += &rows.to_string();
+    text
+}

@@ -1,0 +1,250 @@
+//! The proof: the same images through float reference, engine on the host and engine on targets.
+
+mod html;
+mod metrics;
+mod table;
+
+pub use html::render_html;
+pub use metrics::{sqnr_db, Agreement};
+pub use table::render;
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+use crate::engine::{Engine, EngineOutput};
+use crate::reference::ReferenceVit;
+use crate::target::{run_on_target, RunOptions, Target};
+
+/// Images that the reference computes at a time.
+const BATCH: usize = 16;
+
+/// Images whose hidden states are compared: they are large, and their mean settles quickly.
+const STAGE_IMAGES: usize = 16;
+
+/// One image as the model takes it.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    /// File name, or a number.
+    pub name: String,
+    /// `(height, width, channels)`.
+    pub pixels: Vec<u8>,
+    /// Class, if known.
+    pub class: Option<usize>,
+}
+
+/// What must hold for the report to pass.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Thresholds {
+    /// Least mean SQNR of the output in dB.
+    pub min_sqnr_db: Option<f64>,
+    /// Most points of top-1 accuracy that the engine may lose.
+    pub max_top1_drop: Option<f64>,
+    /// Least share of images on which both have the same best class, in percent.
+    pub min_agreement: Option<f64>,
+}
+
+/// Signal-to-quantization-noise ratio after one stage.
+#[derive(Clone, Debug, Serialize)]
+pub struct StageSqnr {
+    /// `embed`, `block 0`, …, `features`, `logits`.
+    pub stage: String,
+    /// Mean over images, in dB.
+    pub mean_db: f64,
+    /// Least over images, in dB.
+    pub min_db: f64,
+}
+
+/// What a target did.
+#[derive(Clone, Debug, Serialize)]
+pub struct TargetParity {
+    /// Name of the target.
+    pub target: String,
+    /// Images run.
+    pub images: usize,
+    /// Images on which every output byte equals the host's.
+    pub equal: usize,
+    /// Bytes of arena.
+    pub arena_bytes: u32,
+    /// Deepest stack in bytes, over all images.
+    pub stack_bytes: u32,
+    /// Executed instructions per image.
+    pub instructions: Option<u64>,
+}
+
+/// The whole report.
+#[derive(Clone, Debug, Serialize)]
+pub struct ParityReport {
+    /// The model's name.
+    pub model: String,
+    /// Images compared.
+    pub images: usize,
+    /// SQNR stage by stage.
+    pub stages: Vec<StageSqnr>,
+    /// Mean SQNR of the output over all images, in dB.
+    pub output_sqnr_db: f64,
+    /// Least SQNR of the output, in dB.
+    pub output_min_sqnr_db: f64,
+    /// Classes compared; `None` for a model without head.
+    pub agreement: Option<Agreement>,
+    /// Targets compared with the host.
+    pub targets: Vec<TargetParity>,
+    /// Thresholds asked for.
+    pub thresholds: Thresholds,
+    /// Thresholds not met, in words; empty if the report passes.
+    pub failures: Vec<String>,
+}
+
+/// What to compare.
+pub struct ParityOptions<'a> {
+    /// Targets beside the host.
+    pub targets: &'a [Target],
+    /// Images that run on targets: the first ones; all if `None`.
+    pub target_images: Option<usize>,
+    /// Longest time that a target may take.
+    pub target_timeout: Duration,
+    /// What must hold.
+    pub thresholds: Thresholds,
+}
+
+/// Called with a stage's name, images done and images in all.
+pub type ProgressFn<'a> = dyn Fn(&str, usize, usize) + Sync + 'a;
+
+/// Runs the comparison.
+///
+/// # Errors
+/// Reference, engine or a target fails on an image; different shapes of reference and model.
+pub fn parity(
+    engine: &Engine,
+    reference: &ReferenceVit,
+    samples: &[Sample],
+    options: &ParityOptions,
+    progress: &ProgressFn,
+) -> Result<ParityReport> {
+    anyhow::ensure!(!samples.is_empty(), "no images to compare");
+    check_same_model(engine, reference)?;
+    let pixels: Vec<&[u8]> = samples.iter().map(|s| s.pixels.as_slice()).collect();
+    let reference_outputs = run_reference(reference, &pixels, progress)?;
+    let done = std::sync::atomic::AtomicUsize::new(0);
+    let outputs = engine.run_all(&pixels, false, || {
+        let done = 1 + done.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        progress("engine", done, pixels.len());
+    })?;
+    let sqnr: Vec<f64> = reference_outputs.iter().zip(&outputs).map(|(r, o)| sqnr_db(r, o.output())).collect();
+    let agreement = (engine.config().classes > 0).then(|| Agreement::new(samples, &reference_outputs, &outputs));
+    let mut report = ParityReport {
+        model: engine.with_vit(|vit| vit.model().name().to_owned())?,
+        images: samples.len(),
+        stages: compare_stages(engine, reference, &pixels[..pixels.len().min(STAGE_IMAGES)])?,
+        output_sqnr_db: metrics::mean(&sqnr),
+        output_min_sqnr_db: metrics::min(&sqnr),
+        agreement,
+        targets: Vec::new(),
+        thresholds: options.thresholds,
+        failures: Vec::new(),
+    };
+    let count = options.target_images.unwrap_or(samples.len()).min(samples.len());
+    let images: Vec<Vec<u8>> = samples[..count].iter().map(|s| s.pixels.clone()).collect();
+    for target in options.targets {
+        report.targets.push(compare_target(*target, engine.path(), &images, &outputs, options.target_timeout, progress)?);
+    }
+    report.failures = failures(&report);
+    Ok(report)
+}
+
+fn check_same_model(engine: &Engine, reference: &ReferenceVit) -> Result<()> {
+    let (ours, theirs) = (engine.config(), reference.config());
+    anyhow::ensure!(
+        ours == theirs,
+        "the reference is another network than {}: the model has {ours:?}, the reference {theirs:?}",
+        engine.path().display()
+    );
+    Ok(())
+}
+
+fn run_reference(reference: &ReferenceVit, pixels: &[&[u8]], progress: &ProgressFn) -> Result<Vec<Vec<f32>>> {
+    let mut outputs = Vec::with_capacity(pixels.len());
+    for batch in pixels.chunks(BATCH) {
+        if reference.config().classes > 0 {
+            outputs.extend(reference.logits_batch(batch)?);
+        } else {
+            for image in batch {
+                outputs.push(reference.forward(image)?.features);
+            }
+        }
+        progress("float reference", outputs.len(), pixels.len());
+    }
+    Ok(outputs)
+}
+
+/// SQNR of the residual stream after the embedding and each block, of the features and of the logits.
+fn compare_stages(engine: &Engine, reference: &ReferenceVit, pixels: &[&[u8]]) -> Result<Vec<StageSqnr>> {
+    let depth = engine.config().depth;
+    let mut names = vec!["embed".to_owned()];
+    names.extend((0..depth).map(|block| format!("block {block}")));
+    names.push("features".into());
+    if engine.config().classes > 0 {
+        names.push("logits".into());
+    }
+    let mut values = vec![Vec::new(); names.len()];
+    for image in pixels {
+        let (want, got) = (reference.forward(image)?, engine.run(image, true)?);
+        let tail = [(&want.features, &got.features), (&want.logits, &got.logits)];
+        for (values, (want, got)) in values.iter_mut().zip(want.hidden.iter().zip(&got.hidden).chain(tail)) {
+            values.push(sqnr_db(want, got));
+        }
+    }
+    let stages = names.into_iter().zip(&values);
+    Ok(stages.map(|(stage, db)| StageSqnr { stage, mean_db: metrics::mean(db), min_db: metrics::min(db) }).collect())
+}
+
+fn compare_target(
+    target: Target,
+    model: &Path,
+    images: &[Vec<u8>],
+    host: &[EngineOutput],
+    timeout: Duration,
+    progress: &ProgressFn,
+) -> Result<TargetParity> {
+    let name = target.to_string();
+    let mut report = |done, all| progress(&name, done, all);
+    let options = RunOptions { features: true, timeout, progress: Some(&mut report), ..RunOptions::default() };
+    let run = run_on_target(target, model, images, options).with_context(|| format!("cannot run on {target}"))?;
+    let same = |a: &[f32], b: &[f32]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits());
+    let equal = run.results.iter().zip(host).filter(|(t, h)| same(&t.logits, &h.logits) && same(&t.features, &h.features));
+    Ok(TargetParity {
+        target: name.clone(),
+        images: run.results.len(),
+        equal: equal.count(),
+        arena_bytes: run.arena_bytes,
+        stack_bytes: run.results.iter().map(|r| r.total_stack_bytes).max().unwrap_or(0),
+        instructions: run.results.iter().filter_map(|r| r.instructions).max(),
+    })
+}
+
+fn failures(report: &ParityReport) -> Vec<String> {
+    let mut failures = Vec::new();
+    let thresholds = &report.thresholds;
+    if let Some(least) = thresholds.min_sqnr_db.filter(|least| report.output_sqnr_db < *least) {
+        failures.push(format!("mean SQNR of the output is {:.2} dB, below {least} dB", report.output_sqnr_db));
+    }
+    if let Some(agreement) = &report.agreement {
+        let drop = agreement.top1_drop();
+        if let (Some(most), Some(drop)) = (thresholds.max_top1_drop, drop) {
+            if drop > most {
+                failures.push(format!("top-1 accuracy drops by {drop:.2} points, more than {most}"));
+            }
+        }
+        let same = agreement.top1_agreement;
+        if let Some(least) = thresholds.min_agreement.filter(|least| same < *least) {
+            failures.push(format!("the best class is the same on {same:.2} % of the images, below {least} %"));
+        }
+    }
+    for target in report.targets.iter().filter(|t| t.equal != t.images) {
+        let different = target.images - target.equal;
+        failures.push(format!("{}: {different} of {} outputs differ from the host's", target.target, target.images));
+    }
+    failures
+}

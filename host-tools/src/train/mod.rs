@@ -1,0 +1,28 @@
+//! Training of vision transformers on candle, with fused operators.
+//!
+//! [`train_vit`] is deterministic: recipe, data and machine decide every bit of the weights, however many threads run and
+//! however often the run was killed and resumed.
+
+pub mod args;
+mod augment;
+mod checkpoint;
+mod curve;
+pub mod data;
+mod history;
+mod model;
+pub mod ops;
+mod optimizer;
+pub mod progress;
+mod recipe;
+mod report;
+mod run;
+mod step;
+
+pub use args::TrainVitArgs;
+pub use history::EpochRecord;
+pub use recipe::{Augment, Recipe};
+pub use report::TrainReport;
+pub use run::{load_data, train_vit, TrainOptions, CHECKPOINT_FILE, CURVE_FILE, REPORT_FILE};
+
+#[cfg(test)]
+mod tests;

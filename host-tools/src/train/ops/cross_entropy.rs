@@ -1,0 +1,103 @@
+//! Softmax cross-entropy against soft targets, as one graph node.
+
+use super::{elements, lanes, tensor_like, vectorised, with_elements};
+use candle_core::{bail, CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
+
+/// `−scale · Σ targets · log softmax(logits)` over all rows, a scalar. Both are (rows, classes); each row of
+/// `targets` sums to 1 and gets no gradient. `scale` is 1/batch, also where the rows are a shard of the batch.
+pub fn cross_entropy(logits: &Tensor, targets: &Tensor, scale: f32) -> Result<Tensor> {
+    logits.apply_op2(targets, CrossEntropy { scale })
+}
+
+struct CrossEntropy {
+    scale: f32,
+}
+
+/// Writes `e^(x − max)` and returns (max, Σ).
+#[inline(always)]
+fn exponentials(x: &[f32], out: &mut [f32]) -> (f32, f32) {
+    let max = lanes::max(x);
+    for (o, &x) in out.iter_mut().zip(x) {
+        *o = lanes::exp(x - max);
+    }
+    (max, lanes::sum(out))
+}
+
+impl CustomOp2 for CrossEntropy {
+    fn name(&self) -> &'static str {
+        "cross-entropy"
+    }
+
+    fn cpu_fwd(
+        &self,
+        logits: &CpuStorage,
+        logits_layout: &Layout,
+        targets: &CpuStorage,
+        targets_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (_, classes) = logits_layout.shape().dims2()?;
+        if logits_layout.shape() != targets_layout.shape() {
+            bail!("cross-entropy: logits {:?}, targets {:?}", logits_layout.shape(), targets_layout.shape());
+        }
+        let (logits, targets) = (elements(logits, logits_layout)?, elements(targets, targets_layout)?);
+        let mut scratch = vec![0f32; classes];
+        let mut loss = 0f64;
+        for (logits, targets) in logits.chunks_exact(classes).zip(targets.chunks_exact(classes)) {
+            let (max, sum) = vectorised(|| exponentials(logits, &mut scratch));
+            // Targets sum to 1: −Σ t·(x − max − log sum) = log sum + max − Σ t·x.
+            loss += (sum.ln() + max - lanes::dot(logits, targets)) as f64;
+        }
+        Ok((CpuStorage::F32(vec![(loss * self.scale as f64) as f32]), Shape::from(())))
+    }
+
+    /// d/dx = scale · grad · (softmax(x) − t).
+    fn bwd(
+        &self,
+        logits: &Tensor,
+        targets: &Tensor,
+        _loss: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let factor = grad.to_scalar::<f32>()? * self.scale;
+        let classes = logits.dim(1)?;
+        let mut out = vec![0f32; logits.elem_count()];
+        with_elements(logits, |logits| {
+            with_elements(targets, |targets| {
+                let rows = logits.chunks_exact(classes).zip(targets.chunks_exact(classes));
+                for (out, (logits, targets)) in out.chunks_exact_mut(classes).zip(rows) {
+                    let (_, sum) = vectorised(|| exponentials(logits, out));
+                    for (o, &t) in out.iter_mut().zip(targets) {
+                        *o = factor * (*o / sum - t);
+                    }
+                }
+            })
+        })??;
+        Ok((Some(tensor_like(out, logits)?), None))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::check::{finite_differences, random_var};
+    use super::*;
+    use candle_core::Device;
+
+    fn targets() -> Tensor {
+        let rows = [[0.9f32, 0.05, 0.05], [0.0, 0.3, 0.7]];
+        Tensor::new(&rows, &Device::Cpu).unwrap()
+    }
+
+    #[test]
+    fn value_matches_candle() {
+        let logits = random_var(&[2, 3], 1);
+        let log = candle_nn::ops::log_softmax(&logits, 1).unwrap();
+        let want = (log * targets()).unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap() * -0.5;
+        let got = cross_entropy(&logits, &targets(), 0.5).unwrap().to_scalar::<f32>().unwrap();
+        assert!((got - want).abs() < 1e-6, "{got} {want}");
+    }
+
+    #[test]
+    fn gradients_match_finite_differences() {
+        finite_differences(&[random_var(&[2, 3], 2)], |a| cross_entropy(&a[0], &targets(), 0.5), 2e-3);
+    }
+}

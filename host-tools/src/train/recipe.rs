@@ -1,0 +1,239 @@
+//! Everything that decides the trained weights, apart from the data.
+
+use super::data::{DataKind, Dataset};
+use anyhow::{bail, ensure, Result};
+use serde::Serialize;
+use std::path::Path;
+use vitreous::models::vit::{Activation, Head, Pool, VitConfig};
+
+/// Model and training settings. The same recipe, data and machine give the same weights, bit for bit.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Recipe {
+    /// Image side in pixels.
+    pub image: usize,
+    /// Patch side in pixels.
+    pub patch: usize,
+    /// Token width.
+    pub dim: usize,
+    /// Transformer blocks.
+    pub depth: usize,
+    /// Attention heads.
+    pub heads: usize,
+    /// Width of the MLP's hidden layer.
+    pub hidden: usize,
+    /// Mean pooling instead of a class token.
+    pub mean_pool: bool,
+    /// A distillation token with its own classifier, trained on the labels too.
+    pub distill_token: bool,
+    /// `gelu`, `gelu-tanh` or `relu`.
+    pub activation: &'static str,
+    /// Passes over the training images.
+    pub epochs: u64,
+    /// Images per step.
+    pub batch: usize,
+    /// Peak learning rate.
+    pub lr: f64,
+    /// Epochs of linear warm-up.
+    pub warmup_epochs: f64,
+    /// Final learning rate as a part of the peak.
+    pub lr_floor: f64,
+    /// Decoupled weight decay.
+    pub weight_decay: f32,
+    /// Largest gradient norm; 0 is none.
+    pub clip: f64,
+    /// Decay of the moving average of the weights, which is what is saved; 0 is off.
+    pub ema: f32,
+    /// Seed of initial weights, order and augmentation.
+    pub seed: u64,
+    /// Augmentation.
+    pub augment: Augment,
+}
+
+/// Random changes to training images and targets.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Augment {
+    /// Largest shift in pixels along each axis; black moves in.
+    pub shift: f32,
+    /// Largest rotation in degrees.
+    pub rotate: f32,
+    /// Largest relative change of size.
+    pub zoom: f32,
+    /// Mirror half of the images left to right.
+    pub flip: bool,
+    /// Largest change of brightness, in parts of the full scale.
+    pub brightness: f32,
+    /// Largest relative change of contrast.
+    pub contrast: f32,
+    /// Probability of erasing a rectangle (Zhong et al., arXiv 1708.04896).
+    pub erase: f32,
+    /// α of mixup's beta distribution (Zhang et al., arXiv 1710.09412); 0 is off.
+    pub mixup: f32,
+    /// Part of the target that is spread over all classes (Szegedy et al., arXiv 1512.00567, §7).
+    pub smoothing: f32,
+}
+
+impl Augment {
+    /// No change at all.
+    pub const NONE: Augment = Augment {
+        shift: 0.0,
+        rotate: 0.0,
+        zoom: 0.0,
+        flip: false,
+        brightness: 0.0,
+        contrast: 0.0,
+        erase: 0.0,
+        mixup: 0.0,
+        smoothing: 0.0,
+    };
+}
+
+impl Recipe {
+    /// Defaults that suit this kind of data.
+    pub fn for_data(data: &Dataset) -> Recipe {
+        match data.kind {
+            DataKind::Digits => Recipe::digits(),
+            DataKind::Idx => Recipe::small_grey(data.train.height),
+            DataKind::Cifar10 | DataKind::ClassFolders => Recipe::photographs(data.train.height),
+        }
+    }
+
+    /// 8×8 digits: 17 tokens of width 32, so that the whole model and its arena fit the smallest targets.
+    pub fn digits() -> Recipe {
+        Recipe {
+            image: 8,
+            patch: 2,
+            dim: 32,
+            depth: 3,
+            heads: 4,
+            hidden: 64,
+            mean_pool: false,
+            distill_token: false,
+            activation: "gelu",
+            epochs: 60,
+            batch: 64,
+            lr: 3e-3,
+            warmup_epochs: 4.0,
+            lr_floor: 0.01,
+            weight_decay: 0.05,
+            clip: 1.0,
+            ema: 0.99,
+            seed: 1,
+            augment: Augment {
+                shift: 0.7,
+                rotate: 10.0,
+                zoom: 0.1,
+                contrast: 0.1,
+                smoothing: 0.05,
+                ..Augment::NONE
+            },
+        }
+    }
+
+    /// MNIST and its relatives.
+    fn small_grey(image: usize) -> Recipe {
+        Recipe {
+            image,
+            patch: largest_divisor(image, 4),
+            dim: 64,
+            depth: 4,
+            hidden: 128,
+            epochs: 20,
+            lr: 1e-3,
+            warmup_epochs: 1.0,
+            ema: 0.999,
+            augment: Augment { shift: 2.0, rotate: 10.0, zoom: 0.1, smoothing: 0.1, ..Augment::NONE },
+            ..Recipe::digits()
+        }
+    }
+
+    /// Colour photographs.
+    fn photographs(image: usize) -> Recipe {
+        Recipe {
+            image,
+            patch: largest_divisor(image, (image / 8).clamp(2, 16)),
+            dim: 96,
+            depth: 6,
+            heads: 4,
+            hidden: 192,
+            epochs: 60,
+            lr: 1e-3,
+            warmup_epochs: 3.0,
+            ema: 0.999,
+            augment: Augment {
+                shift: image as f32 / 8.0,
+                flip: true,
+                brightness: 0.1,
+                contrast: 0.2,
+                erase: 0.25,
+                smoothing: 0.1,
+                ..Augment::NONE
+            },
+            ..Recipe::digits()
+        }
+    }
+
+    /// The model that this recipe trains.
+    pub fn config(&self, channels: usize, classes: usize) -> Result<VitConfig> {
+        let config = VitConfig {
+            image_height: self.image,
+            image_width: self.image,
+            channels,
+            patch_height: self.patch,
+            patch_width: self.patch,
+            dim: self.dim,
+            depth: self.depth,
+            heads: self.heads,
+            hidden: self.hidden,
+            classes,
+            class_token: !self.mean_pool,
+            distill_token: self.distill_token,
+            pool: if self.mean_pool { Pool::Mean } else { Pool::Token },
+            norm_before_pool: !self.mean_pool,
+            norm_after_pool: self.mean_pool,
+            head: if self.distill_token { Head::Distilled } else { Head::Linear },
+            activation: activation(self.activation)?,
+            norm_eps: 1e-6,
+        };
+        ensure!(!(self.mean_pool && self.distill_token), "a distillation token needs --pool token");
+        crate::checkpoint::validate_config(Path::new("train vit"), &config)?;
+        Ok(config)
+    }
+
+    /// Refuses settings outside of their ranges, naming the option.
+    pub fn validate(&self) -> Result<()> {
+        let in_range = |name: &str, value: f64, low: f64, high: f64| {
+            ensure!((low..=high).contains(&value), "--{name} {value}: expected {low} to {high}");
+            Ok(())
+        };
+        in_range("epochs", self.epochs as f64, 1.0, 1e6)?;
+        in_range("batch", self.batch as f64, 1.0, 65536.0)?;
+        in_range("lr", self.lr, 1e-9, 10.0)?;
+        in_range("warmup", self.warmup_epochs, 0.0, self.epochs as f64)?;
+        in_range("weight-decay", self.weight_decay as f64, 0.0, 1.0)?;
+        in_range("ema", self.ema as f64, 0.0, 0.99999)?;
+        in_range("clip", self.clip, 0.0, 1e9)?;
+        let a = &self.augment;
+        in_range("shift", a.shift as f64, 0.0, self.image as f64)?;
+        in_range("rotate", a.rotate as f64, 0.0, 180.0)?;
+        in_range("zoom", a.zoom as f64, 0.0, 0.9)?;
+        in_range("brightness", a.brightness as f64, 0.0, 1.0)?;
+        in_range("contrast", a.contrast as f64, 0.0, 1.0)?;
+        in_range("erase", a.erase as f64, 0.0, 1.0)?;
+        in_range("mixup", a.mixup as f64, 0.0, 1.0)?;
+        in_range("label-smoothing", a.smoothing as f64, 0.0, 0.9)
+    }
+}
+
+/// The largest number up to `limit` that divides `n`.
+fn largest_divisor(n: usize, limit: usize) -> usize {
+    (1..=limit.max(1)).rev().find(|d| n % d == 0).unwrap_or(1)
+}
+
+fn activation(name: &str) -> Result<Activation> {
+    Ok(match name {
+        "gelu" => Activation::GeluErf,
+        "gelu-tanh" => Activation::GeluTanh,
+        "relu" => Activation::Relu,
+        other => bail!("--activation {other}: expected gelu, gelu-tanh or relu"),
+    })
+}

@@ -1,0 +1,280 @@
+//! The training loop.
+
+use super::augment::{epoch_order, purpose, stream, Sampler};
+use super::checkpoint::{self, write_atomically, Checkpoint};
+use super::data::{DataSource, Dataset};
+use super::history::{EpochRecord, Running};
+use super::model::parameters;
+use super::optimizer::{clip, learning_rate, AdamW, State};
+use super::progress::{Plan, TrainProgress};
+use super::recipe::{Augment, Recipe};
+use super::step::{Model, SHARD_IMAGES};
+use super::{curve, report::TrainReport};
+use crate::checkpoint::{FloatTensor, FloatVit};
+use anyhow::{bail, ensure, Context, Result};
+use serde_json::{json, Value};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+use vitreous::format::Preprocess;
+
+/// Name of the checkpoint in the output folder, which goes away when the run is complete.
+pub const CHECKPOINT_FILE: &str = "checkpoint.safetensors";
+/// Name of the loss curve.
+pub const CURVE_FILE: &str = "loss.svg";
+/// Name of the report.
+pub const REPORT_FILE: &str = "training.json";
+
+/// What to train and where to put it.
+#[derive(Clone, Debug)]
+pub struct TrainOptions {
+    /// The model's name.
+    pub name: String,
+    /// Model and training settings.
+    pub recipe: Recipe,
+    /// Output folder.
+    pub out: PathBuf,
+    /// Go on from the checkpoint in `out`.
+    pub resume: bool,
+    /// Time between checkpoints.
+    pub checkpoint_every: Duration,
+    /// Write a checkpoint and stop after this many steps of the whole run.
+    pub stop_after: Option<u64>,
+}
+
+/// AdamW's constants beside the recipe's weight decay: those of Touvron et al. (arXiv 2012.12877, table 9).
+const BETA1: f32 = 0.9;
+const BETA2: f32 = 0.999;
+const EPS: f32 = 1e-8;
+
+/// Trains a ViT and writes model.safetensors, config.json, labels.txt, the loss curve and the report to the output folder.
+///
+/// Returns `None` if [`TrainOptions::stop_after`] ended the run early; the checkpoint is there then.
+pub fn train_vit(
+    data: &Dataset,
+    options: &TrainOptions,
+    progress: &mut dyn TrainProgress,
+) -> Result<Option<TrainReport>> {
+    let mut run = Run::start(data, options)?;
+    let started = Instant::now();
+    let first_step = run.checkpoint.state.step;
+    progress.begin(&run.plan());
+    let finished = run.train(progress);
+    progress.end();
+    if !finished? {
+        return Ok(None);
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    let images = run.images_after(run.total_steps()) - run.images_after(first_step);
+    run.finish(seconds, images as f64 / seconds).map(Some)
+}
+
+/// Loads the data that a source names and fills in the recipe that suits it.
+pub fn load_data(source: &DataSource, shape: super::data::Shape) -> Result<(Dataset, Recipe)> {
+    let data = Dataset::load(source, shape)?;
+    let recipe = Recipe::for_data(&data);
+    Ok((data, recipe))
+}
+
+struct Run<'a> {
+    data: &'a Dataset,
+    options: &'a TrainOptions,
+    model: Model,
+    preprocess: Preprocess,
+    /// Identity of the run, compared on resume.
+    identity: Value,
+    checkpoint: Checkpoint,
+}
+
+impl<'a> Run<'a> {
+    fn start(data: &'a Dataset, options: &'a TrainOptions) -> Result<Self> {
+        let recipe = &options.recipe;
+        recipe.validate()?;
+        ensure!(
+            data.train.height == recipe.image && data.train.width == recipe.image,
+            "{}: images are {}×{}, the model takes {}×{}",
+            data.name,
+            data.train.height,
+            data.train.width,
+            recipe.image,
+            recipe.image
+        );
+        let config = recipe.config(data.train.channels, data.labels.len())?;
+        let model = Model { specs: parameters(&config), config };
+        // The number of images per shard decides how gradients are summed.
+        let identity = json!({ "recipe": recipe, "data_sha256": data.sha256(), "shard_images": SHARD_IMAGES });
+        // Compared with what comes back from a file, so it goes through text once.
+        let identity: Value = serde_json::from_str(&identity.to_string())?;
+        let out = &options.out;
+        std::fs::create_dir_all(out).with_context(|| format!("{}: cannot create", out.display()))?;
+        let path = out.join(CHECKPOINT_FILE);
+        let checkpoint = if options.resume {
+            checkpoint::read(&path, &model.specs, &identity)?
+        } else {
+            let mut rng = stream(recipe.seed, purpose::WEIGHTS, 0, 0);
+            let values = model.specs.iter().map(|spec| spec.initial(&mut rng)).collect();
+            Checkpoint { state: State::new(values), history: Vec::new(), running: Running::default() }
+        };
+        Ok(Run { data, options, model, preprocess: data.preprocess(), identity, checkpoint })
+    }
+
+    fn sampler(&self, test: bool) -> Sampler<'_> {
+        let recipe = &self.options.recipe;
+        Sampler {
+            images: if test { &self.data.test } else { &self.data.train },
+            classes: self.data.labels.len(),
+            preprocess: &self.preprocess,
+            augment: if test { Augment::NONE } else { recipe.augment },
+            seed: recipe.seed,
+        }
+    }
+
+    fn steps_per_epoch(&self) -> u64 {
+        self.data.train.len().div_ceil(self.options.recipe.batch) as u64
+    }
+
+    fn total_steps(&self) -> u64 {
+        self.steps_per_epoch() * self.options.recipe.epochs
+    }
+
+    /// Training images seen once `steps` are done.
+    fn images_after(&self, steps: u64) -> u64 {
+        let (epochs, rest) = (steps / self.steps_per_epoch(), steps % self.steps_per_epoch());
+        epochs * self.data.train.len() as u64 + rest * self.options.recipe.batch as u64
+    }
+
+    fn parameters(&self) -> usize {
+        self.model.specs.iter().map(|s| s.len()).sum()
+    }
+
+    fn plan(&self) -> Plan {
+        let recipe = &self.options.recipe;
+        let title = format!(
+            "{}: ViT {}×{} patch {} dim {} depth {} heads {} ({} parameters) on {}: {} images, {} held out",
+            self.options.name,
+            recipe.image,
+            recipe.image,
+            recipe.patch,
+            recipe.dim,
+            recipe.depth,
+            recipe.heads,
+            self.parameters(),
+            self.data.name,
+            self.data.train.len(),
+            self.data.test.len()
+        );
+        let resumed_images = self.images_after(self.checkpoint.state.step);
+        Plan { title, images: self.data.train.len() as u64, epochs: recipe.epochs, resumed_images }
+    }
+
+    /// Runs to the end; false if `stop_after` came first.
+    fn train(&mut self, progress: &mut dyn TrainProgress) -> Result<bool> {
+        let mut saved = Instant::now();
+        let mut order: Option<(u64, Vec<usize>)> = None;
+        while self.checkpoint.state.step < self.total_steps() {
+            let step = self.checkpoint.state.step;
+            if self.options.stop_after.is_some_and(|stop| step >= stop) {
+                self.save_checkpoint()?;
+                return Ok(false);
+            }
+            let epoch = step / self.steps_per_epoch();
+            if order.as_ref().is_none_or(|(of, _)| *of != epoch) {
+                order = Some((epoch, epoch_order(self.data.train.len(), self.options.recipe.seed, epoch)));
+            }
+            let order = order.as_ref().map_or(&[][..], |(_, order)| order);
+            self.step(step, epoch, order, progress)?;
+            if (step + 1) % self.steps_per_epoch() == 0 {
+                self.end_epoch(epoch, progress)?;
+            }
+            if saved.elapsed() >= self.options.checkpoint_every {
+                self.save_checkpoint()?;
+                saved = Instant::now();
+            }
+        }
+        Ok(true)
+    }
+
+    fn learning_rate(&self, step: u64) -> f64 {
+        let recipe = &self.options.recipe;
+        let warmup = (recipe.warmup_epochs * self.steps_per_epoch() as f64).round() as u64;
+        learning_rate(step, self.total_steps(), warmup, recipe.lr, recipe.lr_floor)
+    }
+
+    fn step(&mut self, step: u64, epoch: u64, order: &[usize], progress: &mut dyn TrainProgress) -> Result<()> {
+        let recipe = &self.options.recipe;
+        let position = (step % self.steps_per_epoch()) as usize * recipe.batch;
+        let batch = &order[position..order.len().min(position + recipe.batch)];
+        let values = &self.checkpoint.state.values;
+        let mut result = self.model.gradients(values, &self.sampler(false), batch, epoch, position)?;
+        let norm = clip(&mut result.grads, recipe.clip);
+        if !result.loss.is_finite() || !norm.is_finite() {
+            bail!(
+                "training diverged at step {step} (loss {}, gradient norm {norm}); lower --lr (now {}) or set --clip",
+                result.loss,
+                recipe.lr
+            );
+        }
+        let lr = self.learning_rate(step);
+        let adam = AdamW { beta1: BETA1, beta2: BETA2, eps: EPS, weight_decay: recipe.weight_decay };
+        self.checkpoint.state.update(&self.model.specs, &result.grads, lr as f32, &adam, recipe.ema);
+        self.checkpoint.running.add(result.loss, batch.len(), norm);
+        progress.step(batch.len() as u64, self.checkpoint.running.mean_loss(), lr);
+        Ok(())
+    }
+
+    fn end_epoch(&mut self, epoch: u64, progress: &mut dyn TrainProgress) -> Result<()> {
+        let correct = self.model.count_correct(&self.checkpoint.state.average, &self.sampler(true))?;
+        let running = std::mem::take(&mut self.checkpoint.running);
+        let record = EpochRecord {
+            epoch: epoch + 1,
+            loss: running.mean_loss(),
+            gradient_norm: running.gradient_norm / running.steps.max(1.0),
+            lr: self.learning_rate(self.checkpoint.state.step - 1),
+            test_accuracy: correct as f64 / self.data.test.len() as f64,
+        };
+        progress.epoch(&record);
+        self.checkpoint.history.push(record);
+        Ok(())
+    }
+
+    fn save_checkpoint(&self) -> Result<()> {
+        let path = self.options.out.join(CHECKPOINT_FILE);
+        checkpoint::write(&path, &self.checkpoint, &self.model.specs, &self.identity)
+    }
+
+    /// Writes model, curve and report, then removes the checkpoint.
+    fn finish(&self, seconds: f64, images_per_second: f64) -> Result<TrainReport> {
+        let out = &self.options.out;
+        let values = &self.checkpoint.state.average;
+        let tensor = |(spec, data): (&super::model::ParameterSpec, &Vec<f32>)| {
+            (spec.name.clone(), FloatTensor { shape: spec.shape.clone(), data: data.clone() })
+        };
+        let tensors = self.model.specs.iter().zip(values).map(tensor).collect();
+        let (name, labels) = (self.options.name.clone(), self.data.labels.clone());
+        FloatVit::new(name, self.model.config, self.preprocess, labels, tensors)?.save(out)?;
+        let report = TrainReport {
+            name: self.options.name.clone(),
+            data: self.data.name.clone(),
+            data_sha256: self.data.sha256(),
+            train_images: self.data.train.len(),
+            test_images: self.data.test.len(),
+            classes: self.data.labels.len(),
+            parameters: self.parameters(),
+            steps: self.checkpoint.state.step,
+            seconds,
+            images_per_second,
+            train_correct: self.model.count_correct(values, &self.sampler(false))?,
+            test_correct: self.model.count_correct(values, &self.sampler(true))?,
+            recipe: self.options.recipe.clone(),
+            history: self.checkpoint.history.clone(),
+        };
+        let text = serde_json::to_string_pretty(&report)? + "\n";
+        write_atomically(&out.join(REPORT_FILE), text.as_bytes())?;
+        let drawing = curve::svg(&report.history, &format!("{} on {}", report.name, report.data))?;
+        write_atomically(&out.join(CURVE_FILE), drawing.as_bytes())?;
+        let path = out.join(CHECKPOINT_FILE);
+        if path.exists() {
+            std::fs::remove_file(&path).with_context(|| format!("{}: cannot remove", path.display()))?;
+        }
+        Ok(report)
+    }
+}
