@@ -35,7 +35,10 @@ pub fn command(arguments: &[&str]) -> Result<()> {
 /// The board of this name.
 pub fn board(name: &str) -> Result<&'static Board> {
     let names = || BOARDS.map(|board| board.name).join(", ");
-    BOARDS.iter().find(|board| board.name == name).ok_or_else(|| anyhow!("unknown target `{name}`: there are {}", names()))
+    BOARDS
+        .iter()
+        .find(|board| board.name == name)
+        .ok_or_else(|| anyhow!("unknown target `{name}`: there are {}", names()))
 }
 
 /// What the compiler optimizes for.
@@ -80,7 +83,8 @@ pub fn build(board: &Board, opt_level: OptLevel) -> Result<PathBuf> {
     if opt_level == OptLevel::Size {
         command.args(["--config", "profile.release.opt-level=\"s\""]);
     }
-    run(&mut command).with_context(|| format!("building the firmware of {} with {}", board.name, toolchain.describe()))?;
+    run(&mut command)
+        .with_context(|| format!("building the firmware of {} with {}", board.name, toolchain.describe()))?;
     let built = target_folder.join(board.target).join("release/vitreous-firmware");
     let suffix = if opt_level == OptLevel::Size { "-s" } else { "" };
     publish(&built, &format!("{}{suffix}.elf", board.name))

@@ -91,7 +91,11 @@ impl Lack {
             packages.push("lld");
         }
         for emulator in &self.emulators {
-            packages.push(if *emulator == "qemu-system-arm" { "qemu-system-arm" } else { "qemu-system-misc" });
+            packages.push(if *emulator == "qemu-system-arm" {
+                "qemu-system-arm"
+            } else {
+                "qemu-system-misc"
+            });
         }
         packages
     }
@@ -111,7 +115,8 @@ pub fn command(install: bool) -> Result<()> {
             Ok(toolchain) => toolchain.describe(),
             Err(_) => "no toolchain".into(),
         };
-        let emulator = find_program(board.emulator).map_or("no emulator".into(), |path| path.display().to_string());
+        let emulator =
+            find_program(board.emulator).map_or("no emulator".into(), |path| path.display().to_string());
         println!("{:14}{toolchain}; {emulator}", board.name);
     }
     if lack.is_nothing() {
@@ -154,7 +159,10 @@ fn may_install() -> bool {
 
 /// Those packages that this release of Debian has: one unknown name would keep apt from installing the others.
 fn installable(packages: Vec<&'static str>) -> Vec<&'static str> {
-    packages.into_iter().filter(|package| output(Command::new("apt-cache").args(["show", package])).is_some()).collect()
+    packages
+        .into_iter()
+        .filter(|package| output(Command::new("apt-cache").args(["show", package])).is_some())
+        .collect()
 }
 
 fn apt() -> Command {

@@ -26,9 +26,12 @@ pub fn clean(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     for (name, _) in env::vars_os() {
         let text = name.to_string_lossy();
-        let kept = ["CARGO_HOME", "CARGO_NET_OFFLINE", "CARGO_HTTP_PROXY", "CARGO_HTTP_CAINFO", "CARGO_NET_RETRY"];
-        let foreign = text.starts_with("CARGO") && !kept.contains(&&*text) && !text.starts_with("CARGO_REGISTR");
-        let compiler = ["RUSTC", "RUSTDOC", "RUSTFLAGS", "RUSTC_WRAPPER", "RUSTUP_TOOLCHAIN", "LD_LIBRARY_PATH"];
+        let kept =
+            ["CARGO_HOME", "CARGO_NET_OFFLINE", "CARGO_HTTP_PROXY", "CARGO_HTTP_CAINFO", "CARGO_NET_RETRY"];
+        let foreign =
+            text.starts_with("CARGO") && !kept.contains(&&*text) && !text.starts_with("CARGO_REGISTR");
+        let compiler =
+            ["RUSTC", "RUSTDOC", "RUSTFLAGS", "RUSTC_WRAPPER", "RUSTUP_TOOLCHAIN", "LD_LIBRARY_PATH"];
         if foreign || compiler.contains(&&*text) {
             command.env_remove(&name);
         }

@@ -10,8 +10,11 @@ use crate::firmware::{board, build, OptLevel};
 
 /// Functions of the application that are the engine's calls and nothing else: what the compiler inlines into them is the
 /// engine's code. They are kept out of line for this purpose.
-const BOUNDARY: [&str; 3] =
-    ["vitreous_firmware::engine::load", "vitreous_firmware::engine::begin", "vitreous_firmware::engine::finish"];
+const BOUNDARY: [&str; 3] = [
+    "vitreous_firmware::engine::load",
+    "vitreous_firmware::engine::begin",
+    "vitreous_firmware::engine::finish",
+];
 
 /// Crates and symbols that are the application's. All the rest is counted as the engine's: constants without a name, the
 /// compiler's support routines, `core`. So the engine's figure errs on the high side.
@@ -71,8 +74,10 @@ pub fn measure(path: &Path) -> Result<Sizes> {
         }
         _ => false,
     };
-    let mut sizes = Sizes { total: elf.sections().filter(is_flash).map(|s| s.size()).sum(), ..Sizes::default() };
-    for symbol in elf.symbols().filter(|symbol| matches!(symbol.kind(), SymbolKind::Text | SymbolKind::Data)) {
+    let mut sizes =
+        Sizes { total: elf.sections().filter(is_flash).map(|s| s.size()).sum(), ..Sizes::default() };
+    for symbol in elf.symbols().filter(|symbol| matches!(symbol.kind(), SymbolKind::Text | SymbolKind::Data))
+    {
         let section = symbol.section_index().and_then(|index| elf.section_by_index(index).ok());
         let name = format!("{:#}", rustc_demangle::demangle(symbol.name().unwrap_or_default()));
         if section.is_some_and(|section| is_flash(&section)) && is_application(&name) {
@@ -87,7 +92,8 @@ pub fn measure(path: &Path) -> Result<Sizes> {
 
 fn is_application(name: &str) -> bool {
     let plain = name.trim_start_matches(['<', '&']);
-    !BOUNDARY.iter().any(|boundary| plain.starts_with(boundary)) && APPLICATION.iter().any(|own| plain.starts_with(own))
+    !BOUNDARY.iter().any(|boundary| plain.starts_with(boundary))
+        && APPLICATION.iter().any(|own| plain.starts_with(own))
 }
 
 #[cfg(test)]

@@ -20,7 +20,8 @@ const NO_TARGET_VARIABLE: &str = "VITREOUS_NO_TARGET";
 
 /// `cargo xtask test [--no-target]`.
 pub fn command(targets: bool) -> Result<()> {
-    let mut skipped = if targets { prepare_targets() } else { vec!["all targets: --no-target was given".into()] };
+    let mut skipped =
+        if targets { prepare_targets() } else { vec!["all targets: --no-target was given".into()] };
     let list = root().join("target/skipped-tests.txt");
     let _ = fs::remove_file(&list);
     let mut totals = Totals::default();
@@ -43,7 +44,10 @@ pub fn command(targets: bool) -> Result<()> {
         println!("skipped: {line}");
     }
     if totals.is_failure {
-        bail!("tests failed: {}", if totals.names.is_empty() { "see above".into() } else { totals.names.join(", ") });
+        bail!(
+            "tests failed: {}",
+            if totals.names.is_empty() { "see above".into() } else { totals.names.join(", ") }
+        );
     }
     Ok(())
 }

@@ -28,12 +28,15 @@ impl Toolchain {
     /// A toolchain for the target, linker included.
     pub fn find(target: &str) -> Result<Toolchain, Missing> {
         let sysroots = sysroots();
-        let ready = sysroots.iter().find(|sysroot| has_library(sysroot, target)).map(|sysroot| (sysroot, false));
+        let ready =
+            sysroots.iter().find(|sysroot| has_library(sysroot, target)).map(|sysroot| (sysroot, false));
         let source = || sysroots.iter().find(|sysroot| has_source(sysroot)).map(|sysroot| (sysroot, true));
         let (sysroot, build_std) = ready.or_else(source).ok_or(Missing::Library)?;
         let linker = match own_linker(sysroot) {
             Some(_) => None,
-            None => Some(sysroots.iter().find_map(|s| own_linker(s)).or_else(system_linker).ok_or(Missing::Linker)?),
+            None => Some(
+                sysroots.iter().find_map(|s| own_linker(s)).or_else(system_linker).ok_or(Missing::Linker)?,
+            ),
         };
         Ok(Toolchain { sysroot: sysroot.clone(), build_std, linker })
     }
@@ -43,7 +46,9 @@ impl Toolchain {
         let mut command = clean(program(&self.sysroot, "cargo"));
         let linker = self.linker.iter().map(|path| format!("-Clinker={}", path.display()));
         let flags: Vec<String> = flags.iter().cloned().chain(linker).collect();
-        command.env("RUSTC", program(&self.sysroot, "rustc")).env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
+        command
+            .env("RUSTC", program(&self.sysroot, "rustc"))
+            .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
         command.args(["build", "--target", target]);
         if self.build_std {
             command.env("RUSTC_BOOTSTRAP", "1").arg("-Zbuild-std=core");
@@ -114,7 +119,8 @@ fn program(sysroot: &Path, name: &str) -> PathBuf {
 fn has_library(sysroot: &Path, target: &str) -> bool {
     let folder = sysroot.join("lib/rustlib").join(target).join("lib");
     let is_core = |name: &str| name.starts_with("libcore-") && name.ends_with(".rlib");
-    fs::read_dir(folder).is_ok_and(|entries| entries.flatten().any(|e| e.file_name().to_str().is_some_and(is_core)))
+    fs::read_dir(folder)
+        .is_ok_and(|entries| entries.flatten().any(|e| e.file_name().to_str().is_some_and(is_core)))
 }
 
 /// Debian keeps the source outside of the compiler's package, behind a link.
@@ -125,7 +131,9 @@ fn has_source(sysroot: &Path) -> bool {
 
 fn own_linker(sysroot: &Path) -> Option<PathBuf> {
     let hosts = fs::read_dir(sysroot.join("lib/rustlib")).ok()?.flatten();
-    hosts.map(|host| host.path().join("bin").join(format!("rust-lld{}", env::consts::EXE_SUFFIX))).find(|p| p.is_file())
+    hosts
+        .map(|host| host.path().join("bin").join(format!("rust-lld{}", env::consts::EXE_SUFFIX)))
+        .find(|p| p.is_file())
 }
 
 /// LLVM's linker from the system's packages.

@@ -181,7 +181,9 @@ fn common_length(images: &[Vec<u8>]) -> Result<u32, TargetError> {
     let first = images.first().map_or(0, Vec::len);
     match images.iter().position(|image| image.len() != first) {
         Some(index) => Err(TargetError::ImageLength { index, expected: first, found: images[index].len() }),
-        None => u32::try_from(first).map_err(|_| TargetError::ImageLength { index: 0, expected: 0, found: first }),
+        None => {
+            u32::try_from(first).map_err(|_| TargetError::ImageLength { index: 0, expected: 0, found: first })
+        }
     }
 }
 

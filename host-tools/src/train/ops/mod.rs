@@ -8,8 +8,8 @@
 mod activation;
 mod attention;
 mod cross_entropy;
-mod layer_norm;
 mod lanes;
+mod layer_norm;
 mod linear;
 mod tokens;
 
