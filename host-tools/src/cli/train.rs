@@ -2,7 +2,8 @@ use anyhow::Result;
 use clap::Subcommand;
 
 #[derive(Subcommand, Debug)]
-pub enum TrainCommand {}
+pub enum TrainCommand {
+}
 
 impl TrainCommand {
     pub fn execute(self, _json: bool) -> Result<()> {

@@ -181,8 +181,7 @@ impl TrainVitArgs {
     }
 
     fn train(&self) -> Result<Option<TrainReport>> {
-        let data =
-            Dataset::load(&self.source(), Shape { side: self.model.image, channels: self.model.channels })?;
+        let data = Dataset::load(&self.source(), Shape { side: self.model.image, channels: self.model.channels })?;
         let options = TrainOptions {
             name: self.model_name(),
             recipe: self.recipe(&data),

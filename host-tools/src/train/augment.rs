@@ -113,16 +113,11 @@ impl Sampler<'_> {
                 let at = |row: f32, column: f32, channel: usize| {
                     let inside = row >= 0.0 && column >= 0.0 && row < height as f32 && column < width as f32;
                     let offset = || (row as usize * width + column as usize) * channels + channel;
-                    if inside {
-                        source[offset()] as f32 / 255.0
-                    } else {
-                        0.0
-                    }
+                    if inside { source[offset()] as f32 / 255.0 } else { 0.0 }
                 };
                 for channel in 0..channels {
                     let upper = (1.0 - fx) * at(top, left, channel) + fx * at(top, left + 1.0, channel);
-                    let lower =
-                        (1.0 - fx) * at(top + 1.0, left, channel) + fx * at(top + 1.0, left + 1.0, channel);
+                    let lower = (1.0 - fx) * at(top + 1.0, left, channel) + fx * at(top + 1.0, left + 1.0, channel);
                     out.push((1.0 - fy) * upper + fy * lower);
                 }
             }
@@ -209,15 +204,7 @@ mod tests {
 
     #[test]
     fn samples_depend_on_seed_epoch_and_position_only() {
-        let augment = Augment {
-            shift: 1.0,
-            rotate: 20.0,
-            flip: true,
-            erase: 0.5,
-            mixup: 0.3,
-            contrast: 0.2,
-            ..Augment::NONE
-        };
+        let augment = Augment { shift: 1.0, rotate: 20.0, flip: true, erase: 0.5, mixup: 0.3, contrast: 0.2, ..Augment::NONE };
         with_sampler(augment, |s| {
             assert_eq!(s.sample(0, 4, 7), s.sample(0, 4, 7));
             assert_ne!(s.sample(0, 4, 7), s.sample(0, 4, 8));
@@ -227,8 +214,7 @@ mod tests {
 
     #[test]
     fn targets_sum_to_one_and_values_are_finite() {
-        let augment =
-            Augment { mixup: 0.2, smoothing: 0.1, zoom: 0.5, rotate: 90.0, erase: 1.0, ..Augment::NONE };
+        let augment = Augment { mixup: 0.2, smoothing: 0.1, zoom: 0.5, rotate: 90.0, erase: 1.0, ..Augment::NONE };
         with_sampler(augment, |s| {
             for position in 0..200 {
                 let (pixels, target) = s.sample(position % 2, 1, position);

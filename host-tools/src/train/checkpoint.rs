@@ -45,10 +45,7 @@ pub fn write(path: &Path, checkpoint: &Checkpoint, specs: &[ParameterSpec], reci
     let rows = vec![checkpoint.history.len(), EpochRecord::FIELDS];
     views.push(("history".to_owned(), TensorView::new(Dtype::F64, rows, bytemuck::cast_slice(&history))?));
     let running = checkpoint.running.to_array();
-    views.push((
-        "running".to_owned(),
-        TensorView::new(Dtype::F64, vec![running.len()], bytemuck::cast_slice(&running))?,
-    ));
+    views.push(("running".to_owned(), TensorView::new(Dtype::F64, vec![running.len()], bytemuck::cast_slice(&running))?));
     let metadata = HashMap::from([
         ("format".to_owned(), VERSION.to_owned()),
         ("step".to_owned(), state.step.to_string()),
@@ -96,8 +93,7 @@ pub fn read(path: &Path, specs: &[ParameterSpec], recipe: &Value) -> Result<Chec
     let [values, first, second, average] = KINDS.map(read_kind);
     let step = field("step")?.parse().with_context(damaged)?;
     let state = State { step, values: values?, first: first?, second: second?, average: average? };
-    let history =
-        read_f64("history")?.chunks_exact(EpochRecord::FIELDS).map(EpochRecord::from_slice).collect();
+    let history = read_f64("history")?.chunks_exact(EpochRecord::FIELDS).map(EpochRecord::from_slice).collect();
     let running = Running::from_slice(&read_f64("running")?).with_context(damaged)?;
     Ok(Checkpoint { state, history, running })
 }

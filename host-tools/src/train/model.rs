@@ -121,9 +121,7 @@ impl<'a> Weights<'a> {
             }
             (true, false) => ops::embed_tokens(&x, &token("cls_token")?, &positions),
             (false, true) => ops::embed_tokens(&x, &token("dist_token")?, &positions),
-            (false, false) => {
-                x.reshape(((), c.patches(), c.dim))?.broadcast_add(&positions)?.reshape(((), c.dim))
-            }
+            (false, false) => x.reshape(((), c.patches(), c.dim))?.broadcast_add(&positions)?.reshape(((), c.dim)),
         }
     }
 
@@ -160,11 +158,7 @@ impl<'a> Weights<'a> {
             // A layer norm works row by row, so only the pooled row needs it.
             Pool::Token => {
                 let row = ops::pool_tokens(x, c.tokens(), token..token + 1)?;
-                if c.norm_before_pool {
-                    self.norm(&row, "norm")?
-                } else {
-                    row
-                }
+                if c.norm_before_pool { self.norm(&row, "norm")? } else { row }
             }
             Pool::Mean => {
                 let x = if c.norm_before_pool { self.norm(x, "norm")? } else { x.clone() };

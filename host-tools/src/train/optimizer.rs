@@ -39,14 +39,7 @@ impl State {
     }
 
     /// One step with clipped gradients. `average` is the moving average's decay; 0 keeps it equal to the values.
-    pub fn update(
-        &mut self,
-        specs: &[ParameterSpec],
-        grads: &[Vec<f32>],
-        lr: f32,
-        adam: &AdamW,
-        average: f32,
-    ) {
+    pub fn update(&mut self, specs: &[ParameterSpec], grads: &[Vec<f32>], lr: f32, adam: &AdamW, average: f32) {
         self.step += 1;
         let correction1 = 1.0 - (adam.beta1 as f64).powf(self.step as f64);
         let correction2 = 1.0 - (adam.beta2 as f64).powf(self.step as f64);

@@ -66,13 +66,10 @@ impl TrainProgress for Terminal {
             let bar = ProgressBar::new(plan.images * plan.epochs);
             let template = "{bar:30} {percent:>3}% {msg} · {per_sec} · ETA {eta}";
             if let Ok(style) = ProgressStyle::with_template(template) {
-                bar.set_style(style.with_key(
-                    "per_sec",
-                    |state: &indicatif::ProgressState, out: &mut dyn std::fmt::Write| {
-                        // A failed write to the bar's own buffer has nobody to tell.
-                        let _ = write!(out, "{:.0} img/s", state.per_sec());
-                    },
-                ));
+                bar.set_style(style.with_key("per_sec", |state: &indicatif::ProgressState, out: &mut dyn std::fmt::Write| {
+                    // A failed write to the bar's own buffer has nobody to tell.
+                    let _ = write!(out, "{:.0} img/s", state.per_sec());
+                }));
             }
             bar.set_position(plan.resumed_images);
             bar.reset_eta();
@@ -86,11 +83,7 @@ impl TrainProgress for Terminal {
         if let Some(bar) = &self.bar {
             bar.inc(images);
             let epoch = bar.position() / self.images.max(1) + 1;
-            bar.set_message(format!(
-                "epoch {}/{} · loss {mean_loss:.4} · lr {lr:.2e}",
-                epoch.min(self.epochs),
-                self.epochs
-            ));
+            bar.set_message(format!("epoch {}/{} · loss {mean_loss:.4} · lr {lr:.2e}", epoch.min(self.epochs), self.epochs));
         }
     }
 

@@ -101,8 +101,7 @@ impl<'a> Run<'a> {
         let config = recipe.config(data.train.channels, data.labels.len())?;
         let model = Model { specs: parameters(&config), config };
         // The number of images per shard decides how gradients are summed.
-        let identity =
-            json!({ "recipe": recipe, "data_sha256": data.sha256(), "shard_images": SHARD_IMAGES });
+        let identity = json!({ "recipe": recipe, "data_sha256": data.sha256(), "shard_images": SHARD_IMAGES });
         // Compared with what comes back from a file, so it goes through text once.
         let identity: Value = serde_json::from_str(&identity.to_string())?;
         let out = &options.out;
@@ -200,13 +199,7 @@ impl<'a> Run<'a> {
         learning_rate(step, self.total_steps(), warmup, recipe.lr, recipe.lr_floor)
     }
 
-    fn step(
-        &mut self,
-        step: u64,
-        epoch: u64,
-        order: &[usize],
-        progress: &mut dyn TrainProgress,
-    ) -> Result<()> {
+    fn step(&mut self, step: u64, epoch: u64, order: &[usize], progress: &mut dyn TrainProgress) -> Result<()> {
         let recipe = &self.options.recipe;
         let position = (step % self.steps_per_epoch()) as usize * recipe.batch;
         let batch = &order[position..order.len().min(position + recipe.batch)];

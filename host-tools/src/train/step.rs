@@ -46,8 +46,7 @@ impl Model {
             .enumerate()
             .map(|(shard, indices)| {
                 let first = position + shard * SHARD_IMAGES;
-                let samples =
-                    indices.iter().enumerate().map(|(i, &index)| sampler.sample(index, epoch, first + i));
+                let samples = indices.iter().enumerate().map(|(i, &index)| sampler.sample(index, epoch, first + i));
                 let (images, targets): (Vec<_>, Vec<_>) = samples.unzip();
                 self.shard_gradients(values, &images, &targets, scale)
             })
@@ -106,8 +105,7 @@ impl Model {
                 for left in (0..c.image_width).step_by(pw) {
                     for channel in 0..c.channels {
                         for y in top..top + ph {
-                            let row = (left..left + pw)
-                                .map(|x| image[(y * c.image_width + x) * c.channels + channel]);
+                            let row = (left..left + pw).map(|x| image[(y * c.image_width + x) * c.channels + channel]);
                             rows.extend(row);
                         }
                     }
@@ -131,8 +129,7 @@ impl Model {
             .par_chunks(EVALUATION_IMAGES)
             .map(|batch| {
                 let images: Vec<Vec<f32>> = batch.iter().map(|&i| sampler.plain(i)).collect();
-                let heads =
-                    Weights::new(&self.config, &self.specs, &tensors).forward(&self.patches(&images)?)?;
+                let heads = Weights::new(&self.config, &self.specs, &tensors).forward(&self.patches(&images)?)?;
                 let mut logits = heads[0].clone();
                 for head in &heads[1..] {
                     logits = (logits + head)?;

@@ -73,8 +73,7 @@ fn a_checkpoint_of_another_run_is_refused_with_the_difference() {
     let message = train_vit(&data, &other, &mut ()).unwrap_err().to_string();
     assert!(message.contains("augment.shift") && message.contains("0.25 now"), "{message}");
     std::fs::write(dir.path().join(CHECKPOINT_FILE), b"damaged").unwrap();
-    let message =
-        train_vit(&data, &TrainOptions { resume: true, ..first.clone() }, &mut ()).unwrap_err().to_string();
+    let message = train_vit(&data, &TrainOptions { resume: true, ..first.clone() }, &mut ()).unwrap_err().to_string();
     assert!(message.contains("damaged checkpoint"), "{message}");
     std::fs::remove_file(dir.path().join(CHECKPOINT_FILE)).unwrap();
     let message = train_vit(&data, &TrainOptions { resume: true, ..first }, &mut ()).unwrap_err().to_string();

@@ -46,8 +46,7 @@ fn class_names(path: &Path) -> Result<Vec<String>> {
         return Ok(CLASSES.map(str::to_owned).to_vec());
     }
     let text = std::fs::read_to_string(path).with_context(|| format!("{}: cannot read", path.display()))?;
-    let names: Vec<String> =
-        text.lines().map(str::trim).filter(|l| !l.is_empty()).map(str::to_owned).collect();
+    let names: Vec<String> = text.lines().map(str::trim).filter(|l| !l.is_empty()).map(str::to_owned).collect();
     ensure!((2..=256).contains(&names.len()), "{}: {} class names, expected 10", path.display(), names.len());
     Ok(names)
 }
@@ -65,12 +64,7 @@ fn read_batch(path: &Path, classes: usize, set: &mut ImageSet) -> Result<()> {
     for (index, record) in bytes.chunks_exact(RECORD).enumerate() {
         let label = record[0] as usize;
         if label >= classes {
-            bail!(
-                "{}: label {label} in record {index} (byte {}), expected 0 to {}",
-                path.display(),
-                index * RECORD,
-                classes - 1
-            );
+            bail!("{}: label {label} in record {index} (byte {}), expected 0 to {}", path.display(), index * RECORD, classes - 1);
         }
         set.labels.push(label as u16);
         let planes = &record[1..];

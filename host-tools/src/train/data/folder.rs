@@ -14,12 +14,7 @@ pub fn load(dir: &Path, side: usize, channels: usize) -> Result<Dataset> {
     let train_dir = dir.join("train");
     let root = if train_dir.is_dir() { train_dir.as_path() } else { dir };
     let labels = class_names(root)?;
-    ensure!(
-        labels.len() <= u16::MAX as usize,
-        "{}: {} class folders are too many",
-        root.display(),
-        labels.len()
-    );
+    ensure!(labels.len() <= u16::MAX as usize, "{}: {} class folders are too many", root.display(), labels.len());
     let all = read(root, side, channels)?;
     let parts = ["test", "val", "validation"].map(|part| dir.join(part));
     let test_dir = parts.iter().find(|part| root != dir && part.is_dir());
@@ -36,13 +31,7 @@ pub fn load(dir: &Path, side: usize, channels: usize) -> Result<Dataset> {
         }
         None => split::stratified(&all, labels.len(), TEST_FRACTION),
     };
-    Ok(Dataset {
-        name: format!("images in {}", dir.display()),
-        kind: DataKind::ClassFolders,
-        labels,
-        train,
-        test,
-    })
+    Ok(Dataset { name: format!("images in {}", dir.display()), kind: DataKind::ClassFolders, labels, train, test })
 }
 
 fn read(dir: &Path, side: usize, channels: usize) -> Result<ImageSet> {

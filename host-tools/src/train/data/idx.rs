@@ -46,8 +46,7 @@ pub fn load(dir: &Path) -> Result<Dataset> {
 }
 
 fn pair(dir: &Path, part: &str) -> Result<ImageSet> {
-    let missing =
-        |what: &str| format!("{}: {part}-{what}-ubyte is missing; it belongs to the set", dir.display());
+    let missing = |what: &str| format!("{}: {part}-{what}-ubyte is missing; it belongs to the set", dir.display());
     let images = find(dir, &format!("{part}-images"), 3).with_context(|| missing("images-idx3"))?;
     let labels = find(dir, &format!("{part}-labels"), 1).with_context(|| missing("labels-idx1"))?;
     let (shape, pixels) = read(&images, 3)?;
@@ -60,13 +59,7 @@ fn pair(dir: &Path, part: &str) -> Result<ImageSet> {
         shape[0],
         images.display()
     );
-    ensure!(
-        shape[1] > 0 && shape[1] == shape[2],
-        "{}: images of {}×{}, square ones expected",
-        images.display(),
-        shape[1],
-        shape[2]
-    );
+    ensure!(shape[1] > 0 && shape[1] == shape[2], "{}: images of {}×{}, square ones expected", images.display(), shape[1], shape[2]);
     let labels = classes.into_iter().map(u16::from).collect();
     Ok(ImageSet { height: shape[1], width: shape[2], channels: 1, pixels, labels })
 }

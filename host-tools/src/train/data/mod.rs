@@ -172,11 +172,7 @@ fn geometry(kind: DataKind, side: usize) -> Preprocess {
 }
 
 fn load_folder(dir: &Path, shape: Shape) -> Result<Dataset> {
-    ensure!(
-        dir.is_dir(),
-        "{}: no such folder; expected a folder of images or the word `digits`",
-        dir.display()
-    );
+    ensure!(dir.is_dir(), "{}: no such folder; expected a folder of images or the word `digits`", dir.display());
     if cifar::is_here(dir) {
         return cifar::load(dir);
     }

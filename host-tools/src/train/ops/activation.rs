@@ -71,21 +71,9 @@ impl CustomOp1 for ActivationOp {
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let values = elements(x, layout)?;
         let y = match self.0 {
-            Activation::GeluErf => map(
-                values,
-                #[inline(always)]
-                |v| v * normal_cdf(v),
-            ),
-            Activation::GeluTanh => map(
-                values,
-                #[inline(always)]
-                |v| 0.5 * v * (1.0 + gelu_tanh_inner(v)),
-            ),
-            Activation::Relu => map(
-                values,
-                #[inline(always)]
-                |v| v.max(0.0),
-            ),
+            Activation::GeluErf => map(values, #[inline(always)] |v| v * normal_cdf(v)),
+            Activation::GeluTanh => map(values, #[inline(always)] |v| 0.5 * v * (1.0 + gelu_tanh_inner(v))),
+            Activation::Relu => map(values, #[inline(always)] |v| v.max(0.0)),
         };
         Ok((CpuStorage::F32(y), layout.shape().clone()))
     }

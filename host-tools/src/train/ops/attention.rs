@@ -211,8 +211,7 @@ mod tests {
     fn plain(qkv: &Tensor, tokens: usize, heads: usize) -> Result<Tensor> {
         let (rows, columns) = qkv.dims2()?;
         let (batch, dim) = (rows / tokens, columns / 3);
-        let parts =
-            qkv.reshape((batch, tokens, 3, heads, dim / heads))?.permute((2, 0, 3, 1, 4))?.contiguous()?;
+        let parts = qkv.reshape((batch, tokens, 3, heads, dim / heads))?.permute((2, 0, 3, 1, 4))?.contiguous()?;
         let (q, k, v) = (parts.get(0)?, parts.get(1)?, parts.get(2)?);
         let scores = (q.matmul(&k.t()?)? * (1.0 / ((dim / heads) as f64).sqrt()))?;
         let out = candle_nn::ops::softmax_last_dim(&scores)?.matmul(&v)?;
@@ -223,8 +222,7 @@ mod tests {
     fn values_match_the_definition_in_plain_candle() {
         for (tokens, heads, width) in [(1, 1, 4), (5, 2, 8), (17, 3, 5), (33, 1, 24)] {
             let qkv = random_var(&[2 * tokens, 3 * heads * width], 7);
-            let gap =
-                (attention(&qkv, tokens, heads).unwrap() - plain(&qkv, tokens, heads).unwrap()).unwrap();
+            let gap = (attention(&qkv, tokens, heads).unwrap() - plain(&qkv, tokens, heads).unwrap()).unwrap();
             let worst = gap.abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
             assert!(worst < 2e-6, "{tokens} tokens, {heads} heads of {width}: {worst}");
         }

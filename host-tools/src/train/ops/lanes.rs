@@ -137,15 +137,7 @@ pub fn gemm(m: usize, n: usize, k: usize, a: Strided, b: &[f32], c: &mut [f32]) 
 }
 
 #[inline(always)]
-fn tile<const ROWS: usize>(
-    row: usize,
-    column: usize,
-    n: usize,
-    k: usize,
-    a: Strided,
-    b: &[f32],
-    c: &mut [f32],
-) {
+fn tile<const ROWS: usize>(row: usize, column: usize, n: usize, k: usize, a: Strided, b: &[f32], c: &mut [f32]) {
     let mut sums = [[0f32; LANES]; ROWS];
     for inner in 0..k {
         let b_row: &[f32; LANES] = b[inner * n + column..][..LANES].try_into().expect("sixteen columns");

@@ -74,9 +74,7 @@ fn backward(x: &[f32], weight: &[f32], grad: &[f32], eps: f32) -> (Vec<f32>, Vec
     let (mut grad_weight, mut grad_bias) = (vec![0f32; dim], vec![0f32; dim]);
     let (mut normal, mut scaled) = (vec![0f32; dim], vec![0f32; dim]);
     vectorised(|| {
-        for ((dx, x), grad) in
-            grad_x.chunks_exact_mut(dim).zip(x.chunks_exact(dim)).zip(grad.chunks_exact(dim))
-        {
+        for ((dx, x), grad) in grad_x.chunks_exact_mut(dim).zip(x.chunks_exact(dim)).zip(grad.chunks_exact(dim)) {
             let (mean, scale) = moments(x, eps);
             for (n, &x) in normal.iter_mut().zip(x) {
                 *n = (x - mean) * scale;

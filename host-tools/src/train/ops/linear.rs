@@ -31,8 +31,7 @@ impl CustomOp3 for Linear {
             bail!("linear: weight ({outputs}, {weight_inputs}) does not fit input ({rows}, {inputs})");
         }
         let transposed = weight_layout.transpose(0, 1)?;
-        let CpuStorage::F32(mut y) = x.matmul(weight, (1, rows, outputs, inputs), x_layout, &transposed)?
-        else {
+        let CpuStorage::F32(mut y) = x.matmul(weight, (1, rows, outputs, inputs), x_layout, &transposed)? else {
             bail!("linear: f32 expected")
         };
         let bias = elements(bias, bias_layout)?;

@@ -8,8 +8,8 @@
 mod activation;
 mod attention;
 mod cross_entropy;
-mod lanes;
 mod layer_norm;
+mod lanes;
 mod linear;
 mod tokens;
 
