@@ -1,7 +1,9 @@
 //! The job file: what to run, and the pixels, read strip by strip.
 
+use semihosting::fd::AsFd;
 use semihosting::fs::File;
-use semihosting::io::{Read, Seek, SeekFrom};
+use semihosting::io::{Seek, SeekFrom};
+use semihosting::sys::arm_compat::syscall::{syscall, OperationNumber, ParamRegW};
 use vitreous::{PixelSource, SourceError};
 use vitreous_protocol::{frame, Failure, Job, Phase, JOB_FILE};
 
@@ -21,13 +23,23 @@ pub fn open() -> Result<(File, Job, u64), Failure> {
 fn read_all(file: &mut File, buffer: &mut [u8]) -> Result<usize, SourceError> {
     let mut length = 0;
     while let Some(rest) = buffer.get_mut(length..).filter(|rest| !rest.is_empty()) {
-        match file.read(rest) {
-            Ok(0) => break,
-            Ok(read) => length += read,
-            Err(_) => return Err(SourceError { code: Images::UNREADABLE }),
+        match read(file, rest) {
+            Some(0) => break,
+            Some(read) => length += read,
+            None => return Err(SourceError { code: Images::UNREADABLE }),
         }
     }
     Ok(length)
+}
+
+/// SYS_READ. The crate's own `read` splits the buffer and with that could panic, as far as the compiler can see; without
+/// it nothing in the application can.
+fn read(file: &File, buffer: &mut [u8]) -> Option<usize> {
+    let length = buffer.len();
+    let mut block = [ParamRegW::fd(file.as_fd()), ParamRegW::buf(buffer), ParamRegW::usize(length)];
+    // SAFETY: the block is the operation's: an open file, writable memory and its length.
+    let result = unsafe { syscall(OperationNumber::SYS_READ, ParamRegW::block(&mut block)) };
+    length.checked_sub(result.usize())
 }
 
 /// The images of the job file.

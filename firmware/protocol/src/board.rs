@@ -61,7 +61,8 @@ pub struct Board {
 impl Board {
     /// Instructions in `ticks`, rounded to the nearest.
     pub const fn instructions(&self, ticks: u64) -> u64 {
-        let (ticks_of, instructions_of) = (self.ticks_per_instruction.0 as u64, self.ticks_per_instruction.1 as u64);
+        let (ticks_of, instructions_of) =
+            (self.ticks_per_instruction.0 as u64, self.ticks_per_instruction.1 as u64);
         (ticks * instructions_of + ticks_of / 2) / ticks_of
     }
 }

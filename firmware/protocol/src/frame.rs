@@ -54,7 +54,11 @@ pub fn checksum(bytes: &[u8]) -> u32 {
 ///
 /// # Errors
 /// [`FrameError::Buffer`] if the buffer is too small.
-pub fn encode<'b, T: Serialize>(payload: &T, sequence: u32, buffer: &'b mut [u8]) -> Result<&'b [u8], FrameError> {
+pub fn encode<'b, T: Serialize>(
+    payload: &T,
+    sequence: u32,
+    buffer: &'b mut [u8],
+) -> Result<&'b [u8], FrameError> {
     let body = buffer.get_mut(HEADER_BYTES..).ok_or(FrameError::Buffer)?;
     let length = postcard::to_slice(payload, body).map_err(|_| FrameError::Buffer)?.len();
     if length > MAX_PAYLOAD {
@@ -90,7 +94,8 @@ pub struct Decoded<T> {
 /// # Errors
 /// [`FrameError::Incomplete`] if more bytes are needed, else what is wrong.
 pub fn decode<'b, T: Deserialize<'b>>(bytes: &'b [u8]) -> Result<Decoded<T>, FrameError> {
-    let Some((&[m0, m1, version, l0, l1, s0, s1, s2, s3], rest)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
+    let Some((&[m0, m1, version, l0, l1, s0, s1, s2, s3], rest)) = bytes.split_first_chunk::<HEADER_BYTES>()
+    else {
         return Err(FrameError::Incomplete);
     };
     if [m0, m1] != MAGIC {
@@ -120,8 +125,14 @@ mod tests {
     use super::*;
     use crate::{Job, Message, ValueKind, Values, VALUES_PER_FRAME};
 
-    const JOB: Job =
-        Job { model_bytes: 5_900_000, images: 3, image_bytes: 150_528, features: true, calibrate: false, job: 7 };
+    const JOB: Job = Job {
+        model_bytes: 5_900_000,
+        images: 3,
+        image_bytes: 150_528,
+        features: true,
+        calibrate: false,
+        job: 7,
+    };
 
     #[test]
     fn a_frame_comes_back_as_it_was_sent() {

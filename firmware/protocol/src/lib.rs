@@ -12,7 +12,8 @@ mod message;
 
 pub use board::{Board, BOARDS};
 pub use message::{
-    Failure, Fault, FaultKind, Hello, Job, Message, Output, Phase, Stage, StageKind, ValueKind, Values, VALUES_PER_FRAME,
+    Failure, Fault, FaultKind, Hello, Job, Message, Output, Phase, Stage, StageKind, ValueKind, Values,
+    VALUES_PER_FRAME,
 };
 
 /// Version of jobs, messages and framing together. Firmware and host tool must have the same.

@@ -54,7 +54,17 @@ impl Launch<'_> {
     fn command(&self) -> Command {
         let mut command = Command::new(self.emulator);
         command.current_dir(self.folder).args(["-M", self.board.machine]);
-        command.args(["-display", "none", "-monitor", "none", "-serial", "none", "-nic", "none", "-no-reboot"]);
+        command.args([
+            "-display",
+            "none",
+            "-monitor",
+            "none",
+            "-serial",
+            "none",
+            "-nic",
+            "none",
+            "-no-reboot",
+        ]);
         command.args(["-semihosting-config", "enable=on,target=native"]);
         if self.board.emulator == "qemu-system-riscv32" {
             command.args(["-bios", "none"]);
@@ -64,7 +74,8 @@ impl Launch<'_> {
             command.args(["-icount", "shift=6"]);
         }
         command.arg("-kernel").arg(self.firmware);
-        let mut loader = OsString::from(format!("loader,addr={:#x},force-raw=on,file=", self.board.model.start));
+        let mut loader =
+            OsString::from(format!("loader,addr={:#x},force-raw=on,file=", self.board.model.start));
         loader.push(doubled_commas(self.model));
         command.arg("-device").arg(loader);
         command
@@ -100,7 +111,11 @@ impl Process {
         let copy = file.try_clone().map_err(|error| TargetError::file(&messages, error))?;
         let mut command = launch.command();
         let child = command.stdin(Stdio::null()).stdout(file).stderr(copy).spawn().map_err(|error| {
-            TargetError::Emulator { program: launch.program(), reason: error.to_string(), messages: String::new() }
+            TargetError::Emulator {
+                program: launch.program(),
+                reason: error.to_string(),
+                messages: String::new(),
+            }
         })?;
         let deadline = Instant::now() + timeout;
         Ok(Self { child, board: launch.board.name, program: launch.program(), messages, timeout, deadline })

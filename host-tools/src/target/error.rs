@@ -17,7 +17,9 @@ pub enum TargetError {
         name: String,
     },
     /// The emulator is not installed.
-    #[error("{board} needs {program}, which is not in PATH. Run `cargo xtask setup`, or install it: {advice}")]
+    #[error(
+        "{board} needs {program}, which is not in PATH. Run `cargo xtask setup`, or install it: {advice}"
+    )]
     EmulatorMissing {
         /// The target.
         board: &'static str,

@@ -35,7 +35,9 @@ pub(super) fn failure(board: &'static Board, failure: Failure, model: &Path) -> 
 
 /// The engine on the host mostly stops at the same place for the same reason, and has the words for it.
 fn engine_text(model: &Path, code: u16, context: [u32; 2]) -> String {
-    let Ok(bytes) = AlignedBytes::read(model) else { return format!("engine error {code}, context {context:?}") };
+    let Ok(bytes) = AlignedBytes::read(model) else {
+        return format!("engine error {code}, context {context:?}");
+    };
     match Model::parse(bytes.as_slice()).and_then(|model| Vit::new(&model).map(drop)) {
         Err(error) if error.code() == code => error.to_string(),
         _ => format!("engine error {code}, context {context:?}"),

@@ -37,11 +37,14 @@ pub(super) fn find_or_build(board: &'static Board, folder: Option<&Path>) -> Res
         let path = folder.join(file);
         return match fs::canonicalize(&path) {
             Ok(found) => Ok(found),
-            Err(error) => Err(TargetError::FirmwareMissing { board: board.name, path, reason: error.to_string() }),
+            Err(error) => {
+                Err(TargetError::FirmwareMissing { board: board.name, path, reason: error.to_string() })
+            }
         };
     }
     let Some(root) = checkout() else {
-        let reason = format!("not in a checkout of vitreous; set {FOLDER_VARIABLE} to a folder of firmware ELFs");
+        let reason =
+            format!("not in a checkout of vitreous; set {FOLDER_VARIABLE} to a folder of firmware ELFs");
         return Err(TargetError::FirmwareMissing { board: board.name, path: file.into(), reason });
     };
     let path = root.join("target/firmware").join(file);
@@ -61,7 +64,9 @@ fn checkout() -> Option<PathBuf> {
 
 fn is_older(elf: &Path, root: &Path) -> bool {
     match fs::metadata(elf).and_then(|data| data.modified()) {
-        Ok(built) => SOURCES.iter().filter_map(|source| newest(&root.join(source))).any(|changed| changed > built),
+        Ok(built) => {
+            SOURCES.iter().filter_map(|source| newest(&root.join(source))).any(|changed| changed > built)
+        }
         Err(_) => true,
     }
 }

@@ -59,6 +59,28 @@ impl Target {
         emulator::find(self.board())?;
         firmware::find_or_build(self.board(), None).map(drop)
     }
+
+    /// Whether a test can use this target. If not, that is noted for `cargo xtask test`, which lists all that was skipped,
+    /// and on standard error.
+    pub fn available_for_test(self, test: &str) -> bool {
+        let reason = if std::env::var_os("VITREOUS_NO_TARGET").is_some() {
+            "targets are switched off".to_owned()
+        } else {
+            match self.check_available() {
+                Ok(()) => return true,
+                Err(error) => error.to_string(),
+            }
+        };
+        let line = format!("{test} on {self}: {}", reason.lines().next().unwrap_or_default());
+        eprintln!("skipped: {line}");
+        if let Some(list) = std::env::var_os("VITREOUS_SKIPPED") {
+            let file = fs::OpenOptions::new().create(true).append(true).open(list);
+            // Only the list suffers if that fails; the line above was printed.
+            let _ = file
+                .and_then(|mut file| std::io::Write::write_all(&mut file, format!("{line}\n").as_bytes()));
+        }
+        false
+    }
 }
 
 impl fmt::Debug for Target {
@@ -181,7 +203,9 @@ fn common_length(images: &[Vec<u8>]) -> Result<u32, TargetError> {
     let first = images.first().map_or(0, Vec::len);
     match images.iter().position(|image| image.len() != first) {
         Some(index) => Err(TargetError::ImageLength { index, expected: first, found: images[index].len() }),
-        None => u32::try_from(first).map_err(|_| TargetError::ImageLength { index: 0, expected: 0, found: first }),
+        None => {
+            u32::try_from(first).map_err(|_| TargetError::ImageLength { index: 0, expected: 0, found: first })
+        }
     }
 }
 

@@ -114,7 +114,9 @@ impl Tail {
                 }
                 Err(FrameError::Incomplete) => break,
                 Err(FrameError::Version { found }) => return Err(TargetError::ProtocolVersion { found }),
-                Err(error) => return Err(collector.unusable(format!("{error:?} in frame {}", collector.frames))),
+                Err(error) => {
+                    return Err(collector.unusable(format!("{error:?} in frame {}", collector.frames)))
+                }
             }
         }
         self.pending.drain(..used);

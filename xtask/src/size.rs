@@ -1,0 +1,111 @@
+//! What the firmware's flash holds: the engine's share and the application's.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use object::{Object, ObjectSection, ObjectSymbol, SectionFlags, SymbolKind};
+
+use crate::firmware::{board, build, OptLevel};
+
+/// Functions of the application that are the engine's calls and nothing else: what the compiler inlines into them is the
+/// engine's code. They are kept out of line for this purpose.
+const BOUNDARY: [&str; 3] = [
+    "vitreous_firmware::engine::load",
+    "vitreous_firmware::engine::begin",
+    "vitreous_firmware::engine::finish",
+];
+
+/// Crates and symbols that are the application's. All the rest is counted as the engine's: constants without a name, the
+/// compiler's support routines, `core`. So the engine's figure errs on the high side.
+const APPLICATION: [&str; 12] = [
+    "vitreous_firmware::",
+    "vitreous_protocol::",
+    "postcard::",
+    "semihosting::",
+    "cortex_m_rt::",
+    "riscv_rt::",
+    "__INTERRUPTS",
+    "__EXCEPTIONS",
+    "Reset",
+    "HardFault",
+    "DefaultHandler",
+    "__rustc::rust_begin_unwind",
+];
+
+/// Flash bytes of an image.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sizes {
+    /// Code, constants and initial values of statics.
+    pub total: u64,
+    /// The application's part.
+    pub application: u64,
+    /// Names of functions that a panic goes through; none if nothing in the image can panic.
+    pub panics: Vec<String>,
+}
+
+impl Sizes {
+    /// All that is not the application's.
+    pub fn engine(&self) -> u64 {
+        self.total - self.application
+    }
+}
+
+/// `cargo xtask size [TARGET]`.
+pub fn command(target: &str) -> Result<()> {
+    let board = board(target)?;
+    println!("{:12}{:>10}{:>12}{:>10}   panics", board.name, "engine", "application", "total");
+    for opt_level in [OptLevel::Size, OptLevel::Speed] {
+        let sizes = measure(&build(board, opt_level)?)?;
+        let panics = if sizes.panics.is_empty() { "none".into() } else { sizes.panics.join(", ") };
+        let label = format!("opt-level {}", opt_level.name());
+        println!("{label:12}{:>10}{:>12}{:>10}   {panics}", sizes.engine(), sizes.application, sizes.total);
+    }
+    Ok(())
+}
+
+/// Measures an ELF.
+pub fn measure(path: &Path) -> Result<Sizes> {
+    let bytes = fs::read(path).with_context(|| path.display().to_string())?;
+    let elf = object::File::parse(&*bytes).with_context(|| path.display().to_string())?;
+    let is_flash = |section: &object::Section<'_, '_>| match section.flags() {
+        SectionFlags::Elf { sh_flags } => {
+            sh_flags & u64::from(object::elf::SHF_ALLOC) != 0 && section.file_range().is_some()
+        }
+        _ => false,
+    };
+    let mut sizes =
+        Sizes { total: elf.sections().filter(is_flash).map(|s| s.size()).sum(), ..Sizes::default() };
+    for symbol in elf.symbols().filter(|symbol| matches!(symbol.kind(), SymbolKind::Text | SymbolKind::Data))
+    {
+        let section = symbol.section_index().and_then(|index| elf.section_by_index(index).ok());
+        let name = format!("{:#}", rustc_demangle::demangle(symbol.name().unwrap_or_default()));
+        if section.is_some_and(|section| is_flash(&section)) && is_application(&name) {
+            sizes.application += symbol.size();
+        }
+        if name.starts_with("core::panicking::") {
+            sizes.panics.push(name);
+        }
+    }
+    Ok(sizes)
+}
+
+fn is_application(name: &str) -> bool {
+    let plain = name.trim_start_matches(['<', '&']);
+    !BOUNDARY.iter().any(|boundary| plain.starts_with(boundary))
+        && APPLICATION.iter().any(|own| plain.starts_with(own))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_application;
+
+    #[test]
+    fn the_engines_calls_are_the_engines() {
+        assert!(is_application("<vitreous_firmware::report::Report>::send"));
+        assert!(is_application("postcard::de::from_bytes::<vitreous_protocol::message::Job>"));
+        assert!(!is_application("vitreous_firmware::engine::finish"));
+        assert!(!is_application("vitreous::kernels::portable::rows::layer_norm"));
+        assert!(!is_application("compiler_builtins::mem::memcpy"));
+    }
+}
