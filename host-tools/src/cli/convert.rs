@@ -41,7 +41,7 @@ pub struct LoadArgs {
     heads: Option<usize>,
     /// Image height and width, as HxW.
     #[arg(long, value_name = "HxW", value_parser = parse_size)]
-    image: Option<(usize, usize)>,
+    image_size: Option<(usize, usize)>,
     /// The MLP's nonlinearity.
     #[arg(long, value_enum)]
     activation: Option<ActivationArg>,
@@ -85,7 +85,7 @@ impl LoadArgs {
     pub fn load(&self, path: &Path) -> Result<FloatVit> {
         let options = LoadOptions {
             heads: self.heads,
-            image_size: self.image,
+            image_size: self.image_size,
             activation: self.activation.map(|a| match a {
                 ActivationArg::GeluErf => Activation::GeluErf,
                 ActivationArg::GeluTanh => Activation::GeluTanh,

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod convert;
+mod digits;
 mod inspect;
 mod parity;
 mod progress;
@@ -28,6 +29,8 @@ enum Command {
     /// Train a model from data.
     #[command(subcommand)]
     Train(train::TrainCommand),
+    /// Write the held-out part of the built-in handwritten digits as image files in class folders.
+    Digits(digits::DigitsArgs),
     /// Quantize float weights (safetensors of timm, transformers, torchvision, or of `train`) into a .vtr file.
     Convert(convert::ConvertArgs),
     /// Show layers, flash, multiplications and the memory plan of a .vtr file.
@@ -46,6 +49,7 @@ impl Cli {
     pub fn execute(self) -> Result<()> {
         match self.command {
             Command::Train(args) => args.execute(self.json),
+            Command::Digits(args) => args.execute(self.json),
             Command::Convert(args) => args.execute(self.json),
             Command::Inspect(args) => args.execute(self.json),
             Command::Run(args) => args.execute(self.json),

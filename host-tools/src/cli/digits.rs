@@ -1,0 +1,33 @@
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use serde::Serialize;
+
+use crate::train::data::write_digits_test;
+
+#[derive(Args, Debug)]
+pub struct DigitsArgs {
+    /// Folder to write to: one folder per class, 8×8 grey PNG files.
+    #[arg(short, long)]
+    out: PathBuf,
+    /// Images per class at most.
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+}
+
+#[derive(Serialize)]
+struct Written {
+    out: PathBuf,
+    images: usize,
+}
+
+impl DigitsArgs {
+    pub fn execute(self, json: bool) -> Result<()> {
+        let images = write_digits_test(&self.out, self.limit)
+            .with_context(|| format!("cannot write the digits to {}", self.out.display()))?;
+        super::print(json, &Written { out: self.out, images }, |w| {
+            format!("{} held-out digits in {}", w.images, w.out.display())
+        })
+    }
+}
