@@ -27,6 +27,14 @@ impl PanelLayout {
     /// One output column after the other.
     pub const ROW_MAJOR: Self = Self { nr: 1, kr: 16 };
 
+    /// `outputs` rounded up to whole panels.
+    pub const fn padded_outputs(self, outputs: usize) -> usize {
+        match outputs.checked_next_multiple_of(self.nr as usize) {
+            Some(padded) => padded,
+            None => outputs,
+        }
+    }
+
     /// Whether the pitch (a multiple of 16) is whole groups, and panels are not empty.
     pub const fn is_valid(self) -> bool {
         self.nr >= 1 && self.nr <= 64 && matches!(self.kr, 1 | 2 | 4 | 8 | 16)
@@ -106,4 +114,24 @@ pub struct RowsI8<'a> {
     pub zero_points: &'a [i32],
     /// Distance between rows.
     pub pitch: usize,
+}
+
+/// Whole rows of `width` elements. Unlike `chunks_exact`, of which a zip divides by the width, this has no panic to link; an
+/// empty row ends it.
+pub(crate) fn rows<T>(mut slice: &[T], width: usize) -> impl Iterator<Item = &[T]> {
+    core::iter::from_fn(move || {
+        let (row, rest) = slice.split_at_checked(width).filter(|(row, _)| !row.is_empty())?;
+        slice = rest;
+        Some(row)
+    })
+}
+
+/// The same, to write.
+pub(crate) fn rows_mut<T>(slice: &mut [T], width: usize) -> impl Iterator<Item = &mut [T]> {
+    let mut slice = Some(slice);
+    core::iter::from_fn(move || {
+        let (row, rest) = slice.take()?.split_at_mut_checked(width).filter(|(row, _)| !row.is_empty())?;
+        slice = Some(rest);
+        Some(row)
+    })
 }

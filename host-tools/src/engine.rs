@@ -49,7 +49,8 @@ impl Engine {
     /// # Errors
     /// The file can't be read, or the engine refuses it; both name the file.
     pub fn load(path: &Path) -> Result<Self> {
-        let bytes = AlignedBytes::read(path).with_context(|| format!("cannot read the model {}", path.display()))?;
+        let bytes =
+            AlignedBytes::read(path).with_context(|| format!("cannot read the model {}", path.display()))?;
         Self::from_bytes(bytes, path).with_context(|| format!("cannot use the model {}", path.display()))
     }
 
@@ -61,7 +62,8 @@ impl Engine {
         let model = Model::parse(bytes.as_slice())?;
         let vit = Vit::new(&model)?;
         let labels = model.labels()?.iter().map(str::to_owned).collect();
-        let (config, preprocess, arena_bytes) = (*vit.config(), model.preprocess()?, vit.plan().arena_bytes());
+        let (config, preprocess, arena_bytes) =
+            (*vit.config(), model.preprocess()?, vit.plan().arena_bytes());
         Ok(Self { bytes, path: path.to_owned(), config, preprocess, labels, arena_bytes })
     }
 
@@ -139,10 +141,20 @@ impl Engine {
             .collect()
     }
 
-    fn run_with(&self, vit: &Vit, arena: &mut AlignedBytes, pixels: &[u8], hidden: bool) -> Result<EngineOutput> {
+    fn run_with(
+        &self,
+        vit: &Vit,
+        arena: &mut AlignedBytes,
+        pixels: &[u8],
+        hidden: bool,
+    ) -> Result<EngineOutput> {
         let c = &self.config;
         let expected = c.image_height * c.image_width * c.channels;
-        anyhow::ensure!(pixels.len() == expected, "an image of {} bytes where the model takes {expected}", pixels.len());
+        anyhow::ensure!(
+            pixels.len() == expected,
+            "an image of {} bytes where the model takes {expected}",
+            pixels.len()
+        );
         let mut source = SliceSource::new(pixels, c.image_width * c.channels);
         let mut run = vit.begin(arena.as_mut_slice())?;
         let mut kept = Vec::new();

@@ -122,9 +122,7 @@ impl<'a> Cursor<'a> {
         match precision {
             Precision::Int8 => {
                 let pitch = padded(inputs);
-                let nr = layout.nr.max(1) as usize;
-                let rows = outputs.next_multiple_of(nr);
-                let count = rows.checked_mul(pitch).ok_or(Error::PlanTooLarge)?;
+                let count = layout.padded_outputs(outputs).checked_mul(pitch).ok_or(Error::PlanTooLarge)?;
                 let panels = self.take(count)?;
                 let scales = self.scales(tensor, outputs)?;
                 let bias = self.f32s(tensor, outputs)?;

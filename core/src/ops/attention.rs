@@ -40,7 +40,8 @@ pub(crate) fn attend_row(
 ) {
     let max = (kernels.scores)(query, factor * query_scale, &cache.keys, scratch.scores);
     let weight_max = weight_max(scratch.scores.len());
-    let sum = (kernels.softmax)(scratch.scores, max, weight_max, cache.relative_scales, scratch.probabilities);
+    let sum =
+        (kernels.softmax)(scratch.scores, max, weight_max, cache.relative_scales, scratch.probabilities);
     (kernels.weighted_sum)(scratch.probabilities, cache.values, scratch.weighted_sum);
     // The largest score's numerator is weight_max, so the sum is never zero (but for not-a-number, from hostile models).
     let scale = cache.value_scale / sum.max(1) as f32;

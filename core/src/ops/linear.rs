@@ -4,7 +4,7 @@ use half::f16;
 
 use crate::error::Error;
 use crate::kernels::{Epilogue, Kernels};
-use crate::tensor::{Linear, RowsI8};
+use crate::tensor::{rows, rows_mut, Linear, RowsI8};
 
 /// Input rows of a linear layer, in the form that its precision wants.
 pub(crate) enum Operand<'a> {
@@ -56,11 +56,11 @@ pub(crate) fn quantize_rows<'a>(
     scales: &'a mut [f32],
 ) -> Operand<'a> {
     let Linear::Int8(weights) = weights else { return Operand::Float(x) };
-    let pitch = weights.pitch.max(1);
-    let rows = x.chunks_exact(width.max(1));
-    let count = rows.len();
-    for ((x, row), scale) in rows.zip(data.chunks_exact_mut(pitch)).zip(scales.iter_mut()) {
+    let pitch = weights.pitch;
+    let mut count = 0;
+    for ((x, row), scale) in rows(x, width).zip(rows_mut(data, pitch)).zip(scales.iter_mut()) {
         *scale = (kernels.quantize_row)(x, row);
+        count += 1;
     }
     Operand::Int8(RowsI8 { data, scales: scales.get(..count).unwrap_or(&[]), zero_points: &[], pitch })
 }
@@ -75,13 +75,13 @@ pub(crate) fn quantize_rows_above<'a>(
     scratch: QuantizedScratch<'a>,
 ) -> Operand<'a> {
     let Linear::Int8(weights) = weights else { return Operand::Float(x) };
-    let pitch = weights.pitch.max(1);
-    let rows = x.chunks_exact(width.max(1));
-    let count = rows.len();
+    let pitch = weights.pitch;
+    let mut count = 0;
     let QuantizedScratch { data, scales, zero_points } = scratch;
-    let cells = data.chunks_exact_mut(pitch).zip(scales.iter_mut().zip(zero_points.iter_mut()));
-    for (x, (row, (scale, zero_point))) in rows.zip(cells) {
+    let cells = rows_mut(data, pitch).zip(scales.iter_mut().zip(zero_points.iter_mut()));
+    for (x, (row, (scale, zero_point))) in rows(x, width).zip(cells) {
         (*scale, *zero_point) = (kernels.quantize_row_above)(x, floor, row);
+        count += 1;
     }
     let (scales, zero_points) = (scales.get(..count).unwrap_or(&[]), zero_points.get(..count).unwrap_or(&[]));
     Operand::Int8(RowsI8 { data, scales, zero_points, pitch })

@@ -62,7 +62,8 @@ struct PredictionReport {
 impl RunArgs {
     pub fn execute(self, json: bool) -> Result<()> {
         let engine = Engine::load(&self.model)?;
-        let pixels: Result<Vec<Vec<u8>>> = self.images.iter().map(|path| samples::load(&engine, path)).collect();
+        let pixels: Result<Vec<Vec<u8>>> =
+            self.images.iter().map(|path| samples::load(&engine, path)).collect();
         let pixels = pixels?;
         let report = match self.target {
             Some(target) => self.on_target(&engine, target, &pixels)?,
@@ -94,7 +95,8 @@ impl RunArgs {
         let run = run_on_target(target, &self.model, pixels, options)
             .with_context(|| format!("cannot run {} on {target}", self.model.display()))?;
         let results = self.images.iter().zip(&run.results);
-        let images = results.map(|(path, r)| self.image(engine, path, &r.logits, &r.features, None)).collect();
+        let images =
+            results.map(|(path, r)| self.image(engine, path, &r.logits, &r.features, None)).collect();
         Ok(RunReport { model: self.model.clone(), machine: target.to_string(), images, target: Some(run) })
     }
 

@@ -18,7 +18,12 @@ pub fn load(engine: &Engine, path: &Path) -> Result<Vec<u8>> {
 }
 
 /// Loads the images of labelled folders; of each at most `limit`, evenly spread.
-pub fn load_folders(engine: &Engine, folders: &[PathBuf], limit: Option<usize>, bars: &Bars) -> Result<Vec<Sample>> {
+pub fn load_folders(
+    engine: &Engine,
+    folders: &[PathBuf],
+    limit: Option<usize>,
+    bars: &Bars,
+) -> Result<Vec<Sample>> {
     let mut files = Vec::new();
     for folder in folders {
         let all = labelled_images(folder)?;

@@ -44,7 +44,8 @@ pub fn layers(vit: &Vit) -> Vec<Layer> {
         macs: 0,
         bytes: 2 * padded(4 * c.dim),
     };
-    let mut all = vec![linear("patch_embed".into(), c.patch_bytes(), c.dim, c.patches() as u64, Precision::Int8)];
+    let mut all =
+        vec![linear("patch_embed".into(), c.patch_bytes(), c.dim, c.patches() as u64, Precision::Int8)];
     all.push(Layer {
         name: "tokens, pos_embed".into(),
         shape: format!("{n} × {d}"),

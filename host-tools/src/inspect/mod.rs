@@ -107,7 +107,8 @@ fn inspect_vit(engine: &Engine, vit: &Vit, tile_rows: usize) -> Result<Inspectio
         })
         .collect();
     let alive = |phase: u8| regions.iter().filter(move |r| r.first_phase <= phase && phase <= r.last_phase);
-    let phase_bytes = (0u8..).zip(PHASES).map(|(phase, name)| (name.into(), alive(phase).map(|r| r.bytes).sum()));
+    let phase_bytes =
+        (0u8..).zip(PHASES).map(|(phase, name)| (name.into(), alive(phase).map(|r| r.bytes).sum()));
     let layers = layers(vit);
     let preprocess = engine.preprocess();
     let (mean, std) = (&preprocess.mean[..c.channels], &preprocess.std[..c.channels]);

@@ -38,7 +38,10 @@ pub fn render(inspection: &Inspection) -> String {
         "{} (version {}), ViT: {height}×{width}×{channels} image, {}×{} patches, {} tokens × {}, {} blocks, {} heads, hidden {}, {} classes, {}, pool {}\n",
         i.name, i.model_version, i.patch[0], i.patch[1], i.tokens, i.dim, i.depth, i.heads, i.hidden, i.classes, i.activation, i.pool,
     );
-    text += &format!("input: {}\nweights packed {}, source SHA-256 {}\n\n", i.preprocess, i.layout, i.source_sha256);
+    text += &format!(
+        "input: {}\nweights packed {}, source SHA-256 {}\n\n",
+        i.preprocess, i.layout, i.source_sha256
+    );
     text += &layers(i);
     text += &format!(
         "\n\nflash {} bytes, {} parameters, {} MACs per image\n\n",
@@ -76,7 +79,8 @@ fn plan(inspection: &Inspection) -> String {
     let mut regions: Vec<_> = inspection.regions.iter().collect();
     regions.sort_by_key(|r| (r.offset, r.first_phase));
     for region in regions {
-        let mut cells = vec![region.name.clone(), grouped(region.offset as u64), grouped(region.bytes as u64)];
+        let mut cells =
+            vec![region.name.clone(), grouped(region.offset as u64), grouped(region.bytes as u64)];
         cells.extend((0u8..).zip(PHASES).map(|(phase, name)| {
             let alive = region.first_phase <= phase && phase <= region.last_phase;
             if alive { "█" } else { "·" }.repeat(name.len())

@@ -58,7 +58,8 @@ fn accuracy(page: &mut String, report: &ParityReport) {
         "<h2>Classes</h2><p>Same best class on {:.2} % of the images, five best in common {:.2} %.</p>",
         a.top1_agreement, a.top5_overlap
     );
-    let (Some(r1), Some(e1), Some(r5), Some(e5)) = (a.reference_top1, a.engine_top1, a.reference_top5, a.engine_top5)
+    let (Some(r1), Some(e1), Some(r5), Some(e5)) =
+        (a.reference_top1, a.engine_top1, a.reference_top5, a.engine_top5)
     else {
         return;
     };

@@ -55,14 +55,18 @@ impl Agreement {
         let pairs: Vec<(Vec<usize>, Vec<usize>)> =
             reference.iter().zip(engine).map(|(r, e)| (best(r), best(&e.logits))).collect();
         let percent = |hits: usize, all: usize| 100.0 * hits as f64 / all.max(1) as f64;
-        let labelled: Vec<_> = samples.iter().zip(&pairs).filter_map(|(s, p)| s.class.map(|c| (c, p))).collect();
+        let labelled: Vec<_> =
+            samples.iter().zip(&pairs).filter_map(|(s, p)| s.class.map(|c| (c, p))).collect();
         let accuracy = |hit: &dyn Fn(usize, &(Vec<usize>, Vec<usize>)) -> bool| {
             let hits = labelled.iter().filter(|(class, pair)| hit(*class, pair)).count();
             (!labelled.is_empty()).then(|| percent(hits, labelled.len()))
         };
         let common: usize = pairs.iter().map(|(r, e)| r.iter().filter(|c| e.contains(c)).count()).sum();
         Self {
-            top1_agreement: percent(pairs.iter().filter(|(r, e)| r.first() == e.first()).count(), pairs.len()),
+            top1_agreement: percent(
+                pairs.iter().filter(|(r, e)| r.first() == e.first()).count(),
+                pairs.len(),
+            ),
             top5_overlap: percent(common, pairs.iter().map(|(r, _)| r.len()).sum()),
             labelled: labelled.len(),
             reference_top1: accuracy(&|class, (r, _)| r.first() == Some(&class)),

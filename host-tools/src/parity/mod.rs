@@ -132,8 +132,10 @@ pub fn parity(
         let done = 1 + done.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         progress("engine", done, pixels.len());
     })?;
-    let sqnr: Vec<f64> = reference_outputs.iter().zip(&outputs).map(|(r, o)| sqnr_db(r, o.output())).collect();
-    let agreement = (engine.config().classes > 0).then(|| Agreement::new(samples, &reference_outputs, &outputs));
+    let sqnr: Vec<f64> =
+        reference_outputs.iter().zip(&outputs).map(|(r, o)| sqnr_db(r, o.output())).collect();
+    let agreement =
+        (engine.config().classes > 0).then(|| Agreement::new(samples, &reference_outputs, &outputs));
     let mut report = ParityReport {
         model: engine.with_vit(|vit| vit.model().name().to_owned())?,
         images: samples.len(),
@@ -148,7 +150,14 @@ pub fn parity(
     let count = options.target_images.unwrap_or(samples.len()).min(samples.len());
     let images: Vec<Vec<u8>> = samples[..count].iter().map(|s| s.pixels.clone()).collect();
     for target in options.targets {
-        report.targets.push(compare_target(*target, engine.path(), &images, &outputs, options.target_timeout, progress)?);
+        report.targets.push(compare_target(
+            *target,
+            engine.path(),
+            &images,
+            &outputs,
+            options.target_timeout,
+            progress,
+        )?);
     }
     report.failures = failures(&report);
     Ok(report)
@@ -197,7 +206,9 @@ fn compare_stages(engine: &Engine, reference: &ReferenceVit, pixels: &[&[u8]]) -
         }
     }
     let stages = names.into_iter().zip(&values);
-    Ok(stages.map(|(stage, db)| StageSqnr { stage, mean_db: metrics::mean(db), min_db: metrics::min(db) }).collect())
+    Ok(stages
+        .map(|(stage, db)| StageSqnr { stage, mean_db: metrics::mean(db), min_db: metrics::min(db) })
+        .collect())
 }
 
 fn compare_target(
@@ -210,10 +221,17 @@ fn compare_target(
 ) -> Result<TargetParity> {
     let name = target.to_string();
     let mut report = |done, all| progress(&name, done, all);
-    let options = RunOptions { features: true, timeout, progress: Some(&mut report), ..RunOptions::default() };
-    let run = run_on_target(target, model, images, options).with_context(|| format!("cannot run on {target}"))?;
-    let same = |a: &[f32], b: &[f32]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits());
-    let equal = run.results.iter().zip(host).filter(|(t, h)| same(&t.logits, &h.logits) && same(&t.features, &h.features));
+    let options =
+        RunOptions { features: true, timeout, progress: Some(&mut report), ..RunOptions::default() };
+    let run =
+        run_on_target(target, model, images, options).with_context(|| format!("cannot run on {target}"))?;
+    let same =
+        |a: &[f32], b: &[f32]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits());
+    let equal = run
+        .results
+        .iter()
+        .zip(host)
+        .filter(|(t, h)| same(&t.logits, &h.logits) && same(&t.features, &h.features));
     Ok(TargetParity {
         target: name.clone(),
         images: run.results.len(),
@@ -228,7 +246,8 @@ fn failures(report: &ParityReport) -> Vec<String> {
     let mut failures = Vec::new();
     let thresholds = &report.thresholds;
     if let Some(least) = thresholds.min_sqnr_db.filter(|least| report.output_sqnr_db < *least) {
-        failures.push(format!("mean SQNR of the output is {:.2} dB, below {least} dB", report.output_sqnr_db));
+        failures
+            .push(format!("mean SQNR of the output is {:.2} dB, below {least} dB", report.output_sqnr_db));
     }
     if let Some(agreement) = &report.agreement {
         let drop = agreement.top1_drop();
@@ -239,12 +258,16 @@ fn failures(report: &ParityReport) -> Vec<String> {
         }
         let same = agreement.top1_agreement;
         if let Some(least) = thresholds.min_agreement.filter(|least| same < *least) {
-            failures.push(format!("the best class is the same on {same:.2} % of the images, below {least} %"));
+            failures
+                .push(format!("the best class is the same on {same:.2} % of the images, below {least} %"));
         }
     }
     for target in report.targets.iter().filter(|t| t.equal != t.images) {
         let different = target.images - target.equal;
-        failures.push(format!("{}: {different} of {} outputs differ from the host's", target.target, target.images));
+        failures.push(format!(
+            "{}: {different} of {} outputs differ from the host's",
+            target.target, target.images
+        ));
     }
     failures
 }

@@ -18,7 +18,8 @@ pub struct Equalized {
 /// Balances a norm `(dim)` against weights `(outputs, dim)`.
 pub fn equalize(gamma: &[f32], beta: &[f32], weights: &[f32]) -> Equalized {
     let scales = column_scales(weights, gamma.len());
-    let divide = |values: &[f32]| values.iter().zip(&scales).map(|(v, s)| (f64::from(*v) / s) as f32).collect();
+    let divide =
+        |values: &[f32]| values.iter().zip(&scales).map(|(v, s)| (f64::from(*v) / s) as f32).collect();
     let columns = scales.iter().cycle();
     let weights = weights.iter().zip(columns).map(|(w, s)| (f64::from(*w) * s) as f32).collect();
     Equalized { gamma: divide(gamma), beta: divide(beta), weights }
@@ -37,7 +38,8 @@ fn column_scales(weights: &[f32], dim: usize) -> Vec<f64> {
         }
     }
     // A column without weights has no say, and extreme ones must not push γ out of the floats' range.
-    let inverse: Vec<f64> = column_max.iter().map(|c| if *c > 0.0 { (1.0 / c).min(1e4) } else { 1.0 }).collect();
+    let inverse: Vec<f64> =
+        column_max.iter().map(|c| if *c > 0.0 { (1.0 / c).min(1e4) } else { 1.0 }).collect();
     let log_mean = inverse.iter().map(|s| s.ln()).sum::<f64>() / dim as f64;
     inverse.iter().map(|s| s / log_mean.exp()).collect()
 }

@@ -43,11 +43,16 @@ impl std::str::FromStr for LayerName {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is no layer: write head or blocks.N.qkv, blocks.N.proj, blocks.N.fc1, blocks.N.fc2");
+        let wrong = || {
+            format!(
+                "`{text}` is no layer: write head or blocks.N.qkv, blocks.N.proj, blocks.N.fc1, blocks.N.fc2"
+            )
+        };
         if text == "head" {
             return Ok(LayerName::Head);
         }
-        let (block, layer) = text.strip_prefix("blocks.").and_then(|rest| rest.split_once('.')).ok_or_else(wrong)?;
+        let (block, layer) =
+            text.strip_prefix("blocks.").and_then(|rest| rest.split_once('.')).ok_or_else(wrong)?;
         let block = block.parse().map_err(|_| wrong())?;
         match layer {
             "qkv" => Ok(LayerName::Qkv(block)),
@@ -87,7 +92,8 @@ pub fn quantize_vit(float: &FloatVit, options: &QuantizeOptions) -> Result<Vec<u
     let mut writer = VtrWriter::default();
     writer.bytes(SectionKind::Config, quantizer.config_section());
     writer.bytes(SectionKind::Preprocess, float.preprocess.to_bytes().to_vec());
-    let labels: String = float.labels.iter().map(|label| format!("{}\n", label.replace(['\n', '\r'], " "))).collect();
+    let labels: String =
+        float.labels.iter().map(|label| format!("{}\n", label.replace(['\n', '\r'], " "))).collect();
     writer.bytes(SectionKind::Labels, labels.into_bytes());
     writer.tensors(SectionKind::Embed, quantizer.embed()?);
     for layer in 0..float.config.depth {
@@ -128,8 +134,14 @@ impl<'a> Quantizer<'a> {
             let depth = float.config.depth;
             match layer {
                 LayerName::Head => head = Precision::F16,
-                LayerName::Qkv(block) | LayerName::Proj(block) | LayerName::Fc1(block) | LayerName::Fc2(block) => {
-                    ensure!(block < depth, "there is no layer {layer}: the model has {depth} blocks, counted from 0");
+                LayerName::Qkv(block)
+                | LayerName::Proj(block)
+                | LayerName::Fc1(block)
+                | LayerName::Fc2(block) => {
+                    ensure!(
+                        block < depth,
+                        "there is no layer {layer}: the model has {depth} blocks, counted from 0"
+                    );
                     let precision = &mut blocks[block];
                     *match layer {
                         LayerName::Qkv(_) => &mut precision.qkv,
@@ -144,7 +156,8 @@ impl<'a> Quantizer<'a> {
     }
 
     fn data(&self, name: &str) -> Result<&'a [f32]> {
-        let tensor = self.float.tensors.get(name).with_context(|| format!("the checkpoint has no tensor `{name}`"))?;
+        let tensor =
+            self.float.tensors.get(name).with_context(|| format!("the checkpoint has no tensor `{name}`"))?;
         Ok(&tensor.data)
     }
 
@@ -228,7 +241,9 @@ impl<'a> Quantizer<'a> {
         for (there, name) in [(c.class_token, "cls_token"), (c.distill_token, "dist_token")] {
             if there {
                 let start = prefix.len();
-                prefix.extend(self.data(name)?.iter().zip(&positions[start..]).map(|(t, p)| f16::from_f32(t + p)));
+                prefix.extend(
+                    self.data(name)?.iter().zip(&positions[start..]).map(|(t, p)| f16::from_f32(t + p)),
+                );
             }
         }
         section.tensor(&prefix);
@@ -251,12 +266,20 @@ impl<'a> Quantizer<'a> {
     }
 
     /// Writes a norm and returns the weights that read it, balanced against each other where the weights become int8.
-    fn equalized(&self, section: &mut SectionWriter, norm: &str, weights: &str, precision: Precision) -> Result<Vec<f32>> {
+    fn equalized(
+        &self,
+        section: &mut SectionWriter,
+        norm: &str,
+        weights: &str,
+        precision: Precision,
+    ) -> Result<Vec<f32>> {
         let (gamma, beta) = (self.data(&format!("{norm}.weight"))?, self.data(&format!("{norm}.bias"))?);
         let weights = self.data(weights)?;
         let pair = match precision {
             Precision::Int8 => equalize(gamma, beta, weights),
-            Precision::F16 => Equalized { gamma: gamma.to_vec(), beta: beta.to_vec(), weights: weights.to_vec() },
+            Precision::F16 => {
+                Equalized { gamma: gamma.to_vec(), beta: beta.to_vec(), weights: weights.to_vec() }
+            }
         };
         section.floats(&pair.gamma);
         section.floats(&pair.beta);
@@ -278,7 +301,8 @@ impl<'a> Quantizer<'a> {
                 self.linear(section, weights, &qkv_bias[first..first + head_dim], precision.qkv);
             }
             let columns = head * head_dim..(head + 1) * head_dim;
-            let weights: Vec<f32> = proj.chunks_exact(dim).flat_map(|row| &row[columns.clone()]).copied().collect();
+            let weights: Vec<f32> =
+                proj.chunks_exact(dim).flat_map(|row| &row[columns.clone()]).copied().collect();
             self.linear(section, &weights, if head == 0 { proj_bias } else { &zeros }, precision.proj);
         }
         Ok(())
@@ -295,7 +319,8 @@ impl<'a> Quantizer<'a> {
         }
         for (there, name) in [(c.head != Head::None, "head"), (c.head == Head::Distilled, "head_dist")] {
             if there {
-                let (weights, bias) = (self.data(&format!("{name}.weight"))?, self.data(&format!("{name}.bias"))?);
+                let (weights, bias) =
+                    (self.data(&format!("{name}.weight"))?, self.data(&format!("{name}.bias"))?);
                 self.linear(&mut section, weights, bias, self.head);
             }
         }

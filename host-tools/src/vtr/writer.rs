@@ -78,8 +78,9 @@ impl VtrWriter {
             file[at..at + SECTION_ENTRY_BYTES].copy_from_slice(bytemuck::cast_slice(&entry));
             file.extend_from_slice(bytes);
         }
-        let file_bytes = u32::try_from(file.len())
-            .map_err(|_| anyhow::anyhow!("the model would be {} bytes; a .vtr file holds at most 4 GiB", file.len()))?;
+        let file_bytes = u32::try_from(file.len()).map_err(|_| {
+            anyhow::anyhow!("the model would be {} bytes; a .vtr file holds at most 4 GiB", file.len())
+        })?;
         self.write_header(header, file_bytes, &mut file);
         let mut digest = CRC.digest();
         digest.update(&file[..124]);

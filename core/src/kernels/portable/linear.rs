@@ -5,7 +5,7 @@ use half::f16;
 use crate::kernels::Epilogue;
 use crate::math::{gelu_erf, gelu_tanh, relu, to_f16};
 use crate::models::vit::Activation;
-use crate::tensor::{LinearF16, LinearI8, RowsI8};
+use crate::tensor::{self, LinearF16, LinearI8, RowsI8};
 
 /// Rows that share each weight that is read.
 const BLOCK: usize = 4;
@@ -23,14 +23,15 @@ pub(super) fn linear_i8_residual(rows: &RowsI8, weights: &LinearI8, residual: &m
 
 /// Calls `store(out[r,n], (acc − x_zero[r]·sums[n])·w_scale[n]·x_scale[r] + bias[n])`, four rows at a time.
 fn for_each_output<T>(rows: &RowsI8, weights: &LinearI8, out: &mut [T], store: impl Fn(&mut T, f32)) {
-    let pitch = rows.pitch.max(1);
-    let outputs = weights.outputs.max(1);
-    let mut x = rows.data.chunks_exact(pitch);
+    let outputs = weights.outputs;
+    let mut x = tensor::rows(rows.data, rows.pitch);
     let mut zero_points = rows.zero_points.chunks(BLOCK);
-    for (scales, out) in rows.scales.chunks(BLOCK).zip(out.chunks_mut(BLOCK * outputs)) {
+    let mut out = tensor::rows_mut(out, outputs);
+    for scales in rows.scales.chunks(BLOCK) {
         // Missing rows of the last block are stood in for by empty ones, whose results have nowhere to go.
         let block = [(); BLOCK].map(|_| x.next().unwrap_or(&[]));
-        let [mut out0, mut out1, mut out2, mut out3] = split_rows(out, outputs).map(|row| row.iter_mut());
+        let [mut out0, mut out1, mut out2, mut out3] =
+            [(); BLOCK].map(|_| out.next().unwrap_or(&mut []).iter_mut());
         let [scale0, scale1, scale2, scale3] = to_block(scales);
         let [zero0, zero1, zero2, zero3] = to_block(zero_points.next().unwrap_or(&[]));
         for n in 0..weights.outputs {
@@ -52,12 +53,6 @@ fn for_each_output<T>(rows: &RowsI8, weights: &LinearI8, out: &mut [T], store: i
     }
 }
 
-/// Up to four rows of length `n`; those that are not there are empty.
-fn split_rows<T>(block: &mut [T], n: usize) -> [&mut [T]; BLOCK] {
-    let mut rows = block.chunks_mut(n);
-    [(); BLOCK].map(|_| rows.next().unwrap_or(&mut []))
-}
-
 /// One number per row; 0 for rows that are not there.
 fn to_block<T: Copy + Default>(values: &[T]) -> [T; BLOCK] {
     let mut rows = [T::default(); BLOCK];
@@ -70,11 +65,12 @@ fn to_block<T: Copy + Default>(values: &[T]) -> [T; BLOCK] {
 /// Dot products of up to four rows with the weights of output n.
 #[inline(always)]
 fn dot_block(rows: &[&[i8]; BLOCK], weights: &LinearI8, n: usize) -> [i32; BLOCK] {
-    let nr = weights.layout.nr.max(1) as usize;
-    let start = n / nr * nr * weights.pitch;
+    let nr = weights.layout.nr as usize;
+    let (panel, output) = (n.checked_div(nr).unwrap_or(0), n.checked_rem(nr).unwrap_or(0));
+    let start = panel * nr * weights.pitch;
     let panel = weights.panels.get(start..start.saturating_add(nr * weights.pitch)).unwrap_or(&[]);
     if nr > 1 {
-        return rows.map(|row| dot_in_panel(row, panel, nr, weights.layout.kr.max(1) as usize, n % nr));
+        return rows.map(|row| dot_in_panel(row, panel, nr, weights.layout.kr as usize, output));
     }
     let [x0, x1, x2, x3] = *rows;
     if x3.is_empty() {
@@ -98,10 +94,9 @@ fn dot(x: &[i8], w: &[i8]) -> i32 {
 
 /// Dot product with the weights of one output in a panel of `nr`, which stand in groups of `kr` inputs.
 fn dot_in_panel(x: &[i8], panel: &[i8], nr: usize, kr: usize, output: usize) -> i32 {
-    let groups = panel
-        .chunks_exact((nr * kr).max(1))
-        .map(|group| group.chunks_exact(kr.max(1)).nth(output).unwrap_or(&[]));
-    x.chunks(kr.max(1)).zip(groups).fold(0i32, |sum, (x, w)| sum.wrapping_add(dot(x, w)))
+    let weights =
+        tensor::rows(panel, nr * kr).map(|group| tensor::rows(group, kr).nth(output).unwrap_or(&[]));
+    tensor::rows(x, kr).zip(weights).fold(0i32, |sum, (x, w)| sum.wrapping_add(dot(x, w)))
 }
 
 pub(super) fn linear_f16(x: &[f32], weights: &LinearF16, epilogue: Epilogue, out: &mut [f32]) {
@@ -115,9 +110,9 @@ pub(super) fn linear_f16_residual(x: &[f32], weights: &LinearF16, residual: &mut
 
 /// Calls `store(out[r,n], Σ_k x[r,k]·w[n,k] + bias[n])`, with k ascending.
 fn for_each_f16_output<T>(x: &[f32], weights: &LinearF16, out: &mut [T], store: impl Fn(&mut T, f32)) {
-    let (inputs, outputs) = (weights.inputs.max(1), weights.outputs.max(1));
-    for (x, out) in x.chunks_exact(inputs).zip(out.chunks_exact_mut(outputs)) {
-        let panels = weights.panels.chunks_exact(inputs * F16_LANES);
+    let (inputs, outputs) = (weights.inputs, weights.outputs);
+    for (x, out) in tensor::rows(x, inputs).zip(tensor::rows_mut(out, outputs)) {
+        let panels = tensor::rows(weights.panels, inputs * F16_LANES);
         let bias = weights.bias.chunks(F16_LANES);
         for ((out, panel), bias) in out.chunks_mut(F16_LANES).zip(panels).zip(bias) {
             let mut acc = [0.0f32; F16_LANES];

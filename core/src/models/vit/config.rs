@@ -92,7 +92,12 @@ pub struct VitConfig {
 impl VitConfig {
     /// Number of patches of one image.
     pub const fn patches(&self) -> usize {
-        (self.image_height / self.patch_height) * (self.image_width / self.patch_width)
+        quotient(self.image_height, self.patch_height) * self.patch_columns()
+    }
+
+    /// Number of patches side by side.
+    pub const fn patch_columns(&self) -> usize {
+        quotient(self.image_width, self.patch_width)
     }
 
     /// Number of tokens before the first patch: class and distillation token.
@@ -107,11 +112,19 @@ impl VitConfig {
 
     /// Width of one attention head.
     pub const fn head_dim(&self) -> usize {
-        self.dim / self.heads
+        quotient(self.dim, self.heads)
     }
 
     /// Bytes of one patch: `patch_height · patch_width · channels`.
     pub const fn patch_bytes(&self) -> usize {
         self.patch_height * self.patch_width * self.channels
+    }
+}
+
+/// `a / b`; 0 for the b = 0 that no checked model has, so that no panic is linked for it.
+const fn quotient(a: usize, b: usize) -> usize {
+    match a.checked_div(b) {
+        Some(quotient) => quotient,
+        None => 0,
     }
 }

@@ -14,7 +14,7 @@ use crate::ops::{
     Operand, QuantizedScratch,
 };
 use crate::source::PixelSource;
-use crate::tensor::{padded, Linear, RowsI8};
+use crate::tensor::{self, padded, Linear, RowsI8};
 
 /// The elements `from..from + count` of a slice that the plan has sized.
 fn part<T>(slice: &[T], from: usize, count: usize) -> Result<&[T], Error> {
@@ -40,7 +40,7 @@ impl Run<'_, '_> {
             [region::TOKENS, region::STRIP, region::PATCHES, region::PATCH_SCALES, region::EMBEDDED],
         )?;
         let (tokens, patches) = (cast_mut::<f16>(tokens)?, cast_mut::<i8>(patches)?);
-        let columns = (c.image_width / c.patch_width.max(1)).max(1);
+        let columns = c.patch_columns().max(1);
         let (strip_row, column) = (patch / columns, patch % columns);
         let row_bytes = c.image_width * c.channels;
         let strip = part_mut(strip, 0, c.patch_height * row_bytes)?;
@@ -54,7 +54,7 @@ impl Run<'_, '_> {
         // A tile ends with its strip: the next strip overwrites this one.
         let rows = self.tile.min(columns - column);
         let Linear::Int8(linear) = &weights.patch else { return Err(Error::Internal(42)) };
-        for (i, to) in patches.chunks_exact_mut(linear.pitch.max(1)).take(rows).enumerate() {
+        for (i, to) in tensor::rows_mut(patches, linear.pitch).take(rows).enumerate() {
             gather_patch(
                 strip,
                 row_bytes,
@@ -87,7 +87,7 @@ impl Run<'_, '_> {
         let tokens = part(cast_mut::<f16>(tokens)?, row * c.dim, rows * c.dim)?;
         let normed = part_mut(cast_mut::<f32>(normed)?, 0, c.dim)?;
         let scales = part_mut(cast_mut::<f32>(scales)?, row, rows)?;
-        for ((i, token), scale) in (row..).zip(tokens.chunks_exact(c.dim.max(1))).zip(scales) {
+        for ((i, token), scale) in (row..).zip(tensor::rows(tokens, c.dim)).zip(scales) {
             (self.kernels.layer_norm)(token, &norm, normed);
             if int8 {
                 let pitch = padded(c.dim);
@@ -132,8 +132,8 @@ impl Run<'_, '_> {
             apply(self.kernels, &x, weights, Epilogue::None, out)?;
             let data = part_mut(cast_mut::<i8>(data)?, row * pitch, rows * pitch)?;
             let scales = part_mut(scales, row, rows)?;
-            let cells = data.chunks_exact_mut(pitch.max(1)).zip(scales);
-            for (x, (data, scale)) in out.chunks_exact(head_dim.max(1)).zip(cells) {
+            let cells = tensor::rows_mut(data, pitch).zip(scales);
+            for (x, (data, scale)) in tensor::rows(out, head_dim).zip(cells) {
                 *scale = (self.kernels.quantize_row)(x, data);
             }
         }
@@ -188,7 +188,7 @@ impl Run<'_, '_> {
         };
         let factor = core::f32::consts::LOG2_E * inverse_sqrt(head_dim as f32);
         let (data, scales) = (cast_mut::<i8>(data)?, part_mut(cast_mut::<f32>(scales)?, 0, rows)?);
-        for (out, query) in out.chunks_exact_mut(head_dim.max(1)).zip(data.chunks_exact_mut(pitch.max(1))) {
+        for (out, query) in tensor::rows_mut(out, head_dim).zip(tensor::rows_mut(data, pitch)) {
             let scale = (self.kernels.quantize_row)(out, query);
             attend_row(self.kernels, query, scale, factor, &cache, &mut scratch, out);
         }
@@ -216,8 +216,7 @@ impl Run<'_, '_> {
             self.plan.views(self.arena, ids)?;
         let tokens = part_mut(cast_mut::<f16>(tokens)?, row * c.dim, rows * c.dim)?;
         let normed = part_mut(cast_mut::<f32>(normed)?, 0, rows * c.dim)?;
-        let dim = c.dim.max(1);
-        for (token, normed) in tokens.chunks_exact(dim).zip(normed.chunks_exact_mut(dim)) {
+        for (token, normed) in tensor::rows(tokens, c.dim).zip(tensor::rows_mut(normed, c.dim)) {
             (self.kernels.layer_norm)(token, &weights.norm, normed);
         }
         let scales = part_mut(cast_mut::<f32>(scales)?, 0, rows)?;
@@ -257,7 +256,7 @@ impl Run<'_, '_> {
             Pool::Mean => {
                 features.iter_mut().for_each(|f| *f = 0.0);
                 let patches = part(tokens, c.prefix_tokens() * c.dim, c.patches() * c.dim)?;
-                for token in patches.chunks_exact(c.dim.max(1)) {
+                for token in tensor::rows(patches, c.dim) {
                     norm(self.kernels, token, input);
                     features.iter_mut().zip(input.iter()).for_each(|(sum, x)| *sum += *x);
                 }
@@ -289,7 +288,7 @@ impl Run<'_, '_> {
 /// Copies one patch out of a strip, pixels − 128, rows of the patch one after the other, zeros up to the pitch.
 fn gather_patch(strip: &[u8], row_bytes: usize, left: usize, width: usize, to: &mut [i8]) {
     let mut to = to.iter_mut();
-    for row in strip.chunks_exact(row_bytes.max(1)) {
+    for row in tensor::rows(strip, row_bytes) {
         let pixels = row.get(left..left.saturating_add(width)).unwrap_or(&[]);
         for (pixel, to) in pixels.iter().zip(to.by_ref()) {
             *to = (*pixel ^ 0x80) as i8;

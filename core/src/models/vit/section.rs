@@ -192,8 +192,7 @@ impl Reader<'_> {
         ok_or(c.image_width.is_multiple_of(c.patch_width), "patch_width", 4)?;
         let patch_bytes = (c.patch_height as u64) * (c.patch_width as u64) * (c.channels as u64);
         ok_or(patch_bytes <= MAX_INPUTS as u64, "patch_height", 3)?;
-        let patches = (c.image_height / c.patch_height) as u64 * (c.image_width / c.patch_width) as u64;
-        ok_or(patches + 2 <= MAX_TOKENS as u64, "image_height", 0)?;
+        ok_or(c.patches() + 2 <= MAX_TOKENS, "image_height", 0)?;
         ok_or(c.dim.is_multiple_of(c.heads), "heads", 7)?;
         ok_or(flags < 32, "flags", 10)?;
         ok_or(c.class_token || !c.distill_token, "flags", 10)?;

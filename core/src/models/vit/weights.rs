@@ -208,7 +208,7 @@ impl<'a> Vit<'a> {
 pub fn linear_bytes(inputs: usize, outputs: usize, precision: Precision, layout: PanelLayout) -> usize {
     let floats = padded(4 * outputs);
     match precision {
-        Precision::Int8 => outputs.next_multiple_of(layout.nr.max(1) as usize) * padded(inputs) + 2 * floats,
+        Precision::Int8 => layout.padded_outputs(outputs) * padded(inputs) + 2 * floats,
         Precision::F16 => 2 * padded(outputs) * inputs + floats,
     }
 }
