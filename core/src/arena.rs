@@ -157,7 +157,7 @@ impl Plan {
 
     /// Checks size and alignment of the memory given, and cuts it to the plan's size.
     pub(crate) fn check<'a>(&self, arena: &'a mut [u8]) -> Result<&'a mut [u8], Error> {
-        if (arena.as_ptr() as usize) % ALIGN != 0 {
+        if !(arena.as_ptr() as usize).is_multiple_of(ALIGN) {
             return Err(Error::ArenaMisaligned { required: ALIGN });
         }
         let found = arena.len();

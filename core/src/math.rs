@@ -4,6 +4,12 @@
 //! the same bits. Each function is written once over [`Lane`], which scalar and SIMD types implement, so that vector code
 //! agrees bit for bit. Bounds are in ULP of the exact result, tested against double precision.
 
+#![allow(
+    clippy::approx_constant,
+    clippy::excessive_precision,
+    reason = "fitted coefficients, written as the fit gave them"
+)]
+
 use core::ops::{Add, Div, Mul, Sub};
 
 use half::f16;

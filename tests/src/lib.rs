@@ -1,1 +1,112 @@
 //! Shared helpers of the whole-pipeline tests.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use vitreous::format::{Crop, Filter, Preprocess};
+use vitreous::models::vit::{Activation, Head, Pool, VitConfig};
+use vitreous_tools::checkpoint::{tensor_shapes, FloatTensor, FloatVit};
+
+/// A folder of this repository.
+pub fn repository(folder: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).join(folder)
+}
+
+/// Public data beside the repository, or `None` with a line that says what is skipped.
+pub fn shared_data(folder: &str, test: &str) -> Option<PathBuf> {
+    let path = repository("../shared/data").join(folder);
+    if path.is_dir() {
+        return Some(path);
+    }
+    println!("skipped: {test}: {} is not there", path.display());
+    None
+}
+
+/// A small ViT to vary.
+pub fn small_config() -> VitConfig {
+    VitConfig {
+        image_height: 24,
+        image_width: 16,
+        channels: 3,
+        patch_height: 8,
+        patch_width: 4,
+        dim: 36,
+        depth: 2,
+        heads: 3,
+        hidden: 50,
+        classes: 7,
+        class_token: true,
+        distill_token: false,
+        pool: Pool::Token,
+        norm_before_pool: true,
+        norm_after_pool: false,
+        head: Head::Linear,
+        activation: Activation::GeluErf,
+        norm_eps: 1e-6,
+    }
+}
+
+/// Configurations that between them use every feature.
+pub fn configs() -> Vec<(&'static str, VitConfig)> {
+    let base = small_config();
+    let mean = VitConfig {
+        pool: Pool::Mean,
+        norm_before_pool: false,
+        norm_after_pool: true,
+        class_token: false,
+        ..base
+    };
+    vec![
+        ("token pool", base),
+        ("tanh", VitConfig { activation: Activation::GeluTanh, ..base }),
+        ("relu, grey", VitConfig { activation: Activation::Relu, channels: 1, ..base }),
+        ("mean pool, norm after", mean),
+        ("mean pool, norm before", VitConfig { pool: Pool::Mean, ..base }),
+        ("distilled", VitConfig { distill_token: true, head: Head::Distilled, ..base }),
+        ("features", VitConfig { head: Head::None, classes: 0, ..base }),
+        ("one head, one block", VitConfig { heads: 1, depth: 1, dim: 17, hidden: 3, ..base }),
+    ]
+}
+
+/// A ViT with random weights, scaled as trained ones are.
+pub fn random_vit(config: VitConfig, seed: u64) -> FloatVit {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut tensors = BTreeMap::new();
+    for (name, shape) in tensor_shapes(&config) {
+        let count: usize = shape.iter().product();
+        let fan_in = if shape.len() > 1 { shape[1..].iter().product::<usize>().max(1) } else { 1 };
+        let (center, spread) = match () {
+            () if name.contains("norm") && name.ends_with("weight") => (1.0, 0.3),
+            () if name.ends_with("bias") => (0.0, 0.1),
+            () if name.contains("token") || name.contains("pos_embed") => (0.0, 0.5),
+            () => (0.0, 1.5 / (fan_in as f32).sqrt()),
+        };
+        let data = (0..count).map(|_| center + spread * rng.random_range(-1.0f32..1.0)).collect();
+        tensors.insert(name, FloatTensor { shape, data });
+    }
+    let preprocess = Preprocess {
+        filter: Filter::Bicubic,
+        crop: Crop::Center,
+        resize: config.image_height.min(config.image_width),
+        mean: [0.5, 0.4, 0.45, 0.0],
+        std: [0.25, 0.3, 0.2, 1.0],
+    };
+    let labels = (0..config.classes).map(|class| format!("class {class}")).collect();
+    FloatVit::new("random".into(), config, preprocess, labels, tensors).expect("a valid model")
+}
+
+/// An image with structure and noise: `(height, width, channels)`.
+pub fn random_image(config: &VitConfig, seed: u64) -> Vec<u8> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let row = config.image_width * config.channels;
+    let wave: f32 = rng.random_range(0.05..0.5);
+    (0..config.image_height * row)
+        .map(|i| {
+            let (y, x) = ((i / row) as f32, (i % row) as f32);
+            let value = 128.0 + 90.0 * (wave * x + 0.3 * y).sin() + rng.random_range(-30.0f32..30.0);
+            value.clamp(0.0, 255.0) as u8
+        })
+        .collect()
+}

@@ -69,7 +69,7 @@ impl<'a> Model<'a> {
     /// # Errors
     /// As [`Model::parse`], without [`Error::SectionChecksum`].
     pub fn parse_without_checksums(bytes: &'a [u8]) -> Result<Self, Error> {
-        if (bytes.as_ptr() as usize) % ALIGN != 0 {
+        if !(bytes.as_ptr() as usize).is_multiple_of(ALIGN) {
             return Err(Error::ModelMisaligned { required: ALIGN as u32 });
         }
         let found = u32::try_from(bytes.len()).unwrap_or(u32::MAX);

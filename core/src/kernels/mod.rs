@@ -50,7 +50,7 @@ pub struct Kernels {
     pub quantize_row: fn(&[f32], &mut [i8]) -> f32,
     /// Quantizes one row of which no element is below `floor` ≤ 0 with a zero point; fills up with the zero point's code for
     /// 0; returns scale and zero point.
-    pub quantize_row_above: fn(&[f32], f32, &mut [i8]) -> (f32, i32),
+    pub quantize_row_above: QuantizeAboveKernel,
     /// Layer norm of one f16 row (Ba et al., arXiv 1607.06450, §3), sums in the canonical order of docs/numerics.md.
     pub layer_norm: fn(&[f16], &NormWeights, &mut [f32]),
     /// `out[t] = (q·k_t)·(factor·k_scales[t])`; returns the largest. q `(pitch)`, out `(tokens)`.
@@ -66,6 +66,9 @@ pub struct Kernels {
 ///
 /// With `e_t = weight_max·2^(score_t − max)` the weights are `round(e_t·scale_t)` and the sum is that of `round(e_t)`.
 pub type SoftmaxKernel = fn(&[f32], f32, f32, &[f32], &mut [i16]) -> u32;
+
+/// Signature of the quantization with a zero point: row, lower bound of its elements, codes out; returns scale and zero point.
+pub type QuantizeAboveKernel = fn(&[f32], f32, &mut [i8]) -> (f32, i32);
 
 /// The table for this build.
 pub fn default_kernels() -> &'static Kernels {

@@ -66,7 +66,7 @@ pub fn validate_config(path: &Path, c: &VitConfig) -> Result<(), CheckpointError
     if !(1..=4).contains(&c.channels) {
         return fail(format!("{} colour channels", c.channels), "supported are 1 to 4");
     }
-    if c.image_height % c.patch_height != 0 || c.image_width % c.patch_width != 0 {
+    if !c.image_height.is_multiple_of(c.patch_height) || !c.image_width.is_multiple_of(c.patch_width) {
         let image = format!("{}×{}", c.image_height, c.image_width);
         let patch = format!("{}×{}", c.patch_height, c.patch_width);
         return fail(
@@ -74,7 +74,7 @@ pub fn validate_config(path: &Path, c: &VitConfig) -> Result<(), CheckpointError
             "pass --image-size",
         );
     }
-    if c.dim % c.heads != 0 {
+    if !c.dim.is_multiple_of(c.heads) {
         return fail(format!("dim {} is no multiple of {} heads", c.dim, c.heads), "pass the right --heads");
     }
     if c.pool == Pool::Token && !c.class_token {

@@ -28,6 +28,9 @@ pub(super) fn min(values: &[f64]) -> f64 {
     values.iter().copied().fold(f64::INFINITY, f64::min)
 }
 
+/// Best classes of one image by reference and by engine, best first.
+type Ranked = (Vec<usize>, Vec<usize>);
+
 /// Classes by reference and by engine. Shares in percent.
 #[derive(Clone, Debug, Serialize)]
 pub struct Agreement {
@@ -52,12 +55,12 @@ impl Agreement {
         let best = |logits: &[f32]| -> Vec<usize> {
             vitreous::pipeline::top_k::<5>(logits).iter().map(|p| p.class).collect()
         };
-        let pairs: Vec<(Vec<usize>, Vec<usize>)> =
+        let pairs: Vec<Ranked> =
             reference.iter().zip(engine).map(|(r, e)| (best(r), best(&e.logits))).collect();
         let percent = |hits: usize, all: usize| 100.0 * hits as f64 / all.max(1) as f64;
         let labelled: Vec<_> =
             samples.iter().zip(&pairs).filter_map(|(s, p)| s.class.map(|c| (c, p))).collect();
-        let accuracy = |hit: &dyn Fn(usize, &(Vec<usize>, Vec<usize>)) -> bool| {
+        let accuracy = |hit: &dyn Fn(usize, &Ranked) -> bool| {
             let hits = labelled.iter().filter(|(class, pair)| hit(*class, pair)).count();
             (!labelled.is_empty()).then(|| percent(hits, labelled.len()))
         };

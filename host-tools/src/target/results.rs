@@ -236,7 +236,7 @@ impl Collector {
             ValueKind::Logits => &mut self.current.logits,
             ValueKind::Features => &mut self.current.features,
         };
-        let in_order = vector.len() == values.first as usize && values.bits.len() % 4 == 0;
+        let in_order = vector.len() == values.first as usize && values.bits.len().is_multiple_of(4);
         vector.extend(values.bits.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])));
         if in_order {
             Ok(())

@@ -106,10 +106,9 @@ impl VtrWriter {
         ];
         file[12..40].copy_from_slice(bytemuck::cast_slice(&words));
         file[40..72].copy_from_slice(&header.source_sha256);
-        let mut name = header.name.as_str();
-        while name.len() > NAME_BYTES {
-            name = &name[..name.floor_char_boundary(NAME_BYTES)];
-        }
-        file[72..72 + name.len()].copy_from_slice(name.as_bytes());
+        let fits = |end: &usize| *end <= NAME_BYTES;
+        let ends = header.name.char_indices().map(|(start, c)| start + c.len_utf8());
+        let end = ends.take_while(fits).last().unwrap_or(0);
+        file[72..72 + end].copy_from_slice(&header.name.as_bytes()[..end]);
     }
 }

@@ -122,7 +122,7 @@ impl<'a> ConfigSection<'a> {
             patch_height: reader.size("patch_height", 3, 1, 16_384)?,
             patch_width: reader.size("patch_width", 4, 1, 16_384)?,
             dim: reader.size("dim", 5, 1, 16_384)?,
-            depth: reader.size("depth", 6, 0, MAX_DEPTH)?,
+            depth: reader.size("depth", 6, 1, MAX_DEPTH)?,
             heads: reader.size("heads", 7, 1, 1024)?,
             hidden: reader.size("hidden", 8, 1, 65_535)?,
             classes: reader.size("classes", 9, 0, 1 << 20)?,
