@@ -1,0 +1,156 @@
+//! The command line, as a user meets it: the whole way on digits, and what wrong input gets.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn vitreous(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_vitreous")).args(arguments).output().expect("the tool starts")
+}
+
+/// Standard output of a command that must succeed.
+fn succeed(arguments: &[&str]) -> String {
+    let output = vitreous(arguments);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "vitreous {arguments:?}: {errors}");
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+/// Standard error of a command that must fail without a panic.
+fn fail(arguments: &[&str]) -> String {
+    let output = vitreous(arguments);
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "vitreous {arguments:?} should fail: {errors}");
+    assert!(!errors.contains("panicked"), "{errors}");
+    errors
+}
+
+fn digits() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/digits")
+}
+
+/// A folder with digits.vtr and held-out images.
+fn prepared() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    succeed(&[
+        "convert",
+        &digits().display().to_string(),
+        "-o",
+        &path("digits.vtr"),
+        "--emit-rust",
+        &path("digits.rs"),
+    ]);
+    succeed(&["digits", "--out", &path("held-out"), "--limit", "2"]);
+    folder
+}
+
+#[test]
+fn the_whole_way_on_digits() {
+    let folder = prepared();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let inspection = succeed(&["inspect", &path("digits.vtr")]);
+    assert!(inspection.contains("arena 3,040 bytes"), "{inspection}");
+    let json: serde_json::Value =
+        serde_json::from_str(&succeed(&["inspect", &path("digits.vtr"), "--json"])).expect("JSON");
+    assert_eq!(json["arena_bytes"], 3040);
+    let json = succeed(&["run", &path("digits.vtr"), &path("held-out/7/0000.png"), "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(json["images"][0]["predictions"][0]["label"], "7");
+    let reference = digits().display().to_string();
+    let parity = ["parity", &path("digits.vtr"), "--reference", &reference, "--images", &path("held-out")];
+    let html = path("parity.html");
+    let report =
+        succeed(&[&parity[..], &["--min-sqnr", "27", "--max-top1-drop", "0.2", "--html", &html]].concat());
+    assert!(report.contains("PASS"), "{report}");
+    assert!(std::fs::read_to_string(&html).expect("a page").contains("All thresholds are met"));
+    let errors = fail(&[&parity[..], &["--min-sqnr", "90"]].concat());
+    assert!(errors.contains("below 90 dB"), "{errors}");
+    let rust = std::fs::read_to_string(path("digits.rs")).expect("a Rust file");
+    assert!(
+        rust.contains("include_bytes!(\"digits.vtr\")") && rust.contains("ARENA_BYTES: usize = 3040"),
+        "{rust}"
+    );
+}
+
+#[test]
+fn the_generated_rust_compiles() {
+    let folder = prepared();
+    let source = folder.path().join("digits.rs");
+    let output = Command::new("rustc")
+        .args([
+            "--edition",
+            "2021",
+            "--crate-type",
+            "lib",
+            "--emit",
+            "metadata",
+            "-D",
+            "warnings",
+            "--out-dir",
+        ])
+        .arg(folder.path())
+        .arg(&source)
+        .output();
+    match output {
+        Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr)),
+        Err(error) => println!("skipped: no rustc on the path: {error}"),
+    }
+}
+
+#[test]
+fn wrong_input_is_named() {
+    let folder = prepared();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let model = path("digits.vtr");
+    let errors = fail(&["inspect", &path("none.vtr")]);
+    assert!(errors.contains("none.vtr") && errors.contains("No such file"), "{errors}");
+    std::fs::write(path("text.png"), "no image").expect("writable");
+    let errors = fail(&["run", &model, &path("text.png")]);
+    assert!(errors.contains("text.png"), "{errors}");
+    let errors = fail(&["inspect", &path("text.png")]);
+    assert!(errors.contains("not a .vtr file"), "{errors}");
+    let mut damaged = std::fs::read(&model).expect("a model");
+    let middle = damaged.len() / 2;
+    damaged[middle] ^= 4;
+    std::fs::write(path("damaged.vtr"), &damaged).expect("writable");
+    let errors = fail(&["run", &path("damaged.vtr"), &path("held-out/7/0000.png")]);
+    assert!(errors.contains("damaged.vtr") && errors.contains("CRC-32"), "{errors}");
+    std::fs::write(path("short.vtr"), &damaged[..middle]).expect("writable");
+    let errors = fail(&["inspect", &path("short.vtr")]);
+    assert!(errors.contains("the file ends at byte"), "{errors}");
+    let errors = fail(&["convert", &path("text.png"), "-o", &path("x.vtr")]);
+    assert!(errors.contains("text.png"), "{errors}");
+    let errors = fail(&["convert", &digits().display().to_string(), "-o", &path("no/where/x.vtr")]);
+    assert!(errors.contains("cannot write"), "{errors}");
+    let errors = fail(&[
+        "convert",
+        &digits().display().to_string(),
+        "-o",
+        &path("x.vtr"),
+        "--keep-f16",
+        "blocks.9.fc1",
+    ]);
+    assert!(errors.contains("blocks.9.fc1") && errors.contains("3 blocks"), "{errors}");
+    let errors =
+        fail(&["run", &model, &path("held-out/7/0000.png"), "--target", "qemu-m7", "--timeout", "0"]);
+    assert!(!errors.is_empty());
+}
+
+#[test]
+fn weights_with_a_missing_misshapen_or_broken_tensor_are_named() {
+    use vitreous_tools::checkpoint::FloatVit;
+    let float = FloatVit::load(&digits(), &Default::default()).expect("the shipped model");
+    let refused = |change: &dyn Fn(&mut FloatVit)| {
+        let mut changed = float.clone();
+        change(&mut changed);
+        FloatVit::new(changed.name, changed.config, changed.preprocess, changed.labels, changed.tensors)
+            .expect_err("refused")
+            .to_string()
+    };
+    let error = refused(&|f| drop(f.tensors.remove("blocks.1.mlp.fc2.weight")));
+    assert!(error.contains("blocks.1.mlp.fc2.weight"), "{error}");
+    let error = refused(&|f| f.tensors.get_mut("norm.bias").expect("there").shape = vec![3]);
+    assert!(error.contains("norm.bias") && error.contains('3'), "{error}");
+    let error = refused(&|f| f.tensors.get_mut("head.weight").expect("there").data[5] = f32::NAN);
+    assert!(error.contains("head.weight"), "{error}");
+}
