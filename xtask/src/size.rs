@@ -98,7 +98,16 @@ fn is_application(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_application;
+    use std::io::Write as _;
+    use std::{env, fs};
+
+    use super::{is_application, measure};
+    use crate::firmware::{board, build, OptLevel};
+    use crate::setup::Lack;
+    use crate::test::{NO_TARGET_VARIABLE, SKIPPED_VARIABLE};
+
+    /// What the engine may take of a microcontroller's flash.
+    const ENGINE_BYTES: u64 = 32 * 1024;
 
     #[test]
     fn the_engines_calls_are_the_engines() {
@@ -107,5 +116,41 @@ mod tests {
         assert!(!is_application("vitreous_firmware::engine::finish"));
         assert!(!is_application("vitreous::kernels::portable::rows::layer_norm"));
         assert!(!is_application("compiler_builtins::mem::memcpy"));
+    }
+
+    /// Without a panic path nothing in the image can end in the panic handler, and the engine's size is all its own.
+    #[test]
+    fn the_engine_is_small_and_cannot_panic() {
+        let board = board("qemu-m4").unwrap();
+        let lack = Lack::now();
+        if env::var_os(NO_TARGET_VARIABLE).is_some() {
+            return skip("targets are switched off");
+        }
+        if !lack.allows_build(board) {
+            return skip(&lack.describe().join("; "));
+        }
+        let sizes = measure(&build(board, OptLevel::Size).unwrap()).unwrap();
+        println!(
+            "{} at opt-level s: engine {} of {ENGINE_BYTES} bytes, application {}, total {}",
+            board.name,
+            sizes.engine(),
+            sizes.application,
+            sizes.total
+        );
+        // An image that was stripped would have no names to find.
+        assert!(sizes.application > 0, "the image has no symbols");
+        assert!(sizes.engine() <= ENGINE_BYTES, "the engine takes {} bytes", sizes.engine());
+        assert!(sizes.panics.is_empty(), "the image can panic, through {}", sizes.panics.join(", "));
+    }
+
+    /// Notes it for `cargo xtask test`, which lists all that was skipped, and on standard error.
+    fn skip(reason: &str) {
+        let line = format!("the engine's size on qemu-m4: {reason}");
+        eprintln!("skipped: {line}");
+        if let Some(list) = env::var_os(SKIPPED_VARIABLE) {
+            let file = fs::OpenOptions::new().create(true).append(true).open(list);
+            // Only the list suffers if that fails; the line above was printed.
+            let _ = file.and_then(|mut file| file.write_all(format!("{line}\n").as_bytes()));
+        }
     }
 }

@@ -1,13 +1,10 @@
 //! The job file: what to run, and the pixels, read strip by strip.
 
-use semihosting::fd::AsFd;
-use semihosting::fs::File;
-use semihosting::io::{Seek, SeekFrom};
-use semihosting::sys::arm_compat::syscall::{syscall, OperationNumber, ParamRegW};
 use vitreous::{PixelSource, SourceError};
 use vitreous_protocol::{frame, Failure, Job, Phase, JOB_FILE};
 
 use crate::failure;
+use crate::file::{File, Refused};
 
 /// Opens the job file and returns it with the job and the offset of its first image.
 pub fn open() -> Result<(File, Job, u64), Failure> {
@@ -20,26 +17,15 @@ pub fn open() -> Result<(File, Job, u64), Failure> {
 }
 
 /// Reads until `buffer` is full or the file ends.
-fn read_all(file: &mut File, buffer: &mut [u8]) -> Result<usize, SourceError> {
+fn read_all(file: &mut File, buffer: &mut [u8]) -> Result<usize, Refused> {
     let mut length = 0;
     while let Some(rest) = buffer.get_mut(length..).filter(|rest| !rest.is_empty()) {
-        match read(file, rest) {
-            Some(0) => break,
-            Some(read) => length += read,
-            None => return Err(SourceError { code: Images::UNREADABLE }),
+        match file.read(rest)? {
+            0 => break,
+            read => length += read,
         }
     }
     Ok(length)
-}
-
-/// SYS_READ. The crate's own `read` splits the buffer and with that could panic, as far as the compiler can see; without
-/// it nothing in the application can.
-fn read(file: &File, buffer: &mut [u8]) -> Option<usize> {
-    let length = buffer.len();
-    let mut block = [ParamRegW::fd(file.as_fd()), ParamRegW::buf(buffer), ParamRegW::usize(length)];
-    // SAFETY: the block is the operation's: an open file, writable memory and its length.
-    let result = unsafe { syscall(OperationNumber::SYS_READ, ParamRegW::block(&mut block)) };
-    length.checked_sub(result.usize())
 }
 
 /// The images of the job file.
@@ -77,11 +63,10 @@ pub struct Strips<'a> {
 impl PixelSource for Strips<'_> {
     fn read_rows(&mut self, first_row: usize, rows: &mut [u8]) -> Result<(), SourceError> {
         let offset = self.start + first_row as u64 * self.row_bytes;
-        self.file.seek(SeekFrom::Start(offset)).map_err(|_| SourceError { code: Images::UNREADABLE })?;
-        if read_all(self.file, rows)? == rows.len() {
-            Ok(())
-        } else {
-            Err(SourceError { code: Images::TOO_SHORT })
+        match self.file.seek(offset).and_then(|()| read_all(self.file, rows)) {
+            Ok(length) if length == rows.len() => Ok(()),
+            Ok(_) => Err(SourceError { code: Images::TOO_SHORT }),
+            Err(Refused) => Err(SourceError { code: Images::UNREADABLE }),
         }
     }
 }

@@ -8,6 +8,7 @@
 
 mod clock;
 mod engine;
+mod file;
 mod job;
 mod memory;
 mod report;

@@ -1,8 +1,8 @@
 //! The result file: frames appended over semihosting, each with one write.
 
-use semihosting::fs::{File, OpenOptions};
-use semihosting::io::{Result, Write};
 use vitreous_protocol::{exit, frame, Fault, Message, ValueKind, Values, RESULT_FILE, VALUES_PER_FRAME};
+
+use crate::file::{File, Refused};
 
 /// Writes the result file.
 pub struct Report {
@@ -12,7 +12,7 @@ pub struct Report {
 
 impl Report {
     /// An empty result file.
-    pub fn create() -> Result<Self> {
+    pub fn create() -> Result<Self, Refused> {
         Ok(Self { file: File::create(RESULT_FILE)?, sequence: 0 })
     }
 
@@ -47,7 +47,7 @@ impl Report {
 
 /// Appends a fault to whatever has been sent. Used from handlers, which have no [`Report`] at hand.
 pub fn send_fault(fault: Fault) {
-    let Ok(file) = OpenOptions::new().write(true).append(true).create(true).open(RESULT_FILE) else { return };
+    let Ok(file) = File::append(RESULT_FILE) else { return };
     Report { file, sequence: u32::MAX }.send(&Message::Fault(fault));
 }
 
