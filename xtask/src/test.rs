@@ -25,9 +25,10 @@ pub fn command(targets: bool) -> Result<()> {
     let list = root().join("target/skipped-tests.txt");
     let _ = fs::remove_file(&list);
     let mut totals = Totals::default();
-    let release = ["test", "--release", "--workspace", "--no-fail-fast"];
+    // The tests print the figures that they reach.
+    let release = ["test", "--release", "--workspace", "--no-fail-fast", "--", "--show-output"];
     // Overflow checks and debug assertions are on in this one.
-    let checked = ["test", "--package", "vitreous", "--no-fail-fast"];
+    let checked = ["test", "--package", "vitreous", "--no-fail-fast", "--", "--show-output"];
     for arguments in [release.as_slice(), checked.as_slice()] {
         let mut command = cargo();
         command.args(arguments).env(SKIPPED_VARIABLE, &list);

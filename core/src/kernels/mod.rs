@@ -48,8 +48,8 @@ pub struct Kernels {
     pub linear_f16_residual: fn(&[f32], &LinearF16, &mut [f16]),
     /// Quantizes one row to int8, zero-fills up to `out`'s length, returns the scale.
     pub quantize_row: fn(&[f32], &mut [i8]) -> f32,
-    /// Quantizes one row of which no element is below `floor` ≤ 0 with a zero point; fills up with the zero point's code for
-    /// 0; returns scale and zero point.
+    /// Quantizes one row of which no element is below `floor` ≤ 0 with a zero point; zero-fills up to the codes' length;
+    /// returns scale and zero point.
     pub quantize_row_above: QuantizeAboveKernel,
     /// Layer norm of one f16 row (Ba et al., arXiv 1607.06450, §3), sums in the canonical order of docs/numerics.md.
     pub layer_norm: fn(&[f16], &NormWeights, &mut [f32]),
