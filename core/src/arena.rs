@@ -15,6 +15,7 @@ pub const MAX_REGIONS: usize = 32;
 /// ```
 #[repr(C, align(16))]
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Arena<const BYTES: usize> {
     bytes: [u8; BYTES],
 }

@@ -105,7 +105,8 @@ pub enum Error {
         /// Its value, as an unsigned number.
         value: u32,
     },
-    /// A scale, bias, embedding or f16 weight is infinite, not a number or subnormal, or a scale is not positive.
+    /// A scale, bias, γ, β, embedding or f16 weight is infinite, not a number, or too small to be safe from underflow
+    /// ([`crate::tensor::MIN_MAGNITUDE`]); or a scale is not positive, or a sum of weights is out of range.
     NotFinite {
         /// Name of the tensor.
         tensor: &'static str,
@@ -250,7 +251,7 @@ impl fmt::Display for Error {
                 write!(f, "field `{name}` at byte {offset} has the unusable value {value}")
             }
             Error::NotFinite { tensor, offset } => {
-                write!(f, "`{tensor}` holds an unusable number at byte {offset} (infinite, not a number, subnormal, or a scale that is not positive)")
+                write!(f, "`{tensor}` holds an unusable number at byte {offset} (infinite, not a number, below 2^-40 but not zero, or a scale that is not positive)")
             }
             Error::Layout { nr, kr } => {
                 write!(f, "weights are packed {nr}x{kr}, which these kernels can't read: convert the model for this target")

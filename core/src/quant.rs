@@ -27,6 +27,7 @@ pub fn to_i8(x: f32, factor: f32) -> i8 {
 
 /// How a row with a known lower bound is quantized.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct RowAbove {
     /// Scale.
     pub scale: f32,

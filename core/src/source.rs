@@ -21,6 +21,7 @@ pub trait PixelSource {
 
 /// An image that lies in memory: `(height, width, channels)`, 8 bits each.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct SliceSource<'a> {
     pixels: &'a [u8],
     row_bytes: usize,

@@ -5,6 +5,10 @@ use half::f16;
 /// Alignment in bytes of every tensor in a model and of every region of an arena.
 pub const ALIGN: usize = 16;
 
+/// Least magnitude of a scale, and of a bias, γ or β that is not zero: 2^−40. Products of such numbers with the least quantized
+/// values stay normal, so that a machine which flushes subnormal numbers to zero computes the same bits.
+pub const MIN_MAGNITUDE: f32 = 1.0 / (1u64 << 40) as f32;
+
 /// `n` rounded up to a multiple of [`ALIGN`] elements (or bytes).
 pub const fn padded(n: usize) -> usize {
     n.div_ceil(ALIGN) * ALIGN
@@ -43,6 +47,7 @@ impl PanelLayout {
 
 /// An int8 linear layer: `y[n] = (Σ_k q[n,k]·x[k] − x_zero · sums[n]) · scales[n] · x_scale + bias[n]`.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct LinearI8<'a> {
     /// Weights in panels, zero-padded: `(outputs padded to nr, pitch)`.
     pub panels: &'a [i8],
@@ -73,8 +78,16 @@ pub struct LinearF16<'a> {
     pub outputs: usize,
 }
 
+#[cfg(feature = "defmt")]
+impl defmt::Format for LinearF16<'_> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "LinearF16 {{ inputs: {=usize}, outputs: {=usize} }}", self.inputs, self.outputs);
+    }
+}
+
 /// A linear layer of either precision.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Linear<'a> {
     /// int8 weights and activations.
     Int8(LinearI8<'a>),
@@ -94,6 +107,7 @@ pub enum Precision {
 
 /// Learned gain and offset of a layer norm, each `(dim)`.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct NormWeights<'a> {
     /// Gain γ.
     pub gamma: &'a [f32],
@@ -105,6 +119,7 @@ pub struct NormWeights<'a> {
 
 /// Rows of int8 activations with one scale each: `x[r,k] = scales[r] · (data[r·pitch + k] − zero_points[r])`.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct RowsI8<'a> {
     /// `(rows, pitch)`; what lies between the row's length and the pitch is zero.
     pub data: &'a [i8],

@@ -3,7 +3,9 @@
 use half::f16;
 
 use crate::error::Error;
-use crate::tensor::{padded, Linear, LinearF16, LinearI8, NormWeights, PanelLayout, Precision};
+use crate::tensor::{
+    padded, Linear, LinearF16, LinearI8, NormWeights, PanelLayout, Precision, MIN_MAGNITUDE,
+};
 
 /// A place in a section. Each tensor is padded to 16 bytes, so the next one is aligned.
 pub(crate) struct Cursor<'a> {
@@ -38,18 +40,20 @@ impl<'a> Cursor<'a> {
         bytemuck::try_cast_slice(bytes).map_err(|_| Error::Internal(10))
     }
 
-    /// f32 values that are zero or normal: nothing that behaves differently where subnormals are flushed.
+    /// f32 values that are finite, and zero or not below [`MIN_MAGNITUDE`].
     fn f32s(&mut self, tensor: &'static str, count: usize) -> Result<&'a [f32], Error> {
         let start = self.offset();
         let values: &[f32] = self.take(count)?;
-        self.check_all(tensor, start, values, 4, |v| *v == 0.0 || v.is_normal())?;
+        self.check_all(tensor, start, values, 4, |v| {
+            *v == 0.0 || (v.is_finite() && v.abs() >= MIN_MAGNITUDE)
+        })?;
         Ok(values)
     }
 
     fn scales(&mut self, tensor: &'static str, count: usize) -> Result<&'a [f32], Error> {
         let start = self.offset();
         let values: &[f32] = self.take(count)?;
-        self.check_all(tensor, start, values, 4, |v| v.is_normal() && *v > 0.0)?;
+        self.check_all(tensor, start, values, 4, |v| v.is_finite() && *v >= MIN_MAGNITUDE)?;
         Ok(values)
     }
 

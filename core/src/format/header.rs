@@ -47,6 +47,13 @@ pub struct Model<'a> {
     sections: usize,
 }
 
+#[cfg(feature = "defmt")]
+impl defmt::Format for Model<'_> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "Model {{ name: {=str}, bytes: {=usize} }}", self.name(), self.bytes.len());
+    }
+}
+
 impl<'a> Model<'a> {
     /// Checks header, section table, padding and every checksum.
     ///

@@ -13,6 +13,7 @@ use crate::tensor::{LinearF16, LinearI8, NormWeights, PanelLayout, RowsI8};
 
 /// What follows a linear layer before its result is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Epilogue {
     /// Nothing.
     None,
@@ -22,6 +23,7 @@ pub enum Epilogue {
 
 /// Dot products of one query with all keys, as the exponents of a softmax to base 2.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Keys<'a> {
     /// `(tokens, pitch)` int8, zero-padded.
     pub data: &'a [i8],
@@ -59,6 +61,13 @@ pub struct Kernels {
     pub softmax: SoftmaxKernel,
     /// `acc[j] = Σ_t p[t]·v[t,j]`: v `(tokens, pitch)`, acc `(pitch)`.
     pub weighted_sum: fn(&[i16], &[i8], &mut [i32]),
+}
+
+#[cfg(feature = "defmt")]
+impl defmt::Format for Kernels {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "Kernels {{ name: {=str} }}", self.name);
+    }
 }
 
 /// Signature of the softmax kernel: scores `(tokens)`, their maximum, the largest weight, scales of the values per token relative

@@ -1,9 +1,6 @@
 //! int8 weights: symmetric, one scale per output channel, packed in panels.
 
-use vitreous::tensor::{padded, PanelLayout};
-
-/// Least scale: far above the subnormals, so that products of scales stay normal.
-const MIN_SCALE: f32 = 1e-12;
+use vitreous::tensor::{padded, PanelLayout, MIN_MAGNITUDE};
 
 /// Weights of a linear layer, quantized.
 #[derive(Clone, Debug)]
@@ -19,7 +16,7 @@ pub fn quantize_weights(weights: &[f32], inputs: usize) -> QuantizedWeights {
     let mut quantized = QuantizedWeights { values: Vec::with_capacity(weights.len()), scales: Vec::new() };
     for row in weights.chunks_exact(inputs) {
         let max_abs = row.iter().fold(0.0f32, |m, w| m.max(w.abs()));
-        let scale = (max_abs / 127.0).max(MIN_SCALE);
+        let scale = (max_abs / 127.0).max(MIN_MAGNITUDE);
         quantized.scales.push(scale);
         quantized.values.extend(row.iter().map(|w| (w / scale).round_ties_even().clamp(-127.0, 127.0) as i8));
     }

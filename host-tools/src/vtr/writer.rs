@@ -5,7 +5,7 @@ use vitreous::format::{
     SectionKind, CRC, FORMAT_VERSION, HEADER_BYTES, MAGIC, NAME_BYTES, NUMERICS_VERSION, SECTION_ALIGN,
     SECTION_ENTRY_BYTES,
 };
-use vitreous::tensor::{PanelLayout, ALIGN};
+use vitreous::tensor::{PanelLayout, ALIGN, MIN_MAGNITUDE};
 
 /// What the header says of a model.
 #[derive(Clone, Debug)]
@@ -45,9 +45,9 @@ impl SectionWriter {
         self.bytes.resize(self.bytes.len().next_multiple_of(ALIGN), 0);
     }
 
-    /// Appends f32 values. Some machines flush subnormal numbers to zero; a model holds none, so that all agree.
+    /// Appends f32 values; those below [`MIN_MAGNITUDE`] become zero, as the format wants it.
     pub fn floats(&mut self, values: &[f32]) {
-        let flush = |v: &f32| if v.is_subnormal() { 0.0 } else { *v };
+        let flush = |v: &f32| if v.abs() < MIN_MAGNITUDE { 0.0 } else { *v };
         self.tensor(&values.iter().map(flush).collect::<Vec<f32>>());
     }
 }

@@ -32,6 +32,13 @@ pub struct Run<'r, 'm> {
     cursor: Cursor,
 }
 
+#[cfg(feature = "defmt")]
+impl defmt::Format for Run<'_, '_> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "Run {{ next: {:?}, arena_bytes: {=usize} }}", self.next_stage(), self.arena.len());
+    }
+}
+
 impl<'m> Vit<'m> {
     /// Begins a run on the kernels of this build.
     ///

@@ -3,7 +3,7 @@
 use super::config::{Activation, Head, Pool, VitConfig};
 use crate::error::Error;
 use crate::format::u32_at;
-use crate::tensor::Precision;
+use crate::tensor::{Precision, MIN_MAGNITUDE};
 
 /// Words (u32) before the precision words.
 const FIXED_WORDS: usize = 16;
@@ -68,6 +68,7 @@ const fn precision(bit: u32) -> Precision {
 
 /// The configuration section in place: precisions of the blocks are read when they are needed.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ConfigSection<'a> {
     bytes: &'a [u8],
     /// Precision of the classifiers.
@@ -200,7 +201,7 @@ impl Reader<'_> {
         ok_or((c.head == Head::None) == (c.classes == 0), "classes", 9)?;
         let distilled = c.head == Head::Distilled;
         ok_or(!distilled || (c.distill_token && c.pool == Pool::Token), "head", 12)?;
-        ok_or(c.norm_eps.is_normal() && c.norm_eps > 0.0 && c.norm_eps <= 1.0, "norm_eps", 14)?;
+        ok_or(c.norm_eps >= MIN_MAGNITUDE && c.norm_eps <= 1.0, "norm_eps", 14)?;
         ok_or(self.word(15) == 0, "reserved", 15)
     }
 }

@@ -13,6 +13,7 @@ const FIRST_TENSOR_SECTION: usize = 3;
 
 /// A ViT in a checked model file.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Vit<'a> {
     model: Model<'a>,
     config: VitConfig,
