@@ -73,6 +73,37 @@ fn the_whole_way_on_digits() {
 }
 
 #[test]
+fn an_error_budget_chooses_layers_for_f16() {
+    let folder = prepared();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let weights = digits().display().to_string();
+    let convert = |budget: &str| {
+        let (output, images) = (path("mixed.vtr"), path("held-out"));
+        vec![
+            "convert".into(),
+            weights.clone(),
+            "-o".into(),
+            output,
+            "--images".into(),
+            images,
+            "--min-sqnr".into(),
+            budget.to_owned(),
+        ]
+    };
+    let run = |arguments: Vec<String>| vitreous(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    let output = run([convert("30"), vec!["--json".into()]].concat());
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(json["keep_f16"].as_array().map(Vec::len), Some(0), "int8 is good enough: {json}");
+    let output = run([convert("46"), vec!["--json".into()]].concat());
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let kept = json["keep_f16"].as_array().map_or(0, Vec::len);
+    assert!((1..13).contains(&kept), "some layers, not all: {json}");
+    assert!(json["choice"]["sqnr_db"].as_f64().is_some_and(|db| db >= 46.0), "{json}");
+    let output = run(convert("150"));
+    assert!(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains("out of reach"));
+}
+
+#[test]
 fn the_generated_rust_compiles() {
     let folder = prepared();
     let source = folder.path().join("digits.rs");

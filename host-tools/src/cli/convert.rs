@@ -5,10 +5,15 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 use vitreous::models::vit::{Activation, Pool};
 
+use super::progress::Bars;
+use super::samples;
 use crate::checkpoint::{FloatVit, LoadOptions};
 use crate::engine::Engine;
 use crate::inspect::{grouped, inspect};
-use crate::quantize::{quantize_vit, rust_source, LayerName, QuantizeOptions};
+use crate::quantize::{
+    choose_precision, quantize_vit, rust_source, LayerName, PrecisionChoice, QuantizeOptions,
+};
+use crate::vtr::AlignedBytes;
 
 #[derive(Args, Debug)]
 pub struct ConvertArgs {
@@ -28,6 +33,15 @@ pub struct ConvertArgs {
     /// Layers that keep f16 weights, separated by commas: blocks.N.qkv, blocks.N.proj, blocks.N.fc1, blocks.N.fc2, head.
     #[arg(long, value_delimiter = ',')]
     keep_f16: Vec<LayerName>,
+    /// Error budget: keep as many layers in f16 as the output needs to reach this mean SQNR, in dB, on the images of --images.
+    #[arg(long, value_name = "DB", requires = "images")]
+    min_sqnr: Option<f64>,
+    /// Folder of labelled images on which the layers' sensitivity is measured for --min-sqnr.
+    #[arg(long, value_name = "FOLDER", requires = "min_sqnr")]
+    images: Option<PathBuf>,
+    /// Images to measure on, evenly spread over the folder.
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    limit: usize,
     /// Also write a Rust file with the model as an aligned static, the arena's size and the labels.
     #[arg(long, value_name = "FILE")]
     emit_rust: Option<PathBuf>,
@@ -117,18 +131,21 @@ struct Converted {
     parameters: u64,
     macs: u64,
     keep_f16: Vec<String>,
+    /// How the f16 layers were chosen, with --min-sqnr.
+    choice: Option<PrecisionChoice>,
     rust: Option<PathBuf>,
 }
 
 impl ConvertArgs {
     pub fn execute(self, json: bool) -> Result<()> {
         let float = self.load.load(&self.checkpoint)?;
-        let options = QuantizeOptions {
+        let mut options = QuantizeOptions {
             keep_f16: self.keep_f16.clone(),
             model_version: self.model_version,
             name: self.name.clone(),
             ..QuantizeOptions::default()
         };
+        let choice = self.choose_precision(&float, &mut options)?;
         let bytes = quantize_vit(&float, &options)
             .with_context(|| format!("cannot convert {}", self.checkpoint.display()))?;
         write_whole(&self.output, &bytes)?;
@@ -150,21 +167,51 @@ impl ConvertArgs {
             arena_bytes: inspection.arena_bytes,
             parameters: inspection.parameters,
             macs: inspection.macs,
-            keep_f16: self.keep_f16.iter().map(LayerName::to_string).collect(),
+            keep_f16: options.keep_f16.iter().map(LayerName::to_string).collect(),
+            choice,
             rust: self.emit_rust,
         };
-        super::print(json, &report, |r| {
-            format!(
-                "{} → {}: {} parameters, flash {} bytes, arena {} bytes, {} MACs per image",
-                r.name,
-                r.output.display(),
-                grouped(r.parameters),
-                grouped(r.flash_bytes as u64),
-                grouped(r.arena_bytes as u64),
-                grouped(r.macs)
-            )
-        })
+        super::print(json, &report, render)
     }
+
+    /// Extends the layers that keep f16 weights until the error budget is met, if one was given.
+    fn choose_precision(
+        &self,
+        float: &FloatVit,
+        options: &mut QuantizeOptions,
+    ) -> Result<Option<PrecisionChoice>> {
+        let (Some(min_sqnr), Some(folder)) = (self.min_sqnr, &self.images) else { return Ok(None) };
+        let draft = AlignedBytes::copy_of(&quantize_vit(float, options)?);
+        let engine = Engine::from_bytes(draft, &self.output)?;
+        let bars = Bars::default();
+        let samples = samples::load_folders(&engine, std::slice::from_ref(folder), Some(self.limit), &bars)?;
+        let images: Vec<Vec<u8>> = samples.into_iter().map(|sample| sample.pixels).collect();
+        let progress = |done, all| bars.report("layers measured", done, all);
+        let (kept, choice) = choose_precision(float, options, &images, min_sqnr, &progress)?;
+        options.keep_f16 = kept;
+        Ok(Some(choice))
+    }
+}
+
+fn render(r: &Converted) -> String {
+    let mut text = String::new();
+    if let Some(choice) = &r.choice {
+        let kept = if choice.keep_f16.is_empty() { "none".into() } else { choice.keep_f16.join(", ") };
+        text += &format!(
+            "mean SQNR {:.2} dB in int8, {:.2} dB with f16 in: {kept}\n",
+            choice.int8_sqnr_db, choice.sqnr_db
+        );
+    }
+    text += &format!(
+        "{} → {}: {} parameters, flash {} bytes, arena {} bytes, {} MACs per image",
+        r.name,
+        r.output.display(),
+        grouped(r.parameters),
+        grouped(r.flash_bytes as u64),
+        grouped(r.arena_bytes as u64),
+        grouped(r.macs)
+    );
+    text
 }
 
 /// Writes a file beside its place and moves it there, so that no half-written one is ever found.
