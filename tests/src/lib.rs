@@ -20,7 +20,7 @@ pub fn shared_data(folder: &str, test: &str) -> Option<PathBuf> {
     if path.is_dir() {
         return Some(path);
     }
-    println!("skipped: {test}: {} is not there", path.display());
+    vitreous_tools::target::note_skipped(&format!("{test}: ../shared/data/{folder} is not there"));
     None
 }
 

@@ -3,12 +3,12 @@ use anyhow::{ensure, Context, Result};
 use safetensors::SafeTensors;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+use vitreous_tests::shared_data;
 use vitreous_tools::checkpoint::{FloatVit, LoadOptions};
 use vitreous_tools::image_input::{labelled_images, load_pixels};
 use vitreous_tools::reference::{argmax, ReferenceVit};
 
 const GOLDENS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/goldens");
-const SHARED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data");
 
 /// Largest error allowed, relative to the tensor's largest magnitude: f32 sums in another order.
 const TOLERANCE: f32 = 1e-4;
@@ -121,16 +121,13 @@ fn a_saved_checkpoint_reads_back_equal() -> Result<()> {
 /// Top-1 on the real photographs is what PyTorch reaches (82.8 % and 82.6 % on supersets of these).
 #[test]
 fn real_photographs_are_classified_as_by_pytorch() -> Result<()> {
-    let shared = Path::new(SHARED);
-    let weights = shared.join("vit_tiny_patch16_224");
-    if !weights.exists() {
-        println!("skipped: {} is not there", weights.display());
-        return Ok(());
-    }
+    let name = "the reference on real photographs";
+    let Some(weights) = shared_data("vit_tiny_patch16_224", name) else { return Ok(()) };
     let model = FloatVit::load(&weights, &LoadOptions::default())?;
     let reference = ReferenceVit::new(&model)?;
     for (folder, least) in [("imagenet_samples", 0.82), ("imagenet_val_227", 0.82)] {
-        let images = labelled_images(&shared.join(folder))?;
+        let Some(path) = shared_data(folder, name) else { continue };
+        let images = labelled_images(&path)?;
         let (mut right, mut loading, mut running) = (0, Duration::ZERO, Duration::ZERO);
         for batch in images.chunks(16) {
             let start = Instant::now();

@@ -71,15 +71,19 @@ impl Target {
                 Err(error) => error.to_string(),
             }
         };
-        let line = format!("{test} on {self}: {}", reason.lines().next().unwrap_or_default());
-        eprintln!("skipped: {line}");
-        if let Some(list) = std::env::var_os("VITREOUS_SKIPPED") {
-            let file = fs::OpenOptions::new().create(true).append(true).open(list);
-            // Only the list suffers if that fails; the line above was printed.
-            let _ = file
-                .and_then(|mut file| std::io::Write::write_all(&mut file, format!("{line}\n").as_bytes()));
-        }
+        note_skipped(&format!("{test} on {self}: {}", reason.lines().next().unwrap_or_default()));
         false
+    }
+}
+
+/// Says that a test is skipped, and notes it for `cargo xtask test`, which lists all that was skipped.
+pub fn note_skipped(line: &str) {
+    eprintln!("skipped: {line}");
+    if let Some(list) = std::env::var_os("VITREOUS_SKIPPED") {
+        let file = fs::OpenOptions::new().create(true).append(true).open(list);
+        // Only the list suffers if that fails; the line above was printed.
+        let _ =
+            file.and_then(|mut file| std::io::Write::write_all(&mut file, format!("{line}\n").as_bytes()));
     }
 }
 
