@@ -45,8 +45,6 @@ fn all_targets_compute_the_hosts_bits_on_digits_within_16_kib() {
         let instructions = run.results[0].instructions.unwrap_or(0);
         println!("{target}: {} images equal, arena {} + stack {stack} = {total} bytes, {instructions} instructions", images.len(), run.arena_bytes);
         assert!(total <= 16 * 1024, "{target}: {total} bytes");
-        let again = run.results.iter().filter(|r| r.instructions == run.results[0].instructions).count();
-        assert!(again >= 1);
     }
 }
 
