@@ -1,2 +1,3 @@
 //! The architectures, one readable forward pass each.
+pub mod ipt;
 pub mod vit;

@@ -7,6 +7,7 @@ mod canonical;
 mod derive;
 mod error;
 mod exact;
+pub mod ipt;
 mod metadata;
 mod naming;
 mod preprocess;
