@@ -44,7 +44,8 @@ pub enum CheckpointError {
     #[error(
         "{path}: unknown architecture: it has tensors such as {seen}; recognised are ViT and DeiT with the names of timm \
          (`patch_embed.proj.weight`, `blocks.0.attn.qkv.weight`), Hugging Face transformers \
-         (`embeddings.patch_embeddings.projection.weight`) and torchvision (`conv_proj.weight`)"
+         (`embeddings.patch_embeddings.projection.weight`) and torchvision (`conv_proj.weight`), and IPT with its authors' \
+         (`body.linear_encoding.weight`)"
     )]
     UnknownArchitecture {
         /// The file.
@@ -95,12 +96,14 @@ pub enum CheckpointError {
     },
     /// Tensors that belong to the model but that the engine has no operation for.
     #[error(
-        "{path}: {count} tensors are not part of a plain ViT: {names}; leaving them out would change what the model \
+        "{path}: {count} tensors are not part of a {architecture}: {names}; leaving them out would change what the model \
          computes. If they are unused, pass --allow-extra-tensors"
     )]
     UnknownTensors {
         /// The file.
         path: PathBuf,
+        /// What the model is, in words.
+        architecture: &'static str,
         /// How many there are.
         count: usize,
         /// The first of their names.
@@ -162,5 +165,14 @@ pub enum CheckpointError {
 impl CheckpointError {
     pub(super) fn io(path: &std::path::Path, source: std::io::Error) -> Self {
         Self::Io { path: path.to_path_buf(), source }
+    }
+
+    pub(super) fn unknown_architecture<'a>(
+        path: &std::path::Path,
+        names: impl Iterator<Item = &'a String>,
+    ) -> Self {
+        let seen: Vec<_> = names.take(5).map(|n| format!("`{n}`")).collect();
+        let seen = if seen.is_empty() { "none at all".into() } else { seen.join(", ") };
+        Self::UnknownArchitecture { path: path.to_path_buf(), seen }
     }
 }

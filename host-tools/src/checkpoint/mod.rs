@@ -24,6 +24,9 @@ use std::path::{Path, PathBuf};
 use vitreous::format::Preprocess;
 use vitreous::models::vit::{Activation, Pool, VitConfig};
 
+/// Prefixes that wrappers (DataParallel, torch.compile, Lightning) put before every name.
+const WRAPPERS: [&str; 3] = ["module.", "_orig_mod.", "model."];
+
 /// A dense row-major tensor of finite floats.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FloatTensor {
@@ -90,8 +93,9 @@ impl FloatVit {
         validate_config(path, &config)?;
         validate_preprocess(path, &preprocess)?;
         check_labels(path, &labels, &config)?;
-        let taken = validate::take_tensors(path, &config, &mut tensors, &str::to_string)?;
-        refuse_unknown(path, tensors.keys())?;
+        let (shapes, hint) = (tensor_shapes(&config), validate::shapes_hint(&config));
+        let taken = validate::take_tensors(path, shapes, &mut tensors, &hint, &str::to_string)?;
+        refuse_unknown(path, "plain ViT", tensors.keys())?;
         Ok(Self {
             name,
             config,
@@ -121,21 +125,23 @@ impl FloatVit {
         validate_config(&file, &config)?;
         model.fill_qkv_biases(config.depth, config.dim);
         let mut all = std::mem::take(&mut model.tensors);
-        let tensors = validate::take_tensors(&file, &config, &mut all, &|name| model.source_name(name))?;
+        let (shapes, hint) = (tensor_shapes(&config), validate::shapes_hint(&config));
+        let tensors =
+            validate::take_tensors(&file, shapes, &mut all, &hint, &|name| model.source_name(name))?;
         let surplus: Vec<_> = all.keys().map(|name| model.source_name(name)).collect();
         model.unknown.extend(surplus);
         let mut warnings = std::mem::take(&mut model.warnings);
         if options.allow_extra_tensors {
             warnings.extend(model.unknown.iter().map(|name| format!("tensor `{name}` is unknown: left out")));
         } else {
-            refuse_unknown(&file, model.unknown.iter())?;
+            refuse_unknown(&file, "plain ViT", model.unknown.iter())?;
         }
         let processor = beside("preprocessor_config.json")?;
         let jsons = (config_json.as_ref(), processor.as_ref());
         let preprocess = find_preprocess(&model, &config, &metadata, options, jsons, &mut warnings)?;
         validate_preprocess(&file, &preprocess)?;
         let labels = find_labels(&folder, &config, &metadata, options)?;
-        let fallback = || file_label(&file, &folder);
+        let fallback = || file_label(&file, &folder, "vit");
         let name = options.name.clone().or(metadata.name).unwrap_or_else(fallback);
         Ok(Self { name, config, preprocess, labels, tensors, source_sha256, warnings })
     }
@@ -256,7 +262,11 @@ fn check_labels(path: &Path, labels: &[String], config: &VitConfig) -> Result<()
     Err(CheckpointError::Labels { path: path.to_path_buf(), found: labels.len(), expected: config.classes })
 }
 
-fn refuse_unknown<'a>(path: &Path, names: impl Iterator<Item = &'a String>) -> Result<(), CheckpointError> {
+fn refuse_unknown<'a>(
+    path: &Path,
+    architecture: &'static str,
+    names: impl Iterator<Item = &'a String>,
+) -> Result<(), CheckpointError> {
     let names: Vec<_> = names.map(|name| format!("`{name}`")).collect();
     if names.is_empty() {
         return Ok(());
@@ -266,15 +276,26 @@ fn refuse_unknown<'a>(path: &Path, names: impl Iterator<Item = &'a String>) -> R
     if count > 8 {
         shown.push_str(", …");
     }
-    Err(CheckpointError::UnknownTensors { path: path.to_path_buf(), count, names: shown })
+    Err(CheckpointError::UnknownTensors { path: path.to_path_buf(), architecture, count, names: shown })
+}
+
+/// The tensors without the prefixes of [`WRAPPERS`].
+fn unwrapped(mut tensors: BTreeMap<String, FloatTensor>) -> BTreeMap<String, FloatTensor> {
+    let wraps = |tensors: &BTreeMap<String, FloatTensor>, wrapper: &str| {
+        !tensors.is_empty() && tensors.keys().all(|name| name.starts_with(wrapper))
+    };
+    while let Some(wrapper) = WRAPPERS.into_iter().find(|wrapper| wraps(&tensors, wrapper)) {
+        tensors = tensors.into_iter().map(|(name, t)| (name[wrapper.len()..].to_string(), t)).collect();
+    }
+    tensors
 }
 
 /// `vit_tiny.safetensors` is called vit_tiny, `vit_tiny/model.safetensors` as well.
-fn file_label(file: &Path, folder: &Path) -> String {
-    let stem = file.file_stem().and_then(|s| s.to_str()).unwrap_or("vit");
+fn file_label(file: &Path, folder: &Path, fallback: &str) -> String {
+    let stem = file.file_stem().and_then(|s| s.to_str()).unwrap_or(fallback);
     let folder = folder.file_name().and_then(|s| s.to_str());
     if stem == "model" {
-        folder.unwrap_or("vit").to_string()
+        folder.unwrap_or(fallback).to_string()
     } else {
         stem.to_string()
     }
