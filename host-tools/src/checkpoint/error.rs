@@ -21,13 +21,24 @@ pub enum CheckpointError {
     },
     /// The file is not in the safetensors format, or is damaged.
     #[error(
-        "{path}: not a readable safetensors file ({reason}); a PyTorch .pth or .bin file becomes one with Python's \
-         `safetensors.torch.save_file(model.state_dict(), \"model.safetensors\")`"
+        "{path}: not a readable safetensors file ({reason}), and no .pt file by PyTorch's `torch.save`; weights of other \
+         programs become safetensors with Python's `safetensors.torch.save_file(tensors, \"model.safetensors\")`"
     )]
     NotSafetensors {
         /// The file.
         path: PathBuf,
         /// The parser's reason.
+        reason: String,
+    },
+    /// The file is not a dict of tensors by `torch.save`, or is damaged.
+    #[error(
+        "{path}: not a readable PyTorch file of weights ({reason}); write one in Python with \
+         `torch.save(model.state_dict(), \"model.pt\")`, or with `safetensors.torch.save_file`"
+    )]
+    NotTorch {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
         reason: String,
     },
     /// A tensor that is not of a float type.

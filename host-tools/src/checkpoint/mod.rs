@@ -1,5 +1,6 @@
 //! Float ViT weights: import from timm, Hugging Face transformers and torchvision, and the tool's own checkpoints.
 //!
+//! Files are safetensors, or dicts of tensors by `torch.save`, which are read as data: nothing in them is executed.
 //! A file's tensors are renamed to timm's names, the configuration is read from their shapes and from the config.json
 //! beside them, and every shape and value is checked once. Afterwards a [`FloatVit`] can be trusted.
 mod archive;
@@ -11,6 +12,7 @@ pub mod ipt;
 mod metadata;
 mod naming;
 mod preprocess;
+mod torch;
 mod validate;
 
 pub use error::CheckpointError;
@@ -107,7 +109,7 @@ impl FloatVit {
         })
     }
 
-    /// Reads a `.safetensors` file, or a folder with `model.safetensors`. Beside the weights are looked for:
+    /// Reads a `.safetensors` file, a `.pt` or `.pth` file by `torch.save`, or a folder with `model.safetensors`. Beside the weights are looked for:
     /// config.json, preprocessor_config.json, labels.txt and classes.txt.
     pub fn load(path: &Path, options: &LoadOptions) -> Result<Self, CheckpointError> {
         let (file, folder) = locate(path)?;
@@ -205,11 +207,10 @@ fn locate(path: &Path) -> Result<(PathBuf, PathBuf), CheckpointError> {
         "; the weights are sharded: join them in Python with `model.save_pretrained(dir, max_shard_size=\"100GB\")`".into()
     } else if let Some(name) = names.iter().find(|n| n.ends_with(".safetensors")) {
         format!("; pass {} itself", path.join(name).display())
-    } else if names.iter().any(|n| n.ends_with(".bin") || n.ends_with(".pth") || n.ends_with(".pt")) {
-        "; make one from the PyTorch file with Python's `safetensors.torch.save_file(state_dict, \"model.safetensors\")`"
-            .into()
+    } else if let Some(name) = names.iter().find(|n| [".pt", ".pth", ".bin"].iter().any(|e| n.ends_with(e))) {
+        format!("; pass {} itself", path.join(name).display())
     } else {
-        "; pass a .safetensors file or a folder with model.safetensors".into()
+        "; pass a .safetensors or .pt file, or a folder with model.safetensors".into()
     };
     Err(CheckpointError::NoModelFile { path: path.to_path_buf(), hint })
 }
