@@ -29,4 +29,4 @@ pub use arena::{Arena, Plan, Region, MAX_REGIONS};
 pub use error::Error;
 pub use format::Model;
 pub use profile::{Progress, Stage};
-pub use source::{PixelSource, SliceSource, SourceError};
+pub use source::{PixelSink, PixelSource, SliceSink, SliceSource, SourceError};

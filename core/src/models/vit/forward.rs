@@ -5,7 +5,7 @@ use half::f16;
 use super::config::Pool;
 use super::plan::region;
 use super::run::Run;
-use crate::arena::cast_mut;
+use crate::arena::{cast_mut, part, part_mut};
 use crate::error::Error;
 use crate::kernels::{Epilogue, Kernels, Keys};
 use crate::math::{inverse_sqrt, to_f16, Lane};
@@ -15,16 +15,6 @@ use crate::ops::{
 };
 use crate::source::PixelSource;
 use crate::tensor::{self, padded, Linear, RowsI8};
-
-/// The elements `from..from + count` of a slice that the plan has sized.
-fn part<T>(slice: &[T], from: usize, count: usize) -> Result<&[T], Error> {
-    slice.get(from..from + count).ok_or(Error::Internal(40))
-}
-
-/// The same, to write.
-fn part_mut<T>(slice: &mut [T], from: usize, count: usize) -> Result<&mut [T], Error> {
-    slice.get_mut(from..from + count).ok_or(Error::Internal(41))
-}
 
 impl Run<'_, '_> {
     /// `tokens[p] = f16(W·(pixels_p − 128) + b + pos_p)`; the first tile also places class and distillation token.
