@@ -1,8 +1,10 @@
 //! The command line.
 
+mod architecture;
 mod convert;
 mod digits;
 mod inspect;
+mod load;
 mod parity;
 mod progress;
 mod run;

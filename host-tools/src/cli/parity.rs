@@ -4,7 +4,8 @@ use std::time::Duration;
 use anyhow::{bail, Result};
 use clap::Args;
 
-use super::convert::{write_whole, LoadArgs};
+use super::convert::write_whole;
+use super::load::LoadArgs;
 use super::progress::Bars;
 use super::samples;
 use crate::engine::Engine;

@@ -1,0 +1,20 @@
+//! What a `.vtr` file is, before it is loaded as that.
+
+use std::io::Read;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use vitreous::format::{ARCHITECTURE_IPT, HEADER_BYTES, MAGIC};
+
+/// Whether a file's header says that it is an IPT. Whatever else is wrong with the file, the loader will say.
+///
+/// # Errors
+/// The file can't be read.
+pub fn is_restorer(path: &Path) -> Result<bool> {
+    let cannot = || format!("cannot read the model {}", path.display());
+    let mut header = Vec::new();
+    let file = std::fs::File::open(path).with_context(cannot)?;
+    file.take(HEADER_BYTES as u64).read_to_end(&mut header).with_context(cannot)?;
+    let architecture = header.get(16..20).and_then(|bytes| bytes.try_into().ok()).map(u32::from_le_bytes);
+    Ok(header.starts_with(&MAGIC) && architecture == Some(ARCHITECTURE_IPT))
+}
