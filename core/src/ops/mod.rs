@@ -3,6 +3,7 @@
 mod attention;
 mod linear;
 
+#[allow(unused_imports, reason = "the form for models that keep keys and values as rows")]
 pub(crate) use attention::{attend_row, AttentionScratch, HeadCache};
 pub(crate) use linear::{
     apply, apply_residual, quantize_rows, quantize_rows_above, Operand, QuantizedScratch,
