@@ -82,6 +82,12 @@ pub struct Kernels {
     pub weighted_sum: fn(&[i16], &[i8], &mut [i32]),
 }
 
+impl core::fmt::Debug for Kernels {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Kernels {{ name: {} }}", self.name)
+    }
+}
+
 #[cfg(feature = "defmt")]
 impl defmt::Format for Kernels {
     fn format(&self, f: defmt::Formatter<'_>) {

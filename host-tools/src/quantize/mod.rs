@@ -7,7 +7,7 @@ mod sensitivity;
 mod vit;
 
 pub use equalize::{equalize, Equalized};
-pub use int8::{pack_panels, quantize_weights, QuantizedWeights};
+pub use int8::{pack_panels, quantize_weights, unpack_panels, QuantizedWeights};
 pub use rust_source::rust_source;
 pub use sensitivity::{choose_precision, LayerGain, PrecisionChoice};
 pub use vit::{quantize_vit, LayerName, QuantizeOptions};

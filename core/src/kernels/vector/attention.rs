@@ -5,7 +5,7 @@
 //! 2)`.
 
 use super::gemm::{multiply, Epilogue, Inputs, Panels};
-use super::rows::quantize;
+use super::rows::{quantize, Codes};
 use super::{load, store, Dot, Floats, Ints, GROUP, LANES};
 use crate::kernels::{Attention, AttentionMemory, AttentionScratch};
 use crate::math::{exp2, Lane};
@@ -39,15 +39,23 @@ pub(in crate::kernels) fn store_keys<F: Floats>(
     let pitch = padded(head_dim);
     for ((token, x), scale) in (first..).zip(x.chunks_exact(head_dim.max(1))).zip(scales) {
         let start = token / LANES * LANES * pitch + token % LANES * 4;
-        *scale = quantize::<F>(x, |column, codes| {
-            let codes = codes.to_i8();
-            for (group, codes) in codes.as_chunks::<4>().0.iter().enumerate() {
-                let at = start + (column / 4 + group) * GROUP;
-                if let Some(key) = keys.get_mut(at..).and_then(|k| k.first_chunk_mut::<4>()) {
-                    *key = *codes;
-                }
+        *scale = quantize::<F>(x, &mut Key(keys.get_mut(start..).unwrap_or(&mut [])));
+    }
+}
+
+/// A panel of keys, from a token's first group on.
+struct Key<'a>(&'a mut [i8]);
+
+impl<I: Ints> Codes<I> for Key<'_> {
+    #[inline(always)]
+    fn take(&mut self, column: usize, codes: I) {
+        let codes = codes.to_i8();
+        let groups = self.0.get_mut(column / 4 * GROUP..).unwrap_or(&mut []).chunks_mut(GROUP);
+        for (group, codes) in groups.zip(codes.as_chunks::<4>().0) {
+            if let Some(group) = group.first_chunk_mut::<4>() {
+                *group = *codes;
             }
-        });
+        }
     }
 }
 
@@ -65,13 +73,27 @@ pub(in crate::kernels) fn store_values<F: Floats>(
     let Ok(pairs) = bytemuck::try_cast_slice_mut::<i8, i32>(values) else { return };
     for ((token, x), scale) in (first..).zip(x.chunks_exact(head_dim.max(1))).zip(scales) {
         let start = token / 2 * pitch;
-        *scale = quantize::<F>(x, |column, codes| {
-            let at = start + column;
-            let Some(pair) = pairs.get_mut(at..).and_then(|p| p.first_chunk_mut::<LANES>()) else { return };
-            let zero = F::Ints::splat(0);
-            let other = if token % 2 == 0 { codes.pair(zero) } else { F::Ints::load(pair).pair(codes) };
-            other.store(pair);
-        });
+        let pairs = pairs.get_mut(start..start + pitch).unwrap_or(&mut []);
+        *scale = quantize::<F>(x, &mut Value { pairs, second: token % 2 == 1 });
+    }
+}
+
+/// The values of two tokens, of which the first comes first.
+struct Value<'a> {
+    pairs: &'a mut [i32],
+    second: bool,
+}
+
+impl<I: Ints> Codes<I> for Value<'_> {
+    #[inline(always)]
+    fn take(&mut self, column: usize, codes: I) {
+        let pair = self.pairs.get_mut(column..).and_then(|pairs| pairs.first_chunk_mut::<LANES>());
+        let Some(pair) = pair else { return };
+        if self.second {
+            I::load(pair).pair(codes).store(pair);
+        } else {
+            codes.pair(I::splat(0)).store(pair);
+        }
     }
 }
 

@@ -3,9 +3,8 @@
 use half::f16;
 
 use super::gemm::{multiply, Epilogue, Inputs, Panels};
-use super::{load, load_f16, load_ints, store, store_f16, Dot, Floats, Ints, LANES};
+use super::{load, load_ints, Dot, Floats, Gelu, GeluTanh, Ints, Plain, Put, Relu, Residual, LANES};
 use crate::kernels;
-use crate::math::{gelu_erf, gelu_tanh, relu};
 use crate::models::vit::Activation;
 use crate::tensor::{LinearI8, RowsI8};
 
@@ -17,20 +16,13 @@ pub(in crate::kernels) fn linear_i8<D: Dot, const MR: usize, const NV: usize>(
     epilogue: kernels::Epilogue,
     out: &mut [f32],
 ) {
-    type F<D> = <D as Dot>::Floats;
     match epilogue {
-        kernels::Epilogue::None => {
-            linear::<D, MR, NV, f32>(rows, weights, out, |out, y: F<D>| store(y, out));
-        }
-        kernels::Epilogue::Activation(Activation::GeluErf) => {
-            linear::<D, MR, NV, f32>(rows, weights, out, |out, y: F<D>| store(gelu_erf(y), out));
-        }
+        kernels::Epilogue::None => linear::<D, MR, NV, Plain>(rows, weights, out),
+        kernels::Epilogue::Activation(Activation::GeluErf) => linear::<D, MR, NV, Gelu>(rows, weights, out),
         kernels::Epilogue::Activation(Activation::GeluTanh) => {
-            linear::<D, MR, NV, f32>(rows, weights, out, |out, y: F<D>| store(gelu_tanh(y), out));
+            linear::<D, MR, NV, GeluTanh>(rows, weights, out);
         }
-        kernels::Epilogue::Activation(Activation::Relu) => {
-            linear::<D, MR, NV, f32>(rows, weights, out, |out, y: F<D>| store(relu(y), out));
-        }
+        kernels::Epilogue::Activation(Activation::Relu) => linear::<D, MR, NV, Relu>(rows, weights, out),
     }
 }
 
@@ -41,32 +33,28 @@ pub(in crate::kernels) fn linear_i8_residual<D: Dot, const MR: usize, const NV: 
     weights: &LinearI8,
     residual: &mut [f16],
 ) {
-    linear::<D, MR, NV, f16>(rows, weights, residual, |out, y| {
-        store_f16(load_f16::<D::Floats>(out) + y, out);
-    });
+    linear::<D, MR, NV, Residual>(rows, weights, residual);
 }
 
 #[inline(always)]
-fn linear<D: Dot, const MR: usize, const NV: usize, T>(
+fn linear<D: Dot, const MR: usize, const NV: usize, P: Put<D::Floats>>(
     rows: &RowsI8,
     weights: &LinearI8,
-    out: &mut [T],
-    put: impl FnMut(&mut [T], D::Floats),
+    out: &mut [P::Element],
 ) {
     let outputs = weights.outputs.min(weights.scales.len()).min(weights.bias.len());
     let count = rows.scales.len().min(out.len().checked_div(outputs).unwrap_or(0));
     let x = Inputs::new(rows.data, count, rows.pitch);
     let w = Panels::new(weights.panels, outputs, weights.pitch);
-    multiply::<D, MR, NV>(x, w, &mut Dequantize { rows, weights, outputs, out, put });
+    multiply::<D, MR, NV>(x, w, &mut Dequantize::<D::Floats, P> { rows, weights, outputs, out });
 }
 
 /// Turns dot products into floats and puts them into their place.
-struct Dequantize<'a, T, P> {
+struct Dequantize<'a, F, P: Put<F>> {
     rows: &'a RowsI8<'a>,
     weights: &'a LinearI8<'a>,
     outputs: usize,
-    out: &'a mut [T],
-    put: P,
+    out: &'a mut [P::Element],
 }
 
 /// Up to sixteen elements from `start` on.
@@ -75,7 +63,7 @@ fn lanes<T>(values: &[T], start: usize, end: usize) -> &[T] {
     values.get(start..end.min(values.len())).unwrap_or(&[])
 }
 
-impl<F: Floats, T, P: FnMut(&mut [T], F)> Epilogue<F> for Dequantize<'_, T, P> {
+impl<F: Floats, P: Put<F>> Epilogue<F> for Dequantize<'_, F, P> {
     #[inline(always)]
     fn take(&mut self, row: usize, panel: usize, dots: F::Ints) {
         let (start, w) = (panel * LANES, self.weights);
@@ -91,7 +79,7 @@ impl<F: Floats, T, P: FnMut(&mut [T], F)> Epilogue<F> for Dequantize<'_, T, P> {
             F::from_ints(dots) * load(lanes(w.scales, start, end)) * scale + load(lanes(w.bias, start, end));
         let at = row * self.outputs;
         if let Some(out) = self.out.get_mut(at + start..at + end) {
-            (self.put)(out, y);
+            P::put(y, out);
         }
     }
 }

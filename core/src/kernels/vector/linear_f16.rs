@@ -2,9 +2,8 @@
 
 use half::f16;
 
-use super::{load, load_f16, store, store_f16, Floats, LANES};
+use super::{load, Floats, Gelu, GeluTanh, Plain, Put, Relu, Residual, LANES};
 use crate::kernels::Epilogue;
-use crate::math::{gelu_erf, gelu_tanh, relu};
 use crate::models::vit::Activation;
 use crate::tensor::LinearF16;
 
@@ -20,16 +19,10 @@ pub(in crate::kernels) fn linear_f16<F: Floats>(
     out: &mut [f32],
 ) {
     match epilogue {
-        Epilogue::None => linear::<F, f32>(x, weights, out, |out, y| store(y, out)),
-        Epilogue::Activation(Activation::GeluErf) => {
-            linear::<F, f32>(x, weights, out, |out, y| store(gelu_erf(y), out));
-        }
-        Epilogue::Activation(Activation::GeluTanh) => {
-            linear::<F, f32>(x, weights, out, |out, y| store(gelu_tanh(y), out));
-        }
-        Epilogue::Activation(Activation::Relu) => {
-            linear::<F, f32>(x, weights, out, |out, y| store(relu(y), out));
-        }
+        Epilogue::None => linear::<F, Plain>(x, weights, out),
+        Epilogue::Activation(Activation::GeluErf) => linear::<F, Gelu>(x, weights, out),
+        Epilogue::Activation(Activation::GeluTanh) => linear::<F, GeluTanh>(x, weights, out),
+        Epilogue::Activation(Activation::Relu) => linear::<F, Relu>(x, weights, out),
     }
 }
 
@@ -40,11 +33,11 @@ pub(in crate::kernels) fn linear_f16_residual<F: Floats>(
     weights: &LinearF16,
     residual: &mut [f16],
 ) {
-    linear::<F, f16>(x, weights, residual, |out, y| store_f16(load_f16::<F>(out) + y, out));
+    linear::<F, Residual>(x, weights, residual);
 }
 
 #[inline(always)]
-fn linear<F: Floats, T>(x: &[f32], weights: &LinearF16, out: &mut [T], mut put: impl FnMut(&mut [T], F)) {
+fn linear<F: Floats, P: Put<F>>(x: &[f32], weights: &LinearF16, out: &mut [P::Element]) {
     let (inputs, outputs) = (weights.inputs, weights.outputs);
     if inputs == 0 || outputs == 0 {
         return;
@@ -59,7 +52,7 @@ fn linear<F: Floats, T>(x: &[f32], weights: &LinearF16, out: &mut [T], mut put: 
             let rows = x.len() / inputs;
             for (sum, out) in sums.into_iter().take(rows).zip(out.chunks_exact_mut(outputs)) {
                 if let Some(out) = out.get_mut(columns.clone()) {
-                    put(out, sum + bias);
+                    P::put(sum + bias, out);
                 }
             }
         }
@@ -81,7 +74,9 @@ fn block<F: Floats>(x: &[f32], inputs: usize, w: &[[f16; LANES]]) -> [F; ROWS] {
         return sums;
     }
     for (sum, x) in sums.iter_mut().zip(x.chunks_exact(inputs)) {
-        *sum = x.iter().zip(w).fold(*sum, |sum, (x, w)| sum + F::splat(*x) * F::load_f16(w));
+        for (x, w) in x.iter().zip(w) {
+            *sum = *sum + F::splat(*x) * F::load_f16(w);
+        }
     }
     sums
 }

@@ -18,7 +18,7 @@ pub(super) use rows::{layer_norm, quantize_row, quantize_row_above};
 
 use half::f16;
 
-use crate::math::Lane;
+use crate::math::{gelu_erf, gelu_tanh, relu, Lane};
 use crate::tensor::PanelLayout;
 
 /// Lanes of a [`Floats`].
@@ -107,6 +107,62 @@ pub(super) trait Dot {
     /// Two i16 can be read at `x`, 32 at `values`.
     unsafe fn dot_pairs(sums: Self::PairSums, x: *const i16, values: *const i16) -> Self::PairSums;
     fn finish_pairs(sums: Self::PairSums) -> <Self::Floats as Floats>::Ints;
+}
+
+/// Where a linear layer's results go. Types rather than closures: a closure doesn't get the features of the function that calls
+/// it.
+trait Put<F> {
+    type Element;
+    fn put(y: F, out: &mut [Self::Element]);
+}
+
+/// As they are.
+struct Plain;
+/// Through an activation.
+struct Gelu;
+struct GeluTanh;
+struct Relu;
+/// Added to the residual stream.
+struct Residual;
+
+impl<F: Floats> Put<F> for Plain {
+    type Element = f32;
+    #[inline(always)]
+    fn put(y: F, out: &mut [f32]) {
+        store(y, out);
+    }
+}
+
+impl<F: Floats> Put<F> for Gelu {
+    type Element = f32;
+    #[inline(always)]
+    fn put(y: F, out: &mut [f32]) {
+        store(gelu_erf(y), out);
+    }
+}
+
+impl<F: Floats> Put<F> for GeluTanh {
+    type Element = f32;
+    #[inline(always)]
+    fn put(y: F, out: &mut [f32]) {
+        store(gelu_tanh(y), out);
+    }
+}
+
+impl<F: Floats> Put<F> for Relu {
+    type Element = f32;
+    #[inline(always)]
+    fn put(y: F, out: &mut [f32]) {
+        store(relu(y), out);
+    }
+}
+
+impl<F: Floats> Put<F> for Residual {
+    type Element = f16;
+    #[inline(always)]
+    fn put(y: F, out: &mut [f16]) {
+        store_f16(load_f16::<F>(out) + y, out);
+    }
 }
 
 /// Sixteen floats out of a slice that has them; a tail is padded with zeros.

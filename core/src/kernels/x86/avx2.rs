@@ -59,12 +59,15 @@ impl Lane for F32x16 {
     }
     #[inline(always)]
     fn exp2_of_magic(self) -> Self {
-        Self(self.0.map(|magic| {
-            native!(_mm256_castsi256_ps(_mm256_add_epi32(
-                _mm256_slli_epi32::<23>(_mm256_castps_si256(magic)),
-                _mm256_set1_epi32(127 << 23)
-            )))
-        }))
+        native!(
+            let bias = _mm256_set1_epi32(127 << 23);
+            let low = _mm256_slli_epi32::<23>(_mm256_castps_si256(self.0[0]));
+            let high = _mm256_slli_epi32::<23>(_mm256_castps_si256(self.0[1]));
+            Self([
+                _mm256_castsi256_ps(_mm256_add_epi32(low, bias)),
+                _mm256_castsi256_ps(_mm256_add_epi32(high, bias)),
+            ])
+        )
     }
 }
 
@@ -131,7 +134,10 @@ impl Floats for F32x16 {
     }
     #[inline(always)]
     fn abs(self) -> Self {
-        Self(self.0.map(|x| native!(_mm256_andnot_ps(_mm256_set1_ps(-0.0), x))))
+        native!(
+            let sign = _mm256_set1_ps(-0.0);
+            Self([_mm256_andnot_ps(sign, self.0[0]), _mm256_andnot_ps(sign, self.0[1])])
+        )
     }
     #[inline(always)]
     fn first(self, count: usize, rest: Self) -> Self {
@@ -165,15 +171,18 @@ impl Floats for F32x16 {
     #[inline(always)]
     fn round(self) -> I32x16 {
         let magic = Self::splat(MAGIC);
-        I32x16(
-            (self + magic).0.map(|sum| {
-                native!(_mm256_sub_epi32(_mm256_castps_si256(sum), _mm256_castps_si256(magic.0[0])))
-            }),
+        let sum = self + magic;
+        native!(
+            let magic = _mm256_castps_si256(magic.0[0]);
+            I32x16([
+                _mm256_sub_epi32(_mm256_castps_si256(sum.0[0]), magic),
+                _mm256_sub_epi32(_mm256_castps_si256(sum.0[1]), magic),
+            ])
         )
     }
     #[inline(always)]
     fn from_ints(ints: I32x16) -> Self {
-        Self(ints.0.map(|ints| native!(_mm256_cvtepi32_ps(ints))))
+        native!(Self([_mm256_cvtepi32_ps(ints.0[0]), _mm256_cvtepi32_ps(ints.0[1])]))
     }
 }
 
@@ -239,8 +248,10 @@ impl Ints for I32x16 {
     }
     #[inline(always)]
     fn pair(self, high: Self) -> Self {
-        let pair = |low, high| native!(_mm256_blend_epi16::<0b1010_1010>(low, _mm256_slli_epi32::<16>(high)));
-        Self([pair(self.0[0], high.0[0]), pair(self.0[1], high.0[1])])
+        native!(Self([
+            _mm256_blend_epi16::<0b1010_1010>(self.0[0], _mm256_slli_epi32::<16>(high.0[0])),
+            _mm256_blend_epi16::<0b1010_1010>(self.0[1], _mm256_slli_epi32::<16>(high.0[1]))
+        ]))
     }
 }
 
