@@ -6,6 +6,7 @@ pub mod cli;
 pub mod engine;
 pub mod image_input;
 pub mod inspect;
+pub mod kernels;
 pub mod parity;
 pub mod quantize;
 pub mod reference;

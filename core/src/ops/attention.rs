@@ -1,8 +1,9 @@
-//! Scaled dot-product attention (Vaswani et al., arXiv 1706.03762, §3.2.1) of one query in one head.
-//!
-//! Only one row of scores exists at a time.
+//! Scaled dot-product attention (Vaswani et al., arXiv 1706.03762, §3.2.1) of one query in one head, on keys and values that lie
+//! row by row. [`Kernels::attend`] does a tile of queries, in the table's own order.
 
-use crate::kernels::{Kernels, Keys};
+#![allow(dead_code, reason = "the form for models that keep keys and values as rows")]
+
+use crate::kernels::{weight_max, Kernels, Keys};
 
 /// Keys and values of one head, quantized per token.
 pub(crate) struct HeadCache<'a> {
@@ -48,10 +49,4 @@ pub(crate) fn attend_row(
     for (out, acc) in out.iter_mut().zip(scratch.weighted_sum.iter()) {
         *out = *acc as f32 * scale;
     }
-}
-
-/// The largest softmax weight for a number of tokens: 15 bits, and fewer from 513 tokens on, so that the weighted sum of int8
-/// values can't exceed an i32.
-fn weight_max(tokens: usize) -> f32 {
-    (i32::MAX as usize / 128 / tokens.max(1)).min(i16::MAX as usize) as f32
 }
