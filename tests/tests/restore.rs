@@ -1,6 +1,6 @@
 //! Restoration by the engine against the float reference, and against itself: what must never change a bit.
 
-use vitreous::kernels::PORTABLE;
+use vitreous::kernels::{supported_kernels, PORTABLE};
 use vitreous::models::ipt::{Ipt, IptConfig, Task, COLOURS};
 use vitreous::pipeline::{default_overlap, BandPlan, Restore, RestoreOptions, WindowGrid};
 use vitreous::tensor::PanelLayout;
@@ -101,6 +101,27 @@ fn tile_height_and_weight_layout_change_no_bit() {
         }
         for tile_rows in [1, 2, 3, 5, 7, 64] {
             assert_eq!(window(&int8, task, &image.pixels, tile_rows), want, "{tile_rows} rows per tile");
+        }
+    }
+}
+
+#[test]
+fn every_kernel_table_gives_the_same_bytes() {
+    let config = IptConfig { features: 18, window: 16, patch: 2, ..small_ipt_config() };
+    let float = random_ipt(config.clone(), 9);
+    let image = random_rgb(37, 29, 10);
+    let layers = ipt_layers(&config);
+    for keep_f16 in [vec![], layers.iter().step_by(3).copied().collect(), layers.clone()] {
+        let restorer = restorer(&float, &IptQuantizeOptions { keep_f16, ..Default::default() });
+        for task in 0..config.tasks.len() {
+            let with = |kernels| {
+                let restorer = restorer.clone().with_kernels(kernels).expect("kernels");
+                restorer.restore(task, &image, None, |_, _| {}).expect("a restored image")
+            };
+            let want = with(&PORTABLE);
+            for kernels in supported_kernels() {
+                assert!(with(kernels) == want, "{} differs, task {task}", kernels.name);
+            }
         }
     }
 }
