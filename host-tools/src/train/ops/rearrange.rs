@@ -14,7 +14,7 @@ pub fn unfold(map: &Tensor, patch: usize) -> Result<Tensor> {
         bail!("unfold: a map of {height}×{width} is not whole patches of {patch}×{patch}");
     }
     let shape = Shape::from((batch * height / patch * (width / patch), channels * patch * patch));
-    let geometry = Geometry { height, width, channels, patch };
+    let geometry = Geometry { width, channels, patch };
     map.apply_op1(Move { geometry, kind: Kind::Unfold, from: map.shape().clone(), to: shape })
 }
 
@@ -32,7 +32,7 @@ pub fn fold(tokens: &Tensor, height: usize, width: usize, patch: usize) -> Resul
     }
     let channels = dim / area;
     let shape = Shape::from((rows * area / (height * width), height, width, channels));
-    let geometry = Geometry { height, width, channels, patch };
+    let geometry = Geometry { width, channels, patch };
     tokens.apply_op1(Move { geometry, kind: Kind::Fold, from: tokens.shape().clone(), to: shape })
 }
 
@@ -48,14 +48,13 @@ pub fn pixel_shuffle(map: &Tensor, factor: usize) -> Result<Tensor> {
     let channels = inputs / (factor * factor);
     let shape = Shape::from((batch, height * factor, width * factor, channels));
     // A pixel's channels are a token, and the result the map that the tokens fold to.
-    let geometry = Geometry { height: height * factor, width: width * factor, channels, patch: factor };
+    let geometry = Geometry { width: width * factor, channels, patch: factor };
     map.apply_op1(Move { geometry, kind: Kind::Fold, from: map.shape().clone(), to: shape })
 }
 
 /// Sizes of a map and its patches.
 #[derive(Clone, Copy)]
 struct Geometry {
-    height: usize,
     width: usize,
     channels: usize,
     patch: usize,
