@@ -25,6 +25,8 @@ use std::time::{Duration, Instant};
 pub const CHECKPOINT_FILE: &str = "checkpoint.safetensors";
 /// Windows of a held-out picture that are scored.
 const WINDOWS_PER_PICTURE: usize = 3;
+/// Held-out windows of one forward pass.
+const HELD_BATCH: usize = 8;
 /// Adam's constants.
 const BETA1: f32 = 0.9;
 const BETA2: f32 = 0.99;
@@ -176,6 +178,7 @@ impl<'a> Run<'a> {
         while self.state.step < self.options.recipe.steps {
             if self.options.stop_after.is_some_and(|stop| self.state.step >= stop) {
                 self.save_checkpoint()?;
+                folder::save(&self.options.out, &self.options.name, &self.model, &self.state.average)?;
                 return Ok(false);
             }
             self.step(progress)?;
@@ -245,7 +248,7 @@ impl<'a> Run<'a> {
     fn score(&self, task: usize) -> Result<f64> {
         let weights = self.model.constants(&self.state.average, task)?;
         let errors: Result<Vec<f64>> = self.held[task]
-            .par_chunks(2 * SHARD_WINDOWS)
+            .par_chunks(HELD_BATCH)
             .map(|held| {
                 let degraded: Vec<&Picture> = held.iter().map(|h| &h.degraded).collect();
                 let restored = self.model.restore_windows(&weights, task, &degraded)?;

@@ -14,7 +14,7 @@ use vitreous::models::ipt::{IptConfig, COLOURS};
 
 /// Windows of one shard. Shards run in parallel and their gradients are added in order, so the result depends on this
 /// number but not on the number of threads.
-pub const SHARD_WINDOWS: usize = 4;
+pub const SHARD_WINDOWS: usize = 2;
 
 /// A model's shape with its parameter list.
 #[derive(Clone)]
