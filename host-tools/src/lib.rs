@@ -3,6 +3,7 @@
 
 pub mod checkpoint;
 pub mod cli;
+pub mod degrade;
 pub mod engine;
 pub mod image_input;
 pub mod inspect;
