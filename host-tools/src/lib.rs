@@ -10,6 +10,7 @@ pub mod inspect;
 pub mod parity;
 pub mod quantize;
 pub mod reference;
+pub mod restorer;
 pub mod target;
 pub mod train;
 pub mod vtr;

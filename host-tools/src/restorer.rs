@@ -1,0 +1,156 @@
+//! Restoration on the host: a `.vtr` of an IPT, run over whole images.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use vitreous::models::ipt::{Ipt, IptConfig, Task, COLOURS};
+use vitreous::pipeline::{BandPlan, Restore, RestoreOptions};
+use vitreous::{Model, PixelSink, Progress, SliceSource, SourceError};
+
+use crate::vtr::AlignedBytes;
+
+/// An 8-bit RGB image: `(height, width, 3)`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rgb {
+    /// Width in pixels.
+    pub width: usize,
+    /// Height in pixels.
+    pub height: usize,
+    /// The pixels, row by row.
+    pub pixels: Vec<u8>,
+}
+
+/// A `.vtr` file of an IPT in memory, checked.
+#[derive(Clone, Debug)]
+pub struct Restorer {
+    bytes: AlignedBytes,
+    path: PathBuf,
+    config: IptConfig,
+}
+
+/// Memory that one restoration needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RestoreMemory {
+    /// Arena in bytes.
+    pub arena: usize,
+    /// Row bands beside it.
+    pub band: BandPlan,
+}
+
+/// Rows of the output as they come.
+struct Collected<'a>(&'a mut Vec<u8>);
+
+impl PixelSink for Collected<'_> {
+    fn write_rows(&mut self, _first_row: usize, rows: &[u8]) -> Result<(), SourceError> {
+        self.0.extend_from_slice(rows);
+        Ok(())
+    }
+}
+
+impl Restorer {
+    /// Reads and checks a model file.
+    ///
+    /// # Errors
+    /// The file can't be read, or the engine refuses it; both name the file.
+    pub fn load(path: &Path) -> Result<Self> {
+        let bytes =
+            AlignedBytes::read(path).with_context(|| format!("cannot read the model {}", path.display()))?;
+        Self::from_bytes(bytes, path).with_context(|| format!("cannot use the model {}", path.display()))
+    }
+
+    /// Checks a model in memory; `path` serves messages alone.
+    ///
+    /// # Errors
+    /// The engine's reason to refuse it.
+    pub fn from_bytes(bytes: AlignedBytes, path: &Path) -> Result<Self> {
+        let model = Model::parse(bytes.as_slice())?;
+        let config = Ipt::new(&model)?.config().clone();
+        Ok(Self { bytes, path: path.to_owned(), config })
+    }
+
+    /// Calls `f` with the checked model.
+    ///
+    /// # Errors
+    /// None for a file that [`Restorer::load`] has accepted.
+    pub fn with_ipt<T>(&self, f: impl FnOnce(&Ipt) -> T) -> Result<T> {
+        let model = Model::parse_without_checksums(self.bytes.as_slice())?;
+        Ok(f(&Ipt::new(&model)?))
+    }
+
+    /// The file's bytes.
+    pub fn bytes(&self) -> &[u8] {
+        self.bytes.as_slice()
+    }
+
+    /// Where the file is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Hyperparameters.
+    pub fn config(&self) -> &IptConfig {
+        &self.config
+    }
+
+    /// Place of a task in the model.
+    ///
+    /// # Errors
+    /// The model has no such task; the message lists those that it has.
+    pub fn task_index(&self, task: &Task) -> Result<usize> {
+        self.config.tasks.iter().position(|t| t == task).with_context(|| {
+            let tasks: Vec<String> = self.config.tasks.iter().map(Task::to_string).collect();
+            format!("{} has no task {task}; it has {}", self.path.display(), tasks.join(", "))
+        })
+    }
+
+    /// Memory for images of a width, with the options that [`Restorer::restore`] would take.
+    ///
+    /// # Errors
+    /// The engine's.
+    pub fn memory(&self, task: usize, width: usize, tile_rows: usize) -> Result<RestoreMemory> {
+        self.with_ipt(|ipt| {
+            let scale = self.config.tasks.get(task).map_or(1, |task| task.scale);
+            Ok(RestoreMemory {
+                arena: ipt.plan_with_tile_rows(task, tile_rows)?.arena_bytes(),
+                band: BandPlan::new(self.config.window, scale, width)?,
+            })
+        })?
+    }
+
+    /// Restores one image; `overlap` is that of the windows in pixels if not the engine's default. `done` is called with the number of
+    /// windows done and their number in all.
+    ///
+    /// # Errors
+    /// The engine's: no such task, an image without pixels or too long on a side, too much overlap.
+    pub fn restore(
+        &self,
+        task: usize,
+        image: &Rgb,
+        overlap: Option<usize>,
+        mut done: impl FnMut(usize, usize),
+    ) -> Result<Rgb> {
+        let model = Model::parse_without_checksums(self.bytes.as_slice())?;
+        let ipt = Ipt::new(&model)?;
+        let mut options = RestoreOptions::new(&ipt);
+        options.overlap = overlap.unwrap_or(options.overlap);
+        let memory = self.memory(task, image.width, options.tile_rows)?;
+        let (mut arena, mut band) =
+            (AlignedBytes::zeroed(memory.arena), AlignedBytes::zeroed(memory.band.bytes()));
+        let size = (image.width, image.height);
+        let mut restore =
+            Restore::begin(&ipt, task, size, arena.as_mut_slice(), band.as_mut_slice(), options)?;
+        let scale = self.config.tasks.get(task).map_or(1, |task| task.scale);
+        let mut pixels = Vec::with_capacity(image.pixels.len() * scale * scale);
+        let mut source = SliceSource::new(&image.pixels, image.width * COLOURS);
+        let windows = restore.windows();
+        let mut reported = 0;
+        while restore.step(&mut source, &mut Collected(&mut pixels))? != Progress::Done {
+            if restore.windows_done() > reported {
+                reported = restore.windows_done();
+                done(reported, windows);
+            }
+        }
+        done(windows, windows);
+        Ok(Rgb { width: image.width * scale, height: image.height * scale, pixels })
+    }
+}
