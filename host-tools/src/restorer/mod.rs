@@ -1,4 +1,10 @@
-//! Restoration on the host: a `.vtr` of an IPT, run over whole images.
+//! Restoration on the host: a `.vtr` of an IPT, or its float weights, run over whole images.
+
+mod float;
+mod model;
+
+pub use float::FloatRestorer;
+pub use model::{RestoreModel, MAX_OUTPUT_PIXELS};
 
 use std::path::{Path, PathBuf};
 
@@ -8,22 +14,12 @@ use vitreous::models::ipt::{Ipt, IptConfig, Task, COLOURS};
 use vitreous::pipeline::{BandPlan, Restore, RestoreOptions};
 use vitreous::{Model, PixelSink, Progress, SliceSource, SourceError};
 
+use crate::degrade::Picture;
 use crate::kernels;
 use crate::vtr::{repack, AlignedBytes};
 
 /// Rows per tile on a host: a row of a window's pixels at once.
 const HOST_TILE_ROWS: usize = 32;
-
-/// An 8-bit RGB image: `(height, width, 3)`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rgb {
-    /// Width in pixels.
-    pub width: usize,
-    /// Height in pixels.
-    pub height: usize,
-    /// The pixels, row by row.
-    pub pixels: Vec<u8>,
-}
 
 /// A `.vtr` file of an IPT in memory, checked.
 #[derive(Clone, Debug)]
@@ -149,10 +145,10 @@ impl Restorer {
     pub fn restore(
         &self,
         task: usize,
-        image: &Rgb,
+        image: &Picture,
         overlap: Option<usize>,
         mut done: impl FnMut(usize, usize),
-    ) -> Result<Rgb> {
+    ) -> Result<Picture> {
         let packed = self.packed.as_ref().unwrap_or(&self.bytes);
         let model = Model::parse_without_checksums(packed.as_slice())?;
         let ipt = Ipt::new(&model)?;
@@ -167,8 +163,8 @@ impl Restorer {
         let size = (image.width, image.height);
         let mut restore =
             Restore::begin(&ipt, task, size, arena.as_mut_slice(), band.as_mut_slice(), options)?;
-        let mut pixels = Vec::with_capacity(image.pixels.len() * scale * scale);
-        let mut source = SliceSource::new(&image.pixels, image.width * COLOURS);
+        let mut pixels = Vec::with_capacity(image.data.len() * scale * scale);
+        let mut source = SliceSource::new(&image.data, image.width * COLOURS);
         let windows = restore.windows();
         let mut reported = 0;
         while restore.step(&mut source, &mut Collected(&mut pixels))? != Progress::Done {
@@ -178,6 +174,6 @@ impl Restorer {
             }
         }
         done(windows, windows);
-        Ok(Rgb { width: image.width * scale, height: image.height * scale, pixels })
+        Ok(Picture { width: image.width * scale, height: image.height * scale, data: pixels })
     }
 }
