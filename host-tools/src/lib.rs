@@ -10,6 +10,7 @@ pub mod inspect;
 pub mod parity;
 pub mod quantize;
 pub mod reference;
+pub mod study;
 pub mod target;
 pub mod train;
 pub mod vtr;

@@ -145,10 +145,10 @@ fn a_saved_model_is_read_back_and_gives_its_tasks_to_others() {
     let value = |network: &Ipt, values: &[Vec<f32>], name: &str| {
         values[network.parameters.iter().position(|p| p.spec.name == name).unwrap()].clone()
     };
-    let from = |name| value(&source, &values, name);
+    let from = |name: &str| value(&source, &values, name);
     let other = Ipt::new(tiny_config(&["denoise70", "x2", "x4", "derain"]));
     let adopted = adopt(&other, &source, &values, 1).unwrap();
-    let now = |name| value(&other, &adopted, name);
+    let now = |name: &str| value(&other, &adopted, name);
     // The nearest strength, the same task, the nearest scale, the weakest denoiser.
     for (to, source) in [(0, 1), (1, 2), (2, 2), (3, 0)] {
         assert_eq!(now(&format!("head.{to}.0.weight")), from(&format!("head.{source}.0.weight")), "{to}");
