@@ -1,10 +1,14 @@
 //! The command line.
 
+mod architecture;
 mod convert;
 mod digits;
+mod eval;
 mod inspect;
+mod load;
 mod parity;
 mod progress;
+mod restore;
 mod run;
 mod samples;
 mod train;
@@ -39,6 +43,10 @@ enum Command {
     Run(run::RunArgs),
     /// Compare a .vtr file with the float weights that it was made from, on images, on this machine and on targets.
     Parity(parity::ParityArgs),
+    /// Restore image files with an IPT: a .vtr file, or float weights.
+    Restore(restore::RestoreArgs),
+    /// Score an IPT on clean images that are degraded: PSNR and SSIM, beside the float weights, with pictures.
+    Eval(eval::EvalArgs),
 }
 
 impl Cli {
@@ -54,6 +62,8 @@ impl Cli {
             Command::Inspect(args) => args.execute(self.json),
             Command::Run(args) => args.execute(self.json),
             Command::Parity(args) => args.execute(self.json),
+            Command::Restore(args) => args.execute(self.json),
+            Command::Eval(args) => args.execute(self.json),
         }
     }
 }

@@ -6,6 +6,7 @@ use clap::Args;
 use serde::Serialize;
 use vitreous::pipeline::top_k;
 
+use super::architecture::expect_classifier;
 use super::progress::Bars;
 use super::samples;
 use crate::engine::Engine;
@@ -61,6 +62,7 @@ struct PredictionReport {
 
 impl RunArgs {
     pub fn execute(self, json: bool) -> Result<()> {
+        expect_classifier(&self.model)?;
         let engine = Engine::load(&self.model)?;
         let pixels: Result<Vec<Vec<u8>>> =
             self.images.iter().map(|path| samples::load(&engine, path)).collect();

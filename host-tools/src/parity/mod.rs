@@ -5,6 +5,7 @@ mod metrics;
 mod table;
 
 pub use html::render_html;
+pub(crate) use html::{escaped, STYLE};
 pub use metrics::{sqnr_db, Agreement};
 pub use table::render;
 

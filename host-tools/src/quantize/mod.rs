@@ -10,7 +10,7 @@ mod sensitivity;
 mod vit;
 
 pub use equalize::{equalize, Equalized};
-pub use int8::{pack_panels, quantize_weights, QuantizedWeights};
+pub use int8::{pack_panels, quantize_weights, unpack_panels, QuantizedWeights};
 pub use ipt::{quantize_ipt, IptQuantizeOptions};
 pub use ipt_layers::{ipt_layers, ipt_layers_named, IptLayer, IptPrecision, Part, Stack};
 pub use rust_source::rust_source;

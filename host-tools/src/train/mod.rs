@@ -9,6 +9,7 @@ mod checkpoint;
 mod curve;
 pub mod data;
 mod history;
+pub mod ipt;
 mod model;
 pub mod ops;
 mod optimizer;
@@ -18,6 +19,7 @@ mod report;
 mod run;
 mod step;
 mod step_timer;
+mod threads;
 
 pub use args::TrainVitArgs;
 pub use history::EpochRecord;

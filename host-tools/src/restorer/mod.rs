@@ -1,29 +1,33 @@
-//! Restoration on the host: a `.vtr` of an IPT, run over whole images.
+//! Restoration on the host: a `.vtr` of an IPT, or its float weights, run over whole images.
+
+mod float;
+mod model;
+
+pub use float::FloatRestorer;
+pub use model::{RestoreModel, MAX_OUTPUT_PIXELS};
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use vitreous::kernels::{Kernels, PORTABLE};
 use vitreous::models::ipt::{Ipt, IptConfig, Task, COLOURS};
 use vitreous::pipeline::{BandPlan, Restore, RestoreOptions};
 use vitreous::{Model, PixelSink, Progress, SliceSource, SourceError};
 
-use crate::vtr::AlignedBytes;
+use crate::degrade::Picture;
+use crate::kernels;
+use crate::vtr::{repack, AlignedBytes};
 
-/// An 8-bit RGB image: `(height, width, 3)`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rgb {
-    /// Width in pixels.
-    pub width: usize,
-    /// Height in pixels.
-    pub height: usize,
-    /// The pixels, row by row.
-    pub pixels: Vec<u8>,
-}
+/// Rows per tile on a host: a row of a window's pixels at once.
+const HOST_TILE_ROWS: usize = 32;
 
 /// A `.vtr` file of an IPT in memory, checked.
 #[derive(Clone, Debug)]
 pub struct Restorer {
     bytes: AlignedBytes,
+    /// The model as the kernels want it, where they can't read the file's own layout.
+    packed: Option<AlignedBytes>,
+    kernels: &'static Kernels,
     path: PathBuf,
     config: IptConfig,
 }
@@ -61,11 +65,29 @@ impl Restorer {
     /// Checks a model in memory; `path` serves messages alone.
     ///
     /// # Errors
-    /// The engine's reason to refuse it.
+    /// The engine's reason to refuse it; kernels chosen that there are not.
     pub fn from_bytes(bytes: AlignedBytes, path: &Path) -> Result<Self> {
         let model = Model::parse(bytes.as_slice())?;
         let config = Ipt::new(&model)?.config().clone();
-        Ok(Self { bytes, path: path.to_owned(), config })
+        let restorer = Self { bytes, packed: None, kernels: &PORTABLE, path: path.to_owned(), config };
+        restorer.with_kernels(kernels::chosen()?)
+    }
+
+    /// The same model on a kernel table; its weights are repacked if the table can't read them as they are.
+    ///
+    /// # Errors
+    /// A model that does not fit a `.vtr` in the table's layout.
+    pub fn with_kernels(mut self, kernels: &'static Kernels) -> Result<Self> {
+        let model = Model::parse_without_checksums(self.bytes.as_slice())?;
+        let readable = (kernels.supports)(model.layout());
+        self.packed = if readable { None } else { Some(repack(self.bytes.as_slice(), kernels.layout)?) };
+        self.kernels = kernels;
+        Ok(self)
+    }
+
+    /// The kernel table in use.
+    pub fn kernels(&self) -> &'static Kernels {
+        self.kernels
     }
 
     /// Calls `f` with the checked model.
@@ -103,17 +125,15 @@ impl Restorer {
         })
     }
 
-    /// Memory for images of a width, with the options that [`Restorer::restore`] would take.
+    /// Memory for images of a width on a target, with the default tile height.
     ///
     /// # Errors
-    /// The engine's.
-    pub fn memory(&self, task: usize, width: usize, tile_rows: usize) -> Result<RestoreMemory> {
+    /// The engine's: no such task, a plan beyond the address space.
+    pub fn memory(&self, task: usize, width: usize) -> Result<RestoreMemory> {
         self.with_ipt(|ipt| {
             let scale = self.config.tasks.get(task).map_or(1, |task| task.scale);
-            Ok(RestoreMemory {
-                arena: ipt.plan_with_tile_rows(task, tile_rows)?.arena_bytes(),
-                band: BandPlan::new(self.config.window, scale, width)?,
-            })
+            let band = BandPlan::new(self.config.window, scale, width)?;
+            Ok(RestoreMemory { arena: ipt.plan(task)?.arena_bytes(), band })
         })?
     }
 
@@ -125,23 +145,26 @@ impl Restorer {
     pub fn restore(
         &self,
         task: usize,
-        image: &Rgb,
+        image: &Picture,
         overlap: Option<usize>,
         mut done: impl FnMut(usize, usize),
-    ) -> Result<Rgb> {
-        let model = Model::parse_without_checksums(self.bytes.as_slice())?;
+    ) -> Result<Picture> {
+        let packed = self.packed.as_ref().unwrap_or(&self.bytes);
+        let model = Model::parse_without_checksums(packed.as_slice())?;
         let ipt = Ipt::new(&model)?;
         let mut options = RestoreOptions::new(&ipt);
         options.overlap = overlap.unwrap_or(options.overlap);
-        let memory = self.memory(task, image.width, options.tile_rows)?;
-        let (mut arena, mut band) =
-            (AlignedBytes::zeroed(memory.arena), AlignedBytes::zeroed(memory.band.bytes()));
+        options.tile_rows = HOST_TILE_ROWS;
+        options.kernels = self.kernels;
+        let scale = self.config.tasks.get(task).map_or(1, |task| task.scale);
+        let plan = ipt.plan_for(task, options.tile_rows, options.kernels)?;
+        let mut arena = AlignedBytes::zeroed(plan.arena_bytes());
+        let mut band = AlignedBytes::zeroed(BandPlan::new(self.config.window, scale, image.width)?.bytes());
         let size = (image.width, image.height);
         let mut restore =
             Restore::begin(&ipt, task, size, arena.as_mut_slice(), band.as_mut_slice(), options)?;
-        let scale = self.config.tasks.get(task).map_or(1, |task| task.scale);
-        let mut pixels = Vec::with_capacity(image.pixels.len() * scale * scale);
-        let mut source = SliceSource::new(&image.pixels, image.width * COLOURS);
+        let mut pixels = Vec::with_capacity(image.data.len() * scale * scale);
+        let mut source = SliceSource::new(&image.data, image.width * COLOURS);
         let windows = restore.windows();
         let mut reported = 0;
         while restore.step(&mut source, &mut Collected(&mut pixels))? != Progress::Done {
@@ -151,6 +174,6 @@ impl Restorer {
             }
         }
         done(windows, windows);
-        Ok(Rgb { width: image.width * scale, height: image.height * scale, pixels })
+        Ok(Picture { width: image.width * scale, height: image.height * scale, data: pixels })
     }
 }

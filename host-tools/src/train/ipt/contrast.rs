@@ -1,0 +1,49 @@
+//! IPT's contrastive loss (Chen et al., arXiv 2012.00364, §3.2, eq. 5 and 6): the body's features of two patches of one image
+//! are to be more alike than those of patches of different images.
+
+use candle_core::{Device, Result, Tensor, D};
+
+/// Settings of [`contrastive_loss`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Contrast {
+    /// λ: weight beside the pixel loss.
+    pub weight: f32,
+    /// Cosine similarities are divided by this; 1 in the paper.
+    pub temperature: f32,
+    /// Patches of an image that are compared, evenly spread; all pairs of them count.
+    pub patches: usize,
+}
+
+/// Mean over images j and pairs of patches (a, b) of
+/// `−log( exp d(f_a^j, f_b^j) / Σ_{k≠j} exp d(f_a^j, f_b^k) )`, d being the cosine similarity.
+///
+/// `features` is (images·tokens, dim). With fewer than two images there is nothing to tell apart, and the loss is 0.
+pub fn contrastive_loss(
+    features: &Tensor,
+    images: usize,
+    tokens: usize,
+    settings: &Contrast,
+) -> Result<Tensor> {
+    if images < 2 {
+        return features.zeros_like()?.sum_all();
+    }
+    let patches = settings.patches.clamp(1, tokens);
+    let chosen: Vec<u32> = (0..images)
+        .flat_map(|image| (0..patches).map(move |p| (image * tokens + p * tokens / patches) as u32))
+        .collect();
+    let rows = chosen.len();
+    let chosen = features.index_select(&Tensor::from_vec(chosen, rows, &Device::Cpu)?, 0)?;
+    let length = (chosen.sqr()?.sum_keepdim(D::Minus1)? + 1e-12)?.sqrt()?;
+    let unit = chosen.broadcast_div(&length)?;
+    let similarity = (unit.matmul(&unit.t()?)? / f64::from(settings.temperature))?;
+    // (image j, patch a, image k, patch b) → (j, a, b, k)
+    let shape = (images, patches, images, patches);
+    let similarity = similarity.reshape(shape)?.transpose(2, 3)?.contiguous()?;
+    let same: Vec<f32> =
+        (0..images * images).map(|i| f32::from(u8::from(i / images == i % images))).collect();
+    let same = Tensor::from_vec(same, (images, 1, 1, images), &Device::Cpu)?;
+    let other = (1.0 - &same)?;
+    let positive = similarity.broadcast_mul(&same)?.sum(D::Minus1)?;
+    let negative = similarity.exp()?.broadcast_mul(&other)?.sum(D::Minus1)?.log()?;
+    (negative - positive)?.mean_all()
+}
