@@ -150,7 +150,7 @@ fn render(report: &RunReport) -> String {
 
 /// Memory and instructions of the last image.
 fn render_target(run: &TargetRun) -> String {
-    let Some(last) = run.results.last() else { return String::new() };
+    let Some(last) = run.results.last().map(|result| &result.cost) else { return String::new() };
     let mut text = format!(
         "{}: arena {} bytes, stack {} bytes ({} of them the engine's run), {} s of emulation\n",
         run.target,
