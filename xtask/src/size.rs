@@ -141,7 +141,7 @@ mod tests {
         if !lack.allows_build(board) {
             return skip(&lack.describe().join("; "));
         }
-        let sizes = measure(&build(board, OptLevel::Size).unwrap()).unwrap();
+        let sizes = measure(&build(board, OptLevel::Size, Work::Classify).unwrap()).unwrap();
         println!(
             "{} at opt-level s: engine {} of {ENGINE_BYTES} bytes, application {}, total {}",
             board.name,
