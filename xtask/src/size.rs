@@ -114,7 +114,7 @@ mod tests {
     use std::{env, fs};
 
     use super::{is_application, measure};
-    use crate::firmware::{board, build, OptLevel};
+    use crate::firmware::{board, build, OptLevel, Work};
     use crate::setup::Lack;
     use crate::test::{NO_TARGET_VARIABLE, SKIPPED_VARIABLE};
 

@@ -12,6 +12,7 @@ mod restore;
 mod run;
 mod samples;
 mod study;
+mod target_cost;
 mod train;
 
 use anyhow::Result;
