@@ -45,6 +45,10 @@ pub struct ConvertArgs {
     /// Keep the head and tail of one task of a restorer: denoise30, x2, derain, jpeg40, …
     #[arg(long, value_parser = parse_task)]
     task: Option<Task>,
+    /// Side of a restorer's windows in pixels, if not that of its training: positions and queries are interpolated. Larger windows need
+    /// more memory and overlap less.
+    #[arg(long, value_name = "PIXELS")]
+    window: Option<usize>,
     /// Error budget of a classifier: keep as many layers in f16 as the output needs to reach this mean SQNR, in dB, on the images of
     /// --images.
     #[arg(long, value_name = "DB", requires = "images")]
@@ -90,8 +94,8 @@ impl ConvertArgs {
 
     fn convert_vit(self, float: &FloatVit) -> Result<Converted> {
         ensure!(
-            self.task.is_none() && self.min_psnr.is_none(),
-            "{} is a classifier: --task and --min-psnr are for restorers",
+            self.task.is_none() && self.min_psnr.is_none() && self.window.is_none(),
+            "{} is a classifier: --task, --window and --min-psnr are for restorers",
             self.checkpoint.display()
         );
         let keep_f16: Result<Vec<LayerName>, String> =
@@ -124,6 +128,9 @@ impl ConvertArgs {
         );
         if let Some(task) = &self.task {
             float = float.keep_task(task)?;
+        }
+        if let Some(window) = self.window {
+            float = float.with_window(window)?;
         }
         let mut keep_f16: Vec<IptLayer> = Vec::new();
         for pattern in &self.keep_f16 {
