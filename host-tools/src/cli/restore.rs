@@ -7,7 +7,7 @@ use clap::Args;
 use serde::Serialize;
 use vitreous::models::ipt::Task;
 
-use super::eval::IptLoadArgs;
+use super::load::IptLoadArgs;
 use super::progress::Bars;
 use crate::checkpoint::ipt::parse_task;
 use crate::degrade::Picture;
