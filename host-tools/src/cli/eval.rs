@@ -9,6 +9,7 @@ use super::load::IptLoadArgs;
 use super::progress::Bars;
 use crate::checkpoint::ipt::parse_task;
 use crate::evaluate::{evaluate, find_pairs, render, render_html, EvalOptions};
+use crate::train::threads::with_threads;
 
 #[derive(Args, Debug)]
 pub struct EvalArgs {
@@ -50,6 +51,10 @@ pub struct EvalArgs {
 
 impl EvalArgs {
     pub fn execute(self, json: bool) -> Result<()> {
+        with_threads(None, move || self.score(json))
+    }
+
+    fn score(self, json: bool) -> Result<()> {
         let pairs = find_pairs(&self.clean, self.degraded.as_deref(), self.limit)?;
         let model = self.load.load(&self.model)?;
         let reference = self.reference.as_deref().map(|path| self.load.load(path)).transpose()?;

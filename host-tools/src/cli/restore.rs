@@ -13,6 +13,7 @@ use crate::checkpoint::ipt::parse_task;
 use crate::degrade::Picture;
 use crate::image_input::images_below;
 use crate::restorer::RestoreModel;
+use crate::train::threads::with_threads;
 
 #[derive(Args, Debug)]
 pub struct RestoreArgs {
@@ -52,6 +53,10 @@ struct Restored {
 
 impl RestoreArgs {
     pub fn execute(self, json: bool) -> Result<()> {
+        with_threads(None, move || self.restore_files(json))
+    }
+
+    fn restore_files(self, json: bool) -> Result<()> {
         let outputs = outputs(&self.images, &self.out)?;
         let model = self.load.load(&self.model)?;
         let task = self.task(&model)?;

@@ -19,7 +19,7 @@ mod report;
 mod run;
 mod step;
 mod step_timer;
-mod threads;
+pub(crate) mod threads;
 
 pub use args::TrainVitArgs;
 pub use history::EpochRecord;
