@@ -9,7 +9,7 @@ use super::load::IptLoadArgs;
 use super::progress::Bars;
 use crate::checkpoint::ipt::parse_task;
 use crate::evaluate::{evaluate, find_pairs, render, render_html, EvalOptions};
-use crate::train::threads::with_threads;
+use crate::train::with_threads;
 
 #[derive(Args, Debug)]
 pub struct EvalArgs {

@@ -241,8 +241,8 @@ fn compare_target(
         images: run.results.len(),
         equal: equal.count(),
         arena_bytes: run.arena_bytes,
-        stack_bytes: run.results.iter().map(|r| r.total_stack_bytes).max().unwrap_or(0),
-        instructions: run.results.iter().filter_map(|r| r.instructions).max(),
+        stack_bytes: run.results.iter().map(|r| r.cost.total_stack_bytes).max().unwrap_or(0),
+        instructions: run.results.iter().filter_map(|r| r.cost.instructions).max(),
     })
 }
 
