@@ -270,7 +270,12 @@ impl fmt::Display for Error {
                 write!(f, "made for numerics version {found}, but this engine computes version {supported}: convert the model again")
             }
             Error::Architecture { found, expected } => {
-                write!(f, "architecture {found} where {expected} was asked for")
+                let name = |id| match id {
+                    1 => "a classifier (ViT)",
+                    2 => "a restorer (IPT)",
+                    _ => "an unknown architecture",
+                };
+                write!(f, "{} ({found}) where {} ({expected}) was asked for", name(found), name(expected))
             }
             Error::HeaderChecksum { computed, stored } => {
                 write!(f, "header damaged: CRC-32 {computed:#010x}, stored {stored:#010x}")

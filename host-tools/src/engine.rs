@@ -5,15 +5,24 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use rayon::prelude::*;
 use vitreous::format::Preprocess;
+use vitreous::kernels::{Kernels, PORTABLE};
 use vitreous::models::vit::{Vit, VitConfig};
 use vitreous::{Model, Progress, SliceSource, Stage};
 
-use crate::vtr::AlignedBytes;
+use crate::kernels;
+use crate::vtr::{repack, AlignedBytes};
+
+/// Rows per tile on a host: whole blocks of every table's matrix product, and few enough that a tile's hidden layer stays in the
+/// second cache.
+const HOST_TILE_ROWS: usize = 48;
 
 /// A `.vtr` file in memory, checked.
 #[derive(Clone, Debug)]
 pub struct Engine {
     bytes: AlignedBytes,
+    /// The model with its weights as the kernels want them, where the file has them in another order.
+    packed: Option<AlignedBytes>,
+    kernels: &'static Kernels,
     path: PathBuf,
     config: VitConfig,
     preprocess: Preprocess,
@@ -57,14 +66,51 @@ impl Engine {
     /// Checks a model in memory; `path` serves messages alone.
     ///
     /// # Errors
-    /// The engine's reason to refuse it.
+    /// The engine's reason to refuse it; kernels chosen that there are not.
     pub fn from_bytes(bytes: AlignedBytes, path: &Path) -> Result<Self> {
         let model = Model::parse(bytes.as_slice())?;
         let vit = Vit::new(&model)?;
         let labels = model.labels()?.iter().map(str::to_owned).collect();
         let (config, preprocess, arena_bytes) =
             (*vit.config(), model.preprocess()?, vit.plan().arena_bytes());
-        Ok(Self { bytes, path: path.to_owned(), config, preprocess, labels, arena_bytes })
+        let (packed, kernels) = (None, &PORTABLE);
+        let engine =
+            Self { bytes, packed, kernels, path: path.to_owned(), config, preprocess, labels, arena_bytes };
+        engine.with_kernels(kernels::chosen()?)
+    }
+
+    /// The same model on other kernels. Weights that they can't read in the file's order are put into theirs, in memory.
+    ///
+    /// # Errors
+    /// None for a model that was loaded.
+    pub fn with_kernels(mut self, kernels: &'static Kernels) -> Result<Self> {
+        let model = Model::parse_without_checksums(self.bytes.as_slice())?;
+        let readable = (kernels.supports)(model.layout());
+        self.packed = if readable { None } else { Some(repack(self.bytes.as_slice(), kernels.layout)?) };
+        self.kernels = kernels;
+        Ok(self)
+    }
+
+    /// The kernels that runs use.
+    pub fn kernels(&self) -> &'static Kernels {
+        self.kernels
+    }
+
+    /// The weights as runs read them.
+    fn run_bytes(&self) -> &[u8] {
+        self.packed.as_ref().unwrap_or(&self.bytes).as_slice()
+    }
+
+    /// Prepares runs one after the other: the model's tables read once, one arena.
+    ///
+    /// # Errors
+    /// A plan beyond the address space.
+    pub fn session(&self) -> Result<Session<'_>> {
+        let model = Model::parse_without_checksums(self.run_bytes())?;
+        let vit = Vit::new(&model)?;
+        let tile_rows = HOST_TILE_ROWS.min(self.config.tokens().next_multiple_of(16));
+        let arena = AlignedBytes::zeroed(vit.plan_for(tile_rows, self.kernels)?.arena_bytes());
+        Ok(Session { engine: self, vit, arena, tile_rows })
     }
 
     /// Calls `f` with the checked model.
@@ -113,9 +159,7 @@ impl Engine {
     /// # Errors
     /// An image of the wrong size.
     pub fn run(&self, pixels: &[u8], hidden: bool) -> Result<EngineOutput> {
-        let model = Model::parse_without_checksums(self.bytes.as_slice())?;
-        let vit = Vit::new(&model)?;
-        self.run_with(&vit, &mut AlignedBytes::zeroed(self.arena_bytes), pixels, hidden)
+        self.session()?.run(pixels, hidden)
     }
 
     /// Runs many images on all cores; results in the images' order. `done` is called after each.
@@ -128,27 +172,37 @@ impl Engine {
         hidden: bool,
         done: impl Fn() + Sync,
     ) -> Result<Vec<EngineOutput>> {
-        let model = Model::parse_without_checksums(self.bytes.as_slice())?;
-        let vit = Vit::new(&model)?;
-        let arena = || AlignedBytes::zeroed(self.arena_bytes);
         images
             .par_iter()
-            .map_init(arena, |arena, pixels| {
-                let output = self.run_with(&vit, arena, pixels.as_ref(), hidden);
-                done();
-                output
-            })
+            .map_init(
+                || self.session(),
+                |session, pixels| {
+                    let session = session.as_mut().map_err(|error| anyhow::anyhow!("{error:#}"))?;
+                    let output = session.run(pixels.as_ref(), hidden);
+                    done();
+                    output
+                },
+            )
             .collect()
     }
+}
 
-    fn run_with(
-        &self,
-        vit: &Vit,
-        arena: &mut AlignedBytes,
-        pixels: &[u8],
-        hidden: bool,
-    ) -> Result<EngineOutput> {
-        let c = &self.config;
+/// A model ready to run images, one after the other.
+#[derive(Debug)]
+pub struct Session<'e> {
+    engine: &'e Engine,
+    vit: Vit<'e>,
+    arena: AlignedBytes,
+    tile_rows: usize,
+}
+
+impl Session<'_> {
+    /// Runs one image, `(height, width, channels)`; `hidden` keeps the residual stream between the blocks.
+    ///
+    /// # Errors
+    /// An image of the wrong size.
+    pub fn run(&mut self, pixels: &[u8], hidden: bool) -> Result<EngineOutput> {
+        let c = &self.engine.config;
         let expected = c.image_height * c.image_width * c.channels;
         anyhow::ensure!(
             pixels.len() == expected,
@@ -156,7 +210,7 @@ impl Engine {
             pixels.len()
         );
         let mut source = SliceSource::new(pixels, c.image_width * c.channels);
-        let mut run = vit.begin(arena.as_mut_slice())?;
+        let mut run = self.vit.begin_with(self.arena.as_mut_slice(), self.tile_rows, self.engine.kernels)?;
         let mut kept = Vec::new();
         while run.step(&mut source)? != Progress::Done {
             let next = run.next_stage();

@@ -3,13 +3,18 @@
 
 pub mod checkpoint;
 pub mod cli;
+pub mod degrade;
 pub mod engine;
+pub mod evaluate;
 pub mod image_input;
 pub mod inspect;
+pub mod kernels;
+pub mod metrics;
 pub mod parity;
 pub mod quantize;
 pub mod reference;
 pub mod restorer;
+pub mod study;
 pub mod target;
 pub mod train;
 pub mod vtr;

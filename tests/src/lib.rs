@@ -12,7 +12,7 @@ use vitreous::models::ipt::IptConfig;
 use vitreous::models::vit::{Activation, Head, Pool, VitConfig};
 use vitreous_tools::checkpoint::ipt::{parse_task, tensor_shapes as ipt_tensor_shapes, FloatIpt};
 use vitreous_tools::checkpoint::{tensor_shapes, FloatTensor, FloatVit};
-use vitreous_tools::restorer::Rgb;
+use vitreous_tools::degrade::Picture;
 
 /// A folder of this repository.
 pub fn repository(folder: &str) -> PathBuf {
@@ -153,7 +153,7 @@ pub fn random_ipt(config: IptConfig, seed: u64) -> FloatIpt {
 }
 
 /// A colour image with structure and noise.
-pub fn random_rgb(width: usize, height: usize, seed: u64) -> Rgb {
+pub fn random_rgb(width: usize, height: usize, seed: u64) -> Picture {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let wave: f32 = rng.random_range(0.05..0.5);
     let pixels = (0..height * width * 3)
@@ -163,5 +163,5 @@ pub fn random_rgb(width: usize, height: usize, seed: u64) -> Rgb {
             (value + rng.random_range(-30.0f32..30.0)).clamp(0.0, 255.0) as u8
         })
         .collect();
-    Rgb { width, height, pixels }
+    Picture { width, height, data: pixels }
 }

@@ -1,16 +1,17 @@
 //! Restoration by the engine against the float reference, and against itself: what must never change a bit.
 
-use vitreous::kernels::PORTABLE;
+use vitreous::kernels::{supported_kernels, PORTABLE};
 use vitreous::models::ipt::{Ipt, IptConfig, Task, COLOURS};
 use vitreous::pipeline::{default_overlap, BandPlan, Restore, RestoreOptions, WindowGrid};
 use vitreous::tensor::PanelLayout;
 use vitreous::{Error, PixelSink, PixelSource, Progress, SliceSink, SliceSource, SourceError, Stage};
 use vitreous_tests::{random_ipt, random_rgb, small_ipt_config};
 use vitreous_tools::checkpoint::ipt::FloatIpt;
+use vitreous_tools::degrade::Picture;
 use vitreous_tools::parity::sqnr_db;
 use vitreous_tools::quantize::{ipt_layers, quantize_ipt, IptQuantizeOptions};
 use vitreous_tools::reference::ReferenceIpt;
-use vitreous_tools::restorer::{Restorer, Rgb};
+use vitreous_tools::restorer::Restorer;
 use vitreous_tools::vtr::AlignedBytes;
 
 fn restorer(float: &FloatIpt, options: &IptQuantizeOptions) -> Restorer {
@@ -52,8 +53,8 @@ fn mean_sqnr(float: &FloatIpt, restorer: &Restorer, task: usize) -> f64 {
     let total: f64 = (0..images)
         .map(|seed| {
             let image = random_rgb(side, side, seed);
-            let want = reference.restore(&image.pixels, &float.config.tasks[task]).expect("a forward pass");
-            sqnr_db(&want, &window(restorer, task, &image.pixels, 4))
+            let want = reference.restore(&image.data, &float.config.tasks[task]).expect("a forward pass");
+            sqnr_db(&want, &window(restorer, task, &image.data, 4))
         })
         .sum();
     total / images as f64
@@ -94,19 +95,40 @@ fn tile_height_and_weight_layout_change_no_bit() {
     let image = random_rgb(config.window, config.window, 4);
     let int8 = restorer(&float, &IptQuantizeOptions::default());
     for task in 0..config.tasks.len() {
-        let want = window(&int8, task, &image.pixels, 4);
+        let want = window(&int8, task, &image.data, 4);
         for (nr, kr) in [(2, 4), (16, 4), (3, 2)] {
             let options = IptQuantizeOptions { layout: PanelLayout { nr, kr }, ..Default::default() };
-            assert_eq!(window(&restorer(&float, &options), task, &image.pixels, 4), want, "layout {nr}x{kr}");
+            assert_eq!(window(&restorer(&float, &options), task, &image.data, 4), want, "layout {nr}x{kr}");
         }
         for tile_rows in [1, 2, 3, 5, 7, 64] {
-            assert_eq!(window(&int8, task, &image.pixels, tile_rows), want, "{tile_rows} rows per tile");
+            assert_eq!(window(&int8, task, &image.data, tile_rows), want, "{tile_rows} rows per tile");
+        }
+    }
+}
+
+#[test]
+fn every_kernel_table_gives_the_same_bytes() {
+    let config = IptConfig { features: 18, window: 16, patch: 2, ..small_ipt_config() };
+    let float = random_ipt(config.clone(), 9);
+    let image = random_rgb(37, 29, 10);
+    let layers = ipt_layers(&config);
+    for keep_f16 in [vec![], layers.iter().step_by(3).copied().collect(), layers.clone()] {
+        let restorer = restorer(&float, &IptQuantizeOptions { keep_f16, ..Default::default() });
+        for task in 0..config.tasks.len() {
+            let with = |kernels| {
+                let restorer = restorer.clone().with_kernels(kernels).expect("kernels");
+                restorer.restore(task, &image, None, |_, _| {}).expect("a restored image")
+            };
+            let want = with(&PORTABLE);
+            for kernels in supported_kernels() {
+                assert!(with(kernels) == want, "{} differs, task {task}", kernels.name);
+            }
         }
     }
 }
 
 /// Every window by itself, blended in floats by the same weights.
-fn blended(restorer: &Restorer, task: usize, image: &Rgb) -> Vec<f64> {
+fn blended(restorer: &Restorer, task: usize, image: &Picture) -> Vec<f64> {
     let side = restorer.config().window;
     let scale = restorer.config().tasks[task].scale;
     let overlap = default_overlap(side);
@@ -120,7 +142,7 @@ fn blended(restorer: &Restorer, task: usize, image: &Rgb) -> Vec<f64> {
             for y in top..top + side {
                 for x in left..left + side {
                     let (y, x) = (reflected(y, image.height), reflected(x, image.width));
-                    pixels.extend_from_slice(&image.pixels[(y * image.width + x) * 3..][..3]);
+                    pixels.extend_from_slice(&image.data[(y * image.width + x) * 3..][..3]);
                 }
             }
             let out = window(restorer, task, &pixels, 4);
@@ -160,9 +182,9 @@ fn images_of_any_size_are_made_of_blended_windows() {
         for task in [0, 1, 3] {
             let got = restorer.restore(task, &image, None, |_, _| {}).expect("a restored image");
             let want = blended(&restorer, task, &image);
-            assert_eq!(got.pixels.len(), want.len());
+            assert_eq!(got.data.len(), want.len());
             let worst =
-                got.pixels.iter().zip(&want).map(|(g, w)| (f64::from(*g) - w).abs()).fold(0.0, f64::max);
+                got.data.iter().zip(&want).map(|(g, w)| (f64::from(*g) - w).abs()).fold(0.0, f64::max);
             assert!(worst <= 0.52, "{width}×{height}, task {task}: off by {worst} grey levels");
         }
     }
@@ -260,7 +282,7 @@ fn what_is_wrong_is_said_and_rows_come_once() {
             assert_eq!(run.step(&mut Broken, &mut sink), Err(Error::Finished), "a run that failed is over");
 
             let mut source =
-                Strict { image: SliceSource::new(&image.pixels, width * 3), row_bytes: width * 3, next: 0 };
+                Strict { image: SliceSource::new(&image.data, width * 3), row_bytes: width * 3, next: 0 };
             let mut run = begin(ipt, size, &mut arena, &mut band);
             let failed = loop {
                 match run.step(&mut source, &mut Broken) {

@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use vitreous_protocol::BOARDS;
 
-use crate::firmware::{build, OptLevel};
+use crate::firmware::{build, OptLevel, Work};
 use crate::setup::{self, Lack};
 use crate::shell::{cargo, root, run};
 
@@ -49,7 +49,7 @@ fn ready_targets(lack: &Lack) -> Vec<&'static str> {
     let mut ready = Vec::new();
     for board in BOARDS.iter().filter(|board| TARGETS.contains(&board.name) && lack.allows(board)) {
         println!("Building the firmware for {}", board.name);
-        match build(board, OptLevel::Speed) {
+        match build(board, OptLevel::Speed, Work::All) {
             Ok(_) => ready.push(board.name),
             Err(error) => println!("{error:#}"),
         }

@@ -1,8 +1,17 @@
 //! The kernel table: the only code that differs from machine to machine, and all of it computes the same bits.
 //!
-//! `portable` is the oracle. It is plain Rust, and what other tables must equal bit for bit at every shape.
+//! `portable` is the oracle. It is plain Rust, and what other tables must equal bit for bit at every shape. The only place of the
+//! engine with unsafe code: every other table is made of instructions that the compiler's safe subset doesn't reach.
+
+#![allow(unsafe_code)]
 
 mod portable;
+#[cfg(test)]
+mod tests;
+#[cfg(target_arch = "x86_64")]
+mod vector;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 pub use portable::PORTABLE;
 
@@ -36,8 +45,10 @@ pub struct Keys<'a> {
 /// Functions of one instruction set. Shapes are given by the views; where views disagree, the shorter one counts, so that no
 /// call can read or write outside (the models always pass views that agree).
 pub struct Kernels {
-    /// Name as users give it: `portable`, `avx2`, …
+    /// Name as users give it: `portable`, `avx2`, `avx512-vnni`.
     pub name: &'static str,
+    /// The weight layout that the int8 kernels are fastest with.
+    pub layout: PanelLayout,
     /// Whether the int8 kernels can read a weight layout.
     pub supports: fn(PanelLayout) -> bool,
     /// `out[r,n] = f((acc − x_zero[r]·sums[n])·w_scale[n]·x_scale[r] + bias[n])`: rows `(rows, pitch)`, out `(rows, outputs)`.
@@ -55,12 +66,26 @@ pub struct Kernels {
     pub quantize_row_above: QuantizeAboveKernel,
     /// Layer norm of one f16 row (Ba et al., arXiv 1607.06450, §3), sums in the canonical order of docs/numerics.md.
     pub layer_norm: fn(&[f16], &NormWeights, &mut [f32]),
+    /// Memory that attention over `(tokens, head_dim)` takes in one head.
+    pub attention_memory: fn(usize, usize) -> AttentionMemory,
+    /// Quantizes keys.
+    pub store_keys: StoreKernel,
+    /// Quantizes values.
+    pub store_values: StoreKernel,
+    /// Scaled dot-product attention of a tile of queries in one head: out `(queries, head_dim)`.
+    pub attend: fn(&Attention, &mut AttentionScratch, &mut [f32]),
     /// `out[t] = (q·k_t)·(factor·k_scales[t])`; returns the largest. q `(pitch)`, out `(tokens)`.
     pub scores: fn(&[i8], f32, &Keys, &mut [f32]) -> f32,
     /// Turns scores into integer weights.
     pub softmax: SoftmaxKernel,
     /// `acc[j] = Σ_t p[t]·v[t,j]`: v `(tokens, pitch)`, acc `(pitch)`.
     pub weighted_sum: fn(&[i16], &[i8], &mut [i32]),
+}
+
+impl core::fmt::Debug for Kernels {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Kernels {{ name: {} }}", self.name)
+    }
 }
 
 #[cfg(feature = "defmt")]
@@ -79,7 +104,97 @@ pub type SoftmaxKernel = fn(&[f32], f32, f32, &[f32], &mut [i16]) -> u32;
 /// Signature of the quantization with a zero point: row, lower bound of its elements, codes out; returns scale and zero point.
 pub type QuantizeAboveKernel = fn(&[f32], f32, &mut [i8]) -> (f32, i32);
 
+/// Signature of the kernels that quantize keys or values: rows `(rows, head_dim)` of floats, head_dim, the token of the first
+/// row, then all keys or values of the head in the table's own order, and the scales of these rows. Tokens come in ascending
+/// order.
+pub type StoreKernel = fn(&[f32], usize, usize, &mut [i8], &mut [f32]);
+
+/// Bytes for attention in one head.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct AttentionMemory {
+    /// All keys.
+    pub keys: usize,
+    /// All values.
+    pub values: usize,
+    /// Scores of the queries at work (f32).
+    pub scores: usize,
+    /// Their softmax weights (i16).
+    pub weights: usize,
+    /// Their weighted sums (i32).
+    pub sums: usize,
+}
+
+/// A tile of queries, and keys and values of their head in the table's own order.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Attention<'a> {
+    /// `(queries, head_dim)`, quantized.
+    pub queries: RowsI8<'a>,
+    /// Width of the head.
+    pub head_dim: usize,
+    /// log2(e)/√head_dim, so that the exponential is one to base 2.
+    pub factor: f32,
+    /// Keys, as [`Kernels::store_keys`] left them.
+    pub keys: &'a [i8],
+    /// Scale of each token's key.
+    pub key_scales: &'a [f32],
+    /// Values, as [`Kernels::store_values`] left them.
+    pub values: &'a [i8],
+    /// Scale of each token's value, relative to the largest.
+    pub relative_scales: &'a [f32],
+    /// The largest scale of a value.
+    pub value_scale: f32,
+}
+
+impl Attention<'_> {
+    /// Number of tokens.
+    pub fn tokens(&self) -> usize {
+        self.key_scales.len()
+    }
+
+    /// The largest softmax weight: 15 bits, and fewer from 513 tokens on, so that the weighted sum of int8 values can't exceed
+    /// an i32.
+    pub fn weight_max(&self) -> f32 {
+        weight_max(self.tokens())
+    }
+}
+
+/// The largest softmax weight for a number of tokens.
+pub(crate) fn weight_max(tokens: usize) -> f32 {
+    (i32::MAX as usize / 128 / tokens.max(1)).min(i16::MAX as usize) as f32
+}
+
+/// Memory that [`Kernels::attend`] works in, of the lengths that [`Kernels::attention_memory`] says.
+#[derive(Debug)]
+pub struct AttentionScratch<'a> {
+    /// Scores.
+    pub scores: &'a mut [f32],
+    /// Softmax weights.
+    pub weights: &'a mut [i16],
+    /// Weighted sums.
+    pub sums: &'a mut [i32],
+}
+
 /// The table for this build.
 pub fn default_kernels() -> &'static Kernels {
     &PORTABLE
+}
+
+/// The tables that this machine can run, the fastest first; `portable` is the last.
+pub fn supported_kernels() -> impl Iterator<Item = &'static Kernels> {
+    #[cfg(target_arch = "x86_64")]
+    let native = x86::supported();
+    #[cfg(not(target_arch = "x86_64"))]
+    let native = core::iter::empty();
+    native.chain([&PORTABLE])
+}
+
+/// Names of the tables of this architecture, also of those that this machine can't run.
+pub fn kernel_names() -> impl Iterator<Item = &'static str> {
+    #[cfg(target_arch = "x86_64")]
+    let native = x86::NAMES.iter().copied();
+    #[cfg(not(target_arch = "x86_64"))]
+    let native = core::iter::empty();
+    native.chain([PORTABLE.name])
 }

@@ -25,18 +25,28 @@ pub fn quantize_weights(weights: &[f32], inputs: usize) -> QuantizedWeights {
 
 /// Packs `(outputs, inputs)` weights into zero-padded panels.
 pub fn pack_panels(values: &[i8], inputs: usize, layout: PanelLayout) -> Vec<i8> {
-    let (nr, kr, pitch) = (layout.nr as usize, layout.kr as usize, padded(inputs));
+    let pitch = padded(inputs);
     let outputs = values.len() / inputs;
-    let mut panels = vec![0i8; outputs.next_multiple_of(nr) * pitch];
+    let mut panels = vec![0i8; layout.padded_outputs(outputs) * pitch];
     for (n, row) in values.chunks_exact(inputs).enumerate() {
         for (k, value) in row.iter().enumerate() {
-            let place = if nr == 1 {
-                n * pitch + k
-            } else {
-                (n / nr) * nr * pitch + (k / kr) * nr * kr + (n % nr) * kr + k % kr
-            };
-            panels[place] = *value;
+            panels[place(layout, pitch, n, k)] = *value;
         }
     }
     panels
+}
+
+/// The `(outputs, inputs)` weights of panels.
+pub fn unpack_panels(panels: &[i8], inputs: usize, outputs: usize, layout: PanelLayout) -> Vec<i8> {
+    let pitch = padded(inputs);
+    (0..outputs).flat_map(|n| (0..inputs).map(move |k| panels[place(layout, pitch, n, k)])).collect()
+}
+
+/// Where the weight of output n and input k stands.
+fn place(layout: PanelLayout, pitch: usize, n: usize, k: usize) -> usize {
+    let (nr, kr) = (layout.nr as usize, layout.kr as usize);
+    if nr == 1 {
+        return n * pitch + k;
+    }
+    (n / nr) * nr * pitch + (k / kr) * nr * kr + (n % nr) * kr + k % kr
 }

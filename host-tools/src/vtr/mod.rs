@@ -1,7 +1,9 @@
 //! `.vtr` files on the host: writing them, and holding their bytes where the engine can read them.
 
 mod aligned;
+mod repack;
 mod writer;
 
 pub use aligned::AlignedBytes;
+pub use repack::repack;
 pub use writer::{SectionWriter, VtrHeader, VtrWriter};

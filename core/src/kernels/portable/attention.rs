@@ -1,8 +1,55 @@
-//! Attention of one query in one head: scores, softmax weights, weighted sum of values.
+//! Attention in one head, one query after the other: scores, softmax weights, weighted sum of values.
 
-use crate::kernels::Keys;
+use super::rows::quantize_row;
+use crate::kernels::{Attention, AttentionMemory, AttentionScratch, Keys};
 use crate::math::{exp2, round_to_i32, Lane};
-use crate::tensor::rows;
+use crate::tensor::{padded, rows, rows_mut};
+
+/// Keys and values are rows; one query is at work at a time.
+pub(super) fn attention_memory(tokens: usize, head_dim: usize) -> AttentionMemory {
+    let pitch = padded(head_dim);
+    let cache = tokens.saturating_mul(pitch);
+    AttentionMemory {
+        keys: cache,
+        values: cache,
+        scores: tokens.saturating_mul(4),
+        weights: tokens.saturating_mul(2),
+        sums: pitch.saturating_mul(4),
+    }
+}
+
+/// Quantizes rows into the rows from `first` on.
+pub(super) fn store_rows(x: &[f32], head_dim: usize, first: usize, cache: &mut [i8], scales: &mut [f32]) {
+    let pitch = padded(head_dim);
+    let cache = cache.get_mut(first.saturating_mul(pitch)..).unwrap_or(&mut []);
+    for ((x, row), scale) in rows(x, head_dim).zip(rows_mut(cache, pitch)).zip(scales) {
+        *scale = quantize_row(x, row);
+    }
+}
+
+/// `out = softmax(q·Kᵀ/√d)·V` (Vaswani et al., arXiv 1706.03762, §3.2.1): query `(pitch)`, out `(head_dim)`, for each row.
+pub(super) fn attend(a: &Attention, scratch: &mut AttentionScratch, out: &mut [f32]) {
+    let pitch = a.queries.pitch;
+    let keys = Keys { data: a.keys, scales: a.key_scales, pitch };
+    let (tokens, weight_max) = (a.tokens(), a.weight_max());
+    let AttentionScratch { scores: score_row, weights, sums } = scratch;
+    let (Some(score_row), Some(weights), Some(sums)) =
+        (score_row.get_mut(..tokens), weights.get_mut(..tokens), sums.get_mut(..pitch))
+    else {
+        return;
+    };
+    let queries = rows(a.queries.data, pitch).zip(a.queries.scales);
+    for ((query, query_scale), out) in queries.zip(rows_mut(out, a.head_dim)) {
+        let max = scores(query, a.factor * *query_scale, &keys, score_row);
+        let sum = softmax(score_row, max, weight_max, a.relative_scales, weights);
+        weighted_sum(weights, a.values, sums);
+        // The largest score's numerator is weight_max, so the sum is never zero (but for not-a-number, from hostile models).
+        let scale = a.value_scale / sum.max(1) as f32;
+        for (out, acc) in out.iter_mut().zip(sums.iter()) {
+            *out = *acc as f32 * scale;
+        }
+    }
+}
 
 /// `out[t] = (q·k_t)·(factor·scale_t)`; returns the largest.
 pub(super) fn scores(query: &[i8], factor: f32, keys: &Keys, out: &mut [f32]) -> f32 {

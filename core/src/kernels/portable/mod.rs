@@ -5,10 +5,12 @@ mod linear;
 mod rows;
 
 use super::Kernels;
+use crate::tensor::PanelLayout;
 
 /// The portable kernels; they read every weight layout.
 pub static PORTABLE: Kernels = Kernels {
     name: "portable",
+    layout: PanelLayout::ROW_MAJOR,
     supports: |layout| layout.is_valid(),
     linear_i8: linear::linear_i8,
     linear_i8_residual: linear::linear_i8_residual,
@@ -17,6 +19,10 @@ pub static PORTABLE: Kernels = Kernels {
     quantize_row: rows::quantize_row,
     quantize_row_above: rows::quantize_row_above,
     layer_norm: rows::layer_norm,
+    attention_memory: attention::attention_memory,
+    store_keys: attention::store_rows,
+    store_values: attention::store_rows,
+    attend: attention::attend,
     scores: attention::scores,
     softmax: attention::softmax,
     weighted_sum: attention::weighted_sum,

@@ -9,13 +9,10 @@ use super::run::IptRun;
 use super::weights::{AttentionKind, MlpWeights};
 use crate::arena::{cast_mut, part, part_mut};
 use crate::error::Error;
-use crate::kernels::{Epilogue, Kernels, Keys};
+use crate::kernels::{Attention, AttentionScratch, Epilogue, Kernels};
 use crate::math::{inverse_sqrt, to_f16, Lane};
 use crate::models::vit::Activation;
-use crate::ops::{
-    apply, apply_residual, attend_row, quantize_rows, quantize_rows_above, AttentionScratch, HeadCache,
-    Operand, QuantizedScratch,
-};
+use crate::ops::{apply, apply_residual, quantize_rows, quantize_rows_above, Operand, QuantizedScratch};
 use crate::tensor::{padded, rows, rows_mut, Linear, NormWeights, Precision, RowsI8};
 
 /// Views of an MLP's regions, in the order of [`MLP_REGIONS`].
@@ -162,12 +159,13 @@ impl IptRun<'_, '_> {
     ) -> Result<usize, Error> {
         let c = self.ipt.config();
         let (dim, tokens, count) = (c.dim(), c.tokens(), self.tile_of(row));
-        let (head_dim, pitch) = (c.head_dim(), padded(c.head_dim()));
+        let head_dim = c.head_dim();
         let weights = self.ipt.attention(layer, kind, head)?;
         let planes = self.cache_planes(layer, kind);
+        let stores = [self.kernels.store_keys, self.kernels.store_values];
         let kept = [(region::KEYS, region::KEY_SCALES), (region::VALUES, region::VALUE_SCALES)];
-        for ((plane, weights), (data, scales)) in planes.iter().zip([&weights.key, &weights.value]).zip(kept)
-        {
+        let jobs = planes.iter().zip([&weights.key, &weights.value]).zip(kept.into_iter().zip(stores));
+        for ((plane, weights), ((data, scales), store)) in jobs {
             let ids = [
                 plane.data,
                 plane.scales,
@@ -184,11 +182,8 @@ impl IptRun<'_, '_> {
             let x = operand(self.kernels, plane.is_f16, from, from_scales, wide, weights, (row, count, dim))?;
             let out = part_mut(cast_mut::<f32>(out)?, 0, count * head_dim)?;
             apply(self.kernels, &x, weights, Epilogue::None, out)?;
-            let data = part_mut(cast_mut::<i8>(data)?, row * pitch, count * pitch)?;
             let scales = part_mut(cast_mut::<f32>(scales)?, row, count)?;
-            for (x, (data, scale)) in rows(out, head_dim).zip(rows_mut(data, pitch).zip(scales)) {
-                *scale = (self.kernels.quantize_row)(x, data);
-            }
+            store(out, head_dim, row, cast_mut(data)?, scales);
         }
         if row + count == tokens {
             let [scales] = self.plan.views(self.arena, [region::VALUE_SCALES])?;
@@ -235,28 +230,26 @@ impl IptRun<'_, '_> {
             operand(self.kernels, plane.is_f16, from, from_scales, wide, &weights.query, (row, count, dim))?;
         let out = part_mut(cast_mut::<f32>(out)?, 0, count * head_dim)?;
         apply(self.kernels, &x, &weights.query, Epilogue::None, out)?;
-        let cache = HeadCache {
-            keys: Keys {
-                data: part(cast_mut(keys)?, 0, n * pitch)?,
-                scales: part(cast_mut(key_scales)?, 0, n)?,
-                pitch,
-            },
-            values: part(cast_mut(values)?, 0, n * pitch)?,
+        let (data, scales) = (cast_mut::<i8>(data)?, part_mut(cast_mut::<f32>(scales)?, 0, count)?);
+        for ((query, row), scale) in rows(out, head_dim).zip(rows_mut(data, pitch)).zip(&mut *scales) {
+            *scale = (self.kernels.quantize_row)(query, row);
+        }
+        let attention = Attention {
+            queries: RowsI8 { data: part(data, 0, count * pitch)?, scales, zero_points: &[], pitch },
+            head_dim,
+            factor: core::f32::consts::LOG2_E * inverse_sqrt(head_dim as f32),
+            keys: cast_mut(keys)?,
+            key_scales: part(cast_mut(key_scales)?, 0, n)?,
+            values: cast_mut(values)?,
             relative_scales: part(cast_mut(value_scales)?, 0, n)?,
             value_scale: self.value_scale,
         };
         let mut scratch = AttentionScratch {
-            scores: part_mut(cast_mut(scores)?, 0, n)?,
-            probabilities: part_mut(cast_mut(probabilities)?, 0, n)?,
-            weighted_sum: part_mut(cast_mut(sums)?, 0, pitch)?,
+            scores: cast_mut(scores)?,
+            weights: cast_mut(probabilities)?,
+            sums: cast_mut(sums)?,
         };
-        let data = cast_mut::<i8>(data)?;
-        let factor = core::f32::consts::LOG2_E * inverse_sqrt(head_dim as f32);
-        for (out, query) in rows_mut(out, head_dim).zip(rows_mut(data, pitch)) {
-            let scale = (self.kernels.quantize_row)(out, query);
-            attend_row(self.kernels, query, scale, factor, &cache, &mut scratch, out);
-        }
-        let scales = part_mut(cast_mut::<f32>(scales)?, 0, count)?;
+        (self.kernels.attend)(&attention, &mut scratch, out);
         let x = quantize_rows(self.kernels, out, head_dim, &weights.proj, data, scales);
         let tokens = part_mut(cast_mut::<f16>(tokens)?, row * dim, count * dim)?;
         apply_residual(self.kernels, &x, &weights.proj, tokens)?;

@@ -4,6 +4,7 @@ use super::config::{BLOCK_KERNEL, COLOURS, OUTER_KERNEL};
 use super::weights::Ipt;
 use crate::arena::Plan;
 use crate::error::Error;
+use crate::kernels::{Kernels, PORTABLE};
 pub use crate::models::vit::{DEFAULT_TILE_ROWS, MAX_TILE_ROWS};
 use crate::tensor::{padded, Precision};
 
@@ -44,17 +45,17 @@ pub(super) mod region {
     pub const MEMORY_SCALES: usize = 18;
     /// One normed token: `(dim)` f32.
     pub const NORMED: usize = 19;
-    /// Keys of one head: `(tokens, head_dim)` i8.
+    /// Keys of one head, as the kernel table orders them: `(tokens, head_dim)` i8.
     pub const KEYS: usize = 20;
     pub const KEY_SCALES: usize = 21;
-    /// Values of one head: `(tokens, head_dim)` i8.
+    /// Values of one head, as the kernel table orders them: `(tokens, head_dim)` i8.
     pub const VALUES: usize = 22;
     pub const VALUE_SCALES: usize = 23;
     /// Keys, values, queries or attended values of a tile: `(tile, head_dim)` f32, and quantized.
     pub const HEAD_ROWS: usize = 24;
     pub const HEAD_ROWS_I8: usize = 25;
     pub const HEAD_ROW_SCALES: usize = 26;
-    /// Scores of one query, its softmax weights, its weighted sum of values.
+    /// Scores of the queries at work, their softmax weights, their weighted sums of values.
     pub const SCORES: usize = 27;
     pub const PROBABILITIES: usize = 28;
     pub const WEIGHTED_SUM: usize = 29;
@@ -110,6 +111,15 @@ impl Ipt<'_> {
     /// # Errors
     /// [`Error::Task`], [`Error::TileRows`], [`Error::PlanTooLarge`].
     pub fn plan_with_tile_rows(&self, task: usize, tile: usize) -> Result<Plan, Error> {
+        self.plan_for(task, tile, &PORTABLE)
+    }
+
+    /// The memory plan of a run on a kernel table: tables may order keys and values differently, and take several queries at a
+    /// time.
+    ///
+    /// # Errors
+    /// As [`Ipt::plan_with_tile_rows`].
+    pub fn plan_for(&self, task: usize, tile: usize, kernels: &Kernels) -> Result<Plan, Error> {
         if tile == 0 || tile > MAX_TILE_ROWS {
             return Err(Error::TileRows { found: tile, limit: MAX_TILE_ROWS });
         }
@@ -118,7 +128,7 @@ impl Ipt<'_> {
         plan.add("feature maps", c.window * c.window * c.features, 2, ENTRY..=MLP)?;
         plan.add("tokens", tokens * dim, 2, NORM..=MLP)?;
         self.plan_convolutions(&mut plan, task, tile)?;
-        self.plan_body(&mut plan, tile)?;
+        self.plan_body(&mut plan, tile, kernels)?;
         Ok(plan)
     }
 
@@ -152,9 +162,10 @@ impl Ipt<'_> {
         plan.add("output row", width * COLOURS, 4, TAIL..=TAIL)
     }
 
-    fn plan_body(&self, plan: &mut Plan, tile: usize) -> Result<(), Error> {
+    fn plan_body(&self, plan: &mut Plan, tile: usize, kernels: &Kernels) -> Result<(), Error> {
         let c = self.config();
         let (tokens, dim, head_dim) = (c.tokens(), c.dim(), c.head_dim());
+        let attention = (kernels.attention_memory)(tokens, head_dim);
         let layers = || (0..c.encoder_layers + c.decoder_layers).map(|layer| self.section().layer(layer));
         let own_f16 = layers().any(|l| l.qkv == Precision::F16);
         let cross_f16 = self.memory_is_f16();
@@ -167,16 +178,16 @@ impl Ipt<'_> {
         plan.add("memory", tokens * row(cross_f16), 1, NORM..=MLP)?;
         plan.add("memory scales", tokens, 4, NORM..=MLP)?;
         plan.add("normed row", dim, 4, NORM..=NORM)?;
-        plan.add("keys", tokens * padded(head_dim), 1, ATTENTION..=ATTENTION)?;
+        plan.add("keys", attention.keys, 1, ATTENTION..=ATTENTION)?;
         plan.add("key scales", tokens, 4, ATTENTION..=ATTENTION)?;
-        plan.add("values", tokens * padded(head_dim), 1, ATTENTION..=ATTENTION)?;
+        plan.add("values", attention.values, 1, ATTENTION..=ATTENTION)?;
         plan.add("value scales", tokens, 4, ATTENTION..=ATTENTION)?;
         plan.add("head rows", tile * head_dim, 4, ATTENTION..=ATTENTION)?;
         plan.add("head rows i8", tile * padded(head_dim), 1, ATTENTION..=ATTENTION)?;
         plan.add("head row scales", tile, 4, ATTENTION..=ATTENTION)?;
-        plan.add("scores", tokens, 4, ATTENTION..=ATTENTION)?;
-        plan.add("probabilities", tokens, 2, ATTENTION..=ATTENTION)?;
-        plan.add("weighted sum", padded(head_dim), 4, ATTENTION..=ATTENTION)?;
+        plan.add("scores", attention.scores, 1, ATTENTION..=ATTENTION)?;
+        plan.add("probabilities", attention.weights, 1, ATTENTION..=ATTENTION)?;
+        plan.add("weighted sum", attention.sums, 1, ATTENTION..=ATTENTION)?;
         plan.add("wide rows", wide * dim, 4, ATTENTION..=ATTENTION)?;
         plan.add("wide codes", wide * padded(dim), 1, ATTENTION..=ATTENTION)?;
         plan.add("wide scales", wide, 4, ATTENTION..=ATTENTION)?;

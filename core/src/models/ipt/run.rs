@@ -65,7 +65,7 @@ impl<'m> Ipt<'m> {
     /// Begins with a tile height and kernels of one's own choice; neither changes a bit of the result.
     ///
     /// # Errors
-    /// As [`Ipt::begin`], and those of [`Ipt::plan_with_tile_rows`].
+    /// As [`Ipt::begin`], and those of [`Ipt::plan_for`].
     pub fn begin_with<'r>(
         &'r self,
         task: usize,
@@ -77,7 +77,7 @@ impl<'m> Ipt<'m> {
         if !(kernels.supports)(layout) {
             return Err(Error::Layout { nr: layout.nr, kr: layout.kr });
         }
-        let plan = self.plan_with_tile_rows(task, tile_rows)?;
+        let plan = self.plan_for(task, tile_rows, kernels)?;
         let scale = self.config().tasks.get(task).map_or(1, |task| task.scale);
         Ok(IptRun {
             ipt: self,

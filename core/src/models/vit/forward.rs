@@ -7,12 +7,9 @@ use super::plan::region;
 use super::run::Run;
 use crate::arena::{cast_mut, part, part_mut};
 use crate::error::Error;
-use crate::kernels::{Epilogue, Kernels, Keys};
+use crate::kernels::{Attention, AttentionScratch, Epilogue, Kernels};
 use crate::math::{inverse_sqrt, to_f16, Lane};
-use crate::ops::{
-    apply, apply_residual, attend_row, quantize_rows, quantize_rows_above, AttentionScratch, HeadCache,
-    Operand, QuantizedScratch,
-};
+use crate::ops::{apply, apply_residual, quantize_rows, quantize_rows_above, Operand, QuantizedScratch};
 use crate::source::PixelSource;
 use crate::tensor::{self, padded, Linear, RowsI8};
 
@@ -99,7 +96,7 @@ impl Run<'_, '_> {
     pub(super) fn project_tile(&mut self, layer: usize, head: usize, row: usize) -> Result<usize, Error> {
         let c = *self.vit.config();
         let rows = self.tile.min(c.tokens() - row);
-        let (head_dim, pitch) = (c.head_dim(), padded(c.head_dim()));
+        let head_dim = c.head_dim();
         let weights = self.vit.head(layer, head)?;
         let ids = [
             region::PLANE,
@@ -116,17 +113,12 @@ impl Run<'_, '_> {
         let x = plane_operand(plane, plane_scales, wide, &weights.key, row, rows, c.dim)?;
         let out = part_mut(cast_mut::<f32>(out)?, 0, rows * head_dim)?;
         let value_scales = cast_mut::<f32>(value_scales)?;
-        for (weights, data, scales) in
-            [(&weights.key, keys, cast_mut::<f32>(key_scales)?), (&weights.value, values, &mut *value_scales)]
-        {
-            apply(self.kernels, &x, weights, Epilogue::None, out)?;
-            let data = part_mut(cast_mut::<i8>(data)?, row * pitch, rows * pitch)?;
-            let scales = part_mut(scales, row, rows)?;
-            let cells = tensor::rows_mut(data, pitch).zip(scales);
-            for (x, (data, scale)) in tensor::rows(out, head_dim).zip(cells) {
-                *scale = (self.kernels.quantize_row)(x, data);
-            }
-        }
+        let key_scales = part_mut(cast_mut::<f32>(key_scales)?, row, rows)?;
+        apply(self.kernels, &x, &weights.key, Epilogue::None, out)?;
+        (self.kernels.store_keys)(out, head_dim, row, cast_mut(keys)?, key_scales);
+        apply(self.kernels, &x, &weights.value, Epilogue::None, out)?;
+        let new_scales = part_mut(value_scales, row, rows)?;
+        (self.kernels.store_values)(out, head_dim, row, cast_mut(values)?, new_scales);
         if row + rows == c.tokens() {
             let value_scales = part_mut(value_scales, 0, c.tokens())?;
             self.value_scale = make_relative(value_scales);
@@ -161,27 +153,28 @@ impl Run<'_, '_> {
         let x = plane_operand(plane, plane_scales, wide, &weights.query, row, rows, c.dim)?;
         let out = part_mut(cast_mut::<f32>(out)?, 0, rows * head_dim)?;
         apply(self.kernels, &x, &weights.query, Epilogue::None, out)?;
-        let cache = HeadCache {
-            keys: Keys {
-                data: part(cast_mut(keys)?, 0, n * pitch)?,
-                scales: part(cast_mut(key_scales)?, 0, n)?,
-                pitch,
-            },
-            values: part(cast_mut(values)?, 0, n * pitch)?,
+        let (data, scales) = (cast_mut::<i8>(data)?, part_mut(cast_mut::<f32>(scales)?, 0, rows)?);
+        for ((query, row), scale) in
+            tensor::rows(out, head_dim).zip(tensor::rows_mut(data, pitch)).zip(&mut *scales)
+        {
+            *scale = (self.kernels.quantize_row)(query, row);
+        }
+        let attention = Attention {
+            queries: RowsI8 { data: part(data, 0, rows * pitch)?, scales, zero_points: &[], pitch },
+            head_dim,
+            factor: core::f32::consts::LOG2_E * inverse_sqrt(head_dim as f32),
+            keys: cast_mut(keys)?,
+            key_scales: part(cast_mut(key_scales)?, 0, n)?,
+            values: cast_mut(values)?,
             relative_scales: part(cast_mut(value_scales)?, 0, n)?,
             value_scale: self.value_scale,
         };
         let mut scratch = AttentionScratch {
-            scores: part_mut(cast_mut(scores)?, 0, n)?,
-            probabilities: part_mut(cast_mut(probabilities)?, 0, n)?,
-            weighted_sum: part_mut(cast_mut(sums)?, 0, pitch)?,
+            scores: cast_mut(scores)?,
+            weights: cast_mut(probabilities)?,
+            sums: cast_mut(sums)?,
         };
-        let factor = core::f32::consts::LOG2_E * inverse_sqrt(head_dim as f32);
-        let (data, scales) = (cast_mut::<i8>(data)?, part_mut(cast_mut::<f32>(scales)?, 0, rows)?);
-        for (out, query) in tensor::rows_mut(out, head_dim).zip(tensor::rows_mut(data, pitch)) {
-            let scale = (self.kernels.quantize_row)(out, query);
-            attend_row(self.kernels, query, scale, factor, &cache, &mut scratch, out);
-        }
+        (self.kernels.attend)(&attention, &mut scratch, out);
         let x = quantize_rows(self.kernels, out, head_dim, &weights.proj, data, scales);
         let tokens = part_mut(cast_mut::<f16>(tokens)?, row * c.dim, rows * c.dim)?;
         apply_residual(self.kernels, &x, &weights.proj, tokens)?;

@@ -3,6 +3,7 @@
 use super::weights::Vit;
 use crate::arena::Plan;
 use crate::error::Error;
+use crate::kernels::{Kernels, PORTABLE};
 use crate::tensor::{padded, Precision};
 
 /// Rows per tile where nothing else is said.
@@ -35,11 +36,11 @@ pub(super) mod region {
     pub const PLANE_SCALES: usize = 6;
     /// One normed token: `(dim)` f32.
     pub const NORMED: usize = 7;
-    /// Keys of one head: `(tokens, head_dim)` i8.
+    /// Keys of one head, as the kernel table orders them: `(tokens, head_dim)` i8.
     pub const KEYS: usize = 8;
     /// Their scales.
     pub const KEY_SCALES: usize = 9;
-    /// Values of one head: `(tokens, head_dim)` i8.
+    /// Values of one head, as the kernel table orders them: `(tokens, head_dim)` i8.
     pub const VALUES: usize = 10;
     /// Their scales; relative to the largest once all values are there.
     pub const VALUE_SCALES: usize = 11;
@@ -49,11 +50,11 @@ pub(super) mod region {
     pub const HEAD_ROWS_I8: usize = 13;
     /// Their scales: `(tile)` f32.
     pub const HEAD_ROW_SCALES: usize = 14;
-    /// Scores of one query: `(tokens)` f32.
+    /// Scores of the queries at work, one on the portable kernels: `(tokens)` f32.
     pub const SCORES: usize = 15;
-    /// Its softmax weights: `(tokens)` i16.
+    /// Their softmax weights: `(tokens)` i16.
     pub const PROBABILITIES: usize = 16;
-    /// Its weighted sum of values: `(head_dim)` i32.
+    /// Their weighted sums of values: `(head_dim)` i32.
     pub const WEIGHTED_SUM: usize = 17;
     /// A tile of the plane, widened for f16 weights: `(tile, dim)` f32.
     pub const WIDE_ROWS: usize = 18;
@@ -94,11 +95,21 @@ impl Vit<'_> {
     /// # Errors
     /// [`Error::TileRows`], [`Error::PlanTooLarge`].
     pub fn plan_with_tile_rows(&self, tile: usize) -> Result<Plan, Error> {
+        self.plan_for(tile, &PORTABLE)
+    }
+
+    /// The memory plan of a run on a kernel table: tables may order keys and values differently, and take several queries at a
+    /// time.
+    ///
+    /// # Errors
+    /// As [`Vit::plan_with_tile_rows`].
+    pub fn plan_for(&self, tile: usize, kernels: &Kernels) -> Result<Plan, Error> {
         if tile == 0 || tile > MAX_TILE_ROWS {
             return Err(Error::TileRows { found: tile, limit: MAX_TILE_ROWS });
         }
         let c = self.config();
         let (tokens, head_dim) = (c.tokens(), c.head_dim());
+        let attention = (kernels.attention_memory)(tokens, head_dim);
         let any_f16 = (0..c.depth).any(|layer| self.block_precision(layer).qkv == Precision::F16);
         let plane_row = if any_f16 { padded(2 * c.dim) } else { padded(c.dim) };
         let dist_classes = if c.head == super::Head::Distilled { c.classes } else { 0 };
@@ -111,16 +122,16 @@ impl Vit<'_> {
         plan.add("normed plane", tokens * plane_row, 1, NORM..=ATTENTION)?;
         plan.add("plane scales", tokens, 4, NORM..=ATTENTION)?;
         plan.add("normed row", c.dim, 4, NORM..=NORM)?;
-        plan.add("keys", tokens * padded(head_dim), 1, ATTENTION..=ATTENTION)?;
+        plan.add("keys", attention.keys, 1, ATTENTION..=ATTENTION)?;
         plan.add("key scales", tokens, 4, ATTENTION..=ATTENTION)?;
-        plan.add("values", tokens * padded(head_dim), 1, ATTENTION..=ATTENTION)?;
+        plan.add("values", attention.values, 1, ATTENTION..=ATTENTION)?;
         plan.add("value scales", tokens, 4, ATTENTION..=ATTENTION)?;
         plan.add("head rows", tile * head_dim, 4, ATTENTION..=ATTENTION)?;
         plan.add("head rows i8", tile * padded(head_dim), 1, ATTENTION..=ATTENTION)?;
         plan.add("head row scales", tile, 4, ATTENTION..=ATTENTION)?;
-        plan.add("scores", tokens, 4, ATTENTION..=ATTENTION)?;
-        plan.add("probabilities", tokens, 2, ATTENTION..=ATTENTION)?;
-        plan.add("weighted sum", padded(head_dim), 4, ATTENTION..=ATTENTION)?;
+        plan.add("scores", attention.scores, 1, ATTENTION..=ATTENTION)?;
+        plan.add("probabilities", attention.weights, 1, ATTENTION..=ATTENTION)?;
+        plan.add("weighted sum", attention.sums, 1, ATTENTION..=ATTENTION)?;
         plan.add("wide rows", if any_f16 { tile * c.dim } else { 0 }, 4, ATTENTION..=ATTENTION)?;
         plan.add("mlp rows", tile * c.dim, 4, MLP..=MLP)?;
         plan.add("mlp rows i8", tile * padded(c.dim), 1, MLP..=MLP)?;

@@ -51,7 +51,7 @@ impl<'m> Vit<'m> {
     /// Begins a run with a tile height and kernels of one's own choice.
     ///
     /// # Errors
-    /// As [`Vit::begin`], and those of [`Vit::plan_with_tile_rows`].
+    /// As [`Vit::begin`], and those of [`Vit::plan_for`].
     pub fn begin_with<'r>(
         &'r self,
         arena: &'r mut [u8],
@@ -62,7 +62,7 @@ impl<'m> Vit<'m> {
         if !(kernels.supports)(layout) {
             return Err(Error::Layout { nr: layout.nr, kr: layout.kr });
         }
-        let plan = self.plan_with_tile_rows(tile_rows)?;
+        let plan = self.plan_for(tile_rows, kernels)?;
         let arena = plan.check(arena)?;
         let cursor = Cursor::At(Stage::Embed, 0);
         Ok(Run { vit: self, kernels, plan, arena, tile: tile_rows, value_scale: 0.0, cursor })

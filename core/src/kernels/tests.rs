@@ -1,0 +1,235 @@
+//! Every table against `portable`, bit for bit, at ragged shapes and with every kind of number that a model can hold.
+
+use std::vec;
+use std::vec::Vec;
+
+use half::f16;
+use proptest::prelude::*;
+
+use super::{
+    supported_kernels, Attention, AttentionScratch, Epilogue, Kernels, LinearF16, LinearI8, NormWeights,
+    RowsI8, PORTABLE,
+};
+use crate::models::vit::Activation;
+use crate::tensor::{padded, PanelLayout};
+
+const EPILOGUES: [Epilogue; 4] = [
+    Epilogue::None,
+    Epilogue::Activation(Activation::GeluErf),
+    Epilogue::Activation(Activation::GeluTanh),
+    Epilogue::Activation(Activation::Relu),
+];
+
+/// A reproducible stream of numbers (SplitMix64; Steele et al., OOPSLA 2014).
+struct Numbers(u64);
+
+impl Numbers {
+    fn bits(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    fn codes(&mut self, count: usize) -> Vec<i8> {
+        (0..count).map(|_| self.bits() as i8).collect()
+    }
+
+    /// From −`limit` to `limit`.
+    fn floats(&mut self, count: usize, limit: f32) -> Vec<f32> {
+        (0..count).map(|_| (self.bits() as i32 as f32 / 2f32.powi(31)) * limit).collect()
+    }
+
+    /// Mostly ordinary numbers; some zeros of either sign, infinities, not-a-numbers.
+    fn hostile(&mut self, count: usize, limit: f32) -> Vec<f32> {
+        let mut values = self.floats(count, limit);
+        for value in &mut values {
+            match self.bits() % 24 {
+                0 => *value = 0.0,
+                1 => *value = -0.0,
+                2 => *value = f32::INFINITY,
+                3 => *value = f32::NEG_INFINITY,
+                4 => *value = f32::NAN,
+                5 => *value = 1e38,
+                _ => {}
+            }
+        }
+        values
+    }
+
+    fn scales(&mut self, count: usize) -> Vec<f32> {
+        self.floats(count, 1.0).into_iter().map(|x| x.abs() * 0.1 + 1e-6).collect()
+    }
+
+    fn f16s(&mut self, count: usize, limit: f32) -> Vec<f16> {
+        self.floats(count, limit).into_iter().map(f16::from_f32).collect()
+    }
+}
+
+/// Bits of each number, with one pattern for all that are none.
+fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|x| if x.is_nan() { u32::MAX } else { x.to_bits() }).collect()
+}
+
+fn tables() -> impl Iterator<Item = &'static Kernels> {
+    supported_kernels().filter(|table| table.name != PORTABLE.name)
+}
+
+/// Rows of weights as panels, zeros where nothing is.
+fn panels(values: &[i8], outputs: usize, pitch: usize, layout: PanelLayout) -> Vec<i8> {
+    let (nr, kr) = (layout.nr as usize, layout.kr as usize);
+    let mut panels = vec![0; layout.padded_outputs(outputs) * pitch];
+    for (i, value) in values.iter().enumerate() {
+        let (n, k) = (i / pitch, i % pitch);
+        let at = if nr == 1 { i } else { n / nr * nr * pitch + k / kr * nr * kr + n % nr * kr + k % kr };
+        panels[at] = *value;
+    }
+    panels
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(192) })]
+
+    #[test]
+    fn linear_i8_equals_portable(
+        rows in 1usize..20, inputs in 1usize..200, outputs in 1usize..150, zero in any::<bool>(), seed in any::<u64>(),
+    ) {
+        let mut numbers = Numbers(seed);
+        let pitch = padded(inputs);
+        let row_major = numbers.codes(outputs * pitch);
+        let (scales, bias) = (numbers.scales(outputs), numbers.floats(outputs, 3.0));
+        // Sums need not be those of the weights: a hostile file's are not.
+        let sums: Vec<i32> = (0..outputs).map(|_| numbers.bits() as i32 >> 9).collect();
+        let data = numbers.codes(rows * pitch);
+        let (x_scales, zeros) = (numbers.scales(rows), numbers.codes(rows));
+        let zero_points: Vec<i32> = zeros.into_iter().map(i32::from).collect();
+        let x = RowsI8 { data: &data, scales: &x_scales, zero_points: if zero { &zero_points } else { &[] }, pitch };
+        let oracle = LinearI8 {
+            panels: &row_major, scales: &scales, bias: &bias, sums: &sums, pitch, outputs, layout: PanelLayout::ROW_MAJOR,
+        };
+        let residual = numbers.f16s(rows * outputs, 100.0);
+        for table in tables() {
+            let packed = panels(&row_major, outputs, pitch, table.layout);
+            let packed = LinearI8 { panels: &packed, layout: table.layout, ..oracle };
+            for epilogue in EPILOGUES {
+                let (mut want, mut got) = (vec![0.0; rows * outputs], vec![0.0; rows * outputs]);
+                (PORTABLE.linear_i8)(&x, &oracle, epilogue, &mut want);
+                (table.linear_i8)(&x, &packed, epilogue, &mut got);
+                prop_assert_eq!(bits(&want), bits(&got), "{} {:?}", table.name, epilogue);
+            }
+            let (mut want, mut got) = (residual.clone(), residual.clone());
+            (PORTABLE.linear_i8_residual)(&x, &oracle, &mut want);
+            (table.linear_i8_residual)(&x, &packed, &mut got);
+            prop_assert_eq!(want, got, "{} residual", table.name);
+        }
+    }
+
+    #[test]
+    fn linear_f16_equals_portable(
+        rows in 1usize..15, inputs in 1usize..70, outputs in 1usize..70, seed in any::<u64>(),
+    ) {
+        let mut numbers = Numbers(seed);
+        let panels = numbers.f16s(padded(outputs) * inputs, 2.0);
+        let bias = numbers.floats(outputs, 1.0);
+        let weights = LinearF16 { panels: &panels, bias: &bias, inputs, outputs };
+        let x = numbers.floats(rows * inputs, 4.0);
+        let residual = numbers.f16s(rows * outputs, 60000.0);
+        for table in tables() {
+            for epilogue in EPILOGUES {
+                let (mut want, mut got) = (vec![0.0; rows * outputs], vec![0.0; rows * outputs]);
+                (PORTABLE.linear_f16)(&x, &weights, epilogue, &mut want);
+                (table.linear_f16)(&x, &weights, epilogue, &mut got);
+                prop_assert_eq!(bits(&want), bits(&got), "{} {:?}", table.name, epilogue);
+            }
+            let (mut want, mut got) = (residual.clone(), residual.clone());
+            (PORTABLE.linear_f16_residual)(&x, &weights, &mut want);
+            (table.linear_f16_residual)(&x, &weights, &mut got);
+            prop_assert_eq!(want, got, "{} residual", table.name);
+        }
+    }
+
+    #[test]
+    fn row_functions_equal_portable(
+        length in 1usize..300, extra in 0usize..33, hostile in any::<bool>(), exponent in -20i32..20, seed in any::<u64>(),
+    ) {
+        let mut numbers = Numbers(seed);
+        let limit = 2f32.powi(exponent);
+        let x = if hostile { numbers.hostile(length, limit) } else { numbers.floats(length, limit) };
+        let above: Vec<f32> = x.iter().map(|x| if *x < -0.1701 { -0.1701 } else { *x }).collect();
+        let token = numbers.f16s(length, 50.0);
+        let (gamma, beta) = (numbers.floats(length, 2.0), numbers.floats(length, 2.0));
+        let norm = NormWeights { gamma: &gamma, beta: &beta, eps: 1e-6 };
+        for table in tables() {
+            let (mut want, mut got) = (vec![1i8; length + extra], vec![2i8; length + extra]);
+            let scales = ((PORTABLE.quantize_row)(&x, &mut want), (table.quantize_row)(&x, &mut got));
+            prop_assert_eq!((scales.0.to_bits(), &want), (scales.1.to_bits(), &got), "{}", table.name);
+            for floor in [-0.1701, 0.0] {
+                let want_row = (PORTABLE.quantize_row_above)(&above, floor, &mut want);
+                let got_row = (table.quantize_row_above)(&above, floor, &mut got);
+                prop_assert_eq!((want_row.0.to_bits(), want_row.1, &want), (got_row.0.to_bits(), got_row.1, &got));
+            }
+            let (mut want, mut got) = (vec![0.0; length], vec![0.0; length]);
+            (PORTABLE.layer_norm)(&token, &norm, &mut want);
+            (table.layer_norm)(&token, &norm, &mut got);
+            prop_assert_eq!(bits(&want), bits(&got), "{} layer norm", table.name);
+        }
+    }
+
+    #[test]
+    fn attention_equals_portable(
+        queries in 1usize..15, tokens in 1usize..150, head_dim in 1usize..100, tile in 1usize..9, hostile in any::<bool>(),
+        seed in any::<u64>(),
+    ) {
+        let mut numbers = Numbers(seed);
+        let mut rows = |count: usize| {
+            if hostile { numbers.hostile(count * head_dim, 3.0) } else { numbers.floats(count * head_dim, 3.0) }
+        };
+        let (q, k, v) = (rows(queries), rows(tokens), rows(tokens));
+        let want = attention(&PORTABLE, &q, &k, &v, head_dim, tile);
+        for table in tables() {
+            prop_assert_eq!(bits(&want), bits(&attention(table, &q, &k, &v, head_dim, tile)), "{}", table.name);
+        }
+    }
+}
+
+/// Attention with keys and values stored `tile` rows at a time, in memory that held something else before.
+fn attention(kernels: &Kernels, q: &[f32], k: &[f32], v: &[f32], head_dim: usize, tile: usize) -> Vec<f32> {
+    let (pitch, tokens) = (padded(head_dim), k.len() / head_dim);
+    let memory = (kernels.attention_memory)(tokens, head_dim);
+    // i32 for alignment, as the arena has it.
+    let used = |bytes: usize| vec![0x5a5a_a5a5_u32 as i32; bytes.div_ceil(4)];
+    let (mut keys, mut values) = (used(memory.keys), used(memory.values));
+    let (mut key_scales, mut value_scales) = (vec![0.0; tokens], vec![0.0; tokens]);
+    for (i, (k, v)) in k.chunks(tile * head_dim).zip(v.chunks(tile * head_dim)).enumerate() {
+        let (first, count) = (i * tile, k.len() / head_dim);
+        let (keys, values) = (bytemuck::cast_slice_mut(&mut keys), bytemuck::cast_slice_mut(&mut values));
+        (kernels.store_keys)(k, head_dim, first, keys, &mut key_scales[first..first + count]);
+        (kernels.store_values)(v, head_dim, first, values, &mut value_scales[first..first + count]);
+    }
+    let largest = value_scales.iter().copied().fold(crate::quant::MIN_ROW_MAX, f32::max);
+    value_scales.iter_mut().for_each(|scale| *scale /= largest);
+    let count = q.len() / head_dim;
+    let (mut codes, mut scales) = (vec![0i8; count * pitch], vec![0.0; count]);
+    for ((q, codes), scale) in q.chunks(head_dim).zip(codes.chunks_mut(pitch)).zip(&mut scales) {
+        *scale = (PORTABLE.quantize_row)(q, codes);
+    }
+    let (mut scores, mut weights, mut sums) = (used(memory.scores), used(memory.weights), used(memory.sums));
+    let mut scratch = AttentionScratch {
+        scores: bytemuck::cast_slice_mut(&mut scores),
+        weights: bytemuck::cast_slice_mut(&mut weights),
+        sums: &mut sums,
+    };
+    let attention = Attention {
+        queries: RowsI8 { data: &codes, scales: &scales, zero_points: &[], pitch },
+        head_dim,
+        factor: core::f32::consts::LOG2_E * crate::math::inverse_sqrt(head_dim as f32),
+        keys: bytemuck::cast_slice(&keys),
+        key_scales: &key_scales,
+        values: bytemuck::cast_slice(&values),
+        relative_scales: &value_scales,
+        value_scale: largest,
+    };
+    let mut out = vec![f32::NAN; count * head_dim];
+    (kernels.attend)(&attention, &mut scratch, &mut out);
+    out
+}

@@ -1,0 +1,171 @@
+//! The int8 matrix product: blocks of rows times blocks of 16-output panels, sums in registers.
+
+use super::{Dot, Floats, Ints, GROUP, LANES};
+
+/// Rows of int8 inputs, `(rows, pitch)`.
+#[derive(Clone, Copy)]
+pub(super) struct Inputs<'a> {
+    data: &'a [i8],
+    rows: usize,
+    pitch: usize,
+}
+
+/// Panels of 16 outputs, in each groups of 4 inputs: `(panels, pitch/4, 16, 4)`.
+#[derive(Clone, Copy)]
+pub(super) struct Panels<'a> {
+    data: &'a [i8],
+    panels: usize,
+    pitch: usize,
+}
+
+impl<'a> Inputs<'a> {
+    /// At most `rows` rows: as many as there are.
+    pub(super) fn new(data: &'a [i8], rows: usize, pitch: usize) -> Self {
+        let there = data.len().checked_div(pitch).unwrap_or(0);
+        Self { data, rows: rows.min(there), pitch }
+    }
+}
+
+impl<'a> Panels<'a> {
+    /// The panels of `outputs` outputs: as many as there are.
+    pub(super) fn new(data: &'a [i8], outputs: usize, pitch: usize) -> Self {
+        let there = data.len().checked_div(pitch * LANES).unwrap_or(0);
+        Self { data, panels: outputs.div_ceil(LANES).min(there), pitch }
+    }
+}
+
+/// What becomes of the dot products.
+pub(super) trait Epilogue<F: Floats> {
+    /// Takes those of one row with the outputs `16·panel..16·panel + 16`.
+    fn take(&mut self, row: usize, panel: usize, dots: F::Ints);
+}
+
+/// Rows whose sums of inputs are held at a time.
+const CHUNK: usize = 192;
+
+/// Dot products of all rows with all outputs, `MR` rows and up to `NV` panels at a time. Panels are outermost, so that their
+/// weights stay in the first cache while the rows of a tile go by.
+#[inline(always)]
+pub(super) fn multiply<D: Dot, const MR: usize, const NV: usize>(
+    x: Inputs,
+    w: Panels,
+    epilogue: &mut impl Epilogue<D::Floats>,
+) {
+    if x.pitch != w.pitch || x.pitch == 0 || !x.pitch.is_multiple_of(4) {
+        return;
+    }
+    let mut first = 0;
+    while first < x.rows {
+        let rows = CHUNK.min(x.rows - first);
+        let starts = starts::<D>(&x, first, rows);
+        let mut panel = 0;
+        while panel < w.panels {
+            let left = w.panels - panel;
+            if NV >= 4 && left >= 4 {
+                column::<D, MR, 4>(&x, first, rows, &starts, &w, panel, epilogue);
+                panel += 4;
+            } else if NV >= 2 && left >= 2 {
+                column::<D, MR, 2>(&x, first, rows, &starts, &w, panel, epilogue);
+                panel += 2;
+            } else {
+                column::<D, MR, 1>(&x, first, rows, &starts, &w, panel, epilogue);
+                panel += 1;
+            }
+        }
+        first += rows;
+    }
+}
+
+/// What the sums of each row start at, so that the weights' offset cancels: `−OFFSET·Σx`.
+#[inline(always)]
+fn starts<D: Dot>(x: &Inputs, first: usize, rows: usize) -> [i32; CHUNK] {
+    let mut starts = [0i32; CHUNK];
+    if D::OFFSET != 0 {
+        let data = x.data.get(first * x.pitch..).unwrap_or(&[]);
+        for (start, row) in starts.iter_mut().zip(data.chunks_exact(x.pitch)).take(rows) {
+            let sum = row.iter().fold(0i32, |sum, x| sum.wrapping_add(*x as i32));
+            *start = sum.wrapping_mul(D::OFFSET).wrapping_neg();
+        }
+    }
+    starts
+}
+
+/// All rows of a chunk with `NV` panels.
+#[inline(always)]
+fn column<D: Dot, const MR: usize, const NV: usize>(
+    x: &Inputs,
+    first: usize,
+    rows: usize,
+    starts: &[i32; CHUNK],
+    w: &Panels,
+    panel: usize,
+    epilogue: &mut impl Epilogue<D::Floats>,
+) {
+    let panel_bytes = w.pitch * LANES;
+    debug_assert!((panel + NV) * panel_bytes <= w.data.len());
+    debug_assert!((first + rows) * x.pitch <= x.data.len());
+    // SAFETY: `Panels::new` has seen that the data holds all panels.
+    let weights = unsafe { w.data.as_ptr().add(panel * panel_bytes) };
+    let mut row = 0;
+    while row < rows {
+        // Missing rows of the last block are stood in for by the last one; their results are dropped.
+        let mut at = [0usize; MR];
+        let mut begin = [0i32; MR];
+        for r in 0..MR {
+            let index = (row + r).min(rows - 1);
+            at[r] = (first + index) * x.pitch;
+            begin[r] = starts[index.min(CHUNK - 1)];
+        }
+        let mut dots = [[[0i32; LANES]; NV]; MR];
+        // SAFETY: every row lies in the inputs' data (`Inputs::new`), every panel in the weights'.
+        unsafe {
+            block::<D, MR, NV>(x.data.as_ptr(), at, begin, weights, panel_bytes, w.pitch / 4, &mut dots)
+        };
+        for (r, dots) in dots.iter().enumerate().take(rows - row) {
+            for (v, dots) in dots.iter().enumerate() {
+                epilogue.take(first + row + r, panel + v, Ints::load(dots));
+            }
+        }
+        row += MR;
+    }
+}
+
+/// `MR` rows times `NV` panels.
+///
+/// # Safety
+/// `4·groups` inputs can be read at each row's offset, `NV` panels of `64·groups` bytes at `weights`, `panel_bytes` apart.
+#[inline(always)]
+unsafe fn block<D: Dot, const MR: usize, const NV: usize>(
+    x: *const i8,
+    at: [usize; MR],
+    begin: [i32; MR],
+    weights: *const i8,
+    panel_bytes: usize,
+    groups: usize,
+    dots: &mut [[[i32; LANES]; NV]; MR],
+) {
+    let mut sums = [[D::start(0); NV]; MR];
+    for r in 0..MR {
+        sums[r] = [D::start(begin[r]); NV];
+    }
+    for group in 0..groups {
+        let mut w = [const { core::mem::MaybeUninit::<D::Weights>::uninit() }; NV];
+        for (v, w) in w.iter_mut().enumerate() {
+            // SAFETY: `group` is below `groups`, `v` below `NV`.
+            w.write(unsafe { D::load_weights(weights.add(v * panel_bytes + group * GROUP)) });
+        }
+        for r in 0..MR {
+            // SAFETY: `group` is below `groups`.
+            let inputs = unsafe { D::load_inputs(x.add(at[r] + 4 * group)) };
+            for v in 0..NV {
+                // SAFETY: written above.
+                sums[r][v] = D::dot(sums[r][v], unsafe { w[v].assume_init() }, inputs);
+            }
+        }
+    }
+    for r in 0..MR {
+        for v in 0..NV {
+            D::finish(sums[r][v]).store(&mut dots[r][v]);
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! Kernels written once over sixteen lanes, for every instruction set that implements [`Floats`], [`Ints`] and [`Dot`].
+//!
+//! Sixteen lanes are what the canonical sums of docs/numerics.md have, so each function does the oracle's operations in the
+//! oracle's order: whether a register holds four, eight or sixteen of them is the instruction set's matter. All functions are
+//! inlined into an entry point that enables the instruction set's features.
+
+mod attention;
+mod gemm;
+mod linear;
+mod linear_f16;
+mod rows;
+pub(super) mod table;
+
+pub(super) use attention::{attend, attention_memory, store_keys, store_values};
+pub(super) use linear::{linear_i8, linear_i8_residual};
+pub(super) use linear_f16::{linear_f16, linear_f16_residual};
+pub(super) use rows::{layer_norm, quantize_row, quantize_row_above};
+
+use half::f16;
+
+use crate::math::{gelu_erf, gelu_tanh, relu, Lane};
+use crate::tensor::PanelLayout;
+
+/// Lanes of a [`Floats`].
+pub(super) const LANES: usize = 16;
+/// Order of the weights that these kernels read: 16 outputs side by side, 4 inputs of each together.
+pub(super) const LAYOUT: PanelLayout = PanelLayout { nr: 16, kr: 4 };
+/// Bytes of one group of a panel: 16 outputs × 4 inputs.
+const GROUP: usize = 64;
+
+/// Sixteen f32. Functions named `…_first` take as many lanes as their slice has elements, 16 at most.
+pub(super) trait Floats: Lane {
+    /// Sixteen i32.
+    type Ints: Ints;
+
+    fn load(x: &[f32; LANES]) -> Self;
+    /// The lanes behind the slice are 0.
+    fn load_first(x: &[f32]) -> Self;
+    fn store(self, out: &mut [f32; LANES]);
+    fn store_first(self, out: &mut [f32]);
+    fn load_f16(x: &[f16; LANES]) -> Self;
+    /// The lanes behind the slice are 0.
+    fn load_f16_first(x: &[f16]) -> Self;
+    /// As [`crate::math::to_f16`], of numbers that are bounded already.
+    fn store_bounded_f16(self, out: &mut [f16; LANES]);
+    fn store_bounded_f16_first(self, out: &mut [f16]);
+    fn abs(self) -> Self;
+    /// The first `count` lanes of this, the others of `rest`.
+    fn first(self, count: usize, rest: Self) -> Self;
+    /// The largest lane; none is a NaN.
+    fn largest(self) -> f32;
+    /// The lanes' sum by the canonical tree: halves of 8, 4, 2, 1.
+    fn canonical_sum(self) -> f32;
+    /// As [`crate::math::round_to_i32`].
+    fn round(self) -> Self::Ints;
+    /// Nearest f32, ties to even.
+    fn from_ints(ints: Self::Ints) -> Self;
+}
+
+/// Sixteen i32, wrapping.
+pub(super) trait Ints: Copy {
+    fn splat(value: i32) -> Self;
+    fn load(x: &[i32; LANES]) -> Self;
+    /// The lanes behind the slice are 0.
+    fn load_first(x: &[i32]) -> Self;
+    fn store(self, out: &mut [i32; LANES]);
+    fn add(self, other: Self) -> Self;
+    fn sub(self, other: Self) -> Self;
+    fn mul(self, other: Self) -> Self;
+    fn sum(self) -> i32;
+    /// Codes of −128 to 127.
+    fn to_i8(self) -> [i8; LANES];
+    /// Numbers of 0 to 32,767.
+    fn store_i16(self, out: &mut [i16; LANES]);
+    /// Lane by lane the low halves of both, `self` below.
+    fn pair(self, high: Self) -> Self;
+}
+
+/// Exact integer dot products of an instruction set.
+pub(super) trait Dot {
+    type Floats: Floats;
+    /// Sums of 16 outputs, perhaps of several partial sums each.
+    type Sums: Copy;
+    /// Weights of 16 outputs and 4 inputs.
+    type Weights: Copy;
+    /// Four inputs of one row, for all outputs.
+    type Inputs: Copy;
+    /// Sums of 16 columns of values.
+    type PairSums: Copy;
+    /// What is added to each weight on its way: `OFFSET·Σx` is part of the sums unless they start at its negative.
+    const OFFSET: i32;
+
+    fn start(value: i32) -> Self::Sums;
+    /// # Safety
+    /// 64 bytes can be read there.
+    unsafe fn load_weights(group: *const i8) -> Self::Weights;
+    /// # Safety
+    /// 4 bytes can be read there.
+    unsafe fn load_inputs(x: *const i8) -> Self::Inputs;
+    fn dot(sums: Self::Sums, weights: Self::Weights, x: Self::Inputs) -> Self::Sums;
+    fn finish(sums: Self::Sums) -> <Self::Floats as Floats>::Ints;
+
+    fn start_pairs() -> Self::PairSums;
+    /// Adds `x[0]·v[2j] + x[1]·v[2j+1]` to the sum of each column j.
+    ///
+    /// # Safety
+    /// Two i16 can be read at `x`, 32 at `values`.
+    unsafe fn dot_pairs(sums: Self::PairSums, x: *const i16, values: *const i16) -> Self::PairSums;
+    fn finish_pairs(sums: Self::PairSums) -> <Self::Floats as Floats>::Ints;
+}
+
+/// Where a linear layer's results go. Types rather than closures: a closure doesn't get the features of the function that calls
+/// it.
+trait Put<F> {
+    type Element;
+    fn put(y: F, out: &mut [Self::Element]);
+}
+
+/// As they are.
+struct Plain;
+/// Through an activation.
+struct Gelu;
+struct GeluTanh;
+struct Relu;
+/// Added to the residual stream.
+struct Residual;
+
+impl<F: Floats> Put<F> for Plain {
+    type Element = f32;
+    #[inline(always)]
+    fn put(y: F, out: &mut [f32]) {
+        store(y, out);
+    }
+}
+
+impl<F: Floats> Put<F> for Gelu {
+    type Element = f32;
+    #[inline(always)]
+    fn put(y: F, out: &mut [f32]) {
+        store(gelu_erf(y), out);
+    }
+}
+
+impl<F: Floats> Put<F> for GeluTanh {
+    type Element = f32;
+    #[inline(always)]
+    fn put(y: F, out: &mut [f32]) {
+        store(gelu_tanh(y), out);
+    }
+}
+
+impl<F: Floats> Put<F> for Relu {
+    type Element = f32;
+    #[inline(always)]
+    fn put(y: F, out: &mut [f32]) {
+        store(relu(y), out);
+    }
+}
+
+impl<F: Floats> Put<F> for Residual {
+    type Element = f16;
+    #[inline(always)]
+    fn put(y: F, out: &mut [f16]) {
+        store_f16(load_f16::<F>(out) + y, out);
+    }
+}
+
+/// Sixteen floats out of a slice that has them; a tail is padded with zeros.
+#[inline(always)]
+fn load<F: Floats>(x: &[f32]) -> F {
+    match x.first_chunk() {
+        Some(x) => F::load(x),
+        None => F::load_first(x),
+    }
+}
+
+#[inline(always)]
+fn store<F: Floats>(value: F, out: &mut [f32]) {
+    match out.first_chunk_mut() {
+        Some(out) => value.store(out),
+        None => value.store_first(out),
+    }
+}
+
+#[inline(always)]
+fn load_f16<F: Floats>(x: &[f16]) -> F {
+    match x.first_chunk() {
+        Some(x) => F::load_f16(x),
+        None => F::load_f16_first(x),
+    }
+}
+
+/// The nearest f16 of each lane; what is too large becomes ±65504, not-a-number −65504.
+#[inline(always)]
+fn store_f16<F: Floats>(value: F, out: &mut [f16]) {
+    let value = value.max(F::splat(-65504.0)).min(F::splat(65504.0));
+    match out.first_chunk_mut() {
+        Some(out) => value.store_bounded_f16(out),
+        None => value.store_bounded_f16_first(out),
+    }
+}
+
+#[inline(always)]
+fn load_ints<I: Ints>(x: &[i32]) -> I {
+    match x.first_chunk() {
+        Some(x) => I::load(x),
+        None => I::load_first(x),
+    }
+}

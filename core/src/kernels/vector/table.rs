@@ -1,0 +1,75 @@
+//! Makes a kernel table of the functions of this module for one instruction set.
+
+/// `vector_table!(name, features, floats, dot, rows, panels)`: a module-level `NAME` and `TABLE`.
+///
+/// Each function of the table calls one that enables the features; into that one everything else is inlined.
+macro_rules! vector_table {
+    ($name:literal, $features:literal, $floats:ty, $dot:ty, rows $mr:literal, panels $nv:literal) => {
+        use $crate::kernels::vector::{self, table::vector_functions};
+        use $crate::kernels::{self, portable, Attention, AttentionScratch, Kernels};
+        use $crate::tensor::{LinearF16, LinearI8, NormWeights, RowsI8};
+
+        /// Name of the table.
+        pub(in $crate::kernels) const NAME: &str = $name;
+
+        vector_functions! { $features;
+            fn linear_i8(x: &RowsI8, w: &LinearI8, f: kernels::Epilogue, out: &mut [f32])
+                = vector::linear_i8::<$dot, $mr, $nv>(x, w, f, out);
+            fn linear_i8_residual(x: &RowsI8, w: &LinearI8, residual: &mut [f16])
+                = vector::linear_i8_residual::<$dot, $mr, $nv>(x, w, residual);
+            fn linear_f16(x: &[f32], w: &LinearF16, f: kernels::Epilogue, out: &mut [f32])
+                = vector::linear_f16::<$floats>(x, w, f, out);
+            fn linear_f16_residual(x: &[f32], w: &LinearF16, residual: &mut [f16])
+                = vector::linear_f16_residual::<$floats>(x, w, residual);
+            fn quantize_row(x: &[f32], out: &mut [i8]) -> f32
+                = vector::quantize_row::<$floats>(x, out);
+            fn quantize_row_above(x: &[f32], floor: f32, out: &mut [i8]) -> (f32, i32)
+                = vector::quantize_row_above::<$floats>(x, floor, out);
+            fn layer_norm(x: &[f16], w: &NormWeights, out: &mut [f32])
+                = vector::layer_norm::<$floats>(x, w, out);
+            fn store_keys(x: &[f32], head_dim: usize, first: usize, keys: &mut [i8], scales: &mut [f32])
+                = vector::store_keys::<$floats>(x, head_dim, first, keys, scales);
+            fn store_values(x: &[f32], head_dim: usize, first: usize, values: &mut [i8], scales: &mut [f32])
+                = vector::store_values::<$floats>(x, head_dim, first, values, scales);
+            fn attend(a: &Attention, scratch: &mut AttentionScratch, out: &mut [f32])
+                = vector::attend::<$dot, $mr, $nv>(a, scratch, out);
+        }
+
+        /// The table.
+        pub(in $crate::kernels) static TABLE: Kernels = Kernels {
+            name: NAME,
+            layout: vector::LAYOUT,
+            supports: |layout| layout == vector::LAYOUT,
+            linear_i8,
+            linear_i8_residual,
+            linear_f16,
+            linear_f16_residual,
+            quantize_row,
+            quantize_row_above,
+            layer_norm,
+            attention_memory: |tokens, head_dim| vector::attention_memory(tokens, head_dim, $mr),
+            store_keys,
+            store_values,
+            attend,
+            scores: portable::PORTABLE.scores,
+            softmax: portable::PORTABLE.softmax,
+            weighted_sum: portable::PORTABLE.weighted_sum,
+        };
+    };
+}
+
+/// Functions that enable instructions for their body.
+macro_rules! vector_functions {
+    ($features:literal; $(fn $name:ident($($argument:ident: $type:ty),*) $(-> $result:ty)? = $body:expr;)*) => {
+        $(fn $name($($argument: $type),*) $(-> $result)? {
+            #[target_feature(enable = $features)]
+            fn enabled($($argument: $type),*) $(-> $result)? {
+                $body
+            }
+            // SAFETY: the table is handed out only where the features are there.
+            unsafe { enabled($($argument),*) }
+        })*
+    };
+}
+
+pub(in crate::kernels) use {vector_functions, vector_table};

@@ -1,0 +1,248 @@
+//! AVX-512 with VNNI: sixteen lanes are one register, and VPDPBUSD multiplies four bytes of each.
+
+use core::arch::x86_64::*;
+use core::ops::{Add, Div, Mul, Sub};
+
+use half::f16;
+
+use crate::kernels::vector::table::vector_table;
+use crate::kernels::vector::{Dot, Floats, Ints, LANES};
+use crate::math::{Lane, MAGIC};
+
+vector_table!("avx512-vnni", "avx512f,avx512bw,avx512vl,avx512vnni,avx2,f16c", F32x16, Vnni, rows 6, panels 4);
+
+/// Instructions of this table.
+macro_rules! native {
+    ($($body:tt)*) => {
+        // SAFETY: inlined into functions that enable the features; memory is reached through references and masks of their
+        // lengths only.
+        unsafe { $($body)* }
+    };
+}
+
+/// Sixteen f32.
+#[derive(Clone, Copy)]
+pub(super) struct F32x16(__m512);
+
+/// Sixteen i32.
+#[derive(Clone, Copy)]
+pub(super) struct I32x16(__m512i);
+
+macro_rules! operator {
+    ($trait:ident, $function:ident, $instruction:ident) => {
+        impl $trait for F32x16 {
+            type Output = Self;
+            #[inline(always)]
+            fn $function(self, other: Self) -> Self {
+                native!(Self($instruction(self.0, other.0)))
+            }
+        }
+    };
+}
+operator!(Add, add, _mm512_add_ps);
+operator!(Sub, sub, _mm512_sub_ps);
+operator!(Mul, mul, _mm512_mul_ps);
+operator!(Div, div, _mm512_div_ps);
+
+impl Lane for F32x16 {
+    #[inline(always)]
+    fn splat(value: f32) -> Self {
+        native!(Self(_mm512_set1_ps(value)))
+    }
+    #[inline(always)]
+    fn max(self, other: Self) -> Self {
+        native!(Self(_mm512_max_ps(self.0, other.0)))
+    }
+    #[inline(always)]
+    fn min(self, other: Self) -> Self {
+        native!(Self(_mm512_min_ps(self.0, other.0)))
+    }
+    #[inline(always)]
+    fn exp2_of_magic(self) -> Self {
+        native!(Self(_mm512_castsi512_ps(_mm512_add_epi32(
+            _mm512_slli_epi32::<23>(_mm512_castps_si512(self.0)),
+            _mm512_set1_epi32(127 << 23)
+        ))))
+    }
+}
+
+/// Mask of the first `count` lanes.
+#[inline(always)]
+fn mask(count: usize) -> __mmask16 {
+    ((1u32 << count.min(LANES)) - 1) as __mmask16
+}
+
+impl Floats for F32x16 {
+    type Ints = I32x16;
+
+    #[inline(always)]
+    fn load(x: &[f32; LANES]) -> Self {
+        native!(Self(_mm512_loadu_ps(x.as_ptr())))
+    }
+    #[inline(always)]
+    fn load_first(x: &[f32]) -> Self {
+        native!(Self(_mm512_maskz_loadu_ps(mask(x.len()), x.as_ptr())))
+    }
+    #[inline(always)]
+    fn store(self, out: &mut [f32; LANES]) {
+        native!(_mm512_storeu_ps(out.as_mut_ptr(), self.0));
+    }
+    #[inline(always)]
+    fn store_first(self, out: &mut [f32]) {
+        native!(_mm512_mask_storeu_ps(out.as_mut_ptr(), mask(out.len()), self.0));
+    }
+    #[inline(always)]
+    fn load_f16(x: &[f16; LANES]) -> Self {
+        native!(Self(_mm512_cvtph_ps(_mm256_loadu_si256(x.as_ptr().cast()))))
+    }
+    #[inline(always)]
+    fn load_f16_first(x: &[f16]) -> Self {
+        native!(Self(_mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask(x.len()), x.as_ptr().cast()))))
+    }
+    #[inline(always)]
+    fn store_bounded_f16(self, out: &mut [f16; LANES]) {
+        native!(_mm256_storeu_si256(out.as_mut_ptr().cast(), self.to_f16()));
+    }
+    #[inline(always)]
+    fn store_bounded_f16_first(self, out: &mut [f16]) {
+        native!(_mm256_mask_storeu_epi16(out.as_mut_ptr().cast(), mask(out.len()), self.to_f16()));
+    }
+    #[inline(always)]
+    fn abs(self) -> Self {
+        native!(Self(_mm512_abs_ps(self.0)))
+    }
+    #[inline(always)]
+    fn first(self, count: usize, rest: Self) -> Self {
+        native!(Self(_mm512_mask_blend_ps(mask(count), rest.0, self.0)))
+    }
+    #[inline(always)]
+    fn largest(self) -> f32 {
+        native!(_mm512_reduce_max_ps(self.0))
+    }
+    #[inline(always)]
+    fn canonical_sum(self) -> f32 {
+        native!(
+            let low = _mm512_castps512_ps256(self.0);
+            let high = _mm512_castps512_ps256(_mm512_shuffle_f32x4::<0b11_10_11_10>(self.0, self.0));
+            let c = _mm256_add_ps(low, high);
+            let d = _mm_add_ps(_mm256_castps256_ps128(c), _mm256_extractf128_ps::<1>(c));
+            let e = _mm_add_ps(d, _mm_movehl_ps(d, d));
+            _mm_cvtss_f32(_mm_add_ss(e, _mm_movehdup_ps(e)))
+        )
+    }
+    #[inline(always)]
+    fn round(self) -> I32x16 {
+        let magic = Self::splat(MAGIC);
+        native!(I32x16(_mm512_sub_epi32(_mm512_castps_si512((self + magic).0), _mm512_castps_si512(magic.0))))
+    }
+    #[inline(always)]
+    fn from_ints(ints: I32x16) -> Self {
+        native!(Self(_mm512_cvtepi32_ps(ints.0)))
+    }
+}
+
+impl F32x16 {
+    #[inline(always)]
+    fn to_f16(self) -> __m256i {
+        native!(_mm512_cvtps_ph::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(self.0))
+    }
+}
+
+impl Ints for I32x16 {
+    #[inline(always)]
+    fn splat(value: i32) -> Self {
+        native!(Self(_mm512_set1_epi32(value)))
+    }
+    #[inline(always)]
+    fn load(x: &[i32; LANES]) -> Self {
+        native!(Self(_mm512_loadu_si512(x.as_ptr().cast())))
+    }
+    #[inline(always)]
+    fn load_first(x: &[i32]) -> Self {
+        native!(Self(_mm512_maskz_loadu_epi32(mask(x.len()), x.as_ptr())))
+    }
+    #[inline(always)]
+    fn store(self, out: &mut [i32; LANES]) {
+        native!(_mm512_storeu_si512(out.as_mut_ptr().cast(), self.0));
+    }
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        native!(Self(_mm512_add_epi32(self.0, other.0)))
+    }
+    #[inline(always)]
+    fn sub(self, other: Self) -> Self {
+        native!(Self(_mm512_sub_epi32(self.0, other.0)))
+    }
+    #[inline(always)]
+    fn mul(self, other: Self) -> Self {
+        native!(Self(_mm512_mullo_epi32(self.0, other.0)))
+    }
+    #[inline(always)]
+    fn sum(self) -> i32 {
+        native!(_mm512_reduce_add_epi32(self.0))
+    }
+    #[inline(always)]
+    fn to_i8(self) -> [i8; LANES] {
+        native!(core::mem::transmute::<__m128i, [i8; LANES]>(_mm512_cvtepi32_epi8(self.0)))
+    }
+    #[inline(always)]
+    fn store_i16(self, out: &mut [i16; LANES]) {
+        native!(_mm256_storeu_si256(out.as_mut_ptr().cast(), _mm512_cvtepi32_epi16(self.0)));
+    }
+    #[inline(always)]
+    fn pair(self, high: Self) -> Self {
+        native!(Self(_mm512_or_si512(
+            _mm512_and_si512(self.0, _mm512_set1_epi32(0xffff)),
+            _mm512_slli_epi32::<16>(high.0)
+        )))
+    }
+}
+
+/// VPDPBUSD takes unsigned bytes times signed ones: weights become unsigned by adding 128.
+pub(super) struct Vnni;
+
+impl Dot for Vnni {
+    type Floats = F32x16;
+    type Sums = __m512i;
+    type Weights = __m512i;
+    type Inputs = __m512i;
+    type PairSums = __m512i;
+    const OFFSET: i32 = 128;
+
+    #[inline(always)]
+    fn start(value: i32) -> __m512i {
+        native!(_mm512_set1_epi32(value))
+    }
+    #[inline(always)]
+    unsafe fn load_weights(group: *const i8) -> __m512i {
+        native!(_mm512_xor_si512(_mm512_loadu_si512(group.cast()), _mm512_set1_epi8(-128)))
+    }
+    #[inline(always)]
+    unsafe fn load_inputs(x: *const i8) -> __m512i {
+        native!(_mm512_set1_epi32(x.cast::<i32>().read_unaligned()))
+    }
+    #[inline(always)]
+    fn dot(sums: __m512i, weights: __m512i, x: __m512i) -> __m512i {
+        native!(_mm512_dpbusd_epi32(sums, weights, x))
+    }
+    #[inline(always)]
+    fn finish(sums: __m512i) -> I32x16 {
+        I32x16(sums)
+    }
+    #[inline(always)]
+    fn start_pairs() -> __m512i {
+        Self::start(0)
+    }
+    #[inline(always)]
+    unsafe fn dot_pairs(sums: __m512i, x: *const i16, values: *const i16) -> __m512i {
+        native!(_mm512_dpwssd_epi32(
+            sums,
+            _mm512_loadu_si512(values.cast()),
+            _mm512_set1_epi32(x.cast::<i32>().read_unaligned())
+        ))
+    }
+    #[inline(always)]
+    fn finish_pairs(sums: __m512i) -> I32x16 {
+        I32x16(sums)
+    }
+}

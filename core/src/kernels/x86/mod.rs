@@ -1,0 +1,20 @@
+//! x86-64: AVX2 with F16C, and AVX-512 with VNNI.
+//!
+//! A table is handed out only where processor and operating system support its instructions, so its functions are safe to call.
+
+mod avx2;
+mod avx512;
+mod detect;
+
+use super::Kernels;
+
+/// Names of all tables of this architecture, supported or not.
+pub(super) const NAMES: &[&str] = &[avx512::NAME, avx2::NAME];
+
+/// The tables that this processor can run, the fastest first.
+pub(super) fn supported() -> impl Iterator<Item = &'static Kernels> {
+    let features = detect::features();
+    let avx512 = features.avx512_vnni.then_some(&avx512::TABLE);
+    let avx2 = features.avx2.then_some(&avx2::TABLE);
+    [avx512, avx2].into_iter().flatten()
+}
