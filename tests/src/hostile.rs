@@ -1,8 +1,9 @@
-//! Runs models that may be hostile, within bounds of memory and time. The fuzz targets include this file too, so it needs nothing
-//! but the engine.
+//! Runs models that may be hostile, within bounds of memory and time, on every kernel table of this machine that reads their
+//! weights. The fuzz targets include this file too, so it needs nothing but the engine.
 
 use vitreous::format::{CRC, HEADER_BYTES, SECTION_ENTRY_BYTES};
-use vitreous::models::ipt::{Ipt, IptConfig, COLOURS};
+use vitreous::kernels::{supported_kernels, Kernels};
+use vitreous::models::ipt::{Ipt, IptConfig, COLOURS, DEFAULT_TILE_ROWS};
 use vitreous::models::vit::{Vit, VitConfig};
 use vitreous::pipeline::{BandPlan, Restore, RestoreOptions};
 use vitreous::tensor::ALIGN;
@@ -68,21 +69,42 @@ impl PixelSource for Pattern {
     }
 }
 
-/// Counts the rows that come and checks their order.
-struct Counted {
+/// Keeps the rows that come and checks their order.
+struct Kept {
     row_bytes: usize,
-    next: usize,
+    pixels: Vec<u8>,
 }
 
-impl PixelSink for Counted {
+impl PixelSink for Kept {
     fn write_rows(&mut self, first_row: usize, rows: &[u8]) -> Result<(), SourceError> {
-        assert_eq!((first_row, rows.len()), (self.next, self.row_bytes), "rows out of order");
-        self.next += 1;
+        let expected = (self.pixels.len() / self.row_bytes, self.row_bytes);
+        assert_eq!((first_row, rows.len()), expected, "rows out of order");
+        self.pixels.extend_from_slice(rows);
         Ok(())
     }
 }
 
-/// Loads a ViT and runs it over one image if that takes at most `most_work` multiply-accumulates; returns whether it was run.
+/// Runs on each table that reads the model's weights; all must give the same, be it an output or an error.
+fn on_all_tables<T: PartialEq>(
+    model: &Model,
+    run: impl Fn(&'static Kernels) -> Result<T, Error>,
+) -> Result<(), Error> {
+    let mut first = None;
+    for kernels in supported_kernels().filter(|kernels| (kernels.supports)(model.layout())) {
+        let result = run(kernels);
+        match &first {
+            None => first = Some(result),
+            // Tables need different amounts of memory.
+            Some(Err(Error::ArenaTooSmall { .. })) => {}
+            Some(_) if matches!(result, Err(Error::ArenaTooSmall { .. })) => {}
+            Some(first) => assert!(*first == result, "{} differs from another table", kernels.name),
+        }
+    }
+    first.map_or(Ok(()), |result| result.map(drop))
+}
+
+/// Loads a ViT and runs it over one image if that takes at most `most_work` multiply-accumulates; returns whether it was run. All
+/// kernel tables must give the same logits.
 ///
 /// # Errors
 /// Why the engine refuses it.
@@ -95,13 +117,21 @@ pub fn run_vit(bytes: &[u8], most_work: f64) -> Result<bool, Error> {
     if vit_work(vit.config()) > most_work {
         return Ok(false);
     }
-    let mut arena = Aligned::zeroed(vit.plan().arena_bytes().min(MOST_BYTES));
+    on_all_tables(&model, |kernels| classify(&vit, kernels))?;
+    Ok(true)
+}
+
+/// Bits of the logits, with one pattern for all that are none.
+fn classify(vit: &Vit, kernels: &'static Kernels) -> Result<Vec<u32>, Error> {
+    let plan = vit.plan_for(DEFAULT_TILE_ROWS, kernels)?;
+    let mut arena = Aligned::zeroed(plan.arena_bytes().min(MOST_BYTES));
     let mut source = Pattern { row_bytes: vit.config().image_width * vit.config().channels, next: 0 };
-    let mut run = vit.begin(arena.as_mut_slice())?;
+    let mut run = vit.begin_with(arena.as_mut_slice(), DEFAULT_TILE_ROWS, kernels)?;
     for _ in 0..MOST_STEPS {
         if run.step(&mut source)? == Progress::Done {
-            assert_eq!(run.logits()?.len(), vit.config().classes);
-            return Ok(true);
+            let logits = run.logits()?;
+            assert_eq!(logits.len(), vit.config().classes);
+            return Ok(logits.iter().map(|x| if x.is_nan() { u32::MAX } else { x.to_bits() }).collect());
         }
     }
     panic!("a ViT does not end: {:?}", vit.config());
@@ -114,7 +144,7 @@ fn vit_work(c: &VitConfig) -> f64 {
 }
 
 /// Loads an IPT and restores an image of two windows with each of its tasks if that takes at most `most_work`
-/// multiply-accumulates; returns whether it was run.
+/// multiply-accumulates; returns whether it was run. All kernel tables must give the same pixels.
 ///
 /// # Errors
 /// Why the engine refuses it.
@@ -125,7 +155,7 @@ pub fn run_ipt(bytes: &[u8], most_work: f64) -> Result<bool, Error> {
     let mut ran = false;
     for task in 0..ipt.config().tasks.len() {
         if ipt_work(ipt.config(), task) <= most_work {
-            restore(&ipt, task)?;
+            on_all_tables(&model, |kernels| restore(&ipt, task, kernels))?;
             ran = true;
         }
     }
@@ -143,20 +173,22 @@ fn ipt_work(c: &IptConfig, task: usize) -> f64 {
     2.0 * (convolutions + tail + tokens * body)
 }
 
-fn restore(ipt: &Ipt, task: usize) -> Result<(), Error> {
+fn restore(ipt: &Ipt, task: usize, kernels: &'static Kernels) -> Result<Vec<u8>, Error> {
     let c = ipt.config();
     let (width, height) = (c.window + 2, c.window / 2 + 1);
     let scale = c.tasks[task].scale;
-    let mut arena = Aligned::zeroed(ipt.plan(task)?.arena_bytes().min(MOST_BYTES));
+    let plan = ipt.plan_for(task, DEFAULT_TILE_ROWS, kernels)?;
+    let mut arena = Aligned::zeroed(plan.arena_bytes().min(MOST_BYTES));
     let mut band = Aligned::zeroed(BandPlan::new(c.window, scale, width)?.bytes().min(MOST_BYTES));
     let mut source = Pattern { row_bytes: width * COLOURS, next: 0 };
-    let mut sink = Counted { row_bytes: width * scale * COLOURS, next: 0 };
+    let mut sink = Kept { row_bytes: width * scale * COLOURS, pixels: Vec::new() };
     let (arena, band) = (arena.as_mut_slice(), band.as_mut_slice());
-    let mut run = Restore::begin(ipt, task, (width, height), arena, band, RestoreOptions::new(ipt))?;
+    let options = RestoreOptions { kernels, ..RestoreOptions::new(ipt) };
+    let mut run = Restore::begin(ipt, task, (width, height), arena, band, options)?;
     for _ in 0..MOST_STEPS {
         if run.step(&mut source, &mut sink)? == Progress::Done {
-            assert_eq!((source.next, sink.next), (height, height * scale));
-            return Ok(());
+            assert_eq!((source.next, sink.pixels.len()), (height, height * scale * sink.row_bytes));
+            return Ok(sink.pixels);
         }
     }
     panic!("an IPT does not end: {c:?}");
