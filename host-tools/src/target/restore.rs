@@ -9,7 +9,7 @@ use vitreous_protocol::{ImageSize, Work};
 
 use super::job::{execute, Task};
 use super::{RunOptions, Target, TargetError, TargetRestored, TargetRun};
-use crate::restorer::Rgb;
+use crate::degrade::Picture;
 use crate::vtr::AlignedBytes;
 
 /// Restores images, in one start of the emulator. `task` is its index in the model
@@ -23,12 +23,12 @@ pub fn restore_on_target(
     target: Target,
     model_path: &Path,
     task: usize,
-    images: &[Rgb],
+    images: &[Picture],
     overlap: Option<usize>,
     mut options: RunOptions<'_>,
 ) -> Result<TargetRun<TargetRestored>, TargetError> {
     let scale = scale(model_path, task);
-    let lengths: Vec<usize> = images.iter().map(|image| scale * scale * image.pixels.len()).collect();
+    let lengths: Vec<usize> = images.iter().map(|image| scale * scale * image.data.len()).collect();
     let mut progress = options.progress.take();
     let mut on_progress = |done: usize, bytes: usize| {
         if let Some(progress) = &mut progress {
@@ -52,21 +52,21 @@ pub fn restore_on_target(
     let mut sizes = images.iter().map(|image| (image.width * scale, image.height * scale));
     Ok(run.map(|r| {
         let (width, height) = sizes.next().unwrap_or_default();
-        TargetRestored { image: Rgb { width, height, pixels: r.pixels }, band: r.band, cost: r.cost }
+        TargetRestored { image: Picture { width, height, data: r.pixels }, band: r.band, cost: r.cost }
     }))
 }
 
 /// Each image's size and pixels.
-fn body(images: &[Rgb]) -> Result<Vec<u8>, TargetError> {
+fn body(images: &[Picture]) -> Result<Vec<u8>, TargetError> {
     let mut bytes = Vec::new();
     for (index, image) in images.iter().enumerate() {
-        let (expected, found) = (image.width * image.height * COLOURS, image.pixels.len());
+        let (expected, found) = (image.width * image.height * COLOURS, image.data.len());
         if found != expected {
             return Err(TargetError::ImageLength { index, expected, found });
         }
         let size = ImageSize { width: word(image.width), height: word(image.height) };
         bytes.extend_from_slice(&size.to_bytes());
-        bytes.extend_from_slice(&image.pixels);
+        bytes.extend_from_slice(&image.data);
     }
     Ok(bytes)
 }
@@ -83,7 +83,7 @@ fn scale(model: &Path, task: usize) -> usize {
     ipt.ok().and_then(|ipt| ipt.config().tasks.get(task).map(|task| task.scale)).unwrap_or(1)
 }
 
-fn why_refused(model: &Path, task: usize, image: Option<&Rgb>, overlap: Option<usize>) -> Option<Error> {
+fn why_refused(model: &Path, task: usize, image: Option<&Picture>, overlap: Option<usize>) -> Option<Error> {
     let bytes = AlignedBytes::read(model).ok()?;
     let begin = || -> Result<(), Error> {
         let ipt = Ipt::new(&Model::parse(bytes.as_slice())?)?;

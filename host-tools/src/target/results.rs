@@ -4,7 +4,7 @@ use serde::Serialize;
 use vitreous_protocol::StageKind;
 
 use super::Target;
-use crate::restorer::Rgb;
+use crate::degrade::Picture;
 
 /// All results of one start of the emulator; a result `R` is that of one image.
 #[derive(Clone, Debug, Serialize)]
@@ -72,7 +72,7 @@ pub struct TargetResult {
 pub struct TargetRestored {
     /// The restored image.
     #[serde(skip)]
-    pub image: Rgb,
+    pub image: Picture,
     /// Memory beside the arena.
     #[serde(flatten)]
     pub band: Band,
