@@ -14,6 +14,7 @@ pub mod parity;
 pub mod quantize;
 pub mod reference;
 pub mod restorer;
+pub mod study;
 pub mod target;
 pub mod train;
 pub mod vtr;

@@ -11,6 +11,8 @@ mod progress;
 mod restore;
 mod run;
 mod samples;
+mod study;
+mod target_cost;
 mod train;
 
 use anyhow::Result;
@@ -33,6 +35,9 @@ enum Command {
     /// Train a model from data.
     #[command(subcommand)]
     Train(train::TrainCommand),
+    /// Train many models to answer a question.
+    #[command(subcommand)]
+    Study(crate::study::StudyCommand),
     /// Write the held-out part of the built-in handwritten digits as image files in class folders.
     Digits(digits::DigitsArgs),
     /// Quantize float weights (safetensors of timm, transformers, torchvision, or of `train`) into a .vtr file.
@@ -57,6 +62,7 @@ impl Cli {
     pub fn execute(self) -> Result<()> {
         match self.command {
             Command::Train(args) => args.execute(self.json),
+            Command::Study(command) => study::execute(&command, self.json),
             Command::Digits(args) => args.execute(self.json),
             Command::Convert(args) => args.execute(self.json),
             Command::Inspect(args) => args.execute(self.json),

@@ -1,7 +1,8 @@
 use anyhow::Result;
 use clap::Subcommand;
 
-use crate::train::ipt::TrainIptArgs;
+use crate::train::restoration::dncnn::TrainDnCnnArgs;
+use crate::train::restoration::ipt::TrainIptArgs;
 use crate::train::TrainVitArgs;
 use serde::Serialize;
 use std::fmt::Display;
@@ -12,6 +13,8 @@ pub enum TrainCommand {
     Vit(Box<TrainVitArgs>),
     /// Train an Image Processing Transformer for image restoration.
     Ipt(Box<TrainIptArgs>),
+    /// Train a DnCNN, a convolutional network to compare the transformer with.
+    Dncnn(Box<TrainDnCnnArgs>),
 }
 
 impl TrainCommand {
@@ -19,6 +22,7 @@ impl TrainCommand {
         match self {
             TrainCommand::Vit(args) => report(json, args.run()?),
             TrainCommand::Ipt(args) => report(json, args.run()?),
+            TrainCommand::Dncnn(args) => report(json, args.run()?),
         }
     }
 }

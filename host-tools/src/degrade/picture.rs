@@ -111,6 +111,16 @@ impl Picture {
         Ok(self.crop(0, 0, width, height))
     }
 
+    /// Every pixel repeated `scale` times in both directions.
+    pub fn repeated(&self, scale: usize) -> Self {
+        let mut data = Vec::with_capacity(self.data.len() * scale * scale);
+        for row in self.data.chunks_exact(self.width * CHANNELS) {
+            let wide: Vec<u8> = row.chunks_exact(CHANNELS).flat_map(|pixel| pixel.repeat(scale)).collect();
+            (0..scale).for_each(|_| data.extend_from_slice(&wide));
+        }
+        Picture { width: self.width * scale, height: self.height * scale, data }
+    }
+
     /// Pictures of equal height next to each other.
     pub fn side_by_side(pictures: &[Picture]) -> Self {
         let height = pictures.iter().map(|p| p.height).max().unwrap_or(0);

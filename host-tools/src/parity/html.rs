@@ -37,7 +37,12 @@ fn verdict(page: &mut String, report: &ParityReport) {
 }
 
 fn stages(page: &mut String, report: &ParityReport) {
-    *page += "<h2>Signal-to-quantization-noise ratio by stage</h2><table><tr><th>stage<th>mean dB<th>least dB<th></tr>";
+    let _ = write!(
+        page,
+        "<h2>Signal-to-quantization-noise ratio by stage</h2><p>On the first {} images.</p>\
+         <table><tr><th>stage<th>mean dB<th>least dB<th></tr>",
+        report.stage_images
+    );
     for stage in &report.stages {
         let _ = write!(
             page,

@@ -82,6 +82,8 @@ pub struct ParityReport {
     pub model: String,
     /// Images compared.
     pub images: usize,
+    /// Images on which the stages are compared: the first ones.
+    pub stage_images: usize,
     /// SQNR stage by stage.
     pub stages: Vec<StageSqnr>,
     /// Mean SQNR of the output over all images, in dB.
@@ -140,6 +142,7 @@ pub fn parity(
     let mut report = ParityReport {
         model: engine.with_vit(|vit| vit.model().name().to_owned())?,
         images: samples.len(),
+        stage_images: pixels.len().min(STAGE_IMAGES),
         stages: compare_stages(engine, reference, &pixels[..pixels.len().min(STAGE_IMAGES)])?,
         output_sqnr_db: metrics::mean(&sqnr),
         output_min_sqnr_db: metrics::min(&sqnr),

@@ -8,7 +8,7 @@ use super::threads::with_threads;
 use super::TrainReport;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Train a vision transformer. Whatever is not given is chosen to suit the data.
@@ -170,8 +170,10 @@ impl TrainVitArgs {
     }
 
     fn train(&self) -> Result<Option<TrainReport>> {
-        let data =
-            Dataset::load(&self.source(), Shape { side: self.model.image, channels: self.model.channels })?;
+        let data = Dataset::load(
+            &source(&self.data),
+            Shape { side: self.model.image, channels: self.model.channels },
+        )?;
         let options = TrainOptions {
             name: self.model_name(),
             recipe: self.recipe(&data),
@@ -184,15 +186,6 @@ impl TrainVitArgs {
         let mut silent = ();
         let progress: &mut dyn TrainProgress = if self.quiet { &mut silent } else { &mut terminal };
         train_vit(&data, &options, progress)
-    }
-
-    fn source(&self) -> DataSource {
-        // A folder of that name is meant as `./digits`.
-        if self.data.as_os_str() == "digits" {
-            DataSource::Digits
-        } else {
-            DataSource::Folder(self.data.clone())
-        }
     }
 
     fn model_name(&self) -> String {
@@ -234,6 +227,16 @@ impl TrainVitArgs {
         set(&mut recipe.augment.mixup, a.mixup);
         set(&mut recipe.augment.smoothing, a.label_smoothing);
         recipe
+    }
+}
+
+/// What `--data` means.
+pub fn source(data: &Path) -> DataSource {
+    // A folder of that name is meant as `./digits`.
+    if data.as_os_str() == "digits" {
+        DataSource::Digits
+    } else {
+        DataSource::Folder(data.to_owned())
     }
 }
 

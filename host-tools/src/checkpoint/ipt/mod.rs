@@ -4,6 +4,7 @@ mod derive;
 mod exact;
 mod shapes;
 mod validate;
+mod window;
 
 pub use shapes::{parse_task, tensor_shapes, RGB_MEAN};
 pub use validate::validate_ipt_config;

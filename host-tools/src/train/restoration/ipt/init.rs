@@ -5,8 +5,8 @@
 //! zeros (Goyal et al., arXiv 1706.02677, §5.1, do so for the last gain of a block). Map and tokens meet twice, as head's
 //! output and as the body's, so the tail takes half of the sum.
 
-use super::super::augment::{purpose, stream};
-use super::parameters::Parameter;
+use super::super::super::augment::{purpose, stream};
+use super::super::network::Parameter;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use vitreous::models::ipt::{IptConfig, COLOURS};

@@ -5,30 +5,15 @@
 //! stream is about as large as what the layers behind a norm add to it. Convolutions with ReLU are homogeneous, so a factor
 //! per tensor converts exactly.
 
-use super::super::model::ParameterSpec;
+use super::super::super::model::ParameterSpec;
+use super::super::network::{Parameter, UNIT};
 use crate::checkpoint::ipt::tensor_shapes;
 use vitreous::models::ipt::IptConfig;
-
-/// Grey levels per unit of a trained pixel: about the standard deviation of photographs.
-pub const UNIT: f32 = 64.0;
 
 /// Parts of a packed projection, in the order of their rows.
 const PROJECTIONS: [&str; 3] = ["q", "k", "v"];
 const PACKED: &str = ".in_proj_weight";
 const QUERIES: &str = "body.query_embed.weight";
-
-/// One trained tensor.
-#[derive(Clone, Debug)]
-pub struct Parameter {
-    /// Name and shape.
-    pub spec: ParameterSpec,
-    /// The only task that uses it, or none for the shared body.
-    pub task: Option<usize>,
-    /// The file's tensor that it is part of.
-    pub file_name: String,
-    /// The file's value is this times the trained one.
-    pub unit: f32,
-}
 
 /// Every parameter in the order of the file's tensors; parts of one tensor follow each other.
 pub fn parameters(config: &IptConfig) -> Vec<Parameter> {
@@ -84,7 +69,7 @@ fn unit(name: &str) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::ipt::tests::tiny_config;
+    use crate::train::restoration::tests::tiny_config;
 
     #[test]
     fn the_parameters_cover_every_tensor_of_the_file_in_order() {

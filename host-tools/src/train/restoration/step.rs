@@ -2,28 +2,18 @@
 
 use super::super::ops::{self, PixelLoss};
 use super::contrast::{contrastive_loss, Contrast};
-use super::model::Weights;
-use super::parameters::{Parameter, UNIT};
+use super::network::{Network, Parameter, Weights, UNIT};
 use super::pictures::Pair;
 use crate::checkpoint::ipt::RGB_MEAN;
 use crate::degrade::Picture;
 use anyhow::{Context, Result};
 use candle_core::{Device, Tensor, Var};
 use rayon::prelude::*;
-use vitreous::models::ipt::{IptConfig, COLOURS};
+use vitreous::models::ipt::COLOURS;
 
 /// Windows of one shard. Shards run in parallel and their gradients are added in order, so the result depends on this
 /// number but not on the number of threads.
 pub const SHARD_WINDOWS: usize = 2;
-
-/// A model's shape with its parameter list.
-#[derive(Clone)]
-pub struct Model {
-    /// The hyperparameters.
-    pub config: IptConfig,
-    /// Its parameters, in order.
-    pub parameters: Vec<Parameter>,
-}
 
 /// What is minimised.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -42,7 +32,7 @@ pub struct Gradients {
     pub grads: Vec<Vec<f32>>,
 }
 
-impl Model {
+impl dyn Network + '_ {
     /// Mean loss of a batch for `task` and its gradients. `pair` makes the pair of an index.
     pub fn gradients(
         &self,
@@ -89,19 +79,21 @@ impl Model {
             let wanted = uses(p).then(|| Var::from_slice(value, p.spec.shape.as_slice(), &Device::Cpu));
             Ok(wanted.transpose()?)
         };
-        let variables: Result<Vec<Option<Var>>> = self.parameters.iter().zip(values).map(variable).collect();
+        let variables: Result<Vec<Option<Var>>> =
+            self.parameters().iter().zip(values).map(variable).collect();
         let variables = variables?;
-        let named = self.parameters.iter().zip(&variables);
+        let named = self.parameters().iter().zip(&variables);
         let named = named.filter_map(|(p, v)| v.as_ref().map(|v| (p, v.as_tensor().clone())));
-        let weights = Weights::new(&self.config, named);
+        let weights = Weights::new(named);
         let degraded: Vec<&Picture> = pairs.iter().map(|p| &p.degraded).collect();
         let clean: Vec<&Picture> = pairs.iter().map(|p| &p.clean).collect();
         let (input, target) = (centred(&degraded)?, centred(&clean)?);
-        let output = weights.forward(&input, task)?;
+        let output = self.forward(&weights, &input, task)?;
         let scale = share / target.elem_count() as f32;
         let mut loss = ops::pixel_loss(&output.pixels, &target, objective.pixels, scale)?;
-        if let Some(contrast) = objective.contrast {
-            let term = contrastive_loss(&output.features, pairs.len(), self.config.tokens(), &contrast)?;
+        if let (Some(contrast), Some(features)) = (objective.contrast, &output.features) {
+            let tokens = features.dim(0)? / pairs.len();
+            let term = contrastive_loss(features, pairs.len(), tokens, &contrast)?;
             loss = (loss + (term * f64::from(contrast.weight * share))?)?;
         }
         let store = loss.backward()?;
@@ -110,18 +102,18 @@ impl Model {
             let grad = store.get(variable).with_context(|| format!("{}: no gradient", p.spec.name))?;
             Ok(grad.flatten_all()?.to_vec1::<f32>()?)
         };
-        let grads: Result<Vec<Vec<f32>>> = variables.iter().zip(&self.parameters).map(gradient).collect();
+        let grads: Result<Vec<Vec<f32>>> = variables.iter().zip(self.parameters()).map(gradient).collect();
         Ok(Gradients { loss: f64::from(loss.to_scalar::<f32>()?), grads: grads? })
     }
 
     /// The parameters of `task` as constants.
     pub fn constants(&self, values: &[Vec<f32>], task: usize) -> Result<Weights<'_>> {
         let uses = self.uses(task);
-        let wanted = self.parameters.iter().zip(values).filter(|(p, _)| uses(p));
+        let wanted = self.parameters().iter().zip(values).filter(|(p, _)| uses(p));
         let tensors: Result<Vec<(&Parameter, Tensor)>> = wanted
             .map(|(p, value)| Ok((p, Tensor::from_slice(value, p.spec.shape.as_slice(), &Device::Cpu)?)))
             .collect();
-        Ok(Weights::new(&self.config, tensors?.into_iter()))
+        Ok(Weights::new(tensors?.into_iter()))
     }
 
     /// Restored windows, in grey levels and not rounded: one (height, width, 3) per picture.
@@ -131,7 +123,7 @@ impl Model {
         task: usize,
         windows: &[&Picture],
     ) -> Result<Vec<Vec<f32>>> {
-        let out = weights.forward(&centred(windows)?, task)?.pixels;
+        let out = self.forward(weights, &centred(windows)?, task)?.pixels;
         let values = out.flatten_all()?.to_vec1::<f32>()?;
         let each = values.len() / windows.len().max(1);
         let grey = |(i, v): (usize, &f32)| v * UNIT + 255.0 * RGB_MEAN[i % COLOURS];

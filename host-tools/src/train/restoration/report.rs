@@ -2,7 +2,7 @@
 
 use super::super::checkpoint::write_atomically;
 use super::history::Record;
-use super::recipe::Recipe;
+use super::training::Training;
 use anyhow::Result;
 use serde::Serialize;
 use std::fmt;
@@ -13,9 +13,13 @@ pub const REPORT_FILE: &str = "training.json";
 
 /// Result of a training run; as JSON it is `training.json` and the output of `--json`.
 #[derive(Clone, Debug, Serialize)]
-pub struct IptReport {
+pub struct RestorerReport {
     /// The model's name.
     pub name: String,
+    /// The network.
+    pub network: String,
+    /// What it repairs, in the order of the records' PSNRs.
+    pub tasks: Vec<String>,
     /// The folder of training pictures.
     pub pictures: String,
     /// SHA-256 of all decoded pixels.
@@ -30,13 +34,13 @@ pub struct IptReport {
     pub seconds: f64,
     /// Training windows per second of wall time, validation included.
     pub windows_per_second: f64,
-    /// All settings.
-    pub recipe: Recipe,
+    /// All settings of the training.
+    pub training: Training,
     /// Every validation.
     pub history: Vec<Record>,
 }
 
-impl IptReport {
+impl RestorerReport {
     /// Writes the report to `dir`.
     pub fn write(&self, dir: &Path) -> Result<()> {
         let text = serde_json::to_string_pretty(self)? + "\n";
@@ -44,11 +48,11 @@ impl IptReport {
     }
 }
 
-impl fmt::Display for IptReport {
+impl fmt::Display for RestorerReport {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         writeln!(f, "{}: {} parameters, trained on {}", self.name, self.parameters, self.pictures)?;
         if let (Some(first), Some(last)) = (self.history.first(), self.history.last()) {
-            for (i, task) in self.recipe.tasks.iter().enumerate() {
+            for (i, task) in self.tasks.iter().enumerate() {
                 writeln!(
                     f,
                     "{task:>12}  {:.2} dB held out ({:.2} at the start)",
@@ -59,7 +63,7 @@ impl fmt::Display for IptReport {
         write!(
             f,
             "{} steps in {:.1} s, {:.1} windows/s",
-            self.recipe.steps, self.seconds, self.windows_per_second
+            self.training.steps, self.seconds, self.windows_per_second
         )
     }
 }

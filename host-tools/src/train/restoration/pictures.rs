@@ -56,7 +56,7 @@ impl Pictures {
         }
         let keep = ((train.len() as f64 * fraction).round() as usize).clamp(1, train.len());
         if keep < train.len() {
-            let mut order = super::super::augment::epoch_order(train.len(), seed, u64::from(u32::MAX >> 8));
+            let mut order = super::super::augment::epoch_order(train.len(), seed, 1 << 27);
             order.truncate(keep);
             order.sort_unstable();
             train = order.into_iter().map(|i| train[i].clone()).collect();

@@ -1,34 +1,15 @@
-//! Everything that decides the trained weights, apart from the pictures and the weights that a run starts from.
+//! Settings of training that do not depend on the network.
 
 use super::super::ops::PixelLoss;
 use super::contrast::Contrast;
 use super::step::Objective;
-use crate::checkpoint::ipt::parse_task;
-use anyhow::{anyhow, bail, ensure, Result};
+use anyhow::{bail, ensure, Result};
+use clap::Args;
 use serde::Serialize;
-use vitreous::models::ipt::{IptConfig, Task, TaskKind, MAX_TASKS};
 
-/// Model and training settings. The same recipe, pictures and machine give the same weights, bit for bit.
+/// How a network is trained. With the same pictures, starting weights and machine, this decides the weights bit for bit.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Recipe {
-    /// Feature maps.
-    pub features: usize,
-    /// Side of the window in pixels.
-    pub window: usize,
-    /// Side of a patch in pixels.
-    pub patch: usize,
-    /// Attention heads.
-    pub heads: usize,
-    /// Width of the hidden layer of the layers' MLPs.
-    pub hidden: usize,
-    /// Width of the hidden layer of the MLP behind the decoder.
-    pub head_hidden: usize,
-    /// Layers of the encoder.
-    pub encoder_layers: usize,
-    /// Layers of the decoder.
-    pub decoder_layers: usize,
-    /// Names of the tasks, in the order of heads, queries and tails.
-    pub tasks: Vec<String>,
+pub struct Training {
     /// Optimizer steps; tasks take turns.
     pub steps: u64,
     /// Windows per step.
@@ -63,19 +44,9 @@ pub struct Recipe {
     pub seed: u64,
 }
 
-impl Default for Recipe {
-    /// A restorer for microcontrollers: about 600 KiB in int8.
+impl Default for Training {
     fn default() -> Self {
-        Recipe {
-            features: 16,
-            window: 32,
-            patch: 2,
-            heads: 4,
-            hidden: 128,
-            head_hidden: 128,
-            encoder_layers: 3,
-            decoder_layers: 2,
-            tasks: ["denoise10", "denoise30", "denoise50", "denoise70", "x2"].map(str::to_owned).to_vec(),
+        Training {
             steps: 20_000,
             batch: 8,
             lr: 2e-3,
@@ -96,49 +67,7 @@ impl Default for Recipe {
     }
 }
 
-impl Recipe {
-    /// The model that this recipe trains.
-    pub fn config(&self) -> Result<IptConfig> {
-        ensure!(
-            (1..=MAX_TASKS).contains(&self.tasks.len()),
-            "--tasks: {} tasks, expected 1 to {MAX_TASKS}",
-            self.tasks.len()
-        );
-        let mut tasks: Vec<Task> = Vec::new();
-        for name in &self.tasks {
-            let task = parse_task(name).map_err(|e| anyhow!("--tasks: {e}"))?;
-            ensure!(!tasks.contains(&task), "--tasks: {name} is there twice");
-            tasks.push(task);
-        }
-        ensure!(
-            self.patch > 0 && self.window > 0 && self.window.is_multiple_of(self.patch),
-            "--window {}: not a multiple of --patch {}",
-            self.window,
-            self.patch
-        );
-        let config = IptConfig {
-            features: self.features,
-            window: self.window,
-            patch: self.patch,
-            heads: self.heads,
-            hidden: self.hidden,
-            head_hidden: self.head_hidden,
-            encoder_layers: self.encoder_layers,
-            decoder_layers: self.decoder_layers,
-            tasks: tasks.into_iter().collect(),
-            norm_eps: 1e-5,
-        };
-        ensure!(self.features >= 3, "--features {}: expected at least 3, for the colours", self.features);
-        ensure!(
-            self.heads > 0 && config.dim().is_multiple_of(self.heads),
-            "--heads {}: does not divide the token width {} (features · patch²)",
-            self.heads,
-            config.dim()
-        );
-        ensure!(self.hidden > 0 && self.head_hidden > 0, "--hidden and --head-hidden: expected at least 1");
-        Ok(config)
-    }
-
+impl Training {
     /// What is minimised.
     pub fn objective(&self) -> Result<Objective> {
         let pixels = match self.loss {
@@ -170,13 +99,90 @@ impl Recipe {
         in_range("ema", f64::from(self.ema), 0.0, 0.99999)?;
         in_range("contrast", f64::from(self.contrast), 0.0, 100.0)?;
         in_range("temperature", f64::from(self.temperature), 0.01, 100.0)?;
+        in_range("contrast-patches", self.contrast_patches as f64, 1.0, 65536.0)?;
         in_range("fraction", self.fraction, 1e-6, 1.0)?;
         if let Some([low, high]) = self.sigmas {
             in_range("sigma-from", low, 0.0, 255.0)?;
             in_range("sigma-to", high, low, 255.0)?;
-            let denoise = |name: &String| parse_task(name).is_ok_and(|t| t.kind == TaskKind::Denoise);
-            ensure!(self.tasks.iter().any(denoise), "--sigma-from: no task of --tasks removes noise");
         }
         Ok(())
+    }
+}
+
+/// Optimizer, schedule and losses on the command line.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Training")]
+pub struct TrainingArgs {
+    /// Optimizer steps; each is for one task
+    #[arg(long)]
+    pub steps: Option<u64>,
+    /// Windows per step
+    #[arg(long)]
+    pub batch: Option<usize>,
+    /// Peak learning rate
+    #[arg(long)]
+    pub lr: Option<f64>,
+    /// Steps of linear warm-up
+    #[arg(long)]
+    pub warmup: Option<u64>,
+    /// Final learning rate as a part of the peak
+    #[arg(long)]
+    pub lr_floor: Option<f64>,
+    /// Decoupled weight decay
+    #[arg(long)]
+    pub weight_decay: Option<f32>,
+    /// Largest gradient norm, 0 for none
+    #[arg(long)]
+    pub clip: Option<f64>,
+    /// Decay of the weights' moving average, 0 for none
+    #[arg(long)]
+    pub ema: Option<f32>,
+    /// Loss between pixels
+    #[arg(long, value_parser = ["l1", "l2"])]
+    pub loss: Option<String>,
+    /// Denoising tasks learn every σ from this one …
+    #[arg(long, requires = "sigma_to")]
+    pub sigma_from: Option<f64>,
+    /// … to this one
+    #[arg(long, requires = "sigma_from")]
+    pub sigma_to: Option<f64>,
+    /// Part of the training photographs to use
+    #[arg(long)]
+    pub fraction: Option<f64>,
+    /// Photographs to keep from training, for scores
+    #[arg(long)]
+    pub held_out: Option<usize>,
+    /// Seed of weights, crops and degradations
+    #[arg(long)]
+    pub seed: Option<u64>,
+}
+
+/// Replaces `target` by what was given.
+pub fn set<T>(target: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *target = value;
+    }
+}
+
+impl TrainingArgs {
+    /// `defaults` with the given options over them.
+    pub fn over(&self, defaults: Training) -> Training {
+        let mut t = defaults;
+        set(&mut t.steps, self.steps);
+        set(&mut t.batch, self.batch);
+        set(&mut t.lr, self.lr);
+        set(&mut t.warmup, self.warmup);
+        t.warmup = t.warmup.min(t.steps);
+        set(&mut t.lr_floor, self.lr_floor);
+        set(&mut t.weight_decay, self.weight_decay);
+        set(&mut t.clip, self.clip);
+        set(&mut t.ema, self.ema);
+        // clap lets only these two names through.
+        set(&mut t.loss, self.loss.as_deref().map(|l| if l == "l2" { "l2" } else { "l1" }));
+        t.sigmas = self.sigma_from.zip(self.sigma_to).map(|(from, to)| [from, to]);
+        set(&mut t.fraction, self.fraction);
+        set(&mut t.held_out, self.held_out);
+        set(&mut t.seed, self.seed);
+        t
     }
 }

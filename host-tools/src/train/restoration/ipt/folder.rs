@@ -1,9 +1,8 @@
 //! A trained model's folder: model.safetensors with the authors' tensor names, and config.json.
 
-use super::super::checkpoint::write_atomically;
-use super::init::initial_values;
-use super::parameters::{parameters, Parameter};
-use super::step::Model;
+use super::super::super::checkpoint::write_atomically;
+use super::super::network::{Network, Parameter};
+use super::{Ipt, IptRecipe};
 use crate::checkpoint::ipt::{parse_task, tensor_shapes};
 use anyhow::{anyhow, bail, ensure, Context, Result};
 use safetensors::tensor::{Dtype, TensorView};
@@ -19,7 +18,7 @@ const CONFIG_FILE: &str = "config.json";
 const CONFIG_KEY: &str = "vitreous_ipt";
 
 /// Writes the model to `dir`.
-pub fn save(dir: &Path, name: &str, model: &Model, values: &[Vec<f32>]) -> Result<()> {
+pub fn save(dir: &Path, name: &str, model: &Ipt, values: &[Vec<f32>]) -> Result<()> {
     let mut tensors: HashMap<&str, Vec<f32>> = HashMap::new();
     for (p, values) in model.parameters.iter().zip(values) {
         tensors.entry(&p.file_name).or_default().extend(values.iter().map(|v| v * p.unit));
@@ -45,7 +44,7 @@ fn config_json(c: &IptConfig) -> Value {
 }
 
 /// Reads a folder that [`save`] wrote: the model and its values in trained units.
-pub fn load(dir: &Path) -> Result<(Model, Vec<Vec<f32>>)> {
+pub fn load(dir: &Path) -> Result<(Ipt, Vec<Vec<f32>>)> {
     let config = read_config(&dir.join(CONFIG_FILE))?;
     let path = dir.join(WEIGHTS_FILE);
     let bytes = std::fs::read(&path).with_context(|| format!("{}: cannot read", path.display()))?;
@@ -69,13 +68,13 @@ pub fn load(dir: &Path) -> Result<(Model, Vec<Vec<f32>>)> {
         );
         tensors.insert(name, values.into_iter());
     }
-    let parameters = parameters(&config);
+    let model = Ipt::new(config);
     let mut take = |p: &Parameter| -> Vec<f32> {
         let rest = tensors.get_mut(&p.file_name).into_iter().flatten();
         rest.take(p.spec.elements()).map(|v| v / p.unit).collect()
     };
-    let values = parameters.iter().map(&mut take).collect();
-    Ok((Model { config, parameters }, values))
+    let values = model.parameters.iter().map(&mut take).collect();
+    Ok((model, values))
 }
 
 fn read_config(path: &Path) -> Result<IptConfig> {
@@ -97,7 +96,7 @@ fn read_config(path: &Path) -> Result<IptConfig> {
             parse_task(name.as_str().unwrap_or_default()).map_err(|e| anyhow!("{}: {e}", path.display()))
         })
         .collect();
-    let recipe = super::Recipe {
+    let recipe = IptRecipe {
         features: number("features")?,
         window: number("window")?,
         patch: number("patch")?,
@@ -107,7 +106,7 @@ fn read_config(path: &Path) -> Result<IptConfig> {
         encoder_layers: number("encoder_layers")?,
         decoder_layers: number("decoder_layers")?,
         tasks: tasks?.iter().map(Task::to_string).collect(),
-        ..super::Recipe::default()
+        ..IptRecipe::default()
     };
     let mut config = recipe.config().with_context(|| format!("{}: impossible model", path.display()))?;
     config.norm_eps = c.get("norm_eps").and_then(Value::as_f64).unwrap_or(1e-5) as f32;
@@ -119,10 +118,10 @@ fn read_config(path: &Path) -> Result<IptConfig> {
 /// A task takes head, query and tail from the same task, else from the nearest strength of its kind, else from the weakest
 /// denoiser (photographs to be enlarged are nearly free of noise), else from the first task. An upsampler that the source
 /// lacks starts as in an untrained network.
-pub fn adopt(model: &Model, source: &Model, source_values: &[Vec<f32>], seed: u64) -> Result<Vec<Vec<f32>>> {
+pub fn adopt(model: &Ipt, source: &Ipt, source_values: &[Vec<f32>], seed: u64) -> Result<Vec<Vec<f32>>> {
     let theirs: HashMap<&str, (&Parameter, &Vec<f32>)> =
         source.parameters.iter().zip(source_values).map(|(p, v)| (p.spec.name.as_str(), (p, v))).collect();
-    let mut values = initial_values(&model.config, &model.parameters, seed);
+    let mut values = model.initial_values(seed);
     for (parameter, value) in model.parameters.iter().zip(&mut values) {
         let name = &parameter.spec.name;
         let from = match parameter.task {

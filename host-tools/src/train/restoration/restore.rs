@@ -1,6 +1,6 @@
 //! Restoring whole pictures in float by overlapping windows, for scores and samples while training.
 
-use super::step::Model;
+use super::network::Network;
 use crate::degrade::Picture;
 use anyhow::Result;
 use rayon::prelude::*;
@@ -9,7 +9,7 @@ use vitreous::models::ipt::COLOURS;
 /// Windows of one forward pass.
 const BATCH: usize = 8;
 
-impl Model {
+impl dyn Network + '_ {
     /// `picture` restored for `task`. Windows overlap by `overlap` pixels at least and are blended with weights that fall
     /// linearly towards their edges, so that no seam is left. A picture smaller than the window is continued by its mirror
     /// image.
@@ -20,7 +20,7 @@ impl Model {
         picture: &Picture,
         overlap: usize,
     ) -> Result<Picture> {
-        let (window, scale) = (self.config.window, self.config.tasks[task].scale);
+        let (window, scale) = (self.window(), self.tasks()[task].scale);
         let weights = self.constants(values, task)?;
         let (rows, columns) =
             (starts(picture.height, window, overlap), starts(picture.width, window, overlap));
