@@ -7,11 +7,18 @@ fn main() {
         ("tiny", vit_config(224, 16, 192, 12, 3, 768), 100),
         ("base", vit_config(224, 16, 768, 12, 12, 3072), 4),
     ] {
+        if names.iter().any(|n| n == "smallonly") && name != "small" {
+            continue;
+        }
+        let n = if names.iter().any(|n| n == "smallonly") { 6000 } else { n };
         if name == "base" && !names.iter().any(|n| n == "base") {
             continue;
         }
         let e = engine(config);
         for k in vitreous::kernels::supported_kernels() {
+            if names.iter().any(|n| n == "smallonly") && k.name != "avx512-vnni" {
+                continue;
+            }
             if k.name == "portable" && !names.iter().any(|n| n == "portable") {
                 continue;
             }

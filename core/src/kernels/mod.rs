@@ -64,7 +64,7 @@ pub struct Kernels {
     /// Quantizes one row of which no element is below `floor` ≤ 0 with a zero point; zero-fills up to the codes' length;
     /// returns scale and zero point.
     pub quantize_row_above: QuantizeAboveKernel,
-    /// Layer norm of one f16 row (Ba et al., arXiv 1607.06450, §3), sums in the canonical order of docs/numerics.md.
+    /// Layer norm of f16 rows of γ's length (Ba et al., arXiv 1607.06450, §3), sums in the canonical order of docs/numerics.md.
     pub layer_norm: fn(&[f16], &NormWeights, &mut [f32]),
     /// Memory that attention over `(tokens, head_dim)` takes in one head.
     pub attention_memory: fn(usize, usize) -> AttentionMemory,

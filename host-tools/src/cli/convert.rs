@@ -4,6 +4,7 @@ use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use vitreous::models::vit::{Activation, Pool};
+use vitreous::tensor::PanelLayout;
 
 use super::progress::Bars;
 use super::samples;
@@ -42,6 +43,10 @@ pub struct ConvertArgs {
     /// Images to measure on, evenly spread over the folder.
     #[arg(long, value_name = "N", default_value_t = 16)]
     limit: usize,
+    /// Kernels that the file is meant for: their order of the int8 weights. Every machine reads every order, but only this one
+    /// in place.
+    #[arg(long = "for", value_name = "KERNELS", value_enum, default_value_t = LayoutArg::Portable)]
+    layout: LayoutArg,
     /// Also write a Rust file with the model as an aligned static, the arena's size and the labels.
     #[arg(long, value_name = "FILE")]
     emit_rust: Option<PathBuf>,
@@ -71,6 +76,25 @@ pub struct LoadArgs {
     /// Leave out tensors that are no part of a plain ViT, with a warning, instead of refusing the file.
     #[arg(long)]
     allow_extra_tensors: bool,
+}
+
+/// Orders of int8 weights by the kernels that read them.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LayoutArg {
+    /// Row by row: microcontrollers, and any other machine without kernels of its own.
+    Portable,
+    /// AVX2 and AVX-512 VNNI: 16 outputs side by side, 4 inputs of each together.
+    #[value(name = "x86-64")]
+    X86,
+}
+
+impl LayoutArg {
+    fn layout(self) -> PanelLayout {
+        match self {
+            LayoutArg::Portable => PanelLayout::ROW_MAJOR,
+            LayoutArg::X86 => PanelLayout::VECTOR,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -143,7 +167,7 @@ impl ConvertArgs {
             keep_f16: self.keep_f16.clone(),
             model_version: self.model_version,
             name: self.name.clone(),
-            ..QuantizeOptions::default()
+            layout: self.layout.layout(),
         };
         let choice = self.choose_precision(&float, &mut options)?;
         let bytes = quantize_vit(&float, &options)

@@ -22,6 +22,10 @@ pub struct Cli {
     /// Print one JSON document on standard output instead of tables (progress and warnings stay on standard error).
     #[arg(long, global = true)]
     json: bool,
+    /// Kernels of this machine's runs, if not the fastest: a name that `vitreous inspect --cpu` lists. VITREOUS_KERNELS does the
+    /// same.
+    #[arg(long, global = true, value_name = "NAME")]
+    kernels: Option<String>,
 }
 
 #[derive(Subcommand, Debug)]
@@ -47,6 +51,9 @@ impl Cli {
     /// # Errors
     /// What went wrong, with file, tensor and the way out.
     pub fn execute(self) -> Result<()> {
+        if let Some(name) = &self.kernels {
+            crate::kernels::choose(name)?;
+        }
         match self.command {
             Command::Train(args) => args.execute(self.json),
             Command::Digits(args) => args.execute(self.json),

@@ -36,8 +36,8 @@ impl<'a> Panels<'a> {
 
 /// What becomes of the dot products.
 pub(super) trait Epilogue<F: Floats> {
-    /// Takes those of one row with the outputs `16·panel..16·panel + 16`.
-    fn take(&mut self, row: usize, panel: usize, dots: F::Ints);
+    /// Takes those of one row with the outputs from `16·panel` on; some of the last panel may not exist.
+    fn take<const NV: usize>(&mut self, row: usize, panel: usize, dots: &[[i32; LANES]; NV]);
 }
 
 /// Rows whose sums of inputs are held at a time.
@@ -83,8 +83,7 @@ fn starts<D: Dot>(x: &Inputs, first: usize, rows: usize) -> [i32; CHUNK] {
     if D::OFFSET != 0 {
         let data = x.data.get(first * x.pitch..).unwrap_or(&[]);
         for (start, row) in starts.iter_mut().zip(data.chunks_exact(x.pitch)).take(rows) {
-            let sum = row.iter().fold(0i32, |sum, x| sum.wrapping_add(*x as i32));
-            *start = sum.wrapping_mul(D::OFFSET).wrapping_neg();
+            *start = D::sum(row).wrapping_mul(D::OFFSET).wrapping_neg();
         }
     }
     starts
@@ -122,9 +121,7 @@ fn column<D: Dot, const MR: usize, const NV: usize>(
             block::<D, MR, NV>(x.data.as_ptr(), at, begin, weights, panel_bytes, w.pitch / 4, &mut dots)
         };
         for (r, dots) in dots.iter().enumerate().take(rows - row) {
-            for (v, dots) in dots.iter().enumerate() {
-                epilogue.take(first + row + r, panel + v, Ints::load(dots));
-            }
+            epilogue.take(first + row + r, panel, dots);
         }
         row += MR;
     }

@@ -209,9 +209,7 @@ impl Run<'_, '_> {
             self.plan.views(self.arena, ids)?;
         let tokens = part_mut(cast_mut::<f16>(tokens)?, row * c.dim, rows * c.dim)?;
         let normed = part_mut(cast_mut::<f32>(normed)?, 0, rows * c.dim)?;
-        for (token, normed) in tensor::rows(tokens, c.dim).zip(tensor::rows_mut(normed, c.dim)) {
-            (self.kernels.layer_norm)(token, &weights.norm, normed);
-        }
+        (self.kernels.layer_norm)(tokens, &weights.norm, normed);
         let scales = part_mut(cast_mut::<f32>(scales)?, 0, rows)?;
         let hidden = part_mut(cast_mut::<f32>(hidden)?, 0, rows * c.hidden)?;
         let x = quantize_rows(self.kernels, normed, c.dim, &weights.fc1, cast_mut(normed_i8)?, scales);
