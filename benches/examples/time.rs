@@ -36,6 +36,22 @@ fn main() {
                 .collect();
             times.sort_by(f64::total_cmp);
             println!("{name:6} {:12} min {:.3} ms  median {:.3} ms", k.name, times[0], times[n / 2]);
+            let pool = vitreous_tools::pool::Pool::new(2).unwrap();
+            let mut s = e.session_on(Some(&pool)).unwrap();
+            let mut times: Vec<f64> = (0..n)
+                .map(|_| {
+                    let t = Instant::now();
+                    std::hint::black_box(s.run(&image, false).unwrap());
+                    t.elapsed().as_secs_f64() * 1e3
+                })
+                .collect();
+            times.sort_by(f64::total_cmp);
+            println!(
+                "   2 threads: {name:6} {:12} min {:.3} ms  median {:.3} ms",
+                k.name,
+                times[0],
+                times[n / 2]
+            );
         }
     }
 }

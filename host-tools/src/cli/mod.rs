@@ -1,5 +1,6 @@
 //! The command line.
 
+mod bench;
 mod convert;
 mod digits;
 mod inspect;
@@ -41,6 +42,8 @@ enum Command {
     Inspect(inspect::InspectArgs),
     /// Classify image files, on this machine or on an emulated target.
     Run(run::RunArgs),
+    /// Time the stages of a .vtr file on this machine.
+    Bench(bench::BenchArgs),
     /// Compare a .vtr file with the float weights that it was made from, on images, on this machine and on targets.
     Parity(parity::ParityArgs),
 }
@@ -60,6 +63,7 @@ impl Cli {
             Command::Convert(args) => args.execute(self.json),
             Command::Inspect(args) => args.execute(self.json),
             Command::Run(args) => args.execute(self.json),
+            Command::Bench(args) => args.execute(self.json),
             Command::Parity(args) => args.execute(self.json),
         }
     }

@@ -166,3 +166,32 @@ unsafe fn block<D: Dot, const MR: usize, const NV: usize>(
         }
     }
 }
+
+/// Multiply-accumulates of an iteration of [`peak`].
+pub(in crate::kernels) const fn peak_macs(rows: usize, panels: usize) -> usize {
+    rows * panels * GROUP
+}
+
+/// The innermost loop of [`block`] without its loads.
+#[inline(always)]
+pub(in crate::kernels) fn peak<D: Dot, const MR: usize, const NV: usize>(iterations: usize) -> i32 {
+    let group = core::hint::black_box([1i8; GROUP]);
+    // SAFETY: the array has the 64 bytes that are read.
+    let (w, x) = unsafe { (D::load_weights(group.as_ptr()), D::load_inputs(group.as_ptr())) };
+    // Unknown starts, or the compiler would see that all sums are alike.
+    let mut sums = core::hint::black_box([[D::start(0); NV]; MR]);
+    for _ in 0..iterations {
+        for r in 0..MR {
+            for v in 0..NV {
+                sums[r][v] = D::dot(sums[r][v], w, x);
+            }
+        }
+    }
+    let mut total = 0i32;
+    for r in 0..MR {
+        for v in 0..NV {
+            total = total.wrapping_add(D::finish(sums[r][v]).sum());
+        }
+    }
+    total
+}

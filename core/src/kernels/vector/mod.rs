@@ -4,6 +4,8 @@
 //! oracle's order: whether a register holds four, eight or sixteen of them is the instruction set's matter. All functions are
 //! inlined into an entry point that enables the instruction set's features.
 
+#![allow(clippy::needless_range_loop, reason = "loops over constants, which are unrolled whole")]
+
 mod attention;
 mod gemm;
 mod linear;
@@ -12,9 +14,10 @@ mod rows;
 pub(super) mod table;
 
 pub(super) use attention::{attend, attention_memory, store_keys, store_values};
+pub(super) use gemm::{peak, peak_macs};
 pub(super) use linear::{linear_i8, linear_i8_residual};
 pub(super) use linear_f16::{linear_f16, linear_f16_residual};
-pub(super) use rows::{layer_norm, quantize_row, quantize_row_above};
+pub(super) use rows::{layer_norm, quantize_row, quantize_row_above, NORM_ROWS};
 
 use half::f16;
 

@@ -8,7 +8,7 @@ use crate::quant::{row_scale, row_scale_above};
 use crate::tensor::NormWeights;
 
 /// Rows that are normed together: sums of one row wait for each other, those of several don't.
-const TOGETHER: usize = 4;
+pub(in crate::kernels) const NORM_ROWS: usize = 4;
 
 /// `out = γ·(x − mean)/√(var + ε) + β`, variance over n, two passes; rows of γ's length.
 #[inline(always)]
@@ -17,9 +17,9 @@ pub(in crate::kernels) fn layer_norm<F: Floats>(x: &[f16], weights: &NormWeights
     if width == 0 || weights.beta.len() != width {
         return;
     }
-    for (x, out) in x.chunks(TOGETHER * width).zip(out.chunks_mut(TOGETHER * width)) {
-        if x.len() == TOGETHER * width && out.len() == x.len() {
-            norm_rows::<F, TOGETHER>(x, weights, out);
+    for (x, out) in x.chunks(NORM_ROWS * width).zip(out.chunks_mut(NORM_ROWS * width)) {
+        if x.len() == NORM_ROWS * width && out.len() == x.len() {
+            norm_rows::<F, NORM_ROWS>(x, weights, out);
             continue;
         }
         for (x, out) in x.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
