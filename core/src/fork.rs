@@ -2,7 +2,8 @@
 
 use crate::error::Error;
 
-/// Runs pieces of work at the same time: a thread pool of a host, the second core of a microcontroller.
+/// Runs pieces of work at the same time: a thread pool of a host, the second core of a microcontroller. Without the feature
+/// `parallel` the engine never asks it to.
 pub trait ForkJoin: Sync {
     /// How many pieces can run at the same time; the memory plan has scratch for as many.
     fn workers(&self) -> usize;
@@ -59,12 +60,16 @@ pub(crate) trait Part: Sized + Send {
 
 /// Does the work on as many workers as `workers`, halving it again and again.
 pub(crate) fn fork<P: Part>(pool: &dyn ForkJoin, part: P, workers: usize) -> Result<(), Error> {
+    // Without the feature all that follows is left out.
+    if !cfg!(feature = "parallel") || workers < 2 {
+        return part.run();
+    }
     let share = Share { left: workers / 2, of: workers };
     let (offset, rows) = (part.offset(), part.rows());
     let ideal = (offset + rows).saturating_mul(share.left).checked_div(workers).unwrap_or(0);
     let granules = (ideal + P::GRANULE / 2).checked_div(P::GRANULE).unwrap_or(0);
     let cut = (granules * P::GRANULE).saturating_sub(offset);
-    if workers < 2 || cut == 0 || cut >= rows {
+    if cut == 0 || cut >= rows {
         return part.run();
     }
     let (left, right) = part.split(cut, share)?;
