@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::tensor::{padded, ALIGN};
 
 /// Most regions that a plan can hold.
-pub const MAX_REGIONS: usize = 32;
+pub const MAX_REGIONS: usize = 40;
 
 /// Memory for activations, aligned as every plan needs it. Put it into a `static` or on the heap of a host.
 ///
@@ -176,6 +176,16 @@ pub(crate) fn cast_mut<T: bytemuck::AnyBitPattern + bytemuck::NoUninit>(
     bytes: &mut [u8],
 ) -> Result<&mut [T], Error> {
     bytemuck::try_cast_slice_mut(bytes).map_err(|_| Error::Internal(7))
+}
+
+/// The elements `from..from + count` of a slice that the plan has sized.
+pub(crate) fn part<T>(slice: &[T], from: usize, count: usize) -> Result<&[T], Error> {
+    slice.get(from..from + count).ok_or(Error::Internal(40))
+}
+
+/// The same, to write.
+pub(crate) fn part_mut<T>(slice: &mut [T], from: usize, count: usize) -> Result<&mut [T], Error> {
+    slice.get_mut(from..from + count).ok_or(Error::Internal(41))
 }
 
 #[cfg(test)]

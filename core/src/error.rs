@@ -141,8 +141,40 @@ pub enum Error {
         /// Rows at most.
         limit: usize,
     },
+    /// The model has fewer tasks.
+    Task {
+        /// Task asked for, counted from 0.
+        found: usize,
+        /// Tasks that there are.
+        tasks: usize,
+    },
+    /// An image without pixels, or longer on a side than the engine's limit.
+    ImageSize {
+        /// Width in pixels.
+        width: usize,
+        /// Height in pixels.
+        height: usize,
+        /// Pixels on a side, at most.
+        limit: usize,
+    },
+    /// The overlap of windows is over half of a window.
+    Overlap {
+        /// Pixels asked for.
+        found: usize,
+        /// Pixels at most.
+        limit: usize,
+    },
+    /// The memory for row bands is smaller than the plan.
+    BandTooSmall {
+        /// Bytes needed.
+        needed: usize,
+        /// Bytes given.
+        found: usize,
+    },
     /// The source of pixels failed.
     Source(SourceError),
+    /// The sink of pixels failed.
+    Sink(SourceError),
     /// A step was asked for after the last one.
     Finished,
     /// The output was asked for before the last step.
@@ -178,6 +210,11 @@ impl Error {
             Error::Finished => 21,
             Error::NotFinished => 22,
             Error::Internal(_) => 23,
+            Error::Task { .. } => 24,
+            Error::ImageSize { .. } => 25,
+            Error::Overlap { .. } => 26,
+            Error::BandTooSmall { .. } => 27,
+            Error::Sink(_) => 28,
         }
     }
 
@@ -202,7 +239,11 @@ impl Error {
             Error::ArenaTooSmall { needed, found } => [needed as u32, found as u32],
             Error::ArenaMisaligned { required } => [required as u32, 0],
             Error::TileRows { found, limit } => [found as u32, limit as u32],
-            Error::Source(SourceError { code }) => [code, 0],
+            Error::Task { found, tasks } => [found as u32, tasks as u32],
+            Error::ImageSize { width, height, .. } => [width as u32, height as u32],
+            Error::Overlap { found, limit } => [found as u32, limit as u32],
+            Error::BandTooSmall { needed, found } => [needed as u32, found as u32],
+            Error::Source(SourceError { code }) | Error::Sink(SourceError { code }) => [code, 0],
             Error::Internal(place) => [place as u32, 0],
             Error::BadMagic | Error::PlanTooLarge | Error::Finished | Error::NotFinished => [0, 0],
         }
@@ -229,7 +270,12 @@ impl fmt::Display for Error {
                 write!(f, "made for numerics version {found}, but this engine computes version {supported}: convert the model again")
             }
             Error::Architecture { found, expected } => {
-                write!(f, "architecture {found} where {expected} was asked for")
+                let name = |id| match id {
+                    1 => "a classifier (ViT)",
+                    2 => "a restorer (IPT)",
+                    _ => "an unknown architecture",
+                };
+                write!(f, "{} ({found}) where {} ({expected}) was asked for", name(found), name(expected))
             }
             Error::HeaderChecksum { computed, stored } => {
                 write!(f, "header damaged: CRC-32 {computed:#010x}, stored {stored:#010x}")
@@ -264,6 +310,19 @@ impl fmt::Display for Error {
             }
             Error::PlanTooLarge => write!(f, "the memory plan is larger than this machine's address space"),
             Error::TileRows { found, limit } => write!(f, "{found} rows per tile: must be 1 to {limit}"),
+            Error::Task { found, tasks } => {
+                write!(f, "task {found} of a model with {tasks} tasks, counted from 0")
+            }
+            Error::ImageSize { width, height, limit } => {
+                write!(f, "an image of {width}×{height} pixels: each side must be 1 to {limit}")
+            }
+            Error::Overlap { found, limit } => {
+                write!(f, "windows can't overlap by {found} pixels: at most by {limit}, half of a window")
+            }
+            Error::BandTooSmall { needed, found } => {
+                write!(f, "the memory for row bands has {found} bytes, the plan needs {needed}")
+            }
+            Error::Sink(error) => write!(f, "the sink of pixels failed with code {}", error.code),
             Error::Source(error) => write!(f, "the source of pixels failed with code {}", error.code),
             Error::Finished => write!(f, "the run is over: begin a new one"),
             Error::NotFinished => write!(f, "the run is not over: step until it is done"),

@@ -31,4 +31,4 @@ pub use error::Error;
 pub use fork::{ForkJoin, Serial};
 pub use format::Model;
 pub use profile::{Progress, Stage};
-pub use source::{PixelSource, SliceSource, SourceError};
+pub use source::{PixelSink, PixelSource, SliceSink, SliceSource, SourceError};

@@ -32,6 +32,38 @@ pub enum Stage {
     },
     /// Final norm, pooling, classifiers.
     Head,
+    /// A convolutional part of a restorer's head, by output rows: 0 the first convolution, then the residual blocks.
+    Conv {
+        /// Which part.
+        part: u16,
+    },
+    /// Patches of feature maps to tokens.
+    Encode,
+    /// The encoder's output, quantized for the decoder.
+    Memory,
+    /// Layer norm of a cross-attention, and its quantization.
+    CrossNorm {
+        /// Layer; the decoder's are counted on from the encoder's.
+        layer: u16,
+    },
+    /// Keys and values of one head of a cross-attention, from the encoder's output.
+    CrossProject {
+        /// Layer.
+        layer: u16,
+        /// Head.
+        head: u16,
+    },
+    /// Queries, attention and projection of one head of a cross-attention.
+    CrossAttention {
+        /// Layer.
+        layer: u16,
+        /// Head.
+        head: u16,
+    },
+    /// The MLP behind the decoder, and tokens back to feature maps.
+    Decode,
+    /// Upsampling and the last convolution, by output rows.
+    Tail,
 }
 
 /// What a step has done.

@@ -19,6 +19,17 @@ pub trait PixelSource {
     fn read_rows(&mut self, first_row: usize, rows: &mut [u8]) -> Result<(), SourceError>;
 }
 
+/// Takes an image strip by strip: a display, a file, a slice.
+pub trait PixelSink {
+    /// Takes whole image rows from row `first_row` on: `(rows, width, channels)`, 8 bits each.
+    ///
+    /// Rows come once each, from top to bottom.
+    ///
+    /// # Errors
+    /// [`SourceError`] stops the run; it can't be resumed.
+    fn write_rows(&mut self, first_row: usize, rows: &[u8]) -> Result<(), SourceError>;
+}
+
 /// An image that lies in memory: `(height, width, channels)`, 8 bits each.
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -43,6 +54,36 @@ impl PixelSource for SliceSource<'_> {
         let end = start.saturating_add(rows.len());
         let from = self.pixels.get(start..end).ok_or(SourceError { code: Self::TOO_SHORT })?;
         for (to, from) in rows.iter_mut().zip(from) {
+            *to = *from;
+        }
+        Ok(())
+    }
+}
+
+/// Memory for an image: `(height, width, channels)`, 8 bits each.
+#[derive(Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct SliceSink<'a> {
+    pixels: &'a mut [u8],
+    row_bytes: usize,
+}
+
+impl<'a> SliceSink<'a> {
+    /// Error code of a slice that is too short for the rows that came.
+    pub const TOO_SHORT: u32 = 1;
+
+    /// `row_bytes` is width · channels.
+    pub const fn new(pixels: &'a mut [u8], row_bytes: usize) -> Self {
+        Self { pixels, row_bytes }
+    }
+}
+
+impl PixelSink for SliceSink<'_> {
+    fn write_rows(&mut self, first_row: usize, rows: &[u8]) -> Result<(), SourceError> {
+        let start = first_row.saturating_mul(self.row_bytes);
+        let end = start.saturating_add(rows.len());
+        let to = self.pixels.get_mut(start..end).ok_or(SourceError { code: Self::TOO_SHORT })?;
+        for (to, from) in to.iter_mut().zip(rows) {
             *to = *from;
         }
         Ok(())

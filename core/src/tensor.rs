@@ -107,6 +107,24 @@ pub enum Precision {
     F16,
 }
 
+impl Precision {
+    /// As stored: set for f16.
+    pub(crate) const fn bit(self) -> u32 {
+        match self {
+            Precision::Int8 => 0,
+            Precision::F16 => 1,
+        }
+    }
+
+    pub(crate) const fn from_bit(bit: u32) -> Self {
+        if bit == 0 {
+            Precision::Int8
+        } else {
+            Precision::F16
+        }
+    }
+}
+
 /// Learned gain and offset of a layer norm, each `(dim)`.
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]

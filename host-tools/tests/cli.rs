@@ -98,7 +98,7 @@ fn an_error_budget_chooses_layers_for_f16() {
     let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
     let kept = json["keep_f16"].as_array().map_or(0, Vec::len);
     assert!((1..13).contains(&kept), "some layers, not all: {json}");
-    assert!(json["choice"]["sqnr_db"].as_f64().is_some_and(|db| db >= 46.0), "{json}");
+    assert!(json["choice"]["db"].as_f64().is_some_and(|db| db >= 46.0), "{json}");
     let output = run(convert("150"));
     assert!(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains("out of reach"));
 }

@@ -6,8 +6,11 @@ use std::path::{Path, PathBuf};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use vitreous::format::{Crop, Filter, Preprocess};
+use vitreous::models::ipt::IptConfig;
 use vitreous::models::vit::{Activation, Head, Pool, VitConfig};
+use vitreous_tools::checkpoint::ipt::{parse_task, tensor_shapes as ipt_tensor_shapes, FloatIpt};
 use vitreous_tools::checkpoint::{tensor_shapes, FloatTensor, FloatVit};
+use vitreous_tools::degrade::Picture;
 
 /// A folder of this repository.
 pub fn repository(folder: &str) -> PathBuf {
@@ -109,4 +112,54 @@ pub fn random_image(config: &VitConfig, seed: u64) -> Vec<u8> {
             value.clamp(0.0, 255.0) as u8
         })
         .collect()
+}
+
+/// A small IPT with every kind of tail.
+pub fn small_ipt_config() -> IptConfig {
+    let tasks = ["denoise30", "x2", "x3", "x4", "derain"].map(|name| parse_task(name).expect("a task"));
+    IptConfig {
+        features: 5,
+        window: 12,
+        patch: 3,
+        heads: 3,
+        hidden: 50,
+        head_hidden: 70,
+        encoder_layers: 2,
+        decoder_layers: 2,
+        tasks: tasks.into_iter().collect(),
+        norm_eps: 1e-5,
+    }
+}
+
+/// An IPT with random weights, scaled as trained ones are.
+pub fn random_ipt(config: IptConfig, seed: u64) -> FloatIpt {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut tensors = BTreeMap::new();
+    for (name, shape) in ipt_tensor_shapes(&config) {
+        let count: usize = shape.iter().product();
+        let fan_in = if shape.len() > 1 { shape[1..].iter().product::<usize>().max(1) } else { 1 };
+        let (center, spread) = match () {
+            () if name.contains("norm") && name.ends_with("weight") => (1.0, 0.3),
+            () if name.ends_with("bias") => (0.0, 0.1),
+            () if name.contains("pe.weight") || name.contains("query_embed") => (0.0, 0.5),
+            () => (0.0, 1.2 / (fan_in as f32).sqrt()),
+        };
+        let data = (0..count).map(|_| center + spread * rng.random_range(-1.0f32..1.0)).collect();
+        tensors.insert(name, FloatTensor { shape, data });
+    }
+    FloatIpt::new("random".into(), config, tensors).expect("a valid model")
+}
+
+/// A colour image with structure and noise.
+pub fn random_rgb(width: usize, height: usize, seed: u64) -> Picture {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let wave: f32 = rng.random_range(0.05..0.5);
+    let pixels = (0..height * width * 3)
+        .map(|i| {
+            let (y, x) = ((i / (3 * width)) as f32, (i / 3 % width) as f32);
+            let value = 120.0 + 80.0 * (wave * x + 0.3 * y + (i % 3) as f32).sin();
+            (value + rng.random_range(-30.0f32..30.0)).clamp(0.0, 255.0) as u8
+        })
+        .collect();
+    Picture { width, height, data: pixels }
 }

@@ -83,7 +83,7 @@ fn vit_tiny_agrees_on_photographs() -> Result<()> {
     let Some(weights) = shared_data("vit_tiny_patch16_224", name) else { return Ok(()) };
     let Some(photographs) = shared_data("imagenet_samples", name) else { return Ok(()) };
     let float = FloatVit::load(&weights, &Default::default())?;
-    let images: Result<Vec<_>> = labelled_images(&photographs)?
+    let images: Result<Vec<_>, _> = labelled_images(&photographs)?
         .into_iter()
         .step_by(70)
         .take(3)

@@ -40,9 +40,9 @@ fn all_targets_compute_the_hosts_bits_on_digits_within_16_kib() {
         vitreous_tools::train::data::digits_test().into_iter().map(|(pixels, _)| pixels).collect();
     for target in Target::all().filter(|t| t.available_for_test("digits on targets")) {
         let run = same_bits(target, &digits(), &QuantizeOptions::default(), &images);
-        let stack = run.results.iter().map(|r| r.total_stack_bytes).max().unwrap_or(0);
+        let stack = run.results.iter().map(|r| r.cost.total_stack_bytes).max().unwrap_or(0);
         let total = run.arena_bytes + stack;
-        let instructions = run.results[0].instructions.unwrap_or(0);
+        let instructions = run.results[0].cost.instructions.unwrap_or(0);
         println!("{target}: {} images equal, arena {} + stack {stack} = {total} bytes, {instructions} instructions", images.len(), run.arena_bytes);
         assert!(total <= 16 * 1024, "{target}: {total} bytes");
     }
@@ -79,7 +79,7 @@ fn vit_tiny_runs_whole_on_m7_and_m55_within_160_kib() {
             continue;
         }
         let run = same_bits(target, &float, &QuantizeOptions::default(), std::slice::from_ref(&pixels));
-        let result = &run.results[0];
+        let result = &run.results[0].cost;
         let total = run.arena_bytes + result.total_stack_bytes;
         println!(
             "{target}: arena (input strip included) {} + stack {} = {total} bytes, {} instructions",

@@ -11,14 +11,15 @@ use crate::setup::Lack;
 use crate::shell::{root, run};
 use crate::toolchain::Toolchain;
 
-/// `cargo xtask firmware [TARGET…] [--opt-level L]`.
+/// `cargo xtask firmware [TARGET…] [--opt-level L] [--only WORK]`.
 pub fn command(arguments: &[&str]) -> Result<()> {
     let mut boards: Vec<&Board> = Vec::new();
-    let mut opt_level = OptLevel::Speed;
+    let (mut opt_level, mut work) = (OptLevel::Speed, Work::All);
     let mut rest = arguments.iter();
     while let Some(&argument) = rest.next() {
         match argument {
             "--opt-level" => opt_level = OptLevel::parse(rest.next().copied())?,
+            "--only" => work = Work::parse(rest.next().copied())?,
             name => boards.push(board(name)?),
         }
     }
@@ -26,7 +27,7 @@ pub fn command(arguments: &[&str]) -> Result<()> {
         boards.extend(&BOARDS);
     }
     for board in boards {
-        let elf = build(board, opt_level)?;
+        let elf = build(board, opt_level, work)?;
         println!("{:14}{}", board.name, elf.display());
     }
     Ok(())
@@ -68,8 +69,38 @@ impl OptLevel {
     }
 }
 
-/// Builds a board's firmware to `target/firmware/NAME.elf` (`NAME-s.elf` for size) and returns the path.
-pub fn build(board: &Board, opt_level: OptLevel) -> Result<PathBuf> {
+/// What the firmware can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// Whatever a job may ask for.
+    All,
+    /// Nothing but classification.
+    Classify,
+    /// Nothing but restoration.
+    Restore,
+}
+
+impl Work {
+    fn parse(text: Option<&str>) -> Result<Work> {
+        match text {
+            Some("classify") => Ok(Work::Classify),
+            Some("restore") => Ok(Work::Restore),
+            _ => bail!("--only takes classify or restore"),
+        }
+    }
+
+    /// For people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Work::All => "both",
+            Work::Classify => "classify",
+            Work::Restore => "restore",
+        }
+    }
+}
+
+/// Builds a board's firmware to `target/firmware/NAME.elf` (`NAME-classify-s.elf` for less work and size) and returns the path.
+pub fn build(board: &Board, opt_level: OptLevel, work: Work) -> Result<PathBuf> {
     let toolchain = Toolchain::find(board.target).map_err(|_| {
         let lack = Lack::now().describe().join("; ");
         anyhow!("cannot build firmware for {}: {lack}. Run `cargo xtask setup`", board.name)
@@ -79,6 +110,9 @@ pub fn build(board: &Board, opt_level: OptLevel) -> Result<PathBuf> {
     let flags = [format!("-Ctarget-cpu={}", board.cpu), "-Csymbol-mangling-version=v0".into()];
     let mut command = toolchain.cargo_build(board.target, &flags);
     command.current_dir(&source).args(["--release", "--locked", "--quiet", "--features", board.name]);
+    if work != Work::All {
+        command.args(["--no-default-features", "--features", work.name()]);
+    }
     command.arg("--target-dir").arg(&target_folder);
     if opt_level == OptLevel::Size {
         command.args(["--config", "profile.release.opt-level=\"s\""]);
@@ -86,8 +120,14 @@ pub fn build(board: &Board, opt_level: OptLevel) -> Result<PathBuf> {
     run(&mut command)
         .with_context(|| format!("building the firmware of {} with {}", board.name, toolchain.describe()))?;
     let built = target_folder.join(board.target).join("release/vitreous-firmware");
-    let suffix = if opt_level == OptLevel::Size { "-s" } else { "" };
-    publish(&built, &format!("{}{suffix}.elf", board.name))
+    let mut name = board.name.to_owned();
+    if work != Work::All {
+        name += &format!("-{}", work.name());
+    }
+    if opt_level == OptLevel::Size {
+        name += "-s";
+    }
+    publish(&built, &format!("{name}.elf"))
 }
 
 /// A folder per toolchain, so that changing it does not mix outputs.

@@ -19,6 +19,7 @@ cargo xtask COMMAND
   setup [--check]           install what is missing to build and emulate firmware (--check: only say what)
   firmware [TARGET…]        build the firmware of all or some boards into target/firmware
            [--opt-level L]    3 (default) for speed, s for size
+           [--only WORK]      classify or restore; both if not given
   demo                      train, convert, prove and run a small model, on the host and on emulated boards
   test [--no-target]        every test; --no-target leaves out what needs an emulator
   size [TARGET]             flash bytes of the firmware and of the engine in it (default: qemu-m4)";

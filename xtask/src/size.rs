@@ -6,14 +6,19 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use object::{Object, ObjectSection, ObjectSymbol, SectionFlags, SymbolKind};
 
-use crate::firmware::{board, build, OptLevel};
+use crate::firmware::{board, build, OptLevel, Work};
 
 /// Functions of the application that are the engine's calls and nothing else: what the compiler inlines into them is the
 /// engine's code. They are kept out of line for this purpose.
-const BOUNDARY: [&str; 3] = [
-    "vitreous_firmware::engine::load",
-    "vitreous_firmware::engine::begin",
-    "vitreous_firmware::engine::finish",
+const BOUNDARY: [&str; 8] = [
+    "vitreous_firmware::classify::load",
+    "vitreous_firmware::classify::begin",
+    "vitreous_firmware::classify::finish",
+    "vitreous_firmware::restore::load",
+    "vitreous_firmware::restore::arena_bytes",
+    "vitreous_firmware::restore::band_bytes",
+    "vitreous_firmware::restore::begin",
+    "vitreous_firmware::restore::finish",
 ];
 
 /// Crates and symbols that are the application's. All the rest is counted as the engine's: constants without a name, the
@@ -54,12 +59,19 @@ impl Sizes {
 /// `cargo xtask size [TARGET]`.
 pub fn command(target: &str) -> Result<()> {
     let board = board(target)?;
-    println!("{:12}{:>10}{:>12}{:>10}   panics", board.name, "engine", "application", "total");
+    println!("{:12}{:>12}{:>10}{:>12}{:>10}   panics", board.name, "work", "engine", "application", "total");
     for opt_level in [OptLevel::Size, OptLevel::Speed] {
-        let sizes = measure(&build(board, opt_level)?)?;
-        let panics = if sizes.panics.is_empty() { "none".into() } else { sizes.panics.join(", ") };
-        let label = format!("opt-level {}", opt_level.name());
-        println!("{label:12}{:>10}{:>12}{:>10}   {panics}", sizes.engine(), sizes.application, sizes.total);
+        for work in [Work::Classify, Work::Restore, Work::All] {
+            let sizes = measure(&build(board, opt_level, work)?)?;
+            let panics = if sizes.panics.is_empty() { "none".into() } else { sizes.panics.join(", ") };
+            let (label, work) = (format!("opt-level {}", opt_level.name()), work.name());
+            println!(
+                "{label:12}{work:>12}{:>10}{:>12}{:>10}   {panics}",
+                sizes.engine(),
+                sizes.application,
+                sizes.total
+            );
+        }
     }
     Ok(())
 }
@@ -102,7 +114,7 @@ mod tests {
     use std::{env, fs};
 
     use super::{is_application, measure};
-    use crate::firmware::{board, build, OptLevel};
+    use crate::firmware::{board, build, OptLevel, Work};
     use crate::setup::Lack;
     use crate::test::{NO_TARGET_VARIABLE, SKIPPED_VARIABLE};
 
@@ -113,7 +125,7 @@ mod tests {
     fn the_engines_calls_are_the_engines() {
         assert!(is_application("<vitreous_firmware::report::Report>::send"));
         assert!(is_application("postcard::de::from_bytes::<vitreous_protocol::message::Job>"));
-        assert!(!is_application("vitreous_firmware::engine::finish"));
+        assert!(!is_application("vitreous_firmware::classify::finish"));
         assert!(!is_application("vitreous::kernels::portable::rows::layer_norm"));
         assert!(!is_application("compiler_builtins::mem::memcpy"));
     }
@@ -129,7 +141,7 @@ mod tests {
         if !lack.allows_build(board) {
             return skip(&lack.describe().join("; "));
         }
-        let sizes = measure(&build(board, OptLevel::Size).unwrap()).unwrap();
+        let sizes = measure(&build(board, OptLevel::Size, Work::Classify).unwrap()).unwrap();
         println!(
             "{} at opt-level s: engine {} of {ENGINE_BYTES} bytes, application {}, total {}",
             board.name,

@@ -20,6 +20,8 @@ pub const SECTION_ALIGN: usize = 64;
 pub const NAME_BYTES: usize = 48;
 /// Architecture id of a ViT.
 pub const ARCHITECTURE_VIT: u32 = 1;
+/// Architecture id of an IPT.
+pub const ARCHITECTURE_IPT: u32 = 2;
 
 /// What a section holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +40,18 @@ pub enum SectionKind {
     Block = 5,
     /// Final norms and classifiers.
     Head = 6,
+    /// An IPT task's head.
+    TaskHead = 7,
+    /// An IPT's linear encoding and positions.
+    Encode = 8,
+    /// One layer of an encoder.
+    EncoderLayer = 9,
+    /// One layer of a decoder.
+    DecoderLayer = 10,
+    /// The MLP behind an IPT's decoder.
+    MlpHead = 11,
+    /// An IPT task's query and tail.
+    TaskTail = 12,
 }
 
 /// A `.vtr` file whose container has been checked: sizes, order, checksums. The architecture checks the sections' contents.

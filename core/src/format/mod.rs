@@ -6,14 +6,16 @@ mod cursor;
 mod header;
 mod labels;
 mod preprocess;
+mod words;
 
 pub(crate) use cursor::Cursor;
 pub use header::{
-    Model, SectionKind, ARCHITECTURE_VIT, FORMAT_VERSION, HEADER_BYTES, MAGIC, NAME_BYTES, NUMERICS_VERSION,
-    SECTION_ALIGN, SECTION_ENTRY_BYTES,
+    Model, SectionKind, ARCHITECTURE_IPT, ARCHITECTURE_VIT, FORMAT_VERSION, HEADER_BYTES, MAGIC, NAME_BYTES,
+    NUMERICS_VERSION, SECTION_ALIGN, SECTION_ENTRY_BYTES,
 };
 pub use labels::Labels;
 pub use preprocess::{Crop, Filter, Preprocess, PREPROCESS_BYTES};
+pub(crate) use words::Words;
 
 /// The CRC of headers and sections: CRC-32/ISO-HDLC, as zip and PNG have it.
 pub const CRC: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);

@@ -6,14 +6,14 @@ use vitreous_protocol::{frame, Failure, Job, Phase, JOB_FILE};
 use crate::failure;
 use crate::file::{File, Refused};
 
-/// Opens the job file and returns it with the job and the offset of its first image.
-pub fn open() -> Result<(File, Job, u64), Failure> {
+/// Opens the job file and returns its images and the job.
+pub fn open() -> Result<(Images, Job), Failure> {
     let broken = |step| failure(Phase::Job, Failure::JOB, [step, 0]);
     let mut file = File::open(JOB_FILE).map_err(|_| broken(0))?;
     let mut head = [0; frame::MAX_FRAME];
     let length = read_all(&mut file, &mut head).map_err(|_| broken(1))?;
     let decoded = frame::decode::<Job>(head.get(..length).unwrap_or(&[])).map_err(|_| broken(2))?;
-    Ok((file, decoded.payload, decoded.bytes as u64))
+    Ok((Images { file, next: decoded.bytes as u64 }, decoded.payload))
 }
 
 /// Reads until `buffer` is full or the file ends.
@@ -28,11 +28,10 @@ fn read_all(file: &mut File, buffer: &mut [u8]) -> Result<usize, Refused> {
     Ok(length)
 }
 
-/// The images of the job file.
+/// The images of the job file, one after the other.
 pub struct Images {
     file: File,
-    start: u64,
-    image_bytes: u64,
+    next: u64,
 }
 
 impl Images {
@@ -41,15 +40,24 @@ impl Images {
     /// Source error code: the job file ends before the rows do.
     const TOO_SHORT: u32 = 3;
 
-    /// The images that begin at `start` of the job file.
-    pub fn new(file: File, job: &Job, start: u64) -> Self {
-        Self { file, start, image_bytes: u64::from(job.image_bytes) }
+    /// The pixels of the next image.
+    pub fn pixels(&mut self, row_bytes: u64, rows: u64) -> Strips<'_> {
+        let start = self.next;
+        self.next = start.saturating_add(row_bytes.saturating_mul(rows));
+        Strips { file: &mut self.file, start, row_bytes }
     }
 
-    /// The pixels of image `index`.
-    pub fn image(&mut self, index: u32, row_bytes: usize) -> Strips<'_> {
-        let start = self.start + u64::from(index) * self.image_bytes;
-        Strips { file: &mut self.file, start, row_bytes: row_bytes as u64 }
+    /// The size that stands before the next image's pixels.
+    #[cfg(feature = "restore")]
+    pub fn size(&mut self) -> Result<vitreous_protocol::ImageSize, Refused> {
+        use vitreous_protocol::ImageSize;
+        let mut bytes = [0; ImageSize::BYTES];
+        self.file.seek(self.next)?;
+        if read_all(&mut self.file, &mut bytes)? != bytes.len() {
+            return Err(Refused);
+        }
+        self.next = self.next.saturating_add(bytes.len() as u64);
+        Ok(ImageSize::from_bytes(bytes))
     }
 }
 

@@ -6,20 +6,25 @@
 #![no_std]
 #![no_main]
 
+#[cfg(feature = "classify")]
+mod classify;
 mod clock;
-mod engine;
 mod file;
 mod job;
 mod memory;
 mod report;
+#[cfg(feature = "restore")]
+mod restore;
+mod session;
 mod stack;
 mod start;
 mod times;
 
 use core::ptr::addr_of_mut;
 
+use session::Session;
 use times::Times;
-use vitreous_protocol::{exit, Board, Failure, Message, Phase, BOARDS};
+use vitreous_protocol::{exit, Board, Failure, Message, Phase, Work, BOARDS};
 
 include!(concat!(env!("OUT_DIR"), "/board.rs"));
 
@@ -33,12 +38,7 @@ fn application() -> i32 {
     // SAFETY: the only reference, as the entry point calls this once.
     let times = unsafe { &mut *addr_of_mut!(TIMES) };
     let Ok(mut report) = report::Report::create() else { return exit::OUTPUT };
-    let mut run = || -> Result<u32, Failure> {
-        let (file, job, first_image) = job::open()?;
-        let model = memory::model(job.model_bytes)?;
-        engine::run_job(job::Images::new(file, &job, first_image), &job, model, times, &mut report)
-    };
-    match run() {
+    match run(times, &mut report) {
         Ok(images) => {
             report.send(&Message::Done { images });
             exit::DONE
@@ -48,6 +48,24 @@ fn application() -> i32 {
             exit::FAILURE
         }
     }
+}
+
+/// Reads the job, runs it and returns the number of its images.
+fn run(times: &mut Times, report: &mut report::Report) -> Result<u32, Failure> {
+    let (images, job) = job::open()?;
+    let model = memory::model(job.model_bytes)?;
+    let session = Session::new(job, times, report);
+    match job.work {
+        #[cfg(feature = "classify")]
+        Work::Classify { image_bytes, features } => {
+            classify::run(session, images, model, image_bytes, features)?
+        }
+        #[cfg(feature = "restore")]
+        Work::Restore { task, overlap } => restore::run(session, images, model, task, overlap)?,
+        #[allow(unreachable_patterns, reason = "with all features there is no other work")]
+        _ => return Err(failure(Phase::Job, Failure::NOT_BUILT_IN, [0, 0])),
+    }
+    Ok(job.images)
 }
 
 /// A failure outside of any image.

@@ -1,6 +1,10 @@
 //! The result file: frames appended over semihosting, each with one write.
 
-use vitreous_protocol::{exit, frame, Fault, Message, ValueKind, Values, RESULT_FILE, VALUES_PER_FRAME};
+use vitreous_protocol::{exit, frame, Fault, Message, RESULT_FILE};
+#[cfg(feature = "restore")]
+use vitreous_protocol::{Rows, ROW_BYTES_PER_FRAME};
+#[cfg(feature = "classify")]
+use vitreous_protocol::{ValueKind, Values, VALUES_PER_FRAME};
 
 use crate::file::{File, Refused};
 
@@ -31,6 +35,7 @@ impl Report {
     }
 
     /// Sends a vector's exact bits, in pieces.
+    #[cfg(feature = "classify")]
     pub fn send_values(&mut self, image: u32, kind: ValueKind, values: &[f32]) {
         let mut first = 0;
         for piece in values.chunks(VALUES_PER_FRAME) {
@@ -41,6 +46,16 @@ impl Report {
             let bits = bits.get(..piece.len() * 4).unwrap_or(&[]);
             self.send(&Message::Values(Values { image, kind, first, bits }));
             first += piece.len() as u32;
+        }
+    }
+
+    /// Sends pixels that stand at `first` of the restored image, in pieces.
+    #[cfg(feature = "restore")]
+    #[inline(never)]
+    pub fn send_rows(&mut self, image: u32, mut first: u32, pixels: &[u8]) {
+        for bytes in pixels.chunks(ROW_BYTES_PER_FRAME) {
+            self.send(&Message::Rows(Rows { image, first, bytes }));
+            first = first.wrapping_add(bytes.len() as u32);
         }
     }
 }

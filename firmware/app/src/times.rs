@@ -66,5 +66,13 @@ fn kind_and_layer(stage: EngineStage) -> (StageKind, u16) {
         EngineStage::Attention { layer, .. } => (StageKind::Attention, layer),
         EngineStage::Mlp { layer } => (StageKind::Mlp, layer),
         EngineStage::Head => (StageKind::Head, 0),
+        EngineStage::Conv { part } => (StageKind::Conv, part),
+        EngineStage::Encode => (StageKind::Encode, 0),
+        EngineStage::Memory => (StageKind::Memory, 0),
+        EngineStage::CrossNorm { layer } => (StageKind::CrossNorm, layer),
+        EngineStage::CrossProject { layer, .. } => (StageKind::CrossProject, layer),
+        EngineStage::CrossAttention { layer, .. } => (StageKind::CrossAttention, layer),
+        EngineStage::Decode => (StageKind::Decode, 0),
+        EngineStage::Tail => (StageKind::Tail, 0),
     }
 }

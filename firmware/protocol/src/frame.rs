@@ -123,13 +123,14 @@ pub fn decode<'b, T: Deserialize<'b>>(bytes: &'b [u8]) -> Result<Decoded<T>, Fra
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Job, Message, ValueKind, Values, VALUES_PER_FRAME};
+    use crate::{
+        ImageSize, Job, Message, Rows, ValueKind, Values, Work, ROW_BYTES_PER_FRAME, VALUES_PER_FRAME,
+    };
 
     const JOB: Job = Job {
         model_bytes: 5_900_000,
         images: 3,
-        image_bytes: 150_528,
-        features: true,
+        work: Work::Classify { image_bytes: 150_528, features: true },
         calibrate: false,
         job: 7,
     };
@@ -150,6 +151,22 @@ mod tests {
         let frame = encode(&Message::Values(values), u32::MAX, &mut buffer).unwrap();
         let decoded: Decoded<Message> = decode(frame).unwrap();
         assert_eq!(decoded.payload, Message::Values(values));
+    }
+
+    #[test]
+    fn the_longest_rows_message_fits() {
+        let bytes = [0xff; ROW_BYTES_PER_FRAME];
+        let rows = Rows { image: u32::MAX, first: u32::MAX, bytes: &bytes };
+        let mut buffer = [0; MAX_FRAME];
+        let frame = encode(&Message::Rows(rows), u32::MAX, &mut buffer).unwrap();
+        let decoded: Decoded<Message> = decode(frame).unwrap();
+        assert_eq!(decoded.payload, Message::Rows(rows));
+    }
+
+    #[test]
+    fn a_size_comes_back_as_it_was_written() {
+        let size = ImageSize { width: 0x0102_0304, height: 7 };
+        assert_eq!(ImageSize::from_bytes(size.to_bytes()), size);
     }
 
     #[test]

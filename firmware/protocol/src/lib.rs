@@ -12,12 +12,12 @@ mod message;
 
 pub use board::{Board, BOARDS};
 pub use message::{
-    Failure, Fault, FaultKind, Hello, Job, Message, Output, Phase, Stage, StageKind, ValueKind, Values,
-    VALUES_PER_FRAME,
+    Failure, Fault, FaultKind, Hello, ImageSize, Job, Message, Output, Phase, Rows, Sent, Stage, StageKind,
+    ValueKind, Values, Work, ROW_BYTES_PER_FRAME, VALUES_PER_FRAME,
 };
 
 /// Version of jobs, messages and framing together. Firmware and host tool must have the same.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
 /// Name of the job file, relative to the directory that semihosting works in.
 pub const JOB_FILE: &core::ffi::CStr = c"vitreous-job.bin";

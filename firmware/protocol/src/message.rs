@@ -5,24 +5,70 @@ use serde::{Deserialize, Serialize};
 /// Floats in one [`Values`] message, at most.
 pub const VALUES_PER_FRAME: usize = 64;
 
-/// What to run. The images follow its frame in the job file, `image_bytes` each.
+/// Bytes of restored rows in one [`Rows`] message, at most.
+pub const ROW_BYTES_PER_FRAME: usize = 256;
+
+/// What to run. The images follow its frame in the job file, back to back, as [`Work`] says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
     /// Length of the model that was placed in the board's model region; 0 for the model that is linked in.
     pub model_bytes: u32,
     /// Number of images.
     pub images: u32,
-    /// Bytes of one image: height · width · channels.
-    pub image_bytes: u32,
-    /// Send the features too, not only the logits.
-    pub features: bool,
+    /// What to do with them.
+    pub work: Work,
     /// Count a loop of known length first, to prove the instruction counter.
     pub calibrate: bool,
     /// A number that comes back in [`Hello`], so that results are never taken for those of another job.
     pub job: u32,
 }
 
-/// What the firmware sends. An image's messages come in the order stages, values, output.
+/// What is done with the images of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Work {
+    /// Logits of a ViT. An image is `image_bytes` of pixels.
+    Classify {
+        /// Bytes of one image: height · width · channels.
+        image_bytes: u32,
+        /// Send the features too, not only the logits.
+        features: bool,
+    },
+    /// Images restored by an IPT. An image is its [`ImageSize`], then its pixels `(height, width, 3)`.
+    Restore {
+        /// Index of the task in the model.
+        task: u32,
+        /// Least overlap of neighbouring windows in pixels, if not the engine's default.
+        overlap: Option<u32>,
+    },
+}
+
+/// Size of an image in pixels, as it stands before the pixels in a job file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ImageSize {
+    /// Pixels in a row.
+    pub width: u32,
+    /// Rows.
+    pub height: u32,
+}
+
+impl ImageSize {
+    /// Its length in the file.
+    pub const BYTES: usize = 8;
+
+    /// Both numbers, little-endian.
+    pub fn to_bytes(self) -> [u8; Self::BYTES] {
+        let ([w0, w1, w2, w3], [h0, h1, h2, h3]) = (self.width.to_le_bytes(), self.height.to_le_bytes());
+        [w0, w1, w2, w3, h0, h1, h2, h3]
+    }
+
+    /// What [`ImageSize::to_bytes`] has written.
+    pub fn from_bytes([w0, w1, w2, w3, h0, h1, h2, h3]: [u8; Self::BYTES]) -> Self {
+        Self { width: u32::from_le_bytes([w0, w1, w2, w3]), height: u32::from_le_bytes([h0, h1, h2, h3]) }
+    }
+}
+
+/// What the firmware sends. A classified image's messages come in the order stages, values, output, a restored image's in the order
+/// rows, stages, output.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Message<'a> {
     /// First message of a run, once the model is accepted.
@@ -32,6 +78,9 @@ pub enum Message<'a> {
     /// Some logits or features of one image.
     #[serde(borrow)]
     Values(Values<'a>),
+    /// Some pixels of one restored image.
+    #[serde(borrow)]
+    Rows(Rows<'a>),
     /// Last message of an image.
     Output(Output),
     /// The run stops here.
@@ -83,28 +132,53 @@ pub enum StageKind {
     Mlp,
     /// Pooling and classifier.
     Head,
+    /// The convolutional head of a restorer.
+    Conv,
+    /// Patches of feature maps to tokens.
+    Encode,
+    /// The encoder's output, quantized for the decoder.
+    Memory,
+    /// Layer norm before cross-attention.
+    CrossNorm,
+    /// Keys and values of a head of a cross-attention.
+    CrossProject,
+    /// Queries, scores and weighted values of a head of a cross-attention.
+    CrossAttention,
+    /// The MLP behind the decoder, and tokens back to feature maps.
+    Decode,
+    /// Upsampling and the last convolution, and the blending of windows.
+    Tail,
 }
 
 impl StageKind {
-    /// All kinds, in the order in which a pass first meets them.
-    pub const ALL: [StageKind; 6] = [
+    /// All kinds, in the order of their numbers: a classifier's in the order in which a pass first meets them, then those that only
+    /// restorers have.
+    pub const ALL: [StageKind; 14] = [
         StageKind::Embed,
         StageKind::Norm,
         StageKind::Project,
         StageKind::Attention,
         StageKind::Mlp,
         StageKind::Head,
+        StageKind::Conv,
+        StageKind::Encode,
+        StageKind::Memory,
+        StageKind::CrossNorm,
+        StageKind::CrossProject,
+        StageKind::CrossAttention,
+        StageKind::Decode,
+        StageKind::Tail,
     ];
 }
 
-/// Time spent in one stage of one image, its heads summed.
+/// Time spent in one stage of one image, summed over heads and over the windows of a restoration. Sending results is not counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stage {
     /// Index of the image.
     pub image: u32,
     /// What was done.
     pub kind: StageKind,
-    /// In which layer; 0 for [`StageKind::Embed`] and [`StageKind::Head`].
+    /// In which layer: a decoder's are counted on from the encoder's. In which part for [`StageKind::Conv`]. 0 for stages without layers.
     pub layer: u16,
     /// Tiles, that is calls of `step()`.
     pub tiles: u32,
@@ -134,23 +208,55 @@ pub struct Values<'a> {
     pub bits: &'a [u8],
 }
 
+/// A piece of a restored image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rows<'a> {
+    /// Index of the image.
+    pub image: u32,
+    /// Place of the first byte in the restored image `(height·scale, width·scale, 3)`.
+    pub first: u32,
+    /// The bytes.
+    pub bytes: &'a [u8],
+}
+
 /// The end of an image, with what it cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Output {
     /// Index of the image.
     pub image: u32,
-    /// Number of logits sent.
-    pub logits: u32,
-    /// Number of features sent.
-    pub features: u32,
+    /// What came before it.
+    pub sent: Sent,
     /// Deepest stack below the call that runs the engine, by painting.
     pub stack_bytes: u32,
     /// Deepest stack in all, from the stack's first byte: the model's view and the application included.
     pub total_stack_bytes: u32,
     /// Bytes of the arena up to the last that was written, by painting.
     pub arena_touched: u32,
-    /// Ticks from before the first step to after the last.
+    /// Ticks from before the first step to after the last, less those of sending rows.
     pub ticks: u64,
+}
+
+/// What was sent of an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Sent {
+    /// Vectors.
+    Values {
+        /// Number of logits.
+        logits: u32,
+        /// Number of features.
+        features: u32,
+    },
+    /// A restored image.
+    Rows {
+        /// Its bytes.
+        bytes: u32,
+        /// Bytes of memory for row bands; the engine gets a slice of just this length.
+        band_bytes: u32,
+        /// Bytes of it up to the last that was written, by painting.
+        band_touched: u32,
+        /// Ticks that sending took.
+        ticks: u64,
+    },
 }
 
 /// What was being done.
@@ -196,6 +302,10 @@ impl Failure {
     pub const STACK: u16 = 0xff05;
     /// The model has more layers than the application can count: context is found, limit.
     pub const LAYERS: u16 = 0xff06;
+    /// The row bands do not fit behind the arena: context is needed, available.
+    pub const BAND_BYTES: u16 = 0xff07;
+    /// The application was built without this kind of [`Work`].
+    pub const NOT_BUILT_IN: u16 = 0xff08;
 }
 
 /// How the firmware itself failed.

@@ -5,9 +5,6 @@ use super::{CheckpointError, FloatTensor};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-/// Prefixes that wrappers (DataParallel, torch.compile, Lightning) put before every name.
-const WRAPPERS: [&str; 3] = ["module.", "_orig_mod.", "model."];
-
 /// Tensors under canonical names, with the names that they had.
 pub(super) struct Canonical {
     pub path: PathBuf,
@@ -25,16 +22,10 @@ pub(super) struct Canonical {
 impl Canonical {
     /// Renames every tensor and packs what is stored in parts; shapes are not yet checked.
     pub fn new(archive: Archive) -> Result<Self, CheckpointError> {
-        let Archive { path, mut tensors, .. } = archive;
-        while let Some(wrapper) =
-            WRAPPERS.iter().find(|w| !tensors.is_empty() && tensors.keys().all(|n| n.starts_with(*w)))
-        {
-            tensors = tensors.into_iter().map(|(name, t)| (name[wrapper.len()..].to_string(), t)).collect();
-        }
+        let Archive { path, tensors, .. } = archive;
+        let tensors = super::unwrapped(tensors);
         let Some((naming, prefix)) = Naming::recognise(tensors.keys().map(String::as_str)) else {
-            let seen: Vec<_> = tensors.keys().take(5).map(|n| format!("`{n}`")).collect();
-            let seen = if seen.is_empty() { "none at all".into() } else { seen.join(", ") };
-            return Err(CheckpointError::UnknownArchitecture { path, seen });
+            return Err(CheckpointError::unknown_architecture(&path, tensors.keys()));
         };
         let mut result = Self {
             path,

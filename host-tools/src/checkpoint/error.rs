@@ -21,13 +21,24 @@ pub enum CheckpointError {
     },
     /// The file is not in the safetensors format, or is damaged.
     #[error(
-        "{path}: not a readable safetensors file ({reason}); a PyTorch .pth or .bin file becomes one with Python's \
-         `safetensors.torch.save_file(model.state_dict(), \"model.safetensors\")`"
+        "{path}: not a readable safetensors file ({reason}), and no .pt file by PyTorch's `torch.save`; weights of other \
+         programs become safetensors with Python's `safetensors.torch.save_file(tensors, \"model.safetensors\")`"
     )]
     NotSafetensors {
         /// The file.
         path: PathBuf,
         /// The parser's reason.
+        reason: String,
+    },
+    /// The file is not a dict of tensors by `torch.save`, or is damaged.
+    #[error(
+        "{path}: not a readable PyTorch file of weights ({reason}); write one in Python with \
+         `torch.save(model.state_dict(), \"model.pt\")`, or with `safetensors.torch.save_file`"
+    )]
+    NotTorch {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
         reason: String,
     },
     /// A tensor that is not of a float type.
@@ -44,7 +55,8 @@ pub enum CheckpointError {
     #[error(
         "{path}: unknown architecture: it has tensors such as {seen}; recognised are ViT and DeiT with the names of timm \
          (`patch_embed.proj.weight`, `blocks.0.attn.qkv.weight`), Hugging Face transformers \
-         (`embeddings.patch_embeddings.projection.weight`) and torchvision (`conv_proj.weight`)"
+         (`embeddings.patch_embeddings.projection.weight`) and torchvision (`conv_proj.weight`), and IPT with its authors' \
+         (`body.linear_encoding.weight`)"
     )]
     UnknownArchitecture {
         /// The file.
@@ -95,12 +107,14 @@ pub enum CheckpointError {
     },
     /// Tensors that belong to the model but that the engine has no operation for.
     #[error(
-        "{path}: {count} tensors are not part of a plain ViT: {names}; leaving them out would change what the model \
+        "{path}: {count} tensors are not part of a {architecture}: {names}; leaving them out would change what the model \
          computes. If they are unused, pass --allow-extra-tensors"
     )]
     UnknownTensors {
         /// The file.
         path: PathBuf,
+        /// What the model is, in words.
+        architecture: &'static str,
         /// How many there are.
         count: usize,
         /// The first of their names.
@@ -162,5 +176,14 @@ pub enum CheckpointError {
 impl CheckpointError {
     pub(super) fn io(path: &std::path::Path, source: std::io::Error) -> Self {
         Self::Io { path: path.to_path_buf(), source }
+    }
+
+    pub(super) fn unknown_architecture<'a>(
+        path: &std::path::Path,
+        names: impl Iterator<Item = &'a String>,
+    ) -> Self {
+        let seen: Vec<_> = names.take(5).map(|n| format!("`{n}`")).collect();
+        let seen = if seen.is_empty() { "none at all".into() } else { seen.join(", ") };
+        Self::UnknownArchitecture { path: path.to_path_buf(), seen }
     }
 }

@@ -30,7 +30,8 @@ impl Json {
         Ok(Some(Self { path: path.to_path_buf(), value }))
     }
 
-    fn get(&self, key: &str) -> Option<&Value> {
+    /// Any value but null.
+    pub fn get(&self, key: &str) -> Option<&Value> {
         self.value.get(key).filter(|v| !v.is_null())
     }
 

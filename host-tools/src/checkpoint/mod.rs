@@ -1,5 +1,6 @@
 //! Float ViT weights: import from timm, Hugging Face transformers and torchvision, and the tool's own checkpoints.
 //!
+//! Files are safetensors, or dicts of tensors by `torch.save`, which are read as data: nothing in them is executed.
 //! A file's tensors are renamed to timm's names, the configuration is read from their shapes and from the config.json
 //! beside them, and every shape and value is checked once. Afterwards a [`FloatVit`] can be trusted.
 mod archive;
@@ -11,6 +12,7 @@ pub mod ipt;
 mod metadata;
 mod naming;
 mod preprocess;
+mod torch;
 mod validate;
 
 pub use error::CheckpointError;
@@ -23,6 +25,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use vitreous::format::Preprocess;
 use vitreous::models::vit::{Activation, Pool, VitConfig};
+
+/// Prefixes that wrappers (DataParallel, torch.compile, Lightning) put before every name.
+const WRAPPERS: [&str; 3] = ["module.", "_orig_mod.", "model."];
 
 /// A dense row-major tensor of finite floats.
 #[derive(Clone, Debug, PartialEq)]
@@ -90,8 +95,9 @@ impl FloatVit {
         validate_config(path, &config)?;
         validate_preprocess(path, &preprocess)?;
         check_labels(path, &labels, &config)?;
-        let taken = validate::take_tensors(path, &config, &mut tensors, &str::to_string)?;
-        refuse_unknown(path, tensors.keys())?;
+        let (shapes, hint) = (tensor_shapes(&config), validate::shapes_hint(&config));
+        let taken = validate::take_tensors(path, shapes, &mut tensors, &hint, &str::to_string)?;
+        refuse_unknown(path, "plain ViT", tensors.keys())?;
         Ok(Self {
             name,
             config,
@@ -103,7 +109,7 @@ impl FloatVit {
         })
     }
 
-    /// Reads a `.safetensors` file, or a folder with `model.safetensors`. Beside the weights are looked for:
+    /// Reads a `.safetensors` file, a `.pt` or `.pth` file by `torch.save`, or a folder with `model.safetensors`. Beside the weights are looked for:
     /// config.json, preprocessor_config.json, labels.txt and classes.txt.
     pub fn load(path: &Path, options: &LoadOptions) -> Result<Self, CheckpointError> {
         let (file, folder) = locate(path)?;
@@ -121,21 +127,23 @@ impl FloatVit {
         validate_config(&file, &config)?;
         model.fill_qkv_biases(config.depth, config.dim);
         let mut all = std::mem::take(&mut model.tensors);
-        let tensors = validate::take_tensors(&file, &config, &mut all, &|name| model.source_name(name))?;
+        let (shapes, hint) = (tensor_shapes(&config), validate::shapes_hint(&config));
+        let tensors =
+            validate::take_tensors(&file, shapes, &mut all, &hint, &|name| model.source_name(name))?;
         let surplus: Vec<_> = all.keys().map(|name| model.source_name(name)).collect();
         model.unknown.extend(surplus);
         let mut warnings = std::mem::take(&mut model.warnings);
         if options.allow_extra_tensors {
             warnings.extend(model.unknown.iter().map(|name| format!("tensor `{name}` is unknown: left out")));
         } else {
-            refuse_unknown(&file, model.unknown.iter())?;
+            refuse_unknown(&file, "plain ViT", model.unknown.iter())?;
         }
         let processor = beside("preprocessor_config.json")?;
         let jsons = (config_json.as_ref(), processor.as_ref());
         let preprocess = find_preprocess(&model, &config, &metadata, options, jsons, &mut warnings)?;
         validate_preprocess(&file, &preprocess)?;
         let labels = find_labels(&folder, &config, &metadata, options)?;
-        let fallback = || file_label(&file, &folder);
+        let fallback = || file_label(&file, &folder, "vit");
         let name = options.name.clone().or(metadata.name).unwrap_or_else(fallback);
         Ok(Self { name, config, preprocess, labels, tensors, source_sha256, warnings })
     }
@@ -199,11 +207,10 @@ fn locate(path: &Path) -> Result<(PathBuf, PathBuf), CheckpointError> {
         "; the weights are sharded: join them in Python with `model.save_pretrained(dir, max_shard_size=\"100GB\")`".into()
     } else if let Some(name) = names.iter().find(|n| n.ends_with(".safetensors")) {
         format!("; pass {} itself", path.join(name).display())
-    } else if names.iter().any(|n| n.ends_with(".bin") || n.ends_with(".pth") || n.ends_with(".pt")) {
-        "; make one from the PyTorch file with Python's `safetensors.torch.save_file(state_dict, \"model.safetensors\")`"
-            .into()
+    } else if let Some(name) = names.iter().find(|n| [".pt", ".pth", ".bin"].iter().any(|e| n.ends_with(e))) {
+        format!("; pass {} itself", path.join(name).display())
     } else {
-        "; pass a .safetensors file or a folder with model.safetensors".into()
+        "; pass a .safetensors or .pt file, or a folder with model.safetensors".into()
     };
     Err(CheckpointError::NoModelFile { path: path.to_path_buf(), hint })
 }
@@ -256,7 +263,11 @@ fn check_labels(path: &Path, labels: &[String], config: &VitConfig) -> Result<()
     Err(CheckpointError::Labels { path: path.to_path_buf(), found: labels.len(), expected: config.classes })
 }
 
-fn refuse_unknown<'a>(path: &Path, names: impl Iterator<Item = &'a String>) -> Result<(), CheckpointError> {
+fn refuse_unknown<'a>(
+    path: &Path,
+    architecture: &'static str,
+    names: impl Iterator<Item = &'a String>,
+) -> Result<(), CheckpointError> {
     let names: Vec<_> = names.map(|name| format!("`{name}`")).collect();
     if names.is_empty() {
         return Ok(());
@@ -266,15 +277,26 @@ fn refuse_unknown<'a>(path: &Path, names: impl Iterator<Item = &'a String>) -> R
     if count > 8 {
         shown.push_str(", …");
     }
-    Err(CheckpointError::UnknownTensors { path: path.to_path_buf(), count, names: shown })
+    Err(CheckpointError::UnknownTensors { path: path.to_path_buf(), architecture, count, names: shown })
+}
+
+/// The tensors without the prefixes of [`WRAPPERS`].
+fn unwrapped(mut tensors: BTreeMap<String, FloatTensor>) -> BTreeMap<String, FloatTensor> {
+    let wraps = |tensors: &BTreeMap<String, FloatTensor>, wrapper: &str| {
+        !tensors.is_empty() && tensors.keys().all(|name| name.starts_with(wrapper))
+    };
+    while let Some(wrapper) = WRAPPERS.into_iter().find(|wrapper| wraps(&tensors, wrapper)) {
+        tensors = tensors.into_iter().map(|(name, t)| (name[wrapper.len()..].to_string(), t)).collect();
+    }
+    tensors
 }
 
 /// `vit_tiny.safetensors` is called vit_tiny, `vit_tiny/model.safetensors` as well.
-fn file_label(file: &Path, folder: &Path) -> String {
-    let stem = file.file_stem().and_then(|s| s.to_str()).unwrap_or("vit");
+fn file_label(file: &Path, folder: &Path, fallback: &str) -> String {
+    let stem = file.file_stem().and_then(|s| s.to_str()).unwrap_or(fallback);
     let folder = folder.file_name().and_then(|s| s.to_str());
     if stem == "model" {
-        folder.unwrap_or("vit").to_string()
+        folder.unwrap_or(fallback).to_string()
     } else {
         stem.to_string()
     }

@@ -122,7 +122,7 @@ fn files_that_are_no_checkpoints_say_what_to_do() {
     let dir = tempfile::tempdir().unwrap();
     assert!(message(FloatVit::load(dir.path(), &LoadOptions::default())).contains("no model.safetensors"));
     std::fs::write(dir.path().join("pytorch_model.bin"), b"PK").unwrap();
-    assert!(message(FloatVit::load(dir.path(), &LoadOptions::default())).contains("save_file"));
+    assert!(message(FloatVit::load(dir.path(), &LoadOptions::default())).contains("pytorch_model.bin itself"));
     let file = dir.path().join("model.safetensors");
     std::fs::write(&file, b"not at all").unwrap();
     assert!(

@@ -111,24 +111,22 @@ pub fn validate_preprocess(path: &Path, p: &Preprocess) -> Result<(), Checkpoint
     })
 }
 
-/// Takes exactly the model's tensors out of `tensors`, in their canonical shapes. Leaves what is not the model's.
+/// Takes tensors of exactly these names and shapes out of `tensors`. Leaves the others. `hint` says where the shapes come from.
 pub(super) fn take_tensors(
     path: &Path,
-    config: &VitConfig,
+    shapes: Vec<(String, Vec<usize>)>,
     tensors: &mut BTreeMap<String, FloatTensor>,
+    hint: &str,
     source_name: &dyn Fn(&str) -> String,
 ) -> Result<BTreeMap<String, FloatTensor>, CheckpointError> {
     let mut taken = BTreeMap::new();
-    for (name, shape) in tensor_shapes(config) {
+    for (name, shape) in shapes {
         let Some(mut tensor) = tensors.remove(&name) else {
             return Err(CheckpointError::MissingTensor {
                 path: path.to_path_buf(),
                 tensor: source_name(&name),
                 expected: shape,
-                hint: format!(
-                    "the model has {} blocks of dim {}: the file is incomplete",
-                    config.depth, config.dim
-                ),
+                hint: format!("{hint}: the file is incomplete"),
             });
         };
         // Axes of length 1 do not change the layout, and libraries differ in them.
@@ -158,4 +156,9 @@ pub(super) fn take_tensors(
         taken.insert(name, tensor);
     }
     Ok(taken)
+}
+
+/// What the ViT's shapes follow from, for messages.
+pub(super) fn shapes_hint(config: &VitConfig) -> String {
+    format!("the model has {} blocks of dim {}", config.depth, config.dim)
 }

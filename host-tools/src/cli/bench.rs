@@ -1,8 +1,9 @@
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{ensure, Context, Result};
 use clap::Args;
 
+use super::architecture::is_restorer;
 use super::convert::write_whole;
 use crate::bench::{bench, BenchOptions, BenchReport};
 use crate::engine::Engine;
@@ -34,6 +35,11 @@ pub struct BenchArgs {
 
 impl BenchArgs {
     pub fn execute(self, json: bool) -> Result<()> {
+        ensure!(
+            !is_restorer(&self.model)?,
+            "{} is a restorer; bench takes classifiers",
+            self.model.display()
+        );
         let engine = Engine::load(&self.model)?;
         let c = engine.config();
         // Time does not depend on the pixels.

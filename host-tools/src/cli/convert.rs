@@ -1,24 +1,31 @@
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{ensure, Context, Result};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
-use vitreous::models::vit::{Activation, Pool};
+use vitreous::models::ipt::Task;
+use vitreous::models::vit::DEFAULT_TILE_ROWS;
 use vitreous::tensor::PanelLayout;
 
+use super::load::{FloatModel, LoadArgs};
 use super::progress::Bars;
 use super::samples;
-use crate::checkpoint::{FloatVit, LoadOptions};
+use crate::checkpoint::ipt::{parse_task, FloatIpt};
+use crate::checkpoint::FloatVit;
+use crate::degrade::Picture;
 use crate::engine::Engine;
-use crate::inspect::{grouped, inspect};
+use crate::image_input::images_below;
+use crate::inspect::{grouped, inspect, inspect_restorer, Inspection};
 use crate::quantize::{
-    choose_precision, quantize_vit, rust_source, LayerName, PrecisionChoice, QuantizeOptions,
+    choose_precision, ipt_layers_named, quantize_ipt, quantize_vit, rust_source, IptLayer,
+    IptQuantizeOptions, IptSensitivity, LayerName, PrecisionChoice, QuantizeOptions, VitSensitivity,
 };
+use crate::restorer::Restorer;
 use crate::vtr::AlignedBytes;
 
 #[derive(Args, Debug)]
 pub struct ConvertArgs {
-    /// Float weights: a .safetensors file, or a folder with model.safetensors and, if there is one, config.json.
+    /// Float weights: a .safetensors or .pt file, or a folder with model.safetensors and, if there is one, config.json.
     checkpoint: PathBuf,
     /// The .vtr file to write.
     #[arg(short, long)]
@@ -31,14 +38,27 @@ pub struct ConvertArgs {
     /// The model's own version.
     #[arg(long, default_value_t = 1)]
     model_version: u32,
-    /// Layers that keep f16 weights, separated by commas: blocks.N.qkv, blocks.N.proj, blocks.N.fc1, blocks.N.fc2, head.
-    #[arg(long, value_delimiter = ',')]
-    keep_f16: Vec<LayerName>,
-    /// Error budget: keep as many layers in f16 as the output needs to reach this mean SQNR, in dB, on the images of --images.
+    /// Layers that keep f16 weights, separated by commas: blocks.N.qkv, blocks.N.proj, blocks.N.fc1, blocks.N.fc2, head; of a restorer
+    /// encoding, head.T.convN, tail.T.convN, encoder.N.qkv (proj, fc1, fc2), decoder.N.cross_qkv (and so on), mlp_head.fc1, where *
+    /// stands for any one part.
+    #[arg(long, value_delimiter = ',', value_name = "LAYER")]
+    keep_f16: Vec<String>,
+    /// Keep the head and tail of one task of a restorer: denoise30, x2, derain, jpeg40, …
+    #[arg(long, value_parser = parse_task)]
+    task: Option<Task>,
+    /// Side of a restorer's windows in pixels, if not that of its training: positions and queries are interpolated. Larger windows need
+    /// more memory and overlap less.
+    #[arg(long, value_name = "PIXELS")]
+    window: Option<usize>,
+    /// Error budget of a classifier: keep as many layers in f16 as the output needs to reach this mean SQNR, in dB, on the images of
+    /// --images.
     #[arg(long, value_name = "DB", requires = "images")]
     min_sqnr: Option<f64>,
-    /// Folder of labelled images on which the layers' sensitivity is measured for --min-sqnr.
-    #[arg(long, value_name = "FOLDER", requires = "min_sqnr")]
+    /// Error budget of a restorer: the same for the PSNR between its pictures and the float weights', in dB, least over its tasks.
+    #[arg(long, value_name = "DB", requires = "images", conflicts_with = "min_sqnr")]
+    min_psnr: Option<f64>,
+    /// Folder of images on which the layers' sensitivity is measured: labelled ones for --min-sqnr, clean ones for --min-psnr.
+    #[arg(long, value_name = "FOLDER")]
     images: Option<PathBuf>,
     /// Images to measure on, evenly spread over the folder.
     #[arg(long, value_name = "N", default_value_t = 16)]
@@ -50,32 +70,6 @@ pub struct ConvertArgs {
     /// Also write a Rust file with the model as an aligned static, the arena's size and the labels.
     #[arg(long, value_name = "FILE")]
     emit_rust: Option<PathBuf>,
-}
-
-/// What a checkpoint may not say of itself.
-#[derive(Args, Debug, Default)]
-pub struct LoadArgs {
-    /// Attention heads per block, where neither shapes nor config.json tell.
-    #[arg(long)]
-    heads: Option<usize>,
-    /// Image height and width, as HxW.
-    #[arg(long, value_name = "HxW", value_parser = parse_size)]
-    image_size: Option<(usize, usize)>,
-    /// The MLP's nonlinearity.
-    #[arg(long, value_enum)]
-    activation: Option<ActivationArg>,
-    /// ε of the layer norms.
-    #[arg(long)]
-    norm_eps: Option<f32>,
-    /// How features are pooled.
-    #[arg(long, value_enum)]
-    pool: Option<PoolArg>,
-    /// A text file with one class name per line.
-    #[arg(long, value_name = "FILE")]
-    labels: Option<PathBuf>,
-    /// Leave out tensors that are no part of a plain ViT, with a warning, instead of refusing the file.
-    #[arg(long)]
-    allow_extra_tensors: bool,
 }
 
 /// Orders of int8 weights by the kernels that read them.
@@ -97,55 +91,6 @@ impl LayoutArg {
     }
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum ActivationArg {
-    GeluErf,
-    GeluTanh,
-    Relu,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum PoolArg {
-    Token,
-    Mean,
-}
-
-fn parse_size(text: &str) -> Result<(usize, usize), String> {
-    let parts = text.split_once('x').map(|(h, w)| (h.parse(), w.parse()));
-    match parts {
-        Some((Ok(height), Ok(width))) if height > 0 && width > 0 => Ok((height, width)),
-        _ => Err(format!("`{text}` is no size: write height x width, such as 224x224")),
-    }
-}
-
-impl LoadArgs {
-    /// Loads float weights, with what the command line adds; warnings go to standard error.
-    pub fn load(&self, path: &Path) -> Result<FloatVit> {
-        let options = LoadOptions {
-            heads: self.heads,
-            image_size: self.image_size,
-            activation: self.activation.map(|a| match a {
-                ActivationArg::GeluErf => Activation::GeluErf,
-                ActivationArg::GeluTanh => Activation::GeluTanh,
-                ActivationArg::Relu => Activation::Relu,
-            }),
-            norm_eps: self.norm_eps,
-            pool: self.pool.map(|p| match p {
-                PoolArg::Token => Pool::Token,
-                PoolArg::Mean => Pool::Mean,
-            }),
-            labels: self.labels.clone(),
-            allow_extra_tensors: self.allow_extra_tensors,
-            ..LoadOptions::default()
-        };
-        let float = FloatVit::load(path, &options)?;
-        for warning in &float.warnings {
-            eprintln!("warning: {warning}");
-        }
-        Ok(float)
-    }
-}
-
 #[derive(Serialize)]
 struct Converted {
     output: PathBuf,
@@ -154,6 +99,8 @@ struct Converted {
     arena_bytes: usize,
     parameters: u64,
     macs: u64,
+    /// What the multiplications are counted for.
+    per: &'static str,
     keep_f16: Vec<String>,
     /// How the f16 layers were chosen, with --min-sqnr.
     choice: Option<PrecisionChoice>,
@@ -162,40 +109,90 @@ struct Converted {
 
 impl ConvertArgs {
     pub fn execute(self, json: bool) -> Result<()> {
-        let float = self.load.load(&self.checkpoint)?;
+        let report = match self.load.load_any(&self.checkpoint)? {
+            FloatModel::Vit(float) => self.convert_vit(&float)?,
+            FloatModel::Ipt(float) => self.convert_ipt(float)?,
+        };
+        super::print(json, &report, render)
+    }
+
+    fn convert_vit(self, float: &FloatVit) -> Result<Converted> {
+        ensure!(
+            self.task.is_none() && self.min_psnr.is_none() && self.window.is_none(),
+            "{} is a classifier: --task, --window and --min-psnr are for restorers",
+            self.checkpoint.display()
+        );
+        let keep_f16: Result<Vec<LayerName>, String> =
+            self.keep_f16.iter().map(|name| name.parse()).collect();
         let mut options = QuantizeOptions {
-            keep_f16: self.keep_f16.clone(),
+            keep_f16: keep_f16.map_err(anyhow::Error::msg)?,
             model_version: self.model_version,
             name: self.name.clone(),
             layout: self.layout.layout(),
         };
-        let choice = self.choose_precision(&float, &mut options)?;
-        let bytes = quantize_vit(&float, &options)
+        let choice = self.choose_precision(float, &mut options)?;
+        let bytes = quantize_vit(float, &options)
             .with_context(|| format!("cannot convert {}", self.checkpoint.display()))?;
         write_whole(&self.output, &bytes)?;
         let engine = Engine::load(&self.output)?;
-        let inspection = inspect(&engine, vitreous::models::vit::DEFAULT_TILE_ROWS)?;
+        let inspection = inspect(&engine, DEFAULT_TILE_ROWS)?;
         if let Some(path) = &self.emit_rust {
-            // The path is resolved against the generated file's folder, wherever the two are.
-            let model = std::fs::canonicalize(&self.output)?;
-            let beside = path.parent().and_then(|folder| std::fs::canonicalize(folder).ok());
-            let same_folder = beside.is_some() && model.parent() == beside.as_deref();
-            let file_name = model.file_name().map(PathBuf::from).unwrap_or_default();
-            let include = if same_folder { file_name } else { model };
+            let include = included(&self.output, path)?;
             write_whole(path, rust_source(&engine, &inspection.name, &include).as_bytes())?;
         }
-        let report = Converted {
+        let keep_f16 = options.keep_f16.iter().map(LayerName::to_string).collect();
+        Ok(self.report(inspection, keep_f16, choice))
+    }
+
+    fn convert_ipt(self, mut float: FloatIpt) -> Result<Converted> {
+        ensure!(
+            self.min_sqnr.is_none() && self.emit_rust.is_none(),
+            "{} is a restorer: --min-sqnr and --emit-rust are for classifiers; its error budget is --min-psnr",
+            self.checkpoint.display()
+        );
+        if let Some(task) = &self.task {
+            float = float.keep_task(task)?;
+        }
+        if let Some(window) = self.window {
+            float = float.with_window(window)?;
+        }
+        let mut keep_f16: Vec<IptLayer> = Vec::new();
+        for pattern in &self.keep_f16 {
+            keep_f16.extend(ipt_layers_named(&float.config, pattern)?);
+        }
+        let mut options = IptQuantizeOptions {
+            keep_f16,
+            model_version: self.model_version,
+            name: self.name.clone(),
+            layout: self.layout.layout(),
+        };
+        let choice = self.choose_restorer_precision(&float, &mut options)?;
+        let bytes = quantize_ipt(&float, &options)
+            .with_context(|| format!("cannot convert {}", self.checkpoint.display()))?;
+        write_whole(&self.output, &bytes)?;
+        let inspection = inspect_restorer(&Restorer::load(&self.output)?, None, DEFAULT_TILE_ROWS)?;
+        let keep_f16 = options.keep_f16.iter().map(IptLayer::to_string).collect();
+        Ok(self.report(inspection, keep_f16, choice))
+    }
+
+    fn report(
+        self,
+        inspection: Inspection,
+        keep_f16: Vec<String>,
+        choice: Option<PrecisionChoice>,
+    ) -> Converted {
+        Converted {
             output: self.output,
             name: inspection.name,
             flash_bytes: inspection.flash_bytes,
             arena_bytes: inspection.arena_bytes,
             parameters: inspection.parameters,
             macs: inspection.macs,
-            keep_f16: options.keep_f16.iter().map(LayerName::to_string).collect(),
+            per: inspection.per,
+            keep_f16,
             choice,
             rust: self.emit_rust,
-        };
-        super::print(json, &report, render)
+        }
     }
 
     /// Extends the layers that keep f16 weights until the error budget is met, if one was given.
@@ -211,7 +208,27 @@ impl ConvertArgs {
         let samples = samples::load_folders(&engine, std::slice::from_ref(folder), Some(self.limit), &bars)?;
         let images: Vec<Vec<u8>> = samples.into_iter().map(|sample| sample.pixels).collect();
         let progress = |done, all| bars.report("layers measured", done, all);
-        let (kept, choice) = choose_precision(float, options, &images, min_sqnr, &progress)?;
+        let sensitivity = VitSensitivity::new(float, options, &images)?;
+        let (kept, choice) = choose_precision(&sensitivity, options.keep_f16.clone(), min_sqnr, &progress)?;
+        options.keep_f16 = kept;
+        Ok(Some(choice))
+    }
+
+    /// The same for a restorer.
+    fn choose_restorer_precision(
+        &self,
+        float: &FloatIpt,
+        options: &mut IptQuantizeOptions,
+    ) -> Result<Option<PrecisionChoice>> {
+        let (Some(min_psnr), Some(folder)) = (self.min_psnr, &self.images) else { return Ok(None) };
+        let files = images_below(folder)?;
+        let take = self.limit.min(files.len());
+        let spread = (0..take).map(|i| Picture::load(&files[i * files.len() / take]));
+        let pictures: Vec<Picture> = spread.collect::<Result<_, _>>()?;
+        let bars = Bars::default();
+        let progress = |done, all| bars.report("layers measured", done, all);
+        let sensitivity = IptSensitivity::new(float, options, &pictures)?;
+        let (kept, choice) = choose_precision(&sensitivity, options.keep_f16.clone(), min_psnr, &progress)?;
         options.keep_f16 = kept;
         Ok(Some(choice))
     }
@@ -222,20 +239,30 @@ fn render(r: &Converted) -> String {
     if let Some(choice) = &r.choice {
         let kept = if choice.keep_f16.is_empty() { "none".into() } else { choice.keep_f16.join(", ") };
         text += &format!(
-            "mean SQNR {:.2} dB in int8, {:.2} dB with f16 in: {kept}\n",
-            choice.int8_sqnr_db, choice.sqnr_db
+            "{:.2} dB to the float weights in int8, {:.2} dB with f16 in: {kept}\n",
+            choice.int8_db, choice.db
         );
     }
     text += &format!(
-        "{} → {}: {} parameters, flash {} bytes, arena {} bytes, {} MACs per image",
+        "{} → {}: {} parameters, flash {} bytes, arena {} bytes, {} MACs per {}",
         r.name,
         r.output.display(),
         grouped(r.parameters),
         grouped(r.flash_bytes as u64),
         grouped(r.arena_bytes as u64),
-        grouped(r.macs)
+        grouped(r.macs),
+        r.per
     );
     text
+}
+
+/// The model's path as a generated Rust file finds it: resolved against that file's folder, wherever the two are.
+fn included(model: &Path, rust: &Path) -> Result<PathBuf> {
+    let model = std::fs::canonicalize(model)?;
+    let beside = rust.parent().and_then(|folder| std::fs::canonicalize(folder).ok());
+    let same_folder = beside.is_some() && model.parent() == beside.as_deref();
+    let file_name = model.file_name().map(PathBuf::from).unwrap_or_default();
+    Ok(if same_folder { file_name } else { model })
 }
 
 /// Writes a file beside its place and moves it there, so that no half-written one is ever found.

@@ -1,13 +1,17 @@
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{ensure, Result};
 use clap::Args;
 use serde::Serialize;
+use vitreous::models::ipt::Task;
 use vitreous::models::vit::DEFAULT_TILE_ROWS;
 
+use super::architecture::is_restorer;
+use crate::checkpoint::ipt::parse_task;
 use crate::engine::Engine;
-use crate::inspect::{inspect, render, table};
+use crate::inspect::{inspect, inspect_restorer, render, table};
 use crate::kernels;
+use crate::restorer::Restorer;
 
 #[derive(Args, Debug)]
 pub struct InspectArgs {
@@ -17,6 +21,9 @@ pub struct InspectArgs {
     /// Rows per tile of the memory plan.
     #[arg(long, default_value_t = DEFAULT_TILE_ROWS)]
     tile_rows: usize,
+    /// Task of a restorer whose layers and plan are shown, if not the one that needs the most arena.
+    #[arg(long, value_parser = parse_task)]
+    task: Option<Task>,
     /// List the kernels of this processor instead.
     #[arg(long, conflicts_with = "model")]
     cpu: bool,
@@ -37,8 +44,13 @@ impl InspectArgs {
         let Some(model) = self.model else {
             return super::print(json, &list_kernels()?, |reports| render_kernels(reports));
         };
-        let engine = Engine::load(&model)?;
-        super::print(json, &inspect(&engine, self.tile_rows)?, render)
+        let inspection = if is_restorer(&model)? {
+            inspect_restorer(&Restorer::load(&model)?, self.task.as_ref(), self.tile_rows)?
+        } else {
+            ensure!(self.task.is_none(), "{} is a classifier: --task is for restorers", model.display());
+            inspect(&Engine::load(&model)?, self.tile_rows)?
+        };
+        super::print(json, &inspection, render)
     }
 }
 

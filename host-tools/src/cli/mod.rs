@@ -1,13 +1,19 @@
 //! The command line.
 
+mod architecture;
 mod bench;
 mod convert;
 mod digits;
+mod eval;
 mod inspect;
+mod load;
 mod parity;
 mod progress;
+mod restore;
 mod run;
 mod samples;
+mod study;
+mod target_cost;
 mod train;
 
 use anyhow::Result;
@@ -34,6 +40,9 @@ enum Command {
     /// Train a model from data.
     #[command(subcommand)]
     Train(train::TrainCommand),
+    /// Train many models to answer a question.
+    #[command(subcommand)]
+    Study(crate::study::StudyCommand),
     /// Write the held-out part of the built-in handwritten digits as image files in class folders.
     Digits(digits::DigitsArgs),
     /// Quantize float weights (safetensors of timm, transformers, torchvision, or of `train`) into a .vtr file.
@@ -46,6 +55,10 @@ enum Command {
     Bench(bench::BenchArgs),
     /// Compare a .vtr file with the float weights that it was made from, on images, on this machine and on targets.
     Parity(parity::ParityArgs),
+    /// Restore image files with an IPT: a .vtr file, or float weights.
+    Restore(restore::RestoreArgs),
+    /// Score an IPT on clean images that are degraded: PSNR and SSIM, beside the float weights, with pictures.
+    Eval(eval::EvalArgs),
 }
 
 impl Cli {
@@ -59,12 +72,15 @@ impl Cli {
         }
         match self.command {
             Command::Train(args) => args.execute(self.json),
+            Command::Study(command) => study::execute(&command, self.json),
             Command::Digits(args) => args.execute(self.json),
             Command::Convert(args) => args.execute(self.json),
             Command::Inspect(args) => args.execute(self.json),
             Command::Run(args) => args.execute(self.json),
             Command::Bench(args) => args.execute(self.json),
             Command::Parity(args) => args.execute(self.json),
+            Command::Restore(args) => args.execute(self.json),
+            Command::Eval(args) => args.execute(self.json),
         }
     }
 }

@@ -4,7 +4,9 @@ use std::time::Duration;
 use anyhow::{bail, Result};
 use clap::Args;
 
-use super::convert::{write_whole, LoadArgs};
+use super::architecture::expect_classifier;
+use super::convert::write_whole;
+use super::load::LoadArgs;
 use super::progress::Bars;
 use super::samples;
 use crate::engine::Engine;
@@ -52,6 +54,7 @@ pub struct ParityArgs {
 
 impl ParityArgs {
     pub fn execute(self, json: bool) -> Result<()> {
+        expect_classifier(&self.model)?;
         let engine = Engine::load(&self.model)?;
         let reference = ReferenceVit::new(&self.load.load(&self.reference)?)?;
         let bars = Bars::default();

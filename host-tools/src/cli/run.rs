@@ -6,10 +6,12 @@ use clap::Args;
 use serde::Serialize;
 use vitreous::pipeline::top_k;
 
+use super::architecture::expect_classifier;
 use super::progress::Bars;
 use super::samples;
+use super::target_cost::render_cost;
 use crate::engine::Engine;
-use crate::inspect::{grouped, table};
+use crate::inspect::table;
 use crate::pool::Pool;
 use crate::target::{run_on_target, RunOptions, Target, TargetRun};
 
@@ -65,6 +67,7 @@ struct PredictionReport {
 
 impl RunArgs {
     pub fn execute(self, json: bool) -> Result<()> {
+        expect_classifier(&self.model)?;
         let engine = Engine::load(&self.model)?;
         let pixels: Result<Vec<Vec<u8>>> =
             self.images.iter().map(|path| samples::load(&engine, path)).collect();
@@ -147,35 +150,9 @@ fn render(report: &RunReport) -> String {
         text += &format!("{rows}\n");
     }
     if let Some(run) = &report.target {
-        text += &render_target(run);
+        if let Some(last) = run.results.last() {
+            text += &render_cost(&run.target.to_string(), run.arena_bytes, run.seconds, &last.cost);
+        }
     }
     text.trim_end().to_owned()
-}
-
-/// Memory and instructions of the last image.
-fn render_target(run: &TargetRun) -> String {
-    let Some(last) = run.results.last() else { return String::new() };
-    let mut text = format!(
-        "{}: arena {} bytes, stack {} bytes ({} of them the engine's run), {} s of emulation\n",
-        run.target,
-        grouped(run.arena_bytes.into()),
-        grouped(last.total_stack_bytes.into()),
-        grouped(last.stack_bytes.into()),
-        run.seconds.round()
-    );
-    let Some(all) = last.instructions else { return text };
-    let mut rows = table(&["stage", "layer", "tiles", "instructions", "share"], 1);
-    for stage in &last.stages {
-        let count = stage.instructions.unwrap_or(0);
-        rows.add_row([
-            format!("{:?}", stage.kind),
-            stage.layer.to_string(),
-            stage.tiles.to_string(),
-            grouped(count),
-            format!("{:.1} %", 100.0 * count as f64 / all.max(1) as f64),
-        ]);
-    }
-    rows.add_row(["all".into(), String::new(), String::new(), grouped(all), "100.0 %".into()]);
-    text += &rows.to_string();
-    text
 }

@@ -1,23 +1,38 @@
 use anyhow::Result;
 use clap::Subcommand;
 
+use crate::train::restoration::dncnn::TrainDnCnnArgs;
+use crate::train::restoration::ipt::TrainIptArgs;
 use crate::train::TrainVitArgs;
+use serde::Serialize;
+use std::fmt::Display;
 
 #[derive(Subcommand, Debug)]
 pub enum TrainCommand {
     /// Train a Vision Transformer for image classification.
     Vit(Box<TrainVitArgs>),
+    /// Train an Image Processing Transformer for image restoration.
+    Ipt(Box<TrainIptArgs>),
+    /// Train a DnCNN, a convolutional network to compare the transformer with.
+    Dncnn(Box<TrainDnCnnArgs>),
 }
 
 impl TrainCommand {
     pub fn execute(self, json: bool) -> Result<()> {
-        let TrainCommand::Vit(args) = self;
-        match args.run()? {
-            Some(report) => super::print(json, &report, ToString::to_string),
-            None => {
-                eprintln!("stopped as asked; go on with --resume");
-                Ok(())
-            }
+        match self {
+            TrainCommand::Vit(args) => report(json, args.run()?),
+            TrainCommand::Ipt(args) => report(json, args.run()?),
+            TrainCommand::Dncnn(args) => report(json, args.run()?),
+        }
+    }
+}
+
+fn report<R: Serialize + Display>(json: bool, report: Option<R>) -> Result<()> {
+    match report {
+        Some(report) => super::print(json, &report, ToString::to_string),
+        None => {
+            eprintln!("stopped as asked; go on with --resume");
+            Ok(())
         }
     }
 }

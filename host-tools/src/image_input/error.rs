@@ -66,7 +66,7 @@ pub enum ImageError {
 }
 
 impl ImageError {
-    pub(super) fn io(path: &std::path::Path, source: std::io::Error) -> Self {
+    pub(crate) fn io(path: &std::path::Path, source: std::io::Error) -> Self {
         Self::Io { path: path.to_path_buf(), source }
     }
 }

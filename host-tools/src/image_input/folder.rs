@@ -31,6 +31,33 @@ pub fn class_names(dir: &Path) -> Result<Vec<String>, ImageError> {
     Ok(names)
 }
 
+/// Every image file below `dir`, at any depth, sorted by path; hidden folders do not count. `dir` may be an image file itself.
+///
+/// # Errors
+/// A folder that cannot be read, or that holds no image, with its name.
+pub fn images_below(dir: &Path) -> Result<Vec<PathBuf>, ImageError> {
+    if dir.is_file() {
+        return Ok(vec![dir.to_path_buf()]);
+    }
+    let mut images = Vec::new();
+    let mut folders = vec![dir.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for path in sorted_entries(&folder)? {
+            let hidden = path.file_name().is_some_and(|n| n.to_string_lossy().starts_with('.'));
+            if path.is_dir() && !hidden {
+                folders.push(path);
+            } else if is_image(&path) {
+                images.push(path);
+            }
+        }
+    }
+    images.sort();
+    if images.is_empty() {
+        return Err(ImageError::NoImages { path: dir.to_path_buf() });
+    }
+    Ok(images)
+}
+
 fn sorted_entries(dir: &Path) -> Result<Vec<PathBuf>, ImageError> {
     let entries = std::fs::read_dir(dir).map_err(|e| ImageError::io(dir, e))?;
     let paths: Result<Vec<_>, _> = entries.map(|entry| entry.map(|e| e.path())).collect();

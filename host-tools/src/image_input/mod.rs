@@ -9,12 +9,12 @@ mod resample;
 
 pub use decode::{decode_bytes, decode_file};
 pub use error::ImageError;
-pub use folder::{class_names, labelled_images};
+pub use folder::{class_names, images_below, labelled_images};
 
 use image::DynamicImage;
 use resample::Pixels;
 use std::path::Path;
-use vitreous::format::{Crop, Preprocess};
+use vitreous::format::{Crop, Filter, Preprocess};
 
 /// More pixels than this in an intermediate image are refused: very long and thin images.
 const MAX_RESIZED_PIXELS: usize = 1 << 26;
@@ -83,6 +83,13 @@ fn pixels_from_image_named(
     }
     let resized = resample::resize(image, new_width.max(1), new_height.max(1), preprocess.filter);
     Ok(centre_crop(&resized, width, height))
+}
+
+/// An RGB image (height, width, 3) at another size: bicubic (Keys 1981, a = −0.5), antialiased where it becomes smaller. No
+/// side may be 0.
+pub fn resize_rgb(data: &[u8], width: usize, height: usize, new_width: usize, new_height: usize) -> Vec<u8> {
+    let pixels = Pixels { width, height, channels: 3, data: data.to_vec() };
+    resample::resize(pixels, new_width, new_height, Filter::Bicubic).data
 }
 
 /// (width, height) with the shorter side `side` and the longer one in proportion, rounded down (torchvision's `Resize`).

@@ -3,7 +3,7 @@
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, Table};
 
-use super::{Inspection, PHASES};
+use super::{Architecture, Inspection, IptSummary, VitSummary};
 
 /// A table with right-aligned columns after the first `left` ones.
 pub(crate) fn table(header: &[&str], left: usize) -> Table {
@@ -33,25 +33,61 @@ pub(crate) fn grouped(number: u64) -> String {
 /// Everything, for a terminal.
 pub fn render(inspection: &Inspection) -> String {
     let i = inspection;
-    let [height, width, channels] = i.image;
-    let mut text = format!(
-        "{} (version {}), ViT: {height}×{width}×{channels} image, {}×{} patches, {} tokens × {}, {} blocks, {} heads, hidden {}, {} classes, {}, pool {}\n",
-        i.name, i.model_version, i.patch[0], i.patch[1], i.tokens, i.dim, i.depth, i.heads, i.hidden, i.classes, i.activation, i.pool,
-    );
-    text += &format!(
-        "input: {}\nweights packed {}, source SHA-256 {}\n\n",
-        i.preprocess, i.layout, i.source_sha256
-    );
+    let mut text = format!("{} (version {}), ", i.name, i.model_version);
+    text += &match &i.architecture {
+        Architecture::Vit(vit) => vit_summary(vit),
+        Architecture::Ipt(ipt) => ipt_summary(ipt),
+    };
+    text += &format!("weights packed {}, source SHA-256 {}\n\n", i.layout, i.source_sha256);
     text += &layers(i);
     text += &format!(
-        "\n\nflash {} bytes, {} parameters, {} MACs per image\n\n",
+        "\n\nflash {} bytes, {} parameters, {} MACs per {}\n\n",
         grouped(i.flash_bytes as u64),
         grouped(i.parameters),
-        grouped(i.macs)
+        grouped(i.macs),
+        i.per
     );
     text += &format!("memory plan, {} rows per tile (█ alive)\n", i.tile_rows);
     text += &plan(i);
-    text += &format!("\n\narena {} bytes, input strip included", grouped(i.arena_bytes as u64));
+    text += &match &i.architecture {
+        Architecture::Vit(_) => {
+            format!("\n\narena {} bytes, input strip included", grouped(i.arena_bytes as u64))
+        }
+        Architecture::Ipt(_) => format!("\n\narena {} bytes, row bands apart", grouped(i.arena_bytes as u64)),
+    };
+    text
+}
+
+fn vit_summary(vit: &VitSummary) -> String {
+    let [height, width, channels] = vit.image;
+    format!(
+        "ViT: {height}×{width}×{channels} image, {}×{} patches, {} tokens × {}, {} blocks, {} heads, hidden {}, {} classes, {}, pool {}\n\
+         input: {}\n",
+        vit.patch[0], vit.patch[1], vit.tokens, vit.dim, vit.depth, vit.heads, vit.hidden, vit.classes, vit.activation, vit.pool, vit.preprocess
+    )
+}
+
+fn ipt_summary(ipt: &IptSummary) -> String {
+    let mut text = format!(
+        "IPT: {} feature maps, {2}×{2} window, {3}×{3} patches, {4} tokens × {5}, {6} + {7} layers, {8} heads, hidden {9}, {1} behind the decoder\n\n",
+        ipt.features, ipt.head_hidden, ipt.window, ipt.patch, ipt.tokens, ipt.dim, ipt.layers[0], ipt.layers[1], ipt.heads, ipt.hidden
+    );
+    let mut tasks =
+        table(&["task", "MACs per window", "arena", "row bands, 320 wide", "windows, 320×240"], 1);
+    for task in &ipt.tasks {
+        tasks.add_row([
+            task.task.clone(),
+            grouped(task.macs_per_window),
+            grouped(task.arena_bytes as u64),
+            grouped(task.band_bytes_320 as u64),
+            grouped(task.windows_320x240 as u64),
+        ]);
+    }
+    text += &tasks.to_string();
+    text += &format!(
+        "\nwindows overlap by {} pixels; layers and plan below are those of {}\n",
+        ipt.overlap, ipt.task
+    );
     text
 }
 
@@ -74,14 +110,14 @@ fn layers(inspection: &Inspection) -> String {
 /// Regions in the order of their addresses, with a bar over the phases in which they live.
 fn plan(inspection: &Inspection) -> String {
     let mut header = vec!["region", "offset", "bytes"];
-    header.extend(PHASES);
+    header.extend(inspection.phase_bytes.iter().map(|(name, _)| name.as_str()));
     let mut rows = table(&header, 1);
     let mut regions: Vec<_> = inspection.regions.iter().collect();
     regions.sort_by_key(|r| (r.offset, r.first_phase));
     for region in regions {
         let mut cells =
             vec![region.name.clone(), grouped(region.offset as u64), grouped(region.bytes as u64)];
-        cells.extend((0u8..).zip(PHASES).map(|(phase, name)| {
+        cells.extend((0u8..).zip(&inspection.phase_bytes).map(|(phase, (name, _))| {
             let alive = region.first_phase <= phase && phase <= region.last_phase;
             if alive { "█" } else { "·" }.repeat(name.len())
         }));

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::ParityReport;
 use crate::inspect::grouped;
 
-const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}\
+pub(crate) const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}\
 h1{font-size:1.5rem}h2{font-size:1.1rem;margin-top:2rem}table{border-collapse:collapse}\
 td,th{padding:.2rem .8rem;border-bottom:1px solid #ddd;text-align:right}td:first-child,th:first-child{text-align:left}\
 .bar{background:#3b7a9e;height:.8rem;display:inline-block}.pass{color:#176b2c}.fail{color:#a11}";
@@ -37,7 +37,12 @@ fn verdict(page: &mut String, report: &ParityReport) {
 }
 
 fn stages(page: &mut String, report: &ParityReport) {
-    *page += "<h2>Signal-to-quantization-noise ratio by stage</h2><table><tr><th>stage<th>mean dB<th>least dB<th></tr>";
+    let _ = write!(
+        page,
+        "<h2>Signal-to-quantization-noise ratio by stage</h2><p>On the first {} images.</p>\
+         <table><tr><th>stage<th>mean dB<th>least dB<th></tr>",
+        report.stage_images
+    );
     for stage in &report.stages {
         let _ = write!(
             page,
@@ -90,6 +95,6 @@ fn targets(page: &mut String, report: &ParityReport) {
     *page += "</table>";
 }
 
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

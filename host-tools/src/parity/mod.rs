@@ -5,6 +5,7 @@ mod metrics;
 mod table;
 
 pub use html::render_html;
+pub(crate) use html::{escaped, STYLE};
 pub use metrics::{sqnr_db, Agreement};
 pub use table::render;
 
@@ -81,6 +82,8 @@ pub struct ParityReport {
     pub model: String,
     /// Images compared.
     pub images: usize,
+    /// Images on which the stages are compared: the first ones.
+    pub stage_images: usize,
     /// SQNR stage by stage.
     pub stages: Vec<StageSqnr>,
     /// Mean SQNR of the output over all images, in dB.
@@ -139,6 +142,7 @@ pub fn parity(
     let mut report = ParityReport {
         model: engine.with_vit(|vit| vit.model().name().to_owned())?,
         images: samples.len(),
+        stage_images: pixels.len().min(STAGE_IMAGES),
         stages: compare_stages(engine, reference, &pixels[..pixels.len().min(STAGE_IMAGES)])?,
         output_sqnr_db: metrics::mean(&sqnr),
         output_min_sqnr_db: metrics::min(&sqnr),
@@ -237,8 +241,8 @@ fn compare_target(
         images: run.results.len(),
         equal: equal.count(),
         arena_bytes: run.arena_bytes,
-        stack_bytes: run.results.iter().map(|r| r.total_stack_bytes).max().unwrap_or(0),
-        instructions: run.results.iter().filter_map(|r| r.instructions).max(),
+        stack_bytes: run.results.iter().map(|r| r.cost.total_stack_bytes).max().unwrap_or(0),
+        instructions: run.results.iter().filter_map(|r| r.cost.instructions).max(),
     })
 }
 

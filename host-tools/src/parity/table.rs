@@ -17,8 +17,8 @@ pub fn render(report: &ParityReport) -> String {
     }
     text += &stages.to_string();
     text += &format!(
-        "\noutput over all images: mean {:.2} dB, least {:.2} dB\n",
-        report.output_sqnr_db, report.output_min_sqnr_db
+        "\nstages on the first {} images; output over all images: mean {:.2} dB, least {:.2} dB\n",
+        report.stage_images, report.output_sqnr_db, report.output_min_sqnr_db
     );
     if let Some(a) = &report.agreement {
         text += &format!(

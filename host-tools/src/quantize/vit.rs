@@ -4,11 +4,11 @@ use anyhow::{ensure, Context, Result};
 use half::f16;
 use vitreous::format::{SectionKind, ARCHITECTURE_VIT};
 use vitreous::models::vit::{BlockPrecision, ConfigSection, Head, Vit, VitConfig, DEFAULT_TILE_ROWS};
-use vitreous::tensor::{padded, PanelLayout, Precision};
+use vitreous::tensor::{PanelLayout, Precision};
 use vitreous::Model;
 
 use super::equalize::{equalize, Equalized};
-use super::int8::{pack_panels, quantize_weights};
+use super::linear::{write_linear, ZeroPoint};
 use crate::checkpoint::FloatVit;
 use crate::vtr::{AlignedBytes, SectionWriter, VtrHeader, VtrWriter};
 
@@ -167,36 +167,7 @@ impl<'a> Quantizer<'a> {
     }
 
     fn linear(&self, section: &mut SectionWriter, weights: &[f32], bias: &[f32], precision: Precision) {
-        self.linear_with_sums(section, weights, bias, precision, false);
-    }
-
-    /// Weights `(outputs, inputs)`, scales, bias, and sums of the int8 weights where the inputs have a zero point.
-    fn linear_with_sums(
-        &self,
-        section: &mut SectionWriter,
-        weights: &[f32],
-        bias: &[f32],
-        precision: Precision,
-        sums: bool,
-    ) {
-        let inputs = weights.len() / bias.len();
-        match precision {
-            Precision::Int8 => {
-                let quantized = quantize_weights(weights, inputs);
-                section.tensor(&pack_panels(&quantized.values, inputs, self.layout));
-                section.tensor(&quantized.scales);
-                section.floats(bias);
-                if sums {
-                    let rows = quantized.values.chunks_exact(inputs);
-                    let sums: Vec<i32> = rows.map(|row| row.iter().map(|q| i32::from(*q)).sum()).collect();
-                    section.tensor(&sums);
-                }
-            }
-            Precision::F16 => {
-                section.tensor(&pack_f16(weights, inputs, bias.len()));
-                section.floats(bias);
-            }
-        }
+        write_linear(section, self.layout, weights, bias, precision, ZeroPoint::No);
     }
 
     fn norm(&self, section: &mut SectionWriter, name: &str) -> Result<()> {
@@ -261,7 +232,7 @@ impl<'a> Quantizer<'a> {
         let fc1 = self.equalized(&mut section, &name("norm2"), &name("mlp.fc1.weight"), precision.fc1)?;
         self.linear(&mut section, &fc1, self.data(&name("mlp.fc1.bias"))?, precision.fc1);
         let (fc2, fc2_bias) = (self.data(&name("mlp.fc2.weight"))?, self.data(&name("mlp.fc2.bias"))?);
-        self.linear_with_sums(&mut section, fc2, fc2_bias, precision.fc2, true);
+        write_linear(&mut section, self.layout, fc2, fc2_bias, precision.fc2, ZeroPoint::Yes);
         Ok(section)
     }
 
@@ -326,15 +297,4 @@ impl<'a> Quantizer<'a> {
         }
         Ok(section)
     }
-}
-
-/// f16 weights in panels of 16 outputs, in each `(inputs, 16)`.
-fn pack_f16(weights: &[f32], inputs: usize, outputs: usize) -> Vec<f16> {
-    let mut panels = vec![f16::ZERO; padded(outputs) * inputs];
-    for (n, row) in weights.chunks_exact(inputs).enumerate() {
-        for (k, weight) in row.iter().enumerate() {
-            panels[(n / 16) * 16 * inputs + k * 16 + n % 16] = f16::from_f32(*weight);
-        }
-    }
-    panels
 }

@@ -1,7 +1,10 @@
-//! Float reference of the ViT: plain framework operations on f32, independent of the engine's code.
+//! Float reference of the ViT and the IPT: plain framework operations on f32, independent of the engine's code.
 //!
 //! It judges the engine's accuracy, and is itself judged by goldens made with PyTorch.
+mod ipt;
 mod layers;
+
+pub use ipt::{IptStages, ReferenceIpt};
 
 use crate::checkpoint::FloatVit;
 use candle_core::{Device, Result, Tensor};
@@ -21,6 +24,14 @@ pub enum ReferenceError {
         found: usize,
         /// Values expected.
         expected: usize,
+    },
+    /// A task that the model was not trained for.
+    #[error("the model has no task {task}; its tasks are {known}")]
+    Task {
+        /// The task asked for.
+        task: String,
+        /// The tasks that there are.
+        known: String,
     },
     /// The framework's own error.
     #[error("float reference: {0}")]

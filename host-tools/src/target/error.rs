@@ -74,6 +74,16 @@ pub enum TargetError {
         /// Bytes that the board has.
         limit: u32,
     },
+    /// The row bands do not fit behind the arena.
+    #[error("the row bands of the image need {needed} bytes beside the arena, but {board} has {limit}")]
+    BandTooLarge {
+        /// The target.
+        board: &'static str,
+        /// Bytes that an image of this width needs.
+        needed: u32,
+        /// Bytes that the board has beside the arena.
+        limit: u32,
+    },
     /// An image does not have the length that the model or the other images have.
     #[error("image {index} has {found} bytes where {expected} are needed (height x width x channels)")]
     ImageLength {

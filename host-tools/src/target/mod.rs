@@ -7,28 +7,34 @@
 //! let target: Target = "qemu-m4".parse()?;
 //! let image = vec![0; 8 * 8];
 //! let run = run_on_target(target, "digits.vtr".as_ref(), &[image], RunOptions::default())?;
-//! println!("{:?} in {:?} instructions", run.results[0].logits, run.results[0].instructions);
+//! println!("{:?} in {:?} instructions", run.results[0].logits, run.results[0].cost.instructions);
 //! # Ok(())
 //! # }
 //! ```
 
+mod classify;
+mod collector;
 mod emulator;
 mod error;
 mod explain;
 mod firmware;
+mod job;
+mod restore;
 mod results;
 
 use std::fmt;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::{Serialize, Serializer};
-use vitreous_protocol::{frame, Board, Job, BOARDS, JOB_FILE, RESULT_FILE};
+use vitreous_protocol::{Board, BOARDS};
 
+pub use classify::run_on_target;
 pub use error::TargetError;
-pub use results::{Calibration, StageCount, TargetResult, TargetRun};
+pub use restore::restore_on_target;
+pub use results::{Band, Calibration, StageCount, TargetCost, TargetRestored, TargetResult, TargetRun};
 pub use vitreous_protocol::StageKind;
 
 /// An emulated board.
@@ -116,7 +122,7 @@ impl FromStr for Target {
 
 /// How to run.
 pub struct RunOptions<'a> {
-    /// Bring back the features too, not only the logits.
+    /// Bring back the features too, not only the logits; for classification alone.
     pub features: bool,
     /// Count executed instructions (deterministic). Without it the emulator runs somewhat faster.
     pub count_instructions: bool,
@@ -124,7 +130,8 @@ pub struct RunOptions<'a> {
     pub timeout: Duration,
     /// Folder of firmware ELFs; else `VITREOUS_FIRMWARE_DIR`, else this checkout's, built when out of date.
     pub firmware_dir: Option<PathBuf>,
-    /// Called after each image with the number of images done and of all images.
+    /// Called after each image with the number of images done and of all images; in a restoration as rows come, with the bytes of
+    /// restored pixels that came and with all bytes.
     pub progress: Option<&'a mut dyn FnMut(usize, usize)>,
 }
 
@@ -138,85 +145,4 @@ impl Default for RunOptions<'_> {
             progress: None,
         }
     }
-}
-
-/// Runs the model on all images, in one start of the emulator.
-///
-/// An image is `(height, width, channels)` bytes, as the model's first layer takes it; all must be of one length.
-///
-/// # Errors
-/// See [`TargetError`].
-pub fn run_on_target(
-    target: Target,
-    model_path: &Path,
-    images: &[Vec<u8>],
-    mut options: RunOptions<'_>,
-) -> Result<TargetRun, TargetError> {
-    let board = target.board();
-    let model_path = fs::canonicalize(model_path).map_err(|error| TargetError::file(model_path, error))?;
-    let model_bytes = checked_model_bytes(board, &model_path)?;
-    let emulator = emulator::find(board)?;
-    let firmware = firmware::find_or_build(board, options.firmware_dir.as_deref())?;
-    let folder = tempfile::tempdir().map_err(|error| TargetError::file("temporary folder", error))?;
-    let job = Job {
-        model_bytes,
-        images: images.len() as u32,
-        image_bytes: common_length(images)?,
-        features: options.features,
-        calibrate: options.count_instructions,
-        job: std::process::id(),
-    };
-    write_job(&folder.path().join(file_name(JOB_FILE)), &job, images)?;
-    let started = Instant::now();
-    let command = emulator::Launch {
-        emulator: &emulator,
-        board,
-        firmware: &firmware,
-        model: &model_path,
-        count: options.count_instructions,
-        folder: folder.path(),
-    };
-    let mut collector = results::Collector::new(target, job, options.count_instructions);
-    let mut process = emulator::Process::start(&command, options.timeout)?;
-    let mut reader = results::Tail::new(folder.path().join(file_name(RESULT_FILE)));
-    loop {
-        let ended = process.wait_a_little()?;
-        reader.read(&mut collector, &mut options.progress)?;
-        if let Some(status) = ended {
-            collector.set_seconds(started.elapsed().as_secs_f64());
-            return collector.finish(status, &process.messages(), &model_path);
-        }
-    }
-}
-
-fn file_name(name: &std::ffi::CStr) -> &str {
-    name.to_str().expect("the protocol's file names are ASCII")
-}
-
-fn checked_model_bytes(board: &Board, path: &Path) -> Result<u32, TargetError> {
-    let bytes = fs::metadata(path).map_err(|error| TargetError::file(path, error))?.len();
-    let limit = u64::from(board.model.bytes);
-    match u32::try_from(bytes) {
-        Ok(0) => Err(TargetError::ModelEmpty { path: path.into() }),
-        Ok(fits) if bytes <= limit => Ok(fits),
-        _ => Err(TargetError::ModelTooLarge { path: path.into(), bytes, board: board.name, limit }),
-    }
-}
-
-fn common_length(images: &[Vec<u8>]) -> Result<u32, TargetError> {
-    let first = images.first().map_or(0, Vec::len);
-    match images.iter().position(|image| image.len() != first) {
-        Some(index) => Err(TargetError::ImageLength { index, expected: first, found: images[index].len() }),
-        None => {
-            u32::try_from(first).map_err(|_| TargetError::ImageLength { index: 0, expected: 0, found: first })
-        }
-    }
-}
-
-fn write_job(path: &Path, job: &Job, images: &[Vec<u8>]) -> Result<(), TargetError> {
-    let mut buffer = [0; frame::MAX_FRAME];
-    let head = frame::encode(job, 0, &mut buffer).map_err(|error| TargetError::Frame { error })?;
-    let mut bytes = head.to_vec();
-    images.iter().for_each(|image| bytes.extend_from_slice(image));
-    fs::write(path, bytes).map_err(|error| TargetError::file(path, error))
 }

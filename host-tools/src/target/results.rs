@@ -1,22 +1,14 @@
-//! From frames to results.
-
-use std::fs::File;
-use std::io::Read;
-use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
+//! What a run on a target gives.
 
 use serde::Serialize;
-use vitreous_protocol::frame::{self, FrameError};
-use vitreous_protocol::{
-    exit, Board, Failure, Fault, Hello, Job, Message, Output, Stage, StageKind, ValueKind, Values,
-    CALIBRATION_INSTRUCTIONS,
-};
+use vitreous_protocol::StageKind;
 
-use super::{explain, Target, TargetError};
+use super::Target;
+use crate::degrade::Picture;
 
-/// All results of one start of the emulator.
+/// All results of one start of the emulator; a result `R` is that of one image.
 #[derive(Clone, Debug, Serialize)]
-pub struct TargetRun {
+pub struct TargetRun<R = TargetResult> {
     /// Where it ran.
     pub target: Target,
     /// Arena of the memory plan, in bytes; the engine was given just this.
@@ -34,7 +26,24 @@ pub struct TargetRun {
     /// Seconds of this machine's time for all of it.
     pub seconds: f64,
     /// One per image, in order.
-    pub results: Vec<TargetResult>,
+    pub results: Vec<R>,
+}
+
+impl<R> TargetRun<R> {
+    /// The same run with other results.
+    pub(super) fn map<S>(self, f: impl FnMut(R) -> S) -> TargetRun<S> {
+        TargetRun {
+            target: self.target,
+            arena_bytes: self.arena_bytes,
+            load_stack_bytes: self.load_stack_bytes,
+            load_instructions: self.load_instructions,
+            static_bytes: self.static_bytes,
+            model_name: self.model_name,
+            calibration: self.calibration,
+            seconds: self.seconds,
+            results: self.results.into_iter().map(f).collect(),
+        }
+    }
 }
 
 /// A loop of known length, counted.
@@ -46,23 +55,66 @@ pub struct Calibration {
     pub counted: u64,
 }
 
-/// What one image gave and cost.
+/// What the classification of one image gave and cost.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct TargetResult {
     /// The classifier's output, bit for bit.
     pub logits: Vec<f32>,
     /// The pooled features, bit for bit; empty unless asked for.
     pub features: Vec<f32>,
+    /// What it cost.
+    #[serde(flatten)]
+    pub cost: TargetCost,
+}
+
+/// What the restoration of one image gave and cost.
+#[derive(Clone, Debug, Serialize)]
+pub struct TargetRestored {
+    /// The restored image.
+    #[serde(skip)]
+    pub image: Picture,
+    /// Memory beside the arena.
+    #[serde(flatten)]
+    pub band: Band,
+    /// What it cost.
+    #[serde(flatten)]
+    pub cost: TargetCost,
+}
+
+/// What one image cost.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct TargetCost {
     /// Deepest stack of the engine's run, in bytes, by painting.
     pub stack_bytes: u32,
     /// Deepest stack in all, in bytes: the engine's view of the model and the application included.
     pub total_stack_bytes: u32,
     /// Bytes of the arena up to the last that was written.
     pub arena_touched: u32,
-    /// Executed instructions, if they were counted.
+    /// Executed instructions, if they were counted; sending results is not.
     pub instructions: Option<u64>,
-    /// Instructions by stage and layer, heads summed, in the order stage, layer.
+    /// Instructions by stage and layer, heads and windows summed, in the order stage, layer.
     pub stages: Vec<StageCount>,
+}
+
+/// One image as it came back: values or rows.
+#[derive(Default)]
+pub(super) struct Received {
+    pub logits: Vec<f32>,
+    pub features: Vec<f32>,
+    pub pixels: Vec<u8>,
+    pub band: Band,
+    pub cost: TargetCost,
+}
+
+/// Memory for row bands beside the arena, and what sending the rows took.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Band {
+    /// Bytes of it; the engine was given just this.
+    pub band_bytes: u32,
+    /// Bytes of it up to the last that was written.
+    pub band_touched: u32,
+    /// Instructions that sending the rows took, if they were counted.
+    pub send_instructions: Option<u64>,
 }
 
 /// Instructions of one stage of one layer.
@@ -70,214 +122,10 @@ pub struct TargetResult {
 pub struct StageCount {
     /// The stage.
     pub kind: StageKind,
-    /// The layer; 0 for embedding and head.
+    /// The layer, or the part of a convolutional head; 0 where there are none.
     pub layer: u16,
     /// Calls of `step()`.
     pub tiles: u32,
     /// Executed instructions, if they were counted.
     pub instructions: Option<u64>,
-}
-
-/// Follows a file that the emulator is still writing.
-pub(super) struct Tail {
-    path: PathBuf,
-    file: Option<File>,
-    pending: Vec<u8>,
-}
-
-impl Tail {
-    pub fn new(path: PathBuf) -> Self {
-        Self { path, file: None, pending: Vec::new() }
-    }
-
-    /// Hands on all whole frames that have come since.
-    pub fn read(
-        &mut self,
-        collector: &mut Collector,
-        progress: &mut Option<&mut dyn FnMut(usize, usize)>,
-    ) -> Result<(), TargetError> {
-        if self.file.is_none() {
-            self.file = File::open(&self.path).ok();
-        }
-        let Some(file) = &mut self.file else { return Ok(()) };
-        file.read_to_end(&mut self.pending).map_err(|error| TargetError::file(&self.path, error))?;
-        let mut used = 0;
-        loop {
-            match frame::decode::<Message>(&self.pending[used..]) {
-                Ok(decoded) => {
-                    used += decoded.bytes;
-                    if collector.take(decoded.payload, decoded.sequence)? {
-                        if let Some(progress) = progress {
-                            progress(collector.run.results.len(), collector.job.images as usize);
-                        }
-                    }
-                }
-                Err(FrameError::Incomplete) => break,
-                Err(FrameError::Version { found }) => return Err(TargetError::ProtocolVersion { found }),
-                Err(error) => {
-                    return Err(collector.unusable(format!("{error:?} in frame {}", collector.frames)))
-                }
-            }
-        }
-        self.pending.drain(..used);
-        Ok(())
-    }
-}
-
-/// Puts messages together.
-pub(super) struct Collector {
-    job: Job,
-    count: bool,
-    frames: u32,
-    greeted: bool,
-    done: bool,
-    failure: Option<Failure>,
-    fault: Option<Fault>,
-    current: TargetResult,
-    run: TargetRun,
-}
-
-impl Collector {
-    pub fn new(target: Target, job: Job, count: bool) -> Self {
-        let run = TargetRun {
-            target,
-            arena_bytes: 0,
-            load_stack_bytes: 0,
-            load_instructions: None,
-            static_bytes: 0,
-            model_name: 0,
-            calibration: None,
-            seconds: 0.0,
-            results: Vec::with_capacity(job.images as usize),
-        };
-        let current = TargetResult::default();
-        Self { job, count, frames: 0, greeted: false, done: false, failure: None, fault: None, current, run }
-    }
-
-    pub fn set_seconds(&mut self, seconds: f64) {
-        self.run.seconds = seconds;
-    }
-
-    fn board(&self) -> &'static Board {
-        self.run.target.board()
-    }
-
-    fn instructions(&self, ticks: u64) -> Option<u64> {
-        self.count.then(|| self.board().instructions(ticks))
-    }
-
-    fn unusable(&self, what: String) -> TargetError {
-        TargetError::Protocol { board: self.board().name, what }
-    }
-
-    /// Takes the next message; true if it ended an image.
-    fn take(&mut self, message: Message<'_>, sequence: u32) -> Result<bool, TargetError> {
-        if let Message::Fault(fault) = message {
-            self.fault = Some(fault);
-            return Ok(false);
-        }
-        if sequence != self.frames {
-            return Err(self.unusable(format!("frame {sequence} where frame {} was due", self.frames)));
-        }
-        self.frames += 1;
-        match message {
-            Message::Hello(hello) => self.take_hello(hello)?,
-            Message::Stage(stage) => self.take_stage(stage)?,
-            Message::Values(values) => self.take_values(values)?,
-            Message::Output(output) => {
-                self.take_output(output)?;
-                return Ok(true);
-            }
-            Message::Failure(failure) => self.failure = Some(failure),
-            Message::Done { images } => self.done = images == self.job.images,
-            Message::Fault(_) => {}
-        }
-        Ok(false)
-    }
-
-    fn take_hello(&mut self, hello: Hello) -> Result<(), TargetError> {
-        if super::Target(usize::from(hello.board)) != self.run.target || hello.job != self.job.job {
-            return Err(self.unusable(format!("they are of board {} and job {}", hello.board, hello.job)));
-        }
-        self.greeted = true;
-        self.run.arena_bytes = hello.arena_bytes;
-        self.run.load_stack_bytes = hello.load_stack_bytes;
-        self.run.static_bytes = hello.static_bytes;
-        self.run.model_name = hello.model_name;
-        self.run.load_instructions = self.instructions(hello.load_ticks);
-        self.run.calibration = self
-            .instructions(hello.calibration_ticks)
-            .map(|counted| Calibration { expected: u64::from(CALIBRATION_INSTRUCTIONS), counted });
-        Ok(())
-    }
-
-    fn check_image(&self, image: u32) -> Result<(), TargetError> {
-        if self.greeted && image as usize == self.run.results.len() && image < self.job.images {
-            return Ok(());
-        }
-        Err(self.unusable(format!("image {image} where image {} was due", self.run.results.len())))
-    }
-
-    fn take_stage(&mut self, stage: Stage) -> Result<(), TargetError> {
-        self.check_image(stage.image)?;
-        let instructions = self.instructions(stage.ticks);
-        self.current.stages.push(StageCount {
-            kind: stage.kind,
-            layer: stage.layer,
-            tiles: stage.tiles,
-            instructions,
-        });
-        Ok(())
-    }
-
-    fn take_values(&mut self, values: Values<'_>) -> Result<(), TargetError> {
-        self.check_image(values.image)?;
-        let vector = match values.kind {
-            ValueKind::Logits => &mut self.current.logits,
-            ValueKind::Features => &mut self.current.features,
-        };
-        let in_order = vector.len() == values.first as usize && values.bits.len().is_multiple_of(4);
-        vector.extend(values.bits.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])));
-        if in_order {
-            Ok(())
-        } else {
-            Err(self.unusable(format!("values {} of image {} out of order", values.first, values.image)))
-        }
-    }
-
-    fn take_output(&mut self, output: Output) -> Result<(), TargetError> {
-        self.check_image(output.image)?;
-        let mut result = std::mem::take(&mut self.current);
-        let lengths = (result.logits.len(), result.features.len());
-        if lengths != (output.logits as usize, output.features as usize) {
-            return Err(self.unusable(format!("image {} came with {lengths:?} values", output.image)));
-        }
-        result.stack_bytes = output.stack_bytes;
-        result.total_stack_bytes = output.total_stack_bytes;
-        result.arena_touched = output.arena_touched;
-        result.instructions = self.instructions(output.ticks);
-        self.run.results.push(result);
-        Ok(())
-    }
-
-    /// The run's results, or why there are none.
-    pub fn finish(self, status: ExitStatus, messages: &str, model: &Path) -> Result<TargetRun, TargetError> {
-        let board = self.board().name;
-        if let Some(fault) = self.fault {
-            return Err(TargetError::Crash { board, text: explain::fault(fault), messages: messages.into() });
-        }
-        if let Some(failure) = self.failure {
-            return Err(explain::failure(self.board(), failure, model));
-        }
-        if self.done && status.success() {
-            return Ok(self.run);
-        }
-        let text = match status.code() {
-            Some(exit::PANIC) => "a panic".into(),
-            Some(exit::FAULT) => "an exception".into(),
-            Some(exit::OUTPUT) => "it could not write its results".into(),
-            _ => format!("the emulator ended with {status} after {} images", self.run.results.len()),
-        };
-        Err(TargetError::Crash { board, text, messages: messages.into() })
-    }
 }

@@ -4,14 +4,12 @@ use super::data::{DataSource, Dataset, Shape};
 use super::progress::{Terminal, TrainProgress};
 use super::recipe::Recipe;
 use super::run::{train_vit, TrainOptions};
+use super::threads::with_threads;
 use super::TrainReport;
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::{Args, ValueEnum};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-/// Where candle looks for its number of threads.
-const CANDLE_THREADS: &str = "RAYON_NUM_THREADS";
 
 /// Train a vision transformer. Whatever is not given is chosen to suit the data.
 #[derive(Args, Clone, Debug)]
@@ -168,23 +166,14 @@ fn set<T>(target: &mut T, value: Option<T>) {
 impl TrainVitArgs {
     /// Trains as the options say. `None` if `--stop-after` ended the run early.
     pub fn run(&self) -> Result<Option<TrainReport>> {
-        let threads = self.threads.map_or_else(std::thread::available_parallelism, |n| {
-            std::num::NonZero::new(n).ok_or_else(|| std::io::Error::other("--threads 0: expected at least 1"))
-        })?;
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.get()).build();
-        let pool = pool.context("--threads: cannot start the threads")?;
-        // candle asks for the number of threads at every matrix product: from this variable, or else by reading
-        // /proc/cpuinfo, which takes a third of a small model's time. Shards already keep every core busy, so its own
-        // products stay on one.
-        if std::env::var_os(CANDLE_THREADS).is_none() {
-            std::env::set_var(CANDLE_THREADS, "1");
-        }
-        pool.install(|| self.train())
+        with_threads(self.threads, || self.train())
     }
 
     fn train(&self) -> Result<Option<TrainReport>> {
-        let data =
-            Dataset::load(&self.source(), Shape { side: self.model.image, channels: self.model.channels })?;
+        let data = Dataset::load(
+            &source(&self.data),
+            Shape { side: self.model.image, channels: self.model.channels },
+        )?;
         let options = TrainOptions {
             name: self.model_name(),
             recipe: self.recipe(&data),
@@ -197,15 +186,6 @@ impl TrainVitArgs {
         let mut silent = ();
         let progress: &mut dyn TrainProgress = if self.quiet { &mut silent } else { &mut terminal };
         train_vit(&data, &options, progress)
-    }
-
-    fn source(&self) -> DataSource {
-        // A folder of that name is meant as `./digits`.
-        if self.data.as_os_str() == "digits" {
-            DataSource::Digits
-        } else {
-            DataSource::Folder(self.data.clone())
-        }
     }
 
     fn model_name(&self) -> String {
@@ -247,6 +227,16 @@ impl TrainVitArgs {
         set(&mut recipe.augment.mixup, a.mixup);
         set(&mut recipe.augment.smoothing, a.label_smoothing);
         recipe
+    }
+}
+
+/// What `--data` means.
+pub fn source(data: &Path) -> DataSource {
+    // A folder of that name is meant as `./digits`.
+    if data.as_os_str() == "digits" {
+        DataSource::Digits
+    } else {
+        DataSource::Folder(data.to_owned())
     }
 }
 

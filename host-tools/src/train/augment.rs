@@ -24,6 +24,8 @@ pub mod purpose {
     pub const ORDER: u64 = 1;
     /// Augmentation of one sample.
     pub const SAMPLE: u64 = 2;
+    /// Degradation of held-out pictures.
+    pub const VALIDATION: u64 = 3;
 }
 
 /// The images' order in `epoch`: Fisher and Yates's shuffle.

@@ -30,25 +30,37 @@ pub struct Checkpoint {
 /// The four tensors that are kept per parameter.
 const KINDS: [&str; 4] = ["value", "first", "second", "average"];
 
+/// Rows of numbers beside the optimizer's state: name, columns, elements.
+pub type Table = (&'static str, usize, Vec<f64>);
+
 /// Writes the checkpoint to a temporary file beside `path`, then renames it: a kill leaves the old one or the new one.
 pub fn write(path: &Path, checkpoint: &Checkpoint, specs: &[ParameterSpec], recipe: &Value) -> Result<()> {
-    let state = &checkpoint.state;
+    let history: Vec<f64> = checkpoint.history.iter().flat_map(|record| record.to_array()).collect();
+    let running = checkpoint.running.to_array().to_vec();
+    let tables = [("history", EpochRecord::FIELDS, history), ("running", running.len(), running)];
+    write_state(path, &checkpoint.state, &tables, specs, recipe)
+}
+
+/// Writes optimizer state and tables as [`write`] does.
+pub fn write_state<'a>(
+    path: &Path,
+    state: &State,
+    tables: &[Table],
+    specs: impl IntoIterator<Item = &'a ParameterSpec> + Clone,
+    recipe: &Value,
+) -> Result<()> {
     let parts = [&state.values, &state.first, &state.second, &state.average];
     let mut views = Vec::new();
     for (kind, tensors) in KINDS.iter().zip(parts) {
-        for (spec, data) in specs.iter().zip(tensors) {
+        for (spec, data) in specs.clone().into_iter().zip(tensors) {
             let view = TensorView::new(Dtype::F32, spec.shape.clone(), bytemuck::cast_slice(data))?;
             views.push((format!("{kind}.{}", spec.name), view));
         }
     }
-    let history: Vec<f64> = checkpoint.history.iter().flat_map(|record| record.to_array()).collect();
-    let rows = vec![checkpoint.history.len(), EpochRecord::FIELDS];
-    views.push(("history".to_owned(), TensorView::new(Dtype::F64, rows, bytemuck::cast_slice(&history))?));
-    let running = checkpoint.running.to_array();
-    views.push((
-        "running".to_owned(),
-        TensorView::new(Dtype::F64, vec![running.len()], bytemuck::cast_slice(&running))?,
-    ));
+    for (name, columns, data) in tables {
+        let shape = vec![data.len() / columns, *columns];
+        views.push(((*name).to_owned(), TensorView::new(Dtype::F64, shape, bytemuck::cast_slice(data))?));
+    }
     let metadata = HashMap::from([
         ("format".to_owned(), VERSION.to_owned()),
         ("step".to_owned(), state.step.to_string()),
@@ -70,35 +82,49 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
 
 /// Reads a checkpoint, which must come from the same recipe and data.
 pub fn read(path: &Path, specs: &[ParameterSpec], recipe: &Value) -> Result<Checkpoint> {
+    let (state, [history, running]) = read_state(path, specs, ["history", "running"], recipe)?;
+    let history = history.chunks_exact(EpochRecord::FIELDS).map(EpochRecord::from_slice).collect();
+    let running = Running::from_slice(&running).with_context(|| damaged(path))?;
+    Ok(Checkpoint { state, history, running })
+}
+
+fn damaged(path: &Path) -> String {
+    format!("{}: damaged checkpoint; delete it and start without --resume", path.display())
+}
+
+/// Reads optimizer state and tables as [`read`] does.
+pub fn read_state<'a, const TABLES: usize>(
+    path: &Path,
+    specs: impl IntoIterator<Item = &'a ParameterSpec> + Clone,
+    tables: [&str; TABLES],
+    recipe: &Value,
+) -> Result<(State, [Vec<f64>; TABLES])> {
     let bytes = std::fs::read(path).with_context(|| {
         format!("{}: no checkpoint to resume from; leave out --resume to start a new run", path.display())
     })?;
-    let damaged = || format!("{}: damaged checkpoint; delete it and start without --resume", path.display());
+    let damaged = || damaged(path);
     let (_, header) = SafeTensors::read_metadata(&bytes).with_context(damaged)?;
     let metadata = header.metadata().clone().with_context(damaged)?;
     let field = |name: &str| metadata.get(name).with_context(damaged);
     ensure!(field("format")? == VERSION, "{}: made by another version, expected {VERSION}", path.display());
     let theirs: Value = serde_json::from_str(field("recipe")?).with_context(damaged)?;
     refuse_other_recipe(path, &theirs, recipe)?;
-    let tensors = SafeTensors::deserialize(&bytes).with_context(damaged)?;
+    let saved = SafeTensors::deserialize(&bytes).with_context(damaged)?;
     let read_kind = |kind: &str| -> Result<Vec<Vec<f32>>> {
         let read_one = |spec: &ParameterSpec| {
-            let view = tensors.tensor(&format!("{kind}.{}", spec.name)).with_context(damaged)?;
+            let view = saved.tensor(&format!("{kind}.{}", spec.name)).with_context(damaged)?;
             ensure!(view.dtype() == Dtype::F32 && view.shape() == spec.shape, damaged());
             Ok(bytemuck::pod_collect_to_vec(view.data()))
         };
-        specs.iter().map(read_one).collect()
+        specs.clone().into_iter().map(read_one).collect()
     };
-    let read_f64 = |name: &str| -> Result<Vec<f64>> {
-        Ok(bytemuck::pod_collect_to_vec(tensors.tensor(name).with_context(damaged)?.data()))
-    };
+    let mut rows = [const { Vec::new() }; TABLES];
+    for (name, rows) in tables.iter().zip(&mut rows) {
+        *rows = bytemuck::pod_collect_to_vec(saved.tensor(name).with_context(damaged)?.data());
+    }
     let [values, first, second, average] = KINDS.map(read_kind);
     let step = field("step")?.parse().with_context(damaged)?;
-    let state = State { step, values: values?, first: first?, second: second?, average: average? };
-    let history =
-        read_f64("history")?.chunks_exact(EpochRecord::FIELDS).map(EpochRecord::from_slice).collect();
-    let running = Running::from_slice(&read_f64("running")?).with_context(damaged)?;
-    Ok(Checkpoint { state, history, running })
+    Ok((State { step, values: values?, first: first?, second: second?, average: average? }, rows))
 }
 
 /// Names every setting in which the checkpoint differs from this run.

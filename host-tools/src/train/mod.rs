@@ -6,6 +6,7 @@
 pub mod args;
 mod augment;
 mod checkpoint;
+mod cnn;
 mod curve;
 pub mod data;
 mod history;
@@ -15,16 +16,20 @@ mod optimizer;
 pub mod progress;
 mod recipe;
 mod report;
+pub mod restoration;
 mod run;
 mod step;
 mod step_timer;
+mod threads;
 
 pub use args::TrainVitArgs;
+pub(crate) use checkpoint::write_atomically;
 pub use history::EpochRecord;
-pub use recipe::{Augment, Recipe};
+pub use recipe::{Augment, CnnShape, Recipe};
 pub use report::TrainReport;
 pub use run::{load_data, train_vit, TrainOptions, CHECKPOINT_FILE, CURVE_FILE, REPORT_FILE};
 pub use step_timer::StepTimer;
+pub use threads::with_threads;
 
 #[cfg(test)]
 mod tests;

@@ -31,6 +31,11 @@ pub struct ParameterSpec {
 }
 
 impl ParameterSpec {
+    /// A parameter whose name and shape say what it is.
+    pub fn new(name: String, shape: Vec<usize>) -> Self {
+        ParameterSpec { role: role(&name, &shape), name, shape }
+    }
+
     /// Number of elements.
     pub fn elements(&self) -> usize {
         self.shape.iter().product()
@@ -63,8 +68,7 @@ fn standard_normal(rng: &mut impl Rng) -> f32 {
 
 /// Every parameter of a model, in the order of the forward pass.
 pub fn parameters(config: &VitConfig) -> Vec<ParameterSpec> {
-    let spec = |(name, shape): (String, Vec<usize>)| ParameterSpec { role: role(&name, &shape), name, shape };
-    tensor_shapes(config).into_iter().map(spec).collect()
+    tensor_shapes(config).into_iter().map(|(name, shape)| ParameterSpec::new(name, shape)).collect()
 }
 
 fn role(name: &str, shape: &[usize]) -> Role {
@@ -72,6 +76,7 @@ fn role(name: &str, shape: &[usize]) -> Role {
         [_] if name.ends_with(".bias") => Role::Bias,
         [_] => Role::Gain,
         [1, _, _] => Role::Token,
+        _ if name.contains("position_encoding") || name.contains("query_embed") => Role::Token,
         _ => Role::Matrix(shape[1..].iter().product(), shape[0]),
     }
 }

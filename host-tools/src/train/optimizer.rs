@@ -47,18 +47,37 @@ impl State {
         adam: &AdamW,
         average: f32,
     ) {
+        let updates = vec![self.step + 1; specs.len()];
+        self.update_each(specs, grads, &updates, lr, adam, average);
+    }
+
+    /// [`update`](Self::update) where some parameters have no gradient in this step (an empty one) and stay as they are.
+    /// `updates` counts for each parameter the updates that it has had, this one included.
+    pub fn update_each(
+        &mut self,
+        specs: &[ParameterSpec],
+        grads: &[Vec<f32>],
+        updates: &[u64],
+        lr: f32,
+        adam: &AdamW,
+        average: f32,
+    ) {
         self.step += 1;
-        let correction1 = 1.0 - (adam.beta1 as f64).powf(self.step as f64);
-        let correction2 = 1.0 - (adam.beta2 as f64).powf(self.step as f64);
-        let rate = (lr as f64 / correction1) as f32;
-        let root = (1.0 / correction2.sqrt()) as f32;
         // The average must not remember the random start: its decay rises with the steps (as in TensorFlow's
         // ExponentialMovingAverage).
         let keep = average.min((1.0 + self.step as f32) / (10.0 + self.step as f32));
         let keep = if average == 0.0 { 0.0 } else { keep };
         let moments = self.first.par_iter_mut().zip(self.second.par_iter_mut());
         let parameters = self.values.par_iter_mut().zip(self.average.par_iter_mut()).zip(moments);
-        parameters.zip(grads.par_iter().zip(specs)).for_each(|(((value, mean), (m, v)), (grad, spec))| {
+        let inputs = grads.par_iter().zip(specs.par_iter().zip(updates));
+        parameters.zip(inputs).for_each(|(((value, mean), (m, v)), (grad, (spec, &updates)))| {
+            if grad.is_empty() {
+                return;
+            }
+            let correction1 = 1.0 - (adam.beta1 as f64).powf(updates as f64);
+            let correction2 = 1.0 - (adam.beta2 as f64).powf(updates as f64);
+            let rate = (lr as f64 / correction1) as f32;
+            let root = (1.0 / correction2.sqrt()) as f32;
             let shrink = 1.0 - if spec.decays() { lr * adam.weight_decay } else { 0.0 };
             for i in 0..value.len() {
                 let g = grad[i];

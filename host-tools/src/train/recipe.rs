@@ -1,6 +1,8 @@
 //! Everything that decides the trained weights, apart from the data.
 
+use super::cnn::CnnConfig;
 use super::data::{DataKind, Dataset};
+use super::step::Classifier;
 use anyhow::{bail, ensure, Result};
 use serde::Serialize;
 use std::path::Path;
@@ -47,6 +49,18 @@ pub struct Recipe {
     pub seed: u64,
     /// Augmentation.
     pub augment: Augment,
+    /// Train a convolutional network instead of the transformer that the settings above describe.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cnn: Option<CnnShape>,
+}
+
+/// The shape of a convolutional classifier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct CnnShape {
+    /// Feature maps of the first stage; each further stage has twice as many.
+    pub width: usize,
+    /// Most stages.
+    pub stages: usize,
 }
 
 /// Random changes to training images and targets.
@@ -126,6 +140,7 @@ impl Recipe {
                 smoothing: 0.05,
                 ..Augment::NONE
             },
+            cnn: None,
         }
     }
 
@@ -197,6 +212,15 @@ impl Recipe {
         ensure!(!(self.mean_pool && self.distill_token), "a distillation token needs --pool token");
         crate::checkpoint::validate_config(Path::new("train vit"), &config)?;
         Ok(config)
+    }
+
+    /// What this recipe trains.
+    pub fn classifier(&self, channels: usize, classes: usize) -> Result<Classifier> {
+        let Some(CnnShape { width, stages }) = self.cnn else {
+            return Ok(Classifier::Vit(self.config(channels, classes)?));
+        };
+        ensure!(width > 0 && stages > 0, "a CNN of width {width} with {stages} stages: expected at least 1");
+        Ok(Classifier::Cnn(CnnConfig { image: self.image, channels, classes, width, stages }))
     }
 
     /// Refuses settings outside of their ranges, naming the option.

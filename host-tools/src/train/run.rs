@@ -4,16 +4,16 @@ use super::augment::{epoch_order, purpose, stream, Sampler};
 use super::checkpoint::{self, write_atomically, Checkpoint};
 use super::data::{DataSource, Dataset};
 use super::history::{EpochRecord, Running};
-use super::model::parameters;
 use super::optimizer::{clip, learning_rate, AdamW, State};
 use super::progress::{Plan, TrainProgress};
 use super::recipe::{Augment, Recipe};
-use super::step::{Model, SHARD_IMAGES};
+use super::step::{Classifier, Model, SHARD_IMAGES};
 use super::{curve, report::TrainReport};
 use crate::checkpoint::{FloatTensor, FloatVit};
 use anyhow::{bail, ensure, Context, Result};
+use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{json, Value};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use vitreous::format::Preprocess;
 
@@ -98,8 +98,7 @@ impl<'a> Run<'a> {
             recipe.image,
             recipe.image
         );
-        let config = recipe.config(data.train.channels, data.labels.len())?;
-        let model = Model { specs: parameters(&config), config };
+        let model = Model::new(recipe.classifier(data.train.channels, data.labels.len())?);
         // The number of images per shard decides how gradients are summed.
         let identity =
             json!({ "recipe": recipe, "data_sha256": data.sha256(), "shard_images": SHARD_IMAGES });
@@ -150,14 +149,9 @@ impl<'a> Run<'a> {
     fn plan(&self) -> Plan {
         let recipe = &self.options.recipe;
         let title = format!(
-            "{}: ViT {}×{} patch {} dim {} depth {} heads {} ({} parameters) on {}: {} images, {} held out",
+            "{}: {} ({} parameters) on {}: {} images, {} held out",
             self.options.name,
-            recipe.image,
-            recipe.image,
-            recipe.patch,
-            recipe.dim,
-            recipe.depth,
-            recipe.heads,
+            self.model.classifier,
             self.parameters(),
             self.data.name,
             self.data.train.len(),
@@ -248,16 +242,31 @@ impl<'a> Run<'a> {
         checkpoint::write(&path, &self.checkpoint, &self.model.specs, &self.identity)
     }
 
+    /// A transformer becomes a model that `convert` takes; a convolutional network its tensors alone.
+    fn save(&self, out: &Path, values: &[Vec<f32>]) -> Result<()> {
+        let pairs = self.model.specs.iter().zip(values);
+        let Classifier::Vit(config) = self.model.classifier else {
+            let views: Result<Vec<_>, _> = pairs
+                .map(|(spec, data)| {
+                    let view = TensorView::new(Dtype::F32, spec.shape.clone(), bytemuck::cast_slice(data));
+                    view.map(|view| (spec.name.clone(), view))
+                })
+                .collect();
+            return write_atomically(&out.join("model.safetensors"), &safetensors::serialize(views?, None)?);
+        };
+        let tensor = |(spec, data): (&super::model::ParameterSpec, &Vec<f32>)| {
+            (spec.name.clone(), FloatTensor { shape: spec.shape.clone(), data: data.clone() })
+        };
+        let (name, labels) = (self.options.name.clone(), self.data.labels.clone());
+        FloatVit::new(name, config, self.preprocess, labels, pairs.map(tensor).collect())?.save(out)?;
+        Ok(())
+    }
+
     /// Writes model, curve and report, then removes the checkpoint.
     fn finish(&self, seconds: f64, images_per_second: f64) -> Result<TrainReport> {
         let out = &self.options.out;
         let values = &self.checkpoint.state.average;
-        let tensor = |(spec, data): (&super::model::ParameterSpec, &Vec<f32>)| {
-            (spec.name.clone(), FloatTensor { shape: spec.shape.clone(), data: data.clone() })
-        };
-        let tensors = self.model.specs.iter().zip(values).map(tensor).collect();
-        let (name, labels) = (self.options.name.clone(), self.data.labels.clone());
-        FloatVit::new(name, self.model.config, self.preprocess, labels, tensors)?.save(out)?;
+        self.save(out, values)?;
         let report = TrainReport {
             name: self.options.name.clone(),
             data: self.data.name.clone(),

@@ -2,9 +2,8 @@
 
 use super::augment::{purpose, stream, Sampler};
 use super::data::ImageSet;
-use super::model::parameters;
 use super::recipe::{Augment, Recipe};
-use super::step::Model;
+use super::step::{Classifier, Model};
 use anyhow::Result;
 use rand::Rng;
 use vitreous::format::{Crop, Filter, Preprocess};
@@ -21,7 +20,7 @@ impl StepTimer {
     /// The recipe's model and batch size.
     pub fn new(recipe: &Recipe, channels: usize, classes: usize) -> Result<Self> {
         let config = recipe.config(channels, classes)?;
-        let model = Model { specs: parameters(&config), config };
+        let model = Model::new(Classifier::Vit(config));
         let mut rng = stream(recipe.seed, purpose::WEIGHTS, 0, 0);
         let values = model.specs.iter().map(|spec| spec.initial(&mut rng)).collect();
         let (side, batch) = (recipe.image, recipe.batch);
@@ -40,7 +39,7 @@ impl StepTimer {
             mean: [0.5; 4],
             std: [0.5; 4],
         };
-        let classes = self.model.config.classes;
+        let classes = self.model.classes();
         let sampler = Sampler {
             images: &self.images,
             classes,

@@ -6,7 +6,7 @@ use super::config::Pool;
 use super::parts::{cache_start, AttentionPart, MlpPart, NormPart, NormedPlane, Plane, ProjectPart};
 use super::plan::region;
 use super::run::Run;
-use crate::arena::cast_mut;
+use crate::arena::{cast_mut, part, part_mut};
 use crate::error::Error;
 use crate::fork::fork;
 use crate::kernels::{Attention, AttentionScratch, Epilogue, Kernels};
@@ -14,16 +14,6 @@ use crate::math::{inverse_sqrt, to_f16, Lane};
 use crate::ops::{apply, quantize_rows, Operand};
 use crate::source::PixelSource;
 use crate::tensor::{self, padded, Linear, Precision, RowsI8};
-
-/// The elements `from..from + count` of a slice that the plan has sized.
-fn part<T>(slice: &[T], from: usize, count: usize) -> Result<&[T], Error> {
-    slice.get(from..from + count).ok_or(Error::Internal(40))
-}
-
-/// The same, to write.
-fn part_mut<T>(slice: &mut [T], from: usize, count: usize) -> Result<&mut [T], Error> {
-    slice.get_mut(from..from + count).ok_or(Error::Internal(41))
-}
 
 impl Run<'_, '_> {
     /// `tokens[p] = f16(W·(pixels_p − 128) + b + pos_p)`; the first tile also places class and distillation token.

@@ -128,6 +128,7 @@ impl Run<'_, '_> {
                 self.cursor = Cursor::Done;
                 return Ok(Progress::Done);
             }
+            _ => return Err(Error::Internal(32)),
         };
         let c = self.vit.config();
         let rows = if stage == Stage::Embed { c.patches() } else { c.tokens() };
@@ -158,7 +159,7 @@ impl Run<'_, '_> {
             }
             Stage::Attention { layer, .. } => Stage::Mlp { layer },
             Stage::Mlp { layer } => block(layer.saturating_add(1)),
-            Stage::Head => Stage::Head,
+            _ => Stage::Head,
         }
     }
 

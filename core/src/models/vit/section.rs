@@ -2,7 +2,7 @@
 
 use super::config::{Activation, Head, Pool, VitConfig};
 use crate::error::Error;
-use crate::format::u32_at;
+use crate::format::{u32_at, Words};
 use crate::tensor::{Precision, MIN_MAGNITUDE};
 
 /// Words (u32) before the precision words.
@@ -35,7 +35,7 @@ impl BlockPrecision {
 
     /// Bit i set where layer i (qkv, proj, fc1, fc2) keeps f16 weights.
     pub const fn to_word(self) -> u32 {
-        bit(self.qkv) | bit(self.proj) << 1 | bit(self.fc1) << 2 | bit(self.fc2) << 3
+        self.qkv.bit() | self.proj.bit() << 1 | self.fc1.bit() << 2 | self.fc2.bit() << 3
     }
 
     const fn from_word(word: u32) -> Option<Self> {
@@ -43,26 +43,11 @@ impl BlockPrecision {
             return None;
         }
         Some(Self {
-            qkv: precision(word & 1),
-            proj: precision(word >> 1 & 1),
-            fc1: precision(word >> 2 & 1),
-            fc2: precision(word >> 3 & 1),
+            qkv: Precision::from_bit(word & 1),
+            proj: Precision::from_bit(word >> 1 & 1),
+            fc1: Precision::from_bit(word >> 2 & 1),
+            fc2: Precision::from_bit(word >> 3 & 1),
         })
-    }
-}
-
-const fn bit(precision: Precision) -> u32 {
-    match precision {
-        Precision::Int8 => 0,
-        Precision::F16 => 1,
-    }
-}
-
-const fn precision(bit: u32) -> Precision {
-    if bit == 0 {
-        Precision::Int8
-    } else {
-        Precision::F16
     }
 }
 
@@ -87,7 +72,7 @@ impl<'a> ConfigSection<'a> {
             | (config.distill_token as u32) << 1
             | (config.norm_before_pool as u32) << 2
             | (config.norm_after_pool as u32) << 3
-            | bit(head_precision) << 4;
+            | head_precision.bit() << 4;
         [
             config.image_height as u32,
             config.image_width as u32,
@@ -114,7 +99,7 @@ impl<'a> ConfigSection<'a> {
         if bytes.len() < Self::bytes(0) {
             return Err(Error::SectionLength { section: 0, offset: start, found, expected: needed });
         }
-        let reader = Reader { bytes, start };
+        let reader = Words::new(bytes, start);
         let flags = reader.word(10);
         let config = VitConfig {
             image_height: reader.size("image_height", 0, 1, 16_384)?,
@@ -140,12 +125,12 @@ impl<'a> ConfigSection<'a> {
             )?,
             norm_eps: f32::from_bits(reader.word(14)),
         };
-        reader.check_relations(&config, flags)?;
+        check_relations(&reader, &config, flags)?;
         if bytes.len() != Self::bytes(config.depth) {
             let expected = Self::bytes(config.depth) as u32;
             return Err(Error::SectionLength { section: 0, offset: start, found, expected });
         }
-        let section = Self { bytes, head_precision: precision(flags >> 4 & 1) };
+        let section = Self { bytes, head_precision: Precision::from_bit(flags >> 4 & 1) };
         for layer in 0..config.depth {
             let word = FIXED_WORDS + layer;
             BlockPrecision::from_word(reader.word(word)).ok_or(reader.error("precision", word))?;
@@ -160,48 +145,21 @@ impl<'a> ConfigSection<'a> {
     }
 }
 
-struct Reader<'a> {
-    bytes: &'a [u8],
-    start: u32,
-}
-
-impl Reader<'_> {
-    fn word(&self, index: usize) -> u32 {
-        u32_at(self.bytes, 4 * index)
-    }
-
-    fn error(&self, name: &'static str, word: usize) -> Error {
-        Error::Field { name, offset: self.start.saturating_add(4 * word as u32), value: self.word(word) }
-    }
-
-    fn size(&self, name: &'static str, word: usize, min: usize, max: usize) -> Result<usize, Error> {
-        let value = self.word(word) as usize;
-        if value < min || value > max {
-            return Err(self.error(name, word));
-        }
-        Ok(value)
-    }
-
-    fn one_of<T: Copy>(&self, name: &'static str, word: usize, values: &[T]) -> Result<T, Error> {
-        values.get(self.word(word) as usize).copied().ok_or(self.error(name, word))
-    }
-
-    /// What must hold between the fields. The bounds of [`ConfigSection::parse`] keep every product below 2^32.
-    fn check_relations(&self, c: &VitConfig, flags: u32) -> Result<(), Error> {
-        let ok_or = |good: bool, name, word| if good { Ok(()) } else { Err(self.error(name, word)) };
-        ok_or(c.image_height.is_multiple_of(c.patch_height), "patch_height", 3)?;
-        ok_or(c.image_width.is_multiple_of(c.patch_width), "patch_width", 4)?;
-        let patch_bytes = (c.patch_height as u64) * (c.patch_width as u64) * (c.channels as u64);
-        ok_or(patch_bytes <= MAX_INPUTS as u64, "patch_height", 3)?;
-        ok_or(c.patches() + 2 <= MAX_TOKENS, "image_height", 0)?;
-        ok_or(c.dim.is_multiple_of(c.heads), "heads", 7)?;
-        ok_or(flags < 32, "flags", 10)?;
-        ok_or(c.class_token || !c.distill_token, "flags", 10)?;
-        ok_or(c.class_token || c.pool == Pool::Mean, "pool", 11)?;
-        ok_or((c.head == Head::None) == (c.classes == 0), "classes", 9)?;
-        let distilled = c.head == Head::Distilled;
-        ok_or(!distilled || (c.distill_token && c.pool == Pool::Token), "head", 12)?;
-        ok_or(c.norm_eps >= MIN_MAGNITUDE && c.norm_eps <= 1.0, "norm_eps", 14)?;
-        ok_or(self.word(15) == 0, "reserved", 15)
-    }
+/// What must hold between the fields. The bounds of [`ConfigSection::parse`] keep every product below 2^32.
+fn check_relations(words: &Words, c: &VitConfig, flags: u32) -> Result<(), Error> {
+    let ok_or = |good: bool, name, word| words.check(good, name, word);
+    ok_or(c.image_height.is_multiple_of(c.patch_height), "patch_height", 3)?;
+    ok_or(c.image_width.is_multiple_of(c.patch_width), "patch_width", 4)?;
+    let patch_bytes = (c.patch_height as u64) * (c.patch_width as u64) * (c.channels as u64);
+    ok_or(patch_bytes <= MAX_INPUTS as u64, "patch_height", 3)?;
+    ok_or(c.patches() + 2 <= MAX_TOKENS, "image_height", 0)?;
+    ok_or(c.dim.is_multiple_of(c.heads), "heads", 7)?;
+    ok_or(flags < 32, "flags", 10)?;
+    ok_or(c.class_token || !c.distill_token, "flags", 10)?;
+    ok_or(c.class_token || c.pool == Pool::Mean, "pool", 11)?;
+    ok_or((c.head == Head::None) == (c.classes == 0), "classes", 9)?;
+    let distilled = c.head == Head::Distilled;
+    ok_or(!distilled || (c.distill_token && c.pool == Pool::Token), "head", 12)?;
+    ok_or(c.norm_eps >= MIN_MAGNITUDE && c.norm_eps <= 1.0, "norm_eps", 14)?;
+    ok_or(words.word(15) == 0, "reserved", 15)
 }

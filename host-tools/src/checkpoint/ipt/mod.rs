@@ -1,12 +1,23 @@
 //! Float IPT weights under the names of the authors' release.
 
+mod derive;
+mod exact;
 mod shapes;
+mod validate;
+mod window;
 
 pub use shapes::{parse_task, tensor_shapes, RGB_MEAN};
+pub use validate::validate_ipt_config;
 
-use super::FloatTensor;
+use super::archive::{self, Archive};
+use super::metadata::Json;
+use super::{file_label, locate, refuse_unknown, replace, unwrapped, CheckpointError, FloatTensor};
 use std::collections::BTreeMap;
-use vitreous::models::ipt::IptConfig;
+use std::path::Path;
+use vitreous::models::ipt::{IptConfig, Task, COLOURS};
+
+/// What the model is, for messages.
+const ARCHITECTURE: &str = "plain IPT";
 
 /// A float IPT. Its tensors are exactly those of [`tensor_shapes`], in the authors' names, units (pixels 0..255, mean subtracted)
 /// and axis order (unfolded patches are ordered channel, row, column).
@@ -23,3 +34,210 @@ pub struct FloatIpt {
     /// What the import assumed or left out, in sentences for the user.
     pub warnings: Vec<String>,
 }
+
+/// What the caller knows better than the file. Everything has a default.
+#[derive(Clone, Debug, Default)]
+pub struct IptLoadOptions {
+    /// Attention heads; the authors' release has 12.
+    pub heads: Option<usize>,
+    /// One task per tail, in order.
+    pub tasks: Option<Vec<Task>>,
+    /// ε of the layer norms; PyTorch's default, which the authors use, is 1e-5.
+    pub norm_eps: Option<f32>,
+    /// The model's name.
+    pub name: Option<String>,
+    /// Tensors that are not part of a plain IPT become warnings instead of an error.
+    pub allow_extra_tensors: bool,
+}
+
+impl FloatIpt {
+    /// A model from weights in memory, checked like a file's.
+    ///
+    /// # Errors
+    /// A configuration that contradicts itself; tensors that are missing, misshapen, not finite or too many.
+    pub fn new(
+        name: String,
+        config: IptConfig,
+        mut tensors: BTreeMap<String, FloatTensor>,
+    ) -> Result<Self, CheckpointError> {
+        let path = Path::new(&name);
+        validate_ipt_config(path, &config)?;
+        let taken = take_tensors(path, &config, &mut tensors)?;
+        refuse_unknown(path, ARCHITECTURE, tensors.keys())?;
+        Ok(Self { name, config, tensors: taken, source_sha256: [0; 32], warnings: vec![] })
+    }
+
+    /// Reads a file of the authors' tensors (`.safetensors`, or `.pt` by `torch.save`), or a folder with model.safetensors. The
+    /// object `vitreous_ipt` of a config.json beside it, as [`save`](Self::save) writes it, gives the configuration; without
+    /// it, shapes and `options` do.
+    ///
+    /// # Errors
+    /// A file that cannot be read or is of another network; what it doesn't say and `options` neither; faults of its tensors.
+    pub fn load(path: &Path, options: &IptLoadOptions) -> Result<Self, CheckpointError> {
+        let (file, folder) = locate(path)?;
+        let config_json = Json::read(&folder.join("config.json"))?;
+        let mut warnings = Vec::new();
+        let Archive { sha256, tensors, .. } = Archive::read(&file)?;
+        let mut tensors = unwrapped(tensors);
+        if !derive::is_ipt(&tensors) {
+            return Err(CheckpointError::unknown_architecture(&file, tensors.keys()));
+        }
+        drop_constants(&file, &mut tensors)?;
+        let config = match config_json.as_ref().map(read_exact).transpose()?.flatten() {
+            Some(config) => overridden(&file, config, options)?,
+            None => derive::config(&file, &tensors, options, &mut warnings)?,
+        };
+        validate_ipt_config(&file, &config)?;
+        let taken = take_tensors(&file, &config, &mut tensors)?;
+        if options.allow_extra_tensors {
+            warnings.extend(tensors.keys().map(|name| format!("tensor `{name}` is unknown: left out")));
+        } else {
+            refuse_unknown(&file, ARCHITECTURE, tensors.keys())?;
+        }
+        let named = config_json.map(|json| json.string("architecture")).transpose()?.flatten();
+        let name = options.name.clone().or(named).unwrap_or_else(|| file_label(&file, &folder, "ipt"));
+        Ok(Self { name, config, tensors: taken, source_sha256: sha256, warnings })
+    }
+
+    /// Writes model.safetensors and config.json, which [`load`](Self::load) reads back. Creates the folder. A file is replaced
+    /// only once its successor is complete.
+    ///
+    /// # Errors
+    /// The folder or a file cannot be written.
+    pub fn save(&self, dir: &Path) -> Result<(), CheckpointError> {
+        std::fs::create_dir_all(dir).map_err(|e| CheckpointError::io(dir, e))?;
+        let exact = exact::Exact(self.config.clone());
+        let config = serde_json::json!({ "architecture": self.name, "vitreous_ipt": exact });
+        replace(&dir.join("config.json"), |path| {
+            std::fs::write(path, format!("{config:#}\n")).map_err(|e| CheckpointError::io(path, e))
+        })?;
+        replace(&dir.join("model.safetensors"), |path| archive::write(path, &self.tensors))
+    }
+
+    /// The same body with the head, query and tail of one task alone.
+    ///
+    /// # Errors
+    /// The model has no such task; the message lists those that it has.
+    pub fn keep_task(&self, task: &Task) -> Result<Self, CheckpointError> {
+        let index = self.task_index(task)?;
+        let (head, tail) = (format!("head.{index}."), format!("tail.{index}."));
+        let mut tensors = BTreeMap::new();
+        for (name, tensor) in &self.tensors {
+            if let Some(rest) = name.strip_prefix(&head) {
+                tensors.insert(format!("head.0.{rest}"), tensor.clone());
+            } else if let Some(rest) = name.strip_prefix(&tail) {
+                tensors.insert(format!("tail.0.{rest}"), tensor.clone());
+            } else if name == "body.query_embed.weight" {
+                let width = self.config.tokens() * self.config.dim();
+                let data = tensor.data[index * width..(index + 1) * width].to_vec();
+                tensors.insert(name.clone(), FloatTensor { shape: vec![1, width], data });
+            } else if name.starts_with("body.") {
+                tensors.insert(name.clone(), tensor.clone());
+            }
+        }
+        let mut config = self.config.clone();
+        config.tasks.clear();
+        let _ = config.tasks.push(*task);
+        let mut one = Self::new(self.name.clone(), config, tensors)?;
+        one.source_sha256 = self.source_sha256;
+        one.warnings.clone_from(&self.warnings);
+        Ok(one)
+    }
+
+    /// Position of a task in heads, queries and tails.
+    ///
+    /// # Errors
+    /// The model has no such task; the message lists those that it has.
+    pub fn task_index(&self, task: &Task) -> Result<usize, CheckpointError> {
+        self.config.tasks.iter().position(|t| t == task).ok_or_else(|| {
+            let names: Vec<_> = self.config.tasks.iter().map(Task::to_string).collect();
+            CheckpointError::Config {
+                path: self.name.clone().into(),
+                what: format!("the model has no task {task}"),
+                way_out: format!("its tasks are {}", names.join(", ")),
+            }
+        })
+    }
+
+    /// A tensor by its name.
+    ///
+    /// # Panics
+    /// If the model has no such tensor. All of [`tensor_shapes`] are there.
+    pub fn tensor(&self, name: &str) -> &FloatTensor {
+        self.tensors.get(name).unwrap_or_else(|| panic!("{}: no tensor `{name}`", self.name))
+    }
+
+    /// Number of weights.
+    pub fn parameters(&self) -> usize {
+        self.tensors.values().map(|tensor| tensor.data.len()).sum()
+    }
+}
+
+fn take_tensors(
+    path: &Path,
+    config: &IptConfig,
+    tensors: &mut BTreeMap<String, FloatTensor>,
+) -> Result<BTreeMap<String, FloatTensor>, CheckpointError> {
+    let IptConfig { encoder_layers, decoder_layers, .. } = config;
+    let (dim, tasks) = (config.dim(), config.tasks.len());
+    let hint = format!(
+        "the model has {encoder_layers} encoder and {decoder_layers} decoder layers of dim {dim}, and {tasks} tasks"
+    );
+    super::validate::take_tensors(path, tensor_shapes(config), tensors, &hint, &str::to_string)
+}
+
+/// The configuration that [`FloatIpt::save`] wrote, if the file is one of its.
+fn read_exact(json: &Json) -> Result<Option<IptConfig>, CheckpointError> {
+    let Some(value) = json.get("vitreous_ipt") else { return Ok(None) };
+    let exact: Result<exact::Exact, _> = serde_json::from_value(value.clone());
+    exact.map(|exact| Some(exact.0)).map_err(|e| json.error(format!("`vitreous_ipt`: {e}")))
+}
+
+/// A saved configuration with what the caller gives instead.
+fn overridden(
+    path: &Path,
+    mut config: IptConfig,
+    options: &IptLoadOptions,
+) -> Result<IptConfig, CheckpointError> {
+    config.heads = options.heads.unwrap_or(config.heads);
+    config.norm_eps = options.norm_eps.unwrap_or(config.norm_eps);
+    if let Some(tasks) = &options.tasks {
+        config.tasks = heapless::Vec::from_slice(tasks).map_err(|_| CheckpointError::Config {
+            path: path.to_path_buf(),
+            what: format!("{} tasks", tasks.len()),
+            way_out: format!("at most {} are supported", vitreous::models::ipt::MAX_TASKS),
+        })?;
+    }
+    Ok(config)
+}
+
+/// Takes out what the release keeps as tensors but never trains: the layers that subtract and add the mean, which must be those
+/// of [`RGB_MEAN`] and unit deviation, and the position numbers.
+fn drop_constants(path: &Path, tensors: &mut BTreeMap<String, FloatTensor>) -> Result<(), CheckpointError> {
+    tensors.remove("body.position_encoding.position_ids");
+    for (layer, sign) in [("sub_mean", -1.0), ("add_mean", 1.0)] {
+        let identity = |i: usize| f32::from(i % (COLOURS + 1) == 0);
+        let expected = [
+            ("weight", (0..COLOURS * COLOURS).map(identity).collect::<Vec<f32>>()),
+            ("bias", RGB_MEAN.iter().map(|mean| sign * 255.0 * mean).collect()),
+        ];
+        for (leaf, expected) in expected {
+            let name = format!("{layer}.{leaf}");
+            let Some(found) = tensors.remove(&name) else { continue };
+            // Half precision keeps 114.4 to a sixteenth.
+            let near = |(a, b): (&f32, &f32)| (a - b).abs() < 0.07;
+            if found.data.len() != expected.len() || !found.data.iter().zip(&expected).all(near) {
+                let shown = &found.data[..found.data.len().min(COLOURS * COLOURS)];
+                return Err(CheckpointError::Unsupported {
+                    path: path.to_path_buf(),
+                    what: format!("`{name}` is {shown:?}, expected {expected:?}: the pixels are normalised in another way"),
+                    way_out: "train with the mean colour of DIV2K and pixels of 0..255, as the authors' release does".into(),
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@ mod split;
 
 pub use digits::{digits, digits_test, write_digits_test};
 
+use super::augment::epoch_order;
 use anyhow::{bail, ensure, Context, Result};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
@@ -121,6 +122,9 @@ pub struct Shape {
     pub channels: Option<usize>,
 }
 
+/// The shuffles that choose a part of each class are those of epochs that no training reaches.
+const PART_ORDER: u64 = 1 << 27;
+
 /// Side in pixels to which images of class folders are brought if the user names none.
 pub const FOLDER_SIDE: usize = 64;
 
@@ -143,6 +147,20 @@ impl Dataset {
         ensure!(!set.test.is_empty(), "{}: no held-out image; add a test folder or more images", set.name);
         ensure!(set.labels.len() >= 2, "{}: {} class, expected at least 2", set.name, set.labels.len());
         Ok(set)
+    }
+
+    /// A part of every class of the training images, at least one each, chosen by `seed`; all held-out images.
+    pub fn part(&self, fraction: f64, seed: u64) -> Dataset {
+        let mut chosen = Vec::new();
+        for class in 0..self.labels.len() {
+            let of: Vec<usize> =
+                (0..self.train.len()).filter(|&i| usize::from(self.train.labels[i]) == class).collect();
+            let keep = ((of.len() as f64 * fraction).round() as usize).clamp(of.len().min(1), of.len());
+            let order = epoch_order(of.len(), seed, PART_ORDER + class as u64);
+            chosen.extend(order[..keep].iter().map(|&i| of[i]));
+        }
+        chosen.sort_unstable();
+        Dataset { train: self.train.subset(&chosen), ..self.clone() }
     }
 
     /// SHA-256 over sizes, pixels and labels of both parts, as hexadecimal digits.

@@ -6,18 +6,29 @@
 //! runs these in parallel, so no sum depends on the number of threads.
 
 mod activation;
+mod affine;
 mod attention;
+mod conv;
+mod cross_attention;
 mod cross_entropy;
 mod lanes;
 mod layer_norm;
 mod linear;
+mod pixel_loss;
+mod rearrange;
+mod tile;
 mod tokens;
 
 pub use activation::activation;
+pub use affine::{add_rows, project};
 pub use attention::attention;
+pub use conv::{conv2d, conv2d_relu};
+pub use cross_attention::cross_attention;
 pub use cross_entropy::cross_entropy;
 pub use layer_norm::layer_norm;
 pub use linear::linear;
+pub use pixel_loss::{pixel_loss, PixelLoss};
+pub use rearrange::{fold, pixel_shuffle, unfold};
 pub use tokens::{embed_tokens, pool_tokens};
 
 use candle_core::{bail, CpuStorage, Device, Layout, Result, Storage, Tensor};

@@ -1,0 +1,287 @@
+//! The configuration section of an IPT: as stored, and checked.
+
+use heapless::Vec;
+
+use super::config::{IptConfig, Task, TaskKind, BLOCK_KERNEL, COLOURS, MAX_TASKS, OUTER_KERNEL};
+use crate::error::Error;
+use crate::format::{u32_at, Words};
+use crate::models::vit::{MAX_DEPTH, MAX_INPUTS, MAX_TOKENS};
+use crate::tensor::{Precision, MIN_MAGNITUDE};
+
+/// Words (u32) before those of the tasks.
+const FIXED_WORDS: usize = 16;
+/// Words of a task.
+const TASK_WORDS: usize = 4;
+/// Most feature maps.
+const MAX_FEATURES: usize = 1024;
+
+/// Precisions of the layers of an encoder or decoder layer. In an encoder `cross_qkv` and `cross_proj` are not used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct LayerPrecision {
+    /// Query, key and value of the self-attention.
+    pub qkv: Precision,
+    /// The projection behind it.
+    pub proj: Precision,
+    /// The MLP's first layer.
+    pub fc1: Precision,
+    /// The MLP's second layer.
+    pub fc2: Precision,
+    /// Query, key and value of the cross-attention.
+    pub cross_qkv: Precision,
+    /// The projection behind it.
+    pub cross_proj: Precision,
+}
+
+impl LayerPrecision {
+    /// All int8.
+    pub const INT8: Self = Self {
+        qkv: Precision::Int8,
+        proj: Precision::Int8,
+        fc1: Precision::Int8,
+        fc2: Precision::Int8,
+        cross_qkv: Precision::Int8,
+        cross_proj: Precision::Int8,
+    };
+
+    /// Bit i set where layer i (in the fields' order) keeps f16 weights.
+    pub const fn to_word(self) -> u32 {
+        self.qkv.bit()
+            | self.proj.bit() << 1
+            | self.fc1.bit() << 2
+            | self.fc2.bit() << 3
+            | self.cross_qkv.bit() << 4
+            | self.cross_proj.bit() << 5
+    }
+
+    const fn from_word(word: u32) -> Self {
+        Self {
+            qkv: Precision::from_bit(word & 1),
+            proj: Precision::from_bit(word >> 1 & 1),
+            fc1: Precision::from_bit(word >> 2 & 1),
+            fc2: Precision::from_bit(word >> 3 & 1),
+            cross_qkv: Precision::from_bit(word >> 4 & 1),
+            cross_proj: Precision::from_bit(word >> 5 & 1),
+        }
+    }
+}
+
+/// Precisions of a task's own convolutions. The first convolution of the head and the last of the tail always have f16 weights: what
+/// goes through them is the picture itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct TaskPrecision {
+    /// The four convolutions of the head's residual blocks.
+    pub blocks: [Precision; 4],
+    /// The convolutions of the upsampler.
+    pub upsampler: [Precision; 2],
+}
+
+impl TaskPrecision {
+    /// All int8.
+    pub const INT8: Self = Self { blocks: [Precision::Int8; 4], upsampler: [Precision::Int8; 2] };
+
+    /// Bit i set where convolution i keeps f16 weights: those of the blocks, then those of the upsampler.
+    pub const fn to_word(self) -> u32 {
+        let [a, b, c, d] = self.blocks;
+        let [e, f] = self.upsampler;
+        a.bit() | b.bit() << 1 | c.bit() << 2 | d.bit() << 3 | e.bit() << 4 | f.bit() << 5
+    }
+
+    const fn from_word(word: u32) -> Self {
+        Self {
+            blocks: [
+                Precision::from_bit(word & 1),
+                Precision::from_bit(word >> 1 & 1),
+                Precision::from_bit(word >> 2 & 1),
+                Precision::from_bit(word >> 3 & 1),
+            ],
+            upsampler: [Precision::from_bit(word >> 4 & 1), Precision::from_bit(word >> 5 & 1)],
+        }
+    }
+}
+
+/// Precisions of the layers around encoder and decoder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct BodyPrecision {
+    /// The linear encoding of the patches.
+    pub encoding: Precision,
+    /// First layer of the MLP behind the decoder.
+    pub fc1: Precision,
+    /// Its second layer.
+    pub fc2: Precision,
+}
+
+impl BodyPrecision {
+    /// All int8.
+    pub const INT8: Self = Self { encoding: Precision::Int8, fc1: Precision::Int8, fc2: Precision::Int8 };
+
+    /// Bit i set where layer i (in the fields' order) keeps f16 weights.
+    pub const fn to_word(self) -> u32 {
+        self.encoding.bit() | self.fc1.bit() << 1 | self.fc2.bit() << 2
+    }
+
+    const fn from_word(word: u32) -> Self {
+        Self {
+            encoding: Precision::from_bit(word & 1),
+            fc1: Precision::from_bit(word >> 1 & 1),
+            fc2: Precision::from_bit(word >> 2 & 1),
+        }
+    }
+}
+
+/// The configuration section in place: precisions are read when they are needed.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct IptSection<'a> {
+    bytes: &'a [u8],
+    tasks: usize,
+}
+
+impl<'a> IptSection<'a> {
+    /// The fixed words and those of the tasks, for the converter. The words of the encoder's, then of the decoder's layers
+    /// follow. `mean` is the colour that is subtracted from pixels, in grey levels.
+    pub fn words(
+        config: &IptConfig,
+        mean: [f32; COLOURS],
+        body: BodyPrecision,
+        tasks: &[TaskPrecision],
+    ) -> Vec<u32, { FIXED_WORDS + TASK_WORDS * MAX_TASKS }> {
+        let [red, green, blue] = mean.map(f32::to_bits);
+        let mut words = Vec::new();
+        let fixed = [
+            config.features as u32,
+            config.window as u32,
+            config.patch as u32,
+            config.heads as u32,
+            config.hidden as u32,
+            config.head_hidden as u32,
+            config.encoder_layers as u32,
+            config.decoder_layers as u32,
+            config.tasks.len() as u32,
+            config.norm_eps.to_bits(),
+            red,
+            green,
+            blue,
+            body.to_word(),
+            0,
+            0,
+        ];
+        let task = |(task, precision): (&Task, &TaskPrecision)| {
+            [task.kind as u32, task.scale as u32, task.strength as u32, precision.to_word()]
+        };
+        let of_tasks = config.tasks.iter().zip(tasks).flat_map(task);
+        // The capacity is that of a config with the most tasks.
+        words.extend(fixed.into_iter().chain(of_tasks));
+        words
+    }
+
+    const fn bytes(tasks: usize, layers: usize) -> usize {
+        4 * (FIXED_WORDS + TASK_WORDS * tasks + layers)
+    }
+
+    /// Reads and checks the section at `start` of the file.
+    pub(super) fn parse((start, bytes): (u32, &'a [u8])) -> Result<(Self, IptConfig), Error> {
+        let length_error = |expected: usize| Error::SectionLength {
+            section: 0,
+            offset: start,
+            found: bytes.len() as u32,
+            expected: expected as u32,
+        };
+        if bytes.len() < Self::bytes(0, 0) {
+            return Err(length_error(Self::bytes(0, 0)));
+        }
+        let words = Words::new(bytes, start);
+        let tasks = words.size("tasks", 8, 1, MAX_TASKS)?;
+        let mut config = IptConfig {
+            features: words.size("features", 0, COLOURS, MAX_FEATURES)?,
+            window: words.size("window", 1, 2, 1024)?,
+            patch: words.size("patch", 2, 1, 64)?,
+            heads: words.size("heads", 3, 1, 1024)?,
+            hidden: words.size("hidden", 4, 1, 65_535)?,
+            head_hidden: words.size("head_hidden", 5, 1, 65_535)?,
+            encoder_layers: words.size("encoder_layers", 6, 1, MAX_DEPTH)?,
+            decoder_layers: words.size("decoder_layers", 7, 1, MAX_DEPTH)?,
+            tasks: Vec::new(),
+            norm_eps: f32::from_bits(words.word(9)),
+        };
+        let expected = Self::bytes(tasks, config.encoder_layers + config.decoder_layers);
+        if bytes.len() != expected {
+            return Err(length_error(expected));
+        }
+        check_relations(&words, &config)?;
+        for index in 0..tasks {
+            let task = parse_task(&words, FIXED_WORDS + TASK_WORDS * index)?;
+            config.tasks.push(task).map_err(|_| words.error("tasks", 8))?;
+        }
+        let first_layer = FIXED_WORDS + TASK_WORDS * tasks;
+        for layer in 0..config.encoder_layers + config.decoder_layers {
+            let limit = if layer < config.encoder_layers { 16 } else { 64 };
+            let word = first_layer + layer;
+            words.check(words.word(word) < limit, "precision", word)?;
+        }
+        Ok((Self { bytes, tasks }, config))
+    }
+
+    fn word(&self, index: usize) -> u32 {
+        u32_at(self.bytes, 4 * index)
+    }
+
+    /// The colour that is subtracted from pixels, in grey levels.
+    pub fn mean(&self) -> [f32; COLOURS] {
+        [10, 11, 12].map(|word| f32::from_bits(self.word(word)))
+    }
+
+    /// Precisions around encoder and decoder.
+    pub fn body(&self) -> BodyPrecision {
+        BodyPrecision::from_word(self.word(13))
+    }
+
+    /// Precisions of a task's convolutions.
+    pub fn task(&self, task: usize) -> TaskPrecision {
+        TaskPrecision::from_word(self.word(FIXED_WORDS + TASK_WORDS * task + 3))
+    }
+
+    /// Precisions of a layer; the decoder's are counted on from the encoder's.
+    pub fn layer(&self, layer: usize) -> LayerPrecision {
+        LayerPrecision::from_word(self.word(FIXED_WORDS + TASK_WORDS * self.tasks + layer))
+    }
+}
+
+fn parse_task(words: &Words, at: usize) -> Result<Task, Error> {
+    const KINDS: [TaskKind; 4] =
+        [TaskKind::Denoise, TaskKind::SuperResolve, TaskKind::Derain, TaskKind::Jpeg];
+    let kind = words.one_of("task_kind", at, &KINDS)?;
+    let (least, most) = if kind == TaskKind::SuperResolve { (2, 4) } else { (1, 1) };
+    let (weakest, strongest) = match kind {
+        TaskKind::Denoise => (1, 255),
+        TaskKind::Jpeg => (1, 100),
+        TaskKind::SuperResolve | TaskKind::Derain => (0, 0),
+    };
+    words.check(words.word(at + 3) < 64, "task_precision", at + 3)?;
+    Ok(Task {
+        kind,
+        scale: words.size("task_scale", at + 1, least, most)?,
+        strength: words.size("task_strength", at + 2, weakest, strongest)?,
+    })
+}
+
+/// What must hold between the fields. The bounds of [`IptSection::parse`] keep every product below 2^32.
+fn check_relations(words: &Words, c: &IptConfig) -> Result<(), Error> {
+    words.check(c.window.is_multiple_of(c.patch), "patch", 2)?;
+    words.check(c.tokens() <= MAX_TOKENS, "window", 1)?;
+    words.check(c.dim() <= 16_384 && c.dim().is_multiple_of(c.heads), "heads", 3)?;
+    let conv_inputs = c.features * BLOCK_KERNEL * BLOCK_KERNEL;
+    words.check(conv_inputs <= MAX_INPUTS, "features", 0)?;
+    // Both sides of the window are padded by the kernel's radius at most.
+    words.check(c.window > BLOCK_KERNEL / 2 + OUTER_KERNEL / 2, "window", 1)?;
+    words.check(c.norm_eps >= MIN_MAGNITUDE && c.norm_eps <= 1.0, "norm_eps", 9)?;
+    for word in 10..13 {
+        let mean = f32::from_bits(words.word(word));
+        words.check(mean == 0.0 || (MIN_MAGNITUDE..=255.0).contains(&mean), "mean", word)?;
+    }
+    words.check(words.word(13) < 8, "body_precision", 13)?;
+    words.check(words.word(14) == 0, "reserved", 14)?;
+    words.check(words.word(15) == 0, "reserved", 15)
+}

@@ -1,0 +1,111 @@
+use std::path::{Path, PathBuf};
+
+use anyhow::{bail, Result};
+use clap::Args;
+use vitreous::models::ipt::Task;
+
+use super::convert::write_whole;
+use super::progress::Bars;
+use crate::checkpoint::ipt::{parse_task, IptLoadOptions};
+use crate::evaluate::{evaluate, find_pairs, render, render_html, EvalOptions};
+use crate::restorer::RestoreModel;
+
+#[derive(Args, Debug)]
+pub struct EvalArgs {
+    /// A .vtr file of a restorer, or its float weights (a .pt or .safetensors file, or a folder).
+    model: PathBuf,
+    /// Tasks to score, such as denoise50 or x2, separated by commas; all of the model's if not given.
+    #[arg(long, value_name = "TASK", value_delimiter = ',', value_parser = parse_task)]
+    task: Vec<Task>,
+    /// Folder of clean images, also in subfolders.
+    #[arg(long, value_name = "FOLDER")]
+    clean: PathBuf,
+    /// Folder of degraded images with the clean ones' names; else they are made from the clean ones.
+    #[arg(long, value_name = "FOLDER")]
+    degraded: Option<PathBuf>,
+    /// Float weights to score beside the model.
+    #[arg(long, value_name = "CHECKPOINT")]
+    reference: Option<PathBuf>,
+    /// Images at most, evenly spread.
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// Seed of noise and rain.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Least overlap of neighbouring windows in pixels; a quarter of the window if not given.
+    #[arg(long, value_name = "PIXELS")]
+    overlap: Option<usize>,
+    /// Write degraded, restored and clean images side by side into this folder.
+    #[arg(long, value_name = "FOLDER")]
+    save: Option<PathBuf>,
+    /// Also write the report as one HTML page.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Fail if the mean PSNR of a task is lower than the reference's by more than this, in dB.
+    #[arg(long, value_name = "DB", requires = "reference", allow_negative_numbers = true)]
+    max_psnr_drop: Option<f64>,
+    #[command(flatten)]
+    load: IptLoadArgs,
+}
+
+/// What the authors' checkpoints do not say of themselves.
+#[derive(Args, Debug, Default)]
+pub struct IptLoadArgs {
+    /// Attention heads of float weights, where no config.json tells; 12 in the authors' release.
+    #[arg(long)]
+    heads: Option<usize>,
+    /// Tasks of float weights in the order of their tails, separated by commas, where neither config.json nor the tails tell.
+    #[arg(long, value_delimiter = ',', value_parser = parse_task)]
+    tasks: Option<Vec<Task>>,
+    /// Leave out tensors that are no part of a plain IPT, with a warning, instead of refusing the file.
+    #[arg(long)]
+    allow_extra_tensors: bool,
+}
+
+impl IptLoadArgs {
+    /// The options, for float weights.
+    pub fn options(&self) -> IptLoadOptions {
+        IptLoadOptions {
+            heads: self.heads,
+            tasks: self.tasks.clone(),
+            allow_extra_tensors: self.allow_extra_tensors,
+            ..IptLoadOptions::default()
+        }
+    }
+
+    /// Loads a model of either kind; warnings go to standard error.
+    pub fn load(&self, path: &Path) -> Result<RestoreModel> {
+        RestoreModel::load(path, &self.options(), |warning| eprintln!("warning: {warning}"))
+    }
+}
+
+impl EvalArgs {
+    pub fn execute(self, json: bool) -> Result<()> {
+        let pairs = find_pairs(&self.clean, self.degraded.as_deref(), self.limit)?;
+        let model = self.load.load(&self.model)?;
+        let reference = self.reference.as_deref().map(|path| self.load.load(path)).transpose()?;
+        let tasks = if self.task.is_empty() { model.config().tasks.to_vec() } else { self.task };
+        if self.degraded.is_some() && tasks.len() != 1 {
+            bail!("--degraded is of one task; name it with --task");
+        }
+        let options = EvalOptions {
+            tasks: &tasks,
+            seed: self.seed,
+            overlap: self.overlap,
+            max_psnr_drop: self.max_psnr_drop,
+            save: self.save.as_deref(),
+            pictures: self.html.is_some(),
+        };
+        let bars = Bars::default();
+        let progress = |name: &str, done: usize, all: usize| bars.report(name, done, all);
+        let report = evaluate(&model, reference.as_ref(), &pairs, &options, &progress)?;
+        if let Some(path) = &self.html {
+            write_whole(path, render_html(&report).as_bytes())?;
+        }
+        super::print(json, &report, render)?;
+        if !report.failures.is_empty() {
+            bail!("evaluation fails: {}", report.failures.join("; "));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,124 @@
+//! Options that say what a checkpoint may not say of itself.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+use vitreous::models::ipt::Task;
+use vitreous::models::vit::{Activation, Pool};
+
+use crate::checkpoint::ipt::{parse_task, FloatIpt, IptLoadOptions};
+use crate::checkpoint::{CheckpointError, FloatVit, LoadOptions};
+
+/// Float weights of either architecture.
+pub enum FloatModel {
+    /// A classifier.
+    Vit(FloatVit),
+    /// A restorer.
+    Ipt(FloatIpt),
+}
+
+/// What a checkpoint may not say of itself.
+#[derive(Args, Debug, Default)]
+pub struct LoadArgs {
+    /// Attention heads per block, where neither shapes nor config.json tell.
+    #[arg(long)]
+    heads: Option<usize>,
+    /// Image height and width, as HxW.
+    #[arg(long, value_name = "HxW", value_parser = parse_size)]
+    image_size: Option<(usize, usize)>,
+    /// The MLP's nonlinearity.
+    #[arg(long, value_enum)]
+    activation: Option<ActivationArg>,
+    /// ε of the layer norms.
+    #[arg(long)]
+    norm_eps: Option<f32>,
+    /// How features are pooled.
+    #[arg(long, value_enum)]
+    pool: Option<PoolArg>,
+    /// A text file with one class name per line.
+    #[arg(long, value_name = "FILE")]
+    labels: Option<PathBuf>,
+    /// Tasks of a restorer, in the order of its heads, separated by commas: denoise30, x2, derain, jpeg40, …
+    #[arg(long, value_delimiter = ',', value_parser = parse_task)]
+    tasks: Vec<Task>,
+    /// Leave out tensors that are no part of a plain ViT or IPT, with a warning, instead of refusing the file.
+    #[arg(long)]
+    allow_extra_tensors: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ActivationArg {
+    GeluErf,
+    GeluTanh,
+    Relu,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum PoolArg {
+    Token,
+    Mean,
+}
+
+fn parse_size(text: &str) -> Result<(usize, usize), String> {
+    let parts = text.split_once('x').map(|(h, w)| (h.parse(), w.parse()));
+    match parts {
+        Some((Ok(height), Ok(width))) if height > 0 && width > 0 => Ok((height, width)),
+        _ => Err(format!("`{text}` is no size: write height x width, such as 224x224")),
+    }
+}
+
+impl LoadArgs {
+    /// Loads float weights of either architecture, which their names tell.
+    pub fn load_any(&self, path: &Path) -> Result<FloatModel> {
+        match self.load_ipt(path) {
+            Ok(ipt) => Ok(FloatModel::Ipt(ipt)),
+            Err(error) => match error.downcast_ref() {
+                Some(CheckpointError::UnknownArchitecture { .. }) => Ok(FloatModel::Vit(self.load(path)?)),
+                _ => Err(error),
+            },
+        }
+    }
+
+    /// Loads a restorer's float weights, with what the command line adds; warnings go to standard error.
+    pub fn load_ipt(&self, path: &Path) -> Result<FloatIpt> {
+        let options = IptLoadOptions {
+            heads: self.heads,
+            tasks: (!self.tasks.is_empty()).then(|| self.tasks.clone()),
+            norm_eps: self.norm_eps,
+            name: None,
+            allow_extra_tensors: self.allow_extra_tensors,
+        };
+        let float = FloatIpt::load(path, &options)?;
+        for warning in &float.warnings {
+            eprintln!("warning: {warning}");
+        }
+        Ok(float)
+    }
+
+    /// Loads a classifier's float weights, with what the command line adds; warnings go to standard error.
+    pub fn load(&self, path: &Path) -> Result<FloatVit> {
+        let options = LoadOptions {
+            heads: self.heads,
+            image_size: self.image_size,
+            activation: self.activation.map(|a| match a {
+                ActivationArg::GeluErf => Activation::GeluErf,
+                ActivationArg::GeluTanh => Activation::GeluTanh,
+                ActivationArg::Relu => Activation::Relu,
+            }),
+            norm_eps: self.norm_eps,
+            pool: self.pool.map(|p| match p {
+                PoolArg::Token => Pool::Token,
+                PoolArg::Mean => Pool::Mean,
+            }),
+            labels: self.labels.clone(),
+            allow_extra_tensors: self.allow_extra_tensors,
+            ..LoadOptions::default()
+        };
+        let float = FloatVit::load(path, &options)?;
+        for warning in &float.warnings {
+            eprintln!("warning: {warning}");
+        }
+        Ok(float)
+    }
+}

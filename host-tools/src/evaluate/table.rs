@@ -1,0 +1,96 @@
+//! The report as text.
+
+use super::{EvalReport, Scores, TaskReport};
+use crate::inspect::table;
+use crate::metrics::Score;
+
+/// The report, for a terminal.
+pub fn render(report: &EvalReport) -> String {
+    let mut text = report.tasks.iter().map(|task| render_task(report, task)).collect::<Vec<_>>().join("\n");
+    for failure in &report.failures {
+        text += &format!("FAIL: {failure}\n");
+    }
+    if report.failures.is_empty() && report.max_psnr_drop_db.is_some() {
+        text += "PASS\n";
+    }
+    text.truncate(text.trim_end().len());
+    text
+}
+
+fn render_task(report: &EvalReport, task: &TaskReport) -> String {
+    let mut text = format!(
+        "{} by {} on {} images; {}\n",
+        task.task,
+        report.model,
+        task.images.len(),
+        convention(report, task)
+    );
+    let mut header = vec!["image".to_owned()];
+    header.extend(columns(report));
+    let header: Vec<&str> = header.iter().map(String::as_str).collect();
+    let mut rows = table(&header, 1);
+    for image in &task.images {
+        rows.add_row(std::iter::once(image.image.clone()).chain(cells(&image.scores, task.by_luma)));
+    }
+    rows.add_row(std::iter::once("mean".to_owned()).chain(cells(&task.mean, task.by_luma)));
+    text += &format!("{rows}\n");
+    let mut figures = table(&["mean", "PSNR colour (dB)", "PSNR luma (dB)", "SSIM colour", "SSIM luma"], 1);
+    for (name, score) in means(report, task) {
+        figures.add_row(std::iter::once(name.to_owned()).chain(score));
+    }
+    text + &format!("{figures}\n")
+}
+
+/// How the PSNR of a task is taken, in words.
+pub(super) fn convention(report: &EvalReport, task: &TaskReport) -> String {
+    let judged = if task.by_luma { "luma" } else { "all colours" };
+    let shave = match task.shave {
+        0 => String::new(),
+        shave => format!(", {shave} pixels shaved on each side"),
+    };
+    let source = match report.seed {
+        Some(seed) => format!("degraded to 8 bits with seed {seed}"),
+        None => "degraded images given".into(),
+    };
+    format!("PSNR in dB of {judged}{shave}; {source}")
+}
+
+/// Headings of the columns of [`cells`].
+pub(super) fn columns(report: &EvalReport) -> Vec<String> {
+    let mut columns = vec!["degraded".to_owned()];
+    if report.reference.is_some() {
+        columns.push("reference".into());
+    }
+    columns.push(report.kind.into());
+    if report.reference.is_some() {
+        columns.push("difference".into());
+    }
+    columns.push("SSIM".into());
+    columns
+}
+
+/// PSNR as the field judges the task, and the model's SSIM in the same way.
+pub(super) fn cells(scores: &Scores, by_luma: bool) -> Vec<String> {
+    let mut cells = vec![format!("{:.2}", scores.degraded.judged(by_luma))];
+    cells.extend(scores.reference.map(|score| format!("{:.2}", score.judged(by_luma))));
+    cells.push(format!("{:.2}", scores.model.judged(by_luma)));
+    cells.extend(super::difference(scores, by_luma).map(|difference| format!("{difference:+.3}")));
+    cells.push(optional(if by_luma { scores.model.ssim_luma } else { scores.model.ssim_rgb }));
+    cells
+}
+
+/// Name and all four mean figures of each kind of image.
+pub(super) fn means<'a>(report: &'a EvalReport, task: &TaskReport) -> Vec<(&'a str, [String; 4])> {
+    let figures = |score: &Score| {
+        let [colour, luma] = [score.psnr_rgb, score.psnr_luma].map(|db| format!("{db:.3}"));
+        [colour, luma, optional(score.ssim_rgb), optional(score.ssim_luma)]
+    };
+    let mut means = vec![("degraded", figures(&task.mean.degraded))];
+    means.extend(task.mean.reference.as_ref().map(|score| ("reference", figures(score))));
+    means.push((report.kind, figures(&task.mean.model)));
+    means
+}
+
+fn optional(figure: Option<f64>) -> String {
+    figure.map_or("-".into(), |figure| format!("{figure:.4}"))
+}

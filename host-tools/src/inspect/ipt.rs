@@ -1,0 +1,130 @@
+//! Inspection of a restorer.
+
+use anyhow::Result;
+use serde::Serialize;
+use vitreous::models::ipt::{Ipt, Task};
+use vitreous::pipeline::{default_overlap, BandPlan, WindowGrid};
+
+use super::ipt_layers::ipt_layers;
+use super::{hexadecimal, planned, Architecture, Inspection};
+use crate::restorer::Restorer;
+
+/// Names of the phases of an IPT's memory plan, by number. Convolutions come first, although the tail runs last.
+const PHASES: [&str; 5] = ["head", "tail", "norm", "attention", "mlp"];
+
+/// Image size for which the memory of row bands is stated.
+const EXAMPLE: (usize, usize) = (320, 240);
+
+/// What is particular to an IPT.
+#[derive(Clone, Debug, Serialize)]
+pub struct IptSummary {
+    /// Feature maps.
+    pub features: usize,
+    /// Side of the window in pixels.
+    pub window: usize,
+    /// Side of a patch in pixels.
+    pub patch: usize,
+    /// Tokens of a window.
+    pub tokens: usize,
+    /// Width of a token.
+    pub dim: usize,
+    /// Attention heads.
+    pub heads: usize,
+    /// Hidden width of the MLPs.
+    pub hidden: usize,
+    /// Hidden width of the MLP behind the decoder.
+    pub head_hidden: usize,
+    /// Layers of encoder and decoder.
+    pub layers: [usize; 2],
+    /// The task that layers and plan are shown for.
+    pub task: String,
+    /// Every task.
+    pub tasks: Vec<TaskSummary>,
+    /// Least overlap of windows in pixels.
+    pub overlap: usize,
+}
+
+/// A task of a restorer.
+#[derive(Clone, Debug, Serialize)]
+pub struct TaskSummary {
+    /// Its name.
+    pub task: String,
+    /// Multiply-accumulates of one window.
+    pub macs_per_window: u64,
+    /// Bytes of arena.
+    pub arena_bytes: usize,
+    /// Bytes of row bands for an image of 320×240 pixels, beside the arena.
+    pub band_bytes_320: usize,
+    /// Windows of an image of 320×240 pixels.
+    pub windows_320x240: usize,
+}
+
+/// Inspects a restorer with the memory plan for `tile_rows` rows per tile; `task` is the one whose layers and plan are shown, if not the
+/// one that needs the most arena.
+///
+/// # Errors
+/// A task that the model does not have; a tile height that the engine refuses.
+pub fn inspect_restorer(restorer: &Restorer, task: Option<&Task>, tile_rows: usize) -> Result<Inspection> {
+    restorer.with_ipt(|ipt| inspect_ipt(restorer, ipt, task, tile_rows))?
+}
+
+fn inspect_ipt(restorer: &Restorer, ipt: &Ipt, task: Option<&Task>, tile_rows: usize) -> Result<Inspection> {
+    let (c, model) = (ipt.config(), ipt.model());
+    let overlap = default_overlap(c.window);
+    let windows = |size| WindowGrid::new(size, c.window, overlap).count();
+    let mut tasks = Vec::new();
+    for (index, task) in c.tasks.iter().enumerate() {
+        tasks.push(TaskSummary {
+            task: task.to_string(),
+            macs_per_window: ipt_layers(ipt, index).iter().map(|l| l.macs).sum(),
+            arena_bytes: ipt.plan_with_tile_rows(index, tile_rows)?.arena_bytes(),
+            band_bytes_320: BandPlan::new(c.window, task.scale, EXAMPLE.0)?.bytes(),
+            windows_320x240: windows(EXAMPLE.0) * windows(EXAMPLE.1),
+        });
+    }
+    let largest = || (0..tasks.len()).max_by_key(|&i| (tasks[i].arena_bytes, usize::MAX - i)).unwrap_or(0);
+    let shown = task.map(|task| restorer.task_index(task)).transpose()?.unwrap_or_else(largest);
+    let plan = ipt.plan_with_tile_rows(shown, tile_rows)?;
+    let (regions, phase_bytes) = planned(&plan, &PHASES);
+    let layers = ipt_layers(ipt, shown);
+    // Parameters of all tasks: those of the body once, those of heads and tails each.
+    let own = |index: usize| {
+        ipt_layers(ipt, index).into_iter().filter(move |l| {
+            l.name.contains(&format!(".{index}."))
+                && (l.name.starts_with("head.") || l.name.starts_with("tail."))
+        })
+    };
+    let shared: u64 =
+        layers.iter().map(|l| l.parameters).sum::<u64>() - own(shown).map(|l| l.parameters).sum::<u64>();
+    let parameters = shared + (0..tasks.len()).flat_map(own).map(|l| l.parameters).sum::<u64>();
+    let summary = IptSummary {
+        features: c.features,
+        window: c.window,
+        patch: c.patch,
+        tokens: c.tokens(),
+        dim: c.dim(),
+        heads: c.heads,
+        hidden: c.hidden,
+        head_hidden: c.head_hidden,
+        layers: [c.encoder_layers, c.decoder_layers],
+        task: tasks[shown].task.clone(),
+        tasks,
+        overlap,
+    };
+    Ok(Inspection {
+        name: model.name().into(),
+        model_version: model.version(),
+        source_sha256: hexadecimal(&model.source_sha256()),
+        architecture: Architecture::Ipt(summary),
+        layout: format!("{}x{}", model.layout().nr, model.layout().kr),
+        flash_bytes: restorer.bytes().len(),
+        parameters,
+        macs: layers.iter().map(|l| l.macs).sum(),
+        per: "window",
+        layers,
+        tile_rows,
+        arena_bytes: plan.arena_bytes(),
+        regions,
+        phase_bytes,
+    })
+}

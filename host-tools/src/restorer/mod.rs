@@ -1,0 +1,211 @@
+//! Restoration on the host: a `.vtr` of an IPT, or its float weights, run over whole images.
+
+mod float;
+mod model;
+
+pub use float::FloatRestorer;
+pub use model::{RestoreModel, MAX_OUTPUT_PIXELS};
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{ensure, Context, Result};
+use vitreous::kernels::{Kernels, PORTABLE};
+use vitreous::models::ipt::{Ipt, IptConfig, Task, COLOURS};
+use vitreous::pipeline::{BandPlan, Restore, RestoreOptions};
+use vitreous::{Model, PixelSink, Progress, SliceSource, SourceError, Stage};
+
+use crate::degrade::Picture;
+use crate::kernels;
+use crate::vtr::{repack, AlignedBytes};
+
+/// Rows per tile on a host: a row of a window's pixels at once.
+const HOST_TILE_ROWS: usize = 32;
+
+/// A `.vtr` file of an IPT in memory, checked.
+#[derive(Clone, Debug)]
+pub struct Restorer {
+    bytes: AlignedBytes,
+    /// The model as the kernels want it, where they can't read the file's own layout.
+    packed: Option<AlignedBytes>,
+    kernels: &'static Kernels,
+    path: PathBuf,
+    config: IptConfig,
+}
+
+/// Memory that one restoration needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RestoreMemory {
+    /// Arena in bytes.
+    pub arena: usize,
+    /// Row bands beside it.
+    pub band: BandPlan,
+}
+
+/// Rows of the output as they come.
+struct Collected<'a>(&'a mut Vec<u8>);
+
+impl PixelSink for Collected<'_> {
+    fn write_rows(&mut self, _first_row: usize, rows: &[u8]) -> Result<(), SourceError> {
+        self.0.extend_from_slice(rows);
+        Ok(())
+    }
+}
+
+impl Restorer {
+    /// Reads and checks a model file.
+    ///
+    /// # Errors
+    /// The file can't be read, or the engine refuses it; both name the file.
+    pub fn load(path: &Path) -> Result<Self> {
+        let bytes =
+            AlignedBytes::read(path).with_context(|| format!("cannot read the model {}", path.display()))?;
+        Self::from_bytes(bytes, path).with_context(|| format!("cannot use the model {}", path.display()))
+    }
+
+    /// Checks a model in memory; `path` serves messages alone.
+    ///
+    /// # Errors
+    /// The engine's reason to refuse it; kernels chosen that there are not.
+    pub fn from_bytes(bytes: AlignedBytes, path: &Path) -> Result<Self> {
+        let model = Model::parse(bytes.as_slice())?;
+        let config = Ipt::new(&model)?.config().clone();
+        let restorer = Self { bytes, packed: None, kernels: &PORTABLE, path: path.to_owned(), config };
+        restorer.with_kernels(kernels::chosen()?)
+    }
+
+    /// The same model on a kernel table; its weights are repacked if the table can't read them as they are.
+    ///
+    /// # Errors
+    /// A model that does not fit a `.vtr` in the table's layout.
+    pub fn with_kernels(mut self, kernels: &'static Kernels) -> Result<Self> {
+        let model = Model::parse_without_checksums(self.bytes.as_slice())?;
+        let readable = (kernels.supports)(model.layout());
+        self.packed = if readable { None } else { Some(repack(self.bytes.as_slice(), kernels.layout)?) };
+        self.kernels = kernels;
+        Ok(self)
+    }
+
+    /// The kernel table in use.
+    pub fn kernels(&self) -> &'static Kernels {
+        self.kernels
+    }
+
+    /// Calls `f` with the checked model.
+    ///
+    /// # Errors
+    /// None for a file that [`Restorer::load`] has accepted.
+    pub fn with_ipt<T>(&self, f: impl FnOnce(&Ipt) -> T) -> Result<T> {
+        let model = Model::parse_without_checksums(self.bytes.as_slice())?;
+        Ok(f(&Ipt::new(&model)?))
+    }
+
+    /// The file's bytes.
+    pub fn bytes(&self) -> &[u8] {
+        self.bytes.as_slice()
+    }
+
+    /// Where the file is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Hyperparameters.
+    pub fn config(&self) -> &IptConfig {
+        &self.config
+    }
+
+    /// Place of a task in the model.
+    ///
+    /// # Errors
+    /// The model has no such task; the message lists those that it has.
+    pub fn task_index(&self, task: &Task) -> Result<usize> {
+        self.config.tasks.iter().position(|t| t == task).with_context(|| {
+            let tasks: Vec<String> = self.config.tasks.iter().map(Task::to_string).collect();
+            format!("{} has no task {task}; it has {}", self.path.display(), tasks.join(", "))
+        })
+    }
+
+    /// Memory for images of a width on a target, with the default tile height.
+    ///
+    /// # Errors
+    /// The engine's: no such task, a plan beyond the address space.
+    pub fn memory(&self, task: usize, width: usize) -> Result<RestoreMemory> {
+        self.with_ipt(|ipt| {
+            let scale = self.config.tasks.get(task).map_or(1, |task| task.scale);
+            let band = BandPlan::new(self.config.window, scale, width)?;
+            Ok(RestoreMemory { arena: ipt.plan(task)?.arena_bytes(), band })
+        })?
+    }
+
+    /// The output of one window `(window, window, 3)`: `(window·scale, window·scale, 3)`, grey levels not rounded or clipped.
+    ///
+    /// # Errors
+    /// No such task; a window of another size.
+    pub fn restore_window(&self, task: usize, pixels: &[u8]) -> Result<Vec<f32>> {
+        let expected = self.config.window * self.config.window * COLOURS;
+        ensure!(
+            pixels.len() == expected,
+            "a window of {} bytes where the model takes {expected}",
+            pixels.len()
+        );
+        let packed = self.packed.as_ref().unwrap_or(&self.bytes);
+        let model = Model::parse_without_checksums(packed.as_slice())?;
+        let ipt = Ipt::new(&model)?;
+        let mut arena = AlignedBytes::zeroed(ipt.plan_for(task, HOST_TILE_ROWS, self.kernels)?.arena_bytes());
+        let mut run = ipt.begin_with(task, arena.as_mut_slice(), HOST_TILE_ROWS, self.kernels)?;
+        run.begin_window(|to| {
+            to.copy_from_slice(pixels);
+            Ok(())
+        })?;
+        let mut rows = Vec::new();
+        loop {
+            let progress = run.step()?;
+            if matches!(progress, Progress::Running(Stage::Tail) | Progress::Done) {
+                rows.extend_from_slice(run.row()?);
+            }
+            if progress == Progress::Done {
+                return Ok(rows);
+            }
+        }
+    }
+
+    /// Restores one image; `overlap` is that of the windows in pixels if not the engine's default. `done` is called with the number of
+    /// windows done and their number in all.
+    ///
+    /// # Errors
+    /// The engine's: no such task, an image without pixels or too long on a side, too much overlap.
+    pub fn restore(
+        &self,
+        task: usize,
+        image: &Picture,
+        overlap: Option<usize>,
+        mut done: impl FnMut(usize, usize),
+    ) -> Result<Picture> {
+        let packed = self.packed.as_ref().unwrap_or(&self.bytes);
+        let model = Model::parse_without_checksums(packed.as_slice())?;
+        let ipt = Ipt::new(&model)?;
+        let mut options = RestoreOptions::new(&ipt);
+        options.overlap = overlap.unwrap_or(options.overlap);
+        options.tile_rows = HOST_TILE_ROWS;
+        options.kernels = self.kernels;
+        let scale = self.config.tasks.get(task).map_or(1, |task| task.scale);
+        let plan = ipt.plan_for(task, options.tile_rows, options.kernels)?;
+        let mut arena = AlignedBytes::zeroed(plan.arena_bytes());
+        let mut band = AlignedBytes::zeroed(BandPlan::new(self.config.window, scale, image.width)?.bytes());
+        let size = (image.width, image.height);
+        let mut restore =
+            Restore::begin(&ipt, task, size, arena.as_mut_slice(), band.as_mut_slice(), options)?;
+        let mut pixels = Vec::with_capacity(image.data.len() * scale * scale);
+        let mut source = SliceSource::new(&image.data, image.width * COLOURS);
+        let windows = restore.windows();
+        let mut reported = 0;
+        while restore.step(&mut source, &mut Collected(&mut pixels))? != Progress::Done {
+            if restore.windows_done() > reported {
+                reported = restore.windows_done();
+                done(reported, windows);
+            }
+        }
+        done(windows, windows);
+        Ok(Picture { width: image.width * scale, height: image.height * scale, data: pixels })
+    }
+}

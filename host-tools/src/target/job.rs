@@ -1,0 +1,89 @@
+//! One start of the emulator: the job is written, the results are read as they come.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use vitreous_protocol::{frame, Board, Job, Work, JOB_FILE, RESULT_FILE};
+
+use super::collector::{Collector, Tail};
+use super::explain::Replay;
+use super::results::{Received, TargetRun};
+use super::{emulator, firmware, RunOptions, Target, TargetError};
+
+/// What to run, and where.
+pub(super) struct Task<'a> {
+    pub target: Target,
+    pub model_path: &'a Path,
+    pub work: Work,
+    /// Number of images.
+    pub images: u32,
+    /// The images as they stand in the job file.
+    pub body: Vec<u8>,
+    pub replay: Replay<'a>,
+}
+
+/// Runs a job. `progress` is called with the number of images done and the bytes of rows that came of the next one.
+pub(super) fn execute(
+    task: Task<'_>,
+    options: &RunOptions<'_>,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<TargetRun<Received>, TargetError> {
+    let board = task.target.board();
+    let model_path = fs::canonicalize(task.model_path).map_err(|e| TargetError::file(task.model_path, e))?;
+    let model_bytes = checked_model_bytes(board, &model_path)?;
+    let emulator = emulator::find(board)?;
+    let firmware = firmware::find_or_build(board, options.firmware_dir.as_deref())?;
+    let folder = tempfile::tempdir().map_err(|error| TargetError::file("temporary folder", error))?;
+    let job = Job {
+        model_bytes,
+        images: task.images,
+        work: task.work,
+        calibrate: options.count_instructions,
+        job: std::process::id(),
+    };
+    write_job(folder.path().join(file_name(JOB_FILE)), &job, &task.body)?;
+    let started = Instant::now();
+    let command = emulator::Launch {
+        emulator: &emulator,
+        board,
+        firmware: &firmware,
+        model: &model_path,
+        count: options.count_instructions,
+        folder: folder.path(),
+    };
+    let mut collector = Collector::new(task.target, job, options.count_instructions);
+    let mut process = emulator::Process::start(&command, options.timeout)?;
+    let mut tail = Tail::new(folder.path().join(file_name(RESULT_FILE)));
+    loop {
+        let ended = process.wait_a_little()?;
+        if tail.read(&mut collector)? {
+            let (images, bytes) = collector.progress();
+            progress(images, bytes);
+        }
+        if let Some(status) = ended {
+            collector.set_seconds(started.elapsed().as_secs_f64());
+            return collector.finish(status, &process.messages(), task.replay);
+        }
+    }
+}
+
+fn file_name(name: &std::ffi::CStr) -> &str {
+    name.to_str().expect("the protocol's file names are ASCII")
+}
+
+fn checked_model_bytes(board: &Board, path: &Path) -> Result<u32, TargetError> {
+    let bytes = fs::metadata(path).map_err(|error| TargetError::file(path, error))?.len();
+    let limit = u64::from(board.model.bytes);
+    match u32::try_from(bytes) {
+        Ok(0) => Err(TargetError::ModelEmpty { path: path.into() }),
+        Ok(fits) if bytes <= limit => Ok(fits),
+        _ => Err(TargetError::ModelTooLarge { path: path.into(), bytes, board: board.name, limit }),
+    }
+}
+
+fn write_job(path: PathBuf, job: &Job, body: &[u8]) -> Result<(), TargetError> {
+    let mut buffer = [0; frame::MAX_FRAME];
+    let head = frame::encode(job, 0, &mut buffer).map_err(|error| TargetError::Frame { error })?;
+    fs::write(&path, [head, body].concat()).map_err(|error| TargetError::file(path, error))
+}

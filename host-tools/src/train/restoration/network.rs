@@ -1,0 +1,97 @@
+//! What training needs to know of a network that restores pictures.
+
+use super::super::model::ParameterSpec;
+use super::super::ops;
+use anyhow::Result;
+use candle_core::Tensor;
+use std::collections::HashMap;
+use std::path::Path;
+use vitreous::models::ipt::Task;
+
+/// Grey levels per unit of a trained pixel: about the standard deviation of photographs.
+pub const UNIT: f32 = 64.0;
+
+/// One trained tensor.
+#[derive(Clone, Debug)]
+pub struct Parameter {
+    /// Name and shape.
+    pub spec: ParameterSpec,
+    /// The only task that uses it, or none for what all tasks share.
+    pub task: Option<usize>,
+    /// The file's tensor that it is part of.
+    pub file_name: String,
+    /// The file's value is this times the trained one.
+    pub unit: f32,
+}
+
+/// A network that restores windows of pictures.
+pub trait Network: Sync {
+    /// One line that says what it is.
+    fn describe(&self) -> String;
+    /// What it repairs.
+    fn tasks(&self) -> &[Task];
+    /// Side of the windows that it is trained on, in pixels.
+    fn window(&self) -> usize;
+    /// Its parameters, in order.
+    fn parameters(&self) -> &[Parameter];
+    /// Starting values of every parameter, in order.
+    fn initial_values(&self, seed: u64) -> Vec<Vec<f32>>;
+    /// `x` (batch, window, window, 3), in units of [`UNIT`] and the mean subtracted, restored for `task`.
+    fn forward(&self, weights: &Weights, x: &Tensor, task: usize) -> candle_core::Result<Output>;
+    /// Writes model.safetensors and config.json to `dir`.
+    fn save(&self, dir: &Path, name: &str, values: &[Vec<f32>]) -> Result<()>;
+}
+
+/// What a forward pass gives.
+pub struct Output {
+    /// Restored pixels, like the input: (batch, window·scale, window·scale, 3).
+    pub pixels: Tensor,
+    /// The body's tokens, which a contrastive loss compares: (batch·tokens, dim).
+    pub features: Option<Tensor>,
+}
+
+/// The parameters of one step as tensors, by name.
+pub struct Weights<'a> {
+    tensors: HashMap<&'a str, Tensor>,
+}
+
+impl<'a> Weights<'a> {
+    /// Parameters with their tensors; those of other tasks may be missing.
+    pub fn new(tensors: impl Iterator<Item = (&'a Parameter, Tensor)>) -> Self {
+        Weights { tensors: tensors.map(|(p, t)| (p.spec.name.as_str(), t)).collect() }
+    }
+
+    /// The tensor of a parameter that the network lists.
+    pub fn get(&self, name: &str) -> &Tensor {
+        self.tensors.get(name).unwrap_or_else(|| unreachable!("the network lists {name}"))
+    }
+
+    fn pair(&self, name: &str) -> (&Tensor, &Tensor) {
+        (self.get(&format!("{name}.weight")), self.get(&format!("{name}.bias")))
+    }
+
+    /// `x·weightᵀ + bias`.
+    pub fn linear(&self, x: &Tensor, name: &str) -> candle_core::Result<Tensor> {
+        let (weight, bias) = self.pair(name);
+        ops::linear(x, weight, bias)
+    }
+
+    /// Layer norm whose `eps` is in squared grey levels.
+    pub fn norm(&self, x: &Tensor, name: &str, eps: f32) -> candle_core::Result<Tensor> {
+        let (gain, bias) = self.pair(name);
+        // ε is added to a variance, which is UNIT² times smaller than in the file's units.
+        ops::layer_norm(x, gain, bias, eps / (UNIT * UNIT))
+    }
+
+    /// Convolution.
+    pub fn conv(&self, x: &Tensor, name: &str) -> candle_core::Result<Tensor> {
+        let (weight, bias) = self.pair(name);
+        ops::conv2d(x, weight, bias)
+    }
+
+    /// Convolution and ReLU.
+    pub fn conv_relu(&self, x: &Tensor, name: &str) -> candle_core::Result<Tensor> {
+        let (weight, bias) = self.pair(name);
+        ops::conv2d_relu(x, weight, bias)
+    }
+}

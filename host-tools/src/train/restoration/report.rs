@@ -1,0 +1,69 @@
+//! What a run reports.
+
+use super::super::checkpoint::write_atomically;
+use super::history::Record;
+use super::training::Training;
+use anyhow::Result;
+use serde::Serialize;
+use std::fmt;
+use std::path::Path;
+
+/// Name of the report.
+pub const REPORT_FILE: &str = "training.json";
+
+/// Result of a training run; as JSON it is `training.json` and the output of `--json`.
+#[derive(Clone, Debug, Serialize)]
+pub struct RestorerReport {
+    /// The model's name.
+    pub name: String,
+    /// The network.
+    pub network: String,
+    /// What it repairs, in the order of the records' PSNRs.
+    pub tasks: Vec<String>,
+    /// The folder of training pictures.
+    pub pictures: String,
+    /// SHA-256 of all decoded pixels.
+    pub pictures_sha256: String,
+    /// Pictures trained on.
+    pub train_pictures: usize,
+    /// Held-out pictures.
+    pub held_out_pictures: usize,
+    /// Weights and biases.
+    pub parameters: usize,
+    /// Wall time of this call; a resumed run counts its last part.
+    pub seconds: f64,
+    /// Training windows per second of wall time, validation included.
+    pub windows_per_second: f64,
+    /// All settings of the training.
+    pub training: Training,
+    /// Every validation.
+    pub history: Vec<Record>,
+}
+
+impl RestorerReport {
+    /// Writes the report to `dir`.
+    pub fn write(&self, dir: &Path) -> Result<()> {
+        let text = serde_json::to_string_pretty(self)? + "\n";
+        write_atomically(&dir.join(REPORT_FILE), text.as_bytes())
+    }
+}
+
+impl fmt::Display for RestorerReport {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        writeln!(f, "{}: {} parameters, trained on {}", self.name, self.parameters, self.pictures)?;
+        if let (Some(first), Some(last)) = (self.history.first(), self.history.last()) {
+            for (i, task) in self.tasks.iter().enumerate() {
+                writeln!(
+                    f,
+                    "{task:>12}  {:.2} dB held out ({:.2} at the start)",
+                    last.psnr[i], first.psnr[i]
+                )?;
+            }
+        }
+        write!(
+            f,
+            "{} steps in {:.1} s, {:.1} windows/s",
+            self.training.steps, self.seconds, self.windows_per_second
+        )
+    }
+}

@@ -1,0 +1,284 @@
+//! The training loop.
+
+use super::super::checkpoint::{self, write_atomically};
+use super::super::history::Running;
+use super::super::model::ParameterSpec;
+use super::super::optimizer::{clip, learning_rate, AdamW, State};
+use super::curve;
+use super::history::Record;
+use super::network::Network;
+use super::pictures::Pictures;
+use super::progress::{Plan, Progress};
+use super::report::RestorerReport;
+use super::step::{Objective, SHARD_WINDOWS};
+use super::training::Training;
+use super::validation::HeldOut;
+use anyhow::{bail, ensure, Context, Result};
+use serde_json::{json, Value};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// Name of the checkpoint in the output folder, which goes away when the run is complete.
+pub const CHECKPOINT_FILE: &str = "checkpoint.safetensors";
+/// Name of the curves of loss and PSNR.
+pub const CURVE_FILE: &str = "psnr.svg";
+/// Folder of the sample pictures: degraded, restored and clean, side by side.
+pub const SAMPLES_FOLDER: &str = "samples";
+/// Adam's constants.
+const BETA1: f32 = 0.9;
+const BETA2: f32 = 0.99;
+const EPS: f32 = 1e-8;
+
+/// What to train and where to put it.
+#[derive(Clone, Debug)]
+pub struct TrainOptions {
+    /// The model's name.
+    pub name: String,
+    /// Optimizer, schedule and losses.
+    pub training: Training,
+    /// Output folder.
+    pub out: PathBuf,
+    /// Go on from the checkpoint in `out`.
+    pub resume: bool,
+    /// Time between checkpoints.
+    pub checkpoint_every: Duration,
+    /// Steps between validations.
+    pub validate_every: u64,
+    /// Write a checkpoint and stop after this many steps of the whole run.
+    pub stop_after: Option<u64>,
+}
+
+/// Trains `network` from `start`, or from its own starting values, and writes model.safetensors, config.json, curves, samples
+/// and the report to the output folder.
+///
+/// Returns `None` if [`TrainOptions::stop_after`] ended the run early; the checkpoint is there then.
+pub fn train_restorer(
+    network: &dyn Network,
+    start: Option<Vec<Vec<f32>>>,
+    pictures: &mut Pictures,
+    options: &TrainOptions,
+    progress: &mut dyn Progress,
+) -> Result<Option<RestorerReport>> {
+    let mut run = Run::start(network, start, pictures, options)?;
+    let started = Instant::now();
+    let first = run.state.step;
+    progress.begin(&run.plan());
+    let finished = run.train(progress);
+    progress.end();
+    if !finished? {
+        return Ok(None);
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    let windows = (run.state.step - first) * options.training.batch as u64;
+    run.finish(seconds, windows as f64 / seconds).map(Some)
+}
+
+struct Run<'a> {
+    pictures: &'a Pictures,
+    options: &'a TrainOptions,
+    network: &'a dyn Network,
+    objective: Objective,
+    held: HeldOut,
+    /// Identity of the run, compared on resume.
+    identity: Value,
+    state: State,
+    history: Vec<Record>,
+    running: Running,
+}
+
+impl<'a> Run<'a> {
+    fn start(
+        network: &'a dyn Network,
+        start: Option<Vec<Vec<f32>>>,
+        pictures: &'a mut Pictures,
+        options: &'a TrainOptions,
+    ) -> Result<Self> {
+        let training = &options.training;
+        training.validate()?;
+        pictures.prepare(network.tasks())?;
+        let pictures: &Pictures = pictures;
+        let initial = start.unwrap_or_else(|| network.initial_values(training.seed));
+        // Where a run started is part of what it is: its sum stands for all values.
+        let sum: f64 =
+            initial.iter().flatten().enumerate().map(|(i, v)| f64::from(*v) * (1 + i % 7) as f64).sum();
+        let identity = json!({
+            "network": network.describe(), "tasks": names(network), "training": training,
+            "pictures_sha256": pictures.sha256(), "shard_windows": SHARD_WINDOWS, "initial": format!("{sum:e}"),
+            "validate_every": options.validate_every,
+        });
+        // Compared with what comes back from a file, so it goes through text once.
+        let identity: Value = serde_json::from_str(&identity.to_string())?;
+        let out = &options.out;
+        std::fs::create_dir_all(out).with_context(|| format!("{}: cannot create", out.display()))?;
+        let path = out.join(CHECKPOINT_FILE);
+        let tasks = network.tasks().len();
+        let (state, history, running) = if options.resume {
+            let specs = network.parameters().iter().map(|p| &p.spec);
+            let (state, [history, running]) =
+                checkpoint::read_state(&path, specs, ["history", "running"], &identity)?;
+            let history = history.chunks_exact(Record::fields(tasks)).map(Record::from_slice).collect();
+            let running = Running::from_slice(&running);
+            (state, history, running.with_context(|| format!("{}: damaged checkpoint", path.display()))?)
+        } else {
+            ensure!(
+                !path.exists(),
+                "{}: a checkpoint of an unfinished run; give --resume, or delete it to start again",
+                path.display()
+            );
+            (State::new(initial), Vec::new(), Running::default())
+        };
+        let held = HeldOut::new(network, pictures)?;
+        let objective = training.objective()?;
+        Ok(Run { pictures, options, network, objective, held, identity, state, history, running })
+    }
+
+    fn plan(&self) -> Plan {
+        let training = &self.options.training;
+        let parameters: usize = self.network.parameters().iter().map(|p| p.spec.elements()).sum();
+        let tasks = names(self.network);
+        let title = format!(
+            "{}: {} ({parameters} parameters), {} on {}: {} pictures, {} held out",
+            self.options.name,
+            self.network.describe(),
+            tasks.join(" "),
+            self.pictures.name,
+            self.pictures.train.len(),
+            self.pictures.test.len()
+        );
+        Plan { title, tasks, steps: training.steps, done: self.state.step, batch: training.batch }
+    }
+
+    /// Runs to the end; false if `stop_after` came first.
+    fn train(&mut self, progress: &mut dyn Progress) -> Result<bool> {
+        let mut saved = Instant::now();
+        if self.state.step == 0 {
+            self.validate(progress)?;
+        }
+        while self.state.step < self.options.training.steps {
+            if self.options.stop_after.is_some_and(|stop| self.state.step >= stop) {
+                self.save_checkpoint()?;
+                self.network.save(&self.options.out, &self.options.name, &self.state.average)?;
+                return Ok(false);
+            }
+            self.step(progress)?;
+            let step = self.state.step;
+            if step.is_multiple_of(self.options.validate_every) || step == self.options.training.steps {
+                self.validate(progress)?;
+            }
+            if saved.elapsed() >= self.options.checkpoint_every {
+                self.save_checkpoint()?;
+                self.network.save(&self.options.out, &self.options.name, &self.state.average)?;
+                saved = Instant::now();
+            }
+        }
+        Ok(true)
+    }
+
+    fn learning_rate(&self, step: u64) -> f64 {
+        let training = &self.options.training;
+        learning_rate(step, training.steps, training.warmup, training.lr, training.lr_floor)
+    }
+
+    fn step(&mut self, progress: &mut dyn Progress) -> Result<()> {
+        let training = &self.options.training;
+        let step = self.state.step;
+        let tasks = self.network.tasks().len();
+        let task = task_of_step(step, tasks, training.seed);
+        let kind = self.network.tasks()[task];
+        let pair = |index| {
+            self.pictures.pair(kind, self.network.window(), training.sigmas, training.seed, step, index)
+        };
+        let mut result =
+            self.network.gradients(&self.state.values, task, training.batch, &self.objective, pair)?;
+        let norm = clip(&mut result.grads, training.clip);
+        if !result.loss.is_finite() || !norm.is_finite() {
+            bail!(
+                "training diverged at step {step} (loss {}, gradient norm {norm}); lower --lr (now {}) or set --clip",
+                result.loss,
+                training.lr
+            );
+        }
+        let lr = self.learning_rate(step);
+        let adam = AdamW { beta1: BETA1, beta2: BETA2, eps: EPS, weight_decay: training.weight_decay };
+        let specs: Vec<ParameterSpec> = self.network.parameters().iter().map(|p| p.spec.clone()).collect();
+        // A task's own parameters are updated once a round.
+        let count = |task: Option<usize>| if task.is_some() { step / tasks as u64 + 1 } else { step + 1 };
+        let updates: Vec<u64> = self.network.parameters().iter().map(|p| count(p.task)).collect();
+        self.state.update_each(&specs, &result.grads, &updates, lr as f32, &adam, training.ema);
+        self.running.add(result.loss, training.batch, norm);
+        progress.step(self.running.mean_loss(), lr);
+        Ok(())
+    }
+
+    fn validate(&mut self, progress: &mut dyn Progress) -> Result<()> {
+        let running = std::mem::take(&mut self.running);
+        let values = &self.state.average;
+        let tasks = 0..self.network.tasks().len();
+        let psnr: Result<Vec<f64>> = tasks.map(|task| self.held.score(self.network, values, task)).collect();
+        let record = Record {
+            step: self.state.step,
+            loss: running.mean_loss(),
+            gradient_norm: running.gradient_norm / running.steps.max(1.0),
+            lr: self.learning_rate(self.state.step.saturating_sub(1)),
+            psnr: psnr?,
+        };
+        progress.validated(&record);
+        self.history.push(record);
+        self.draw()
+    }
+
+    /// Curves of what was measured so far, and sample pictures of the weights as they are.
+    fn draw(&self) -> Result<()> {
+        let (out, tasks) = (&self.options.out, names(self.network));
+        let drawing = curve::svg(&self.history, &tasks, &self.options.name)?;
+        write_atomically(&out.join(CURVE_FILE), drawing.as_bytes())?;
+        self.held.write_samples(self.network, &self.state.average, &out.join(SAMPLES_FOLDER))
+    }
+
+    fn save_checkpoint(&self) -> Result<()> {
+        let path = self.options.out.join(CHECKPOINT_FILE);
+        let history: Vec<f64> = self.history.iter().flat_map(Record::to_vec).collect();
+        let running = self.running.to_array().to_vec();
+        let fields = Record::fields(self.network.tasks().len());
+        let tables = [("history", fields, history), ("running", running.len(), running)];
+        let specs = self.network.parameters().iter().map(|p| &p.spec);
+        checkpoint::write_state(&path, &self.state, &tables, specs, &self.identity)
+    }
+
+    /// Writes model, curves and report, then removes the checkpoint.
+    fn finish(&self, seconds: f64, windows_per_second: f64) -> Result<RestorerReport> {
+        let out = &self.options.out;
+        self.network.save(out, &self.options.name, &self.state.average)?;
+        let report = RestorerReport {
+            name: self.options.name.clone(),
+            network: self.network.describe(),
+            tasks: names(self.network),
+            pictures: self.pictures.name.clone(),
+            pictures_sha256: self.pictures.sha256().to_owned(),
+            train_pictures: self.pictures.train.len(),
+            held_out_pictures: self.pictures.test.len(),
+            parameters: self.network.parameters().iter().map(|p| p.spec.elements()).sum(),
+            seconds,
+            windows_per_second,
+            training: self.options.training.clone(),
+            history: self.history.clone(),
+        };
+        report.write(out)?;
+        let path = out.join(CHECKPOINT_FILE);
+        if path.exists() {
+            std::fs::remove_file(&path).with_context(|| format!("{}: cannot remove", path.display()))?;
+        }
+        Ok(report)
+    }
+}
+
+/// Tasks take turns in rounds; each round has them in an order of its own.
+fn task_of_step(step: u64, tasks: usize, seed: u64) -> usize {
+    let (round, turn) = (step / tasks as u64, (step % tasks as u64) as usize);
+    super::super::augment::epoch_order(tasks, seed, round)[turn]
+}
+
+/// Names of the network's tasks.
+fn names(network: &dyn Network) -> Vec<String> {
+    network.tasks().iter().map(ToString::to_string).collect()
+}
