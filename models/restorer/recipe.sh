@@ -15,4 +15,4 @@ vitreous train ipt --data "$photographs" --out "$out/2" --name restorer --init "
 
 # The same once more, with other crops.
 vitreous train ipt --data "$photographs" --out "$out/3" --name restorer --init "$out/2" \
-    --tasks denoise10,denoise30,denoise50,denoise70,x2 --steps 5500 --lr 1e-3 --warmup 100 --seed 3
+    --tasks denoise10,denoise30,denoise50,denoise70,x2 --steps 8000 --lr 1e-3 --warmup 100 --seed 3
