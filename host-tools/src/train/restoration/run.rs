@@ -104,7 +104,8 @@ impl<'a> Run<'a> {
             initial.iter().flatten().enumerate().map(|(i, v)| f64::from(*v) * (1 + i % 7) as f64).sum();
         let identity = json!({
             "network": network.describe(), "tasks": names(network), "training": training,
-            "pictures_sha256": pictures.sha256(), "shard_windows": objective.shard_windows(), "initial": format!("{sum:e}"),
+            "pictures_sha256": pictures.sha256(), "shard_windows": objective.shard_windows(),
+            "initial": format!("{sum:e}"),
             "validate_every": options.validate_every,
         });
         // Compared with what comes back from a file, so it goes through text once.
