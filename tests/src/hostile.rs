@@ -123,7 +123,7 @@ pub fn run_vit(bytes: &[u8], most_work: f64) -> Result<bool, Error> {
 
 /// Bits of the logits, with one pattern for all that are none.
 fn classify(vit: &Vit, kernels: &'static Kernels) -> Result<Vec<u32>, Error> {
-    let plan = vit.plan_for(DEFAULT_TILE_ROWS, kernels)?;
+    let plan = vit.plan_for(DEFAULT_TILE_ROWS, kernels, 1)?;
     let mut arena = Aligned::zeroed(plan.arena_bytes().min(MOST_BYTES));
     let mut source = Pattern { row_bytes: vit.config().image_width * vit.config().channels, next: 0 };
     let mut run = vit.begin_with(arena.as_mut_slice(), DEFAULT_TILE_ROWS, kernels)?;
