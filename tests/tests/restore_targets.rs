@@ -4,13 +4,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use vitreous::models::ipt::IptConfig;
-use vitreous_tests::{random_ipt, random_rgb, repository, small_ipt_config};
+use vitreous_tests::{random_ipt, random_rgb, random_vit, repository, small_config, small_ipt_config};
 use vitreous_tools::checkpoint::ipt::{parse_task, FloatIpt};
 use vitreous_tools::degrade::Picture;
-use vitreous_tools::quantize::{ipt_layers, quantize_ipt, IptQuantizeOptions};
+use vitreous_tools::quantize::{ipt_layers, quantize_ipt, quantize_vit, IptQuantizeOptions, QuantizeOptions};
 use vitreous_tools::restorer::Restorer;
 use vitreous_tools::target::{
-    note_skipped, restore_on_target, RunOptions, StageKind, Target, TargetError, TargetRestored, TargetRun,
+    note_skipped, restore_on_target, run_on_target, RunOptions, StageKind, Target, TargetError,
+    TargetRestored, TargetRun,
 };
 
 /// Restores on host and target, and compares every byte.
@@ -61,6 +62,30 @@ fn tiny_config() -> IptConfig {
     }
 }
 
+/// Every stage of every layer is there, and together they are the whole run but what lies between its steps.
+fn check_stages(result: &TargetRestored, config: &IptConfig) {
+    use StageKind::{
+        Attention, Conv, CrossAttention, CrossNorm, CrossProject, Decode, Encode, Memory, Mlp, Norm,
+    };
+    let layers =
+        |kind| result.cost.stages.iter().filter(move |stage| stage.kind == kind).map(|stage| stage.layer);
+    let (encoder, all) =
+        (config.encoder_layers as u16, (config.encoder_layers + config.decoder_layers) as u16);
+    for kind in [Norm, StageKind::Project, Attention, Mlp] {
+        assert!(layers(kind).eq(0..all), "{kind:?}");
+    }
+    for kind in [CrossNorm, CrossProject, CrossAttention] {
+        assert!(layers(kind).eq(encoder..all), "{kind:?}");
+    }
+    for kind in [Encode, Memory, Decode, StageKind::Tail] {
+        assert!(layers(kind).eq(0..1), "{kind:?}");
+    }
+    assert!(layers(Conv).eq(0..3));
+    let all = result.cost.instructions.expect("counted") as f64;
+    let sum = result.cost.stages.iter().filter_map(|stage| stage.instructions).sum::<u64>() as f64;
+    assert!((0.98 * all..=all).contains(&sum), "{sum} of {all} instructions in stages");
+}
+
 #[test]
 fn all_targets_restore_the_hosts_bytes_by_every_task_with_mixed_precision() {
     let config = tiny_config();
@@ -75,6 +100,7 @@ fn all_targets_restore_the_hosts_bytes_by_every_task_with_mixed_precision() {
             let images = if task == 0 { &images[..] } else { &images[1..] };
             let run = same_bytes(target, &model, task, images, None);
             let (result, seconds) = (&run.results[0], run.seconds);
+            check_stages(result, &config);
             println!(
                 "{target} {name}: equal, arena {}, band {}, stack {}, {} instructions, {} of them sending, {seconds:.1} s",
                 run.arena_bytes,
@@ -85,4 +111,88 @@ fn all_targets_restore_the_hosts_bytes_by_every_task_with_mixed_precision() {
             );
         }
     }
+}
+
+#[test]
+fn what_a_target_refuses_is_said() {
+    let target: Target = "qemu-m55".parse().expect("a target");
+    if !target.available_for_test("refused restorations") {
+        return;
+    }
+    let (folder, model) = written(&random_ipt(tiny_config(), 22), &IptQuantizeOptions::default());
+    let image = random_rgb(12, 12, 3);
+    let refused = |task, image: &Picture, overlap| {
+        let images = std::slice::from_ref(image);
+        restore_on_target(target, &model, task, images, overlap, RunOptions::default()).err()
+    };
+    let text = |error: Option<TargetError>| error.map(|error| error.to_string()).unwrap_or_default();
+    let error = text(refused(5, &image, None));
+    assert!(error.contains("planning memory: task 5 of a model with 5 tasks"), "{error}");
+    let error = text(refused(0, &image, Some(6)));
+    assert!(error.contains("at image 0: windows can't overlap by 6 pixels: at most by 5"), "{error}");
+    let long = Picture { width: 70_000, height: 1, data: vec![0; 210_000] };
+    let error = text(refused(0, &long, None));
+    // Its row bands alone are more than this board has.
+    assert!(
+        error.contains("row bands of the image need 6510000 bytes beside the arena, but qemu-m55"),
+        "{error}"
+    );
+    let long = Picture { width: 1, height: 70_000, data: vec![0; 210_000] };
+    let error = text(refused(0, &long, None));
+    assert!(error.contains("an image of 1×70000 pixels: each side must be 1 to 65535"), "{error}");
+    let broken = Picture { width: 5, height: 5, data: vec![0; 74] };
+    let error = text(refused(0, &broken, None));
+    assert!(error.contains("image 0 has 74 bytes where 75 are needed"), "{error}");
+
+    let tasks = tiny_config().tasks.into_iter().take(1).collect();
+    let large = IptConfig { features: 16, window: 250, patch: 1, tasks, ..tiny_config() };
+    let (_folder, large) = written(&random_ipt(large, 23), &IptQuantizeOptions::default());
+    let images = std::slice::from_ref(&image);
+    let error = restore_on_target(target, &large, 0, images, None, RunOptions::default()).err();
+    let expected = |error: &TargetError| matches!(error, TargetError::ArenaTooLarge { limit: 4_194_304, .. });
+    assert!(error.as_ref().is_some_and(expected), "{error:?}");
+
+    let classifier = folder.path().join("classifier.vtr");
+    let vit =
+        quantize_vit(&random_vit(small_config(), 24), &QuantizeOptions::default()).expect("convertible");
+    std::fs::write(&classifier, vit).expect("writable");
+    let error = text(restore_on_target(target, &classifier, 0, &[], None, RunOptions::default()).err());
+    assert!(
+        error.contains("loading the model: a classifier (ViT) (1) where a restorer (IPT) (2) was asked"),
+        "{error}"
+    );
+    let error = run_on_target(target, &model, &[], RunOptions::default()).err();
+    let error = text(error);
+    assert!(
+        error.contains("loading the model: a restorer (IPT) (2) where a classifier (ViT) (1) was asked"),
+        "{error}"
+    );
+}
+
+#[test]
+fn the_shipped_restorer_restores_a_photograph_on_m55_within_256_kib() {
+    let name = "the shipped restorer on qemu-m55";
+    let folder = repository("models/restorer");
+    if !folder.is_dir() {
+        return note_skipped(&format!("{name}: models/restorer is not there"));
+    }
+    let target: Target = "qemu-m55".parse().expect("a target");
+    if !target.available_for_test(name) {
+        return;
+    }
+    let float = FloatIpt::load(&folder, &Default::default()).expect("the shipped weights");
+    let (_folder, model) = written(&float, &IptQuantizeOptions::default());
+    let restorer = Restorer::load(&model).expect("loadable");
+    let task = restorer.task_index(&parse_task("denoise50").expect("a task")).expect("a task of the model");
+    let run = same_bytes(target, &model, task, &[random_rgb(320, 240, 5)], None);
+    let (result, arena) = (&run.results[0], run.arena_bytes);
+    let total = arena + result.cost.total_stack_bytes;
+    println!(
+        "{target}: arena {arena} + stack {} = {total} bytes, row bands {} bytes beside them, {} instructions, {:.0} s",
+        result.cost.total_stack_bytes,
+        result.band.band_bytes,
+        result.cost.instructions.unwrap_or(0),
+        run.seconds
+    );
+    assert!(total <= 256 * 1024, "{target}: {total} bytes");
 }

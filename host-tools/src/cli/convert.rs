@@ -17,8 +17,9 @@ use crate::engine::Engine;
 use crate::image_input::images_below;
 use crate::inspect::{grouped, inspect, inspect_restorer, Inspection};
 use crate::quantize::{
-    choose_precision, ipt_layers_named, quantize_ipt, quantize_vit, rust_source, IptLayer,
-    IptQuantizeOptions, IptSensitivity, LayerName, PrecisionChoice, QuantizeOptions, VitSensitivity,
+    choose_precision, ipt_layers_named, quantize_ipt, quantize_vit, rust_source, rust_source_of_restorer,
+    IptLayer, IptQuantizeOptions, IptSensitivity, LayerName, PrecisionChoice, QuantizeOptions,
+    VitSensitivity,
 };
 use crate::restorer::Restorer;
 use crate::vtr::AlignedBytes;
@@ -67,7 +68,7 @@ pub struct ConvertArgs {
     /// in place.
     #[arg(long = "for", value_name = "KERNELS", value_enum, default_value_t = LayoutArg::Portable)]
     layout: LayoutArg,
-    /// Also write a Rust file with the model as an aligned static, the arena's size and the labels.
+    /// Also write a Rust file with the model as an aligned static, the memory that it needs, and its labels or tasks.
     #[arg(long, value_name = "FILE")]
     emit_rust: Option<PathBuf>,
 }
@@ -146,8 +147,8 @@ impl ConvertArgs {
 
     fn convert_ipt(self, mut float: FloatIpt) -> Result<Converted> {
         ensure!(
-            self.min_sqnr.is_none() && self.emit_rust.is_none(),
-            "{} is a restorer: --min-sqnr and --emit-rust are for classifiers; its error budget is --min-psnr",
+            self.min_sqnr.is_none(),
+            "{} is a restorer: --min-sqnr is for classifiers; its error budget is --min-psnr",
             self.checkpoint.display()
         );
         if let Some(task) = &self.task {
@@ -170,7 +171,13 @@ impl ConvertArgs {
         let bytes = quantize_ipt(&float, &options)
             .with_context(|| format!("cannot convert {}", self.checkpoint.display()))?;
         write_whole(&self.output, &bytes)?;
-        let inspection = inspect_restorer(&Restorer::load(&self.output)?, None, DEFAULT_TILE_ROWS)?;
+        let restorer = Restorer::load(&self.output)?;
+        let inspection = inspect_restorer(&restorer, None, DEFAULT_TILE_ROWS)?;
+        if let Some(path) = &self.emit_rust {
+            let include = included(&self.output, path)?;
+            let source = rust_source_of_restorer(&restorer, &inspection.name, &include)?;
+            write_whole(path, source.as_bytes())?;
+        }
         let keep_f16 = options.keep_f16.iter().map(IptLayer::to_string).collect();
         Ok(self.report(inspection, keep_f16, choice))
     }
