@@ -5,7 +5,7 @@ use half::f16;
 use crate::error::Error;
 use crate::fork::{Part, Share};
 use crate::kernels::{Attention, AttentionScratch, Epilogue, Kernels};
-use crate::math::to_f16;
+use crate::math::to_f16s;
 use crate::ops::{
     apply, apply_residual, quantize, quantize_rows, quantize_rows_above, Operand, QuantizedScratch,
 };
@@ -137,7 +137,7 @@ impl Part for NormPart<'_> {
                 }
                 NormedPlane::F16 { tokens: to } => {
                     let to = cut_mut(to, row * dim)?.1;
-                    to.iter_mut().zip(normed).for_each(|(to, from)| *to = to_f16(*from));
+                    to_f16s(normed, to);
                 }
             }
             row += together;
