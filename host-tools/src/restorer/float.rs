@@ -1,6 +1,7 @@
 //! The float reference over whole images, with the engine's windows.
 
 use anyhow::{ensure, Result};
+use rayon::prelude::*;
 use vitreous::models::ipt::{IptConfig, Task, COLOURS};
 use vitreous::pipeline::{default_overlap, WindowGrid};
 
@@ -8,8 +9,10 @@ use crate::checkpoint::ipt::FloatIpt;
 use crate::degrade::Picture;
 use crate::reference::ReferenceIpt;
 
-/// Windows of one forward pass.
-const BATCH: usize = 16;
+/// Windows of one forward pass: few, so that their attention scores stay in the cache.
+const BATCH: usize = 4;
+/// Windows in memory at a time; their batches are computed in parallel.
+const GROUP: usize = 128;
 
 /// Float weights of an IPT, run over whole images.
 pub struct FloatRestorer {
@@ -65,20 +68,38 @@ impl FloatRestorer {
         ensure!(overlap <= window / 2, "an overlap of {overlap} pixels; at most {} fit", window / 2);
         let mut blend = Blend::new(image, window, overlap, task.scale);
         let places = blend.places();
-        for (index, places) in places.chunks(BATCH).enumerate() {
-            let mut pixels = Vec::with_capacity(places.len() * window * window * COLOURS);
-            for &(row, column) in places {
-                let (top, left) = (blend.rows.start(row), blend.columns.start(column));
-                pixels.extend(image.crop(left as isize, top as isize, window, window).data);
-            }
-            let restored = self.reference.restore(&pixels, task)?;
+        for (index, group) in places.chunks(GROUP).enumerate() {
+            let restored: Result<Vec<Vec<f32>>> = group
+                .par_chunks(BATCH)
+                .map(|places| self.restore_windows(task, image, &blend, places))
+                .collect();
+            let restored = restored?;
             let values = (window * task.scale).pow(2) * COLOURS;
-            for (&place, restored) in places.iter().zip(restored.chunks_exact(values)) {
+            for (&place, restored) in
+                group.iter().zip(restored.iter().flat_map(|all| all.chunks_exact(values)))
+            {
                 blend.add(place, window * task.scale, restored);
             }
-            done(index * BATCH + places.len(), blend.rows.count() * blend.columns.count());
+            done(index * GROUP + group.len(), places.len());
         }
         Ok(blend.finish())
+    }
+
+    /// The windows at some places, restored: (places, side, side, 3).
+    fn restore_windows(
+        &self,
+        task: &Task,
+        image: &Picture,
+        blend: &Blend,
+        places: &[(usize, usize)],
+    ) -> Result<Vec<f32>> {
+        let window = self.config().window;
+        let mut pixels = Vec::with_capacity(places.len() * window * window * COLOURS);
+        for &(row, column) in places {
+            let (top, left) = (blend.rows.start(row), blend.columns.start(column));
+            pixels.extend(image.crop(left as isize, top as isize, window, window).data);
+        }
+        Ok(self.reference.restore(&pixels, task)?)
     }
 }
 
