@@ -29,7 +29,9 @@ pub fn command(targets: bool) -> Result<()> {
     let release = ["test", "--release", "--workspace", "--no-fail-fast", "--", "--show-output"];
     // Overflow checks and debug assertions are on in this one.
     let checked = ["test", "--package", "vitreous", "--no-fail-fast", "--", "--show-output"];
-    for arguments in [release.as_slice(), checked.as_slice()] {
+    // They are in the engine in this one, which meets hostile models.
+    let hostile = ["test", "--profile", "quick", "--package", "vitreous-tests", "--test", "corrupt_models"];
+    for arguments in [release.as_slice(), checked.as_slice(), hostile.as_slice()] {
         let mut command = cargo();
         command.args(arguments).env(SKIPPED_VARIABLE, &list);
         if !targets {

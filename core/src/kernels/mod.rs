@@ -64,8 +64,12 @@ pub struct Kernels {
     /// Quantizes one row of which no element is below `floor` ≤ 0 with a zero point; zero-fills up to the codes' length;
     /// returns scale and zero point.
     pub quantize_row_above: QuantizeAboveKernel,
-    /// Layer norm of one f16 row (Ba et al., arXiv 1607.06450, §3), sums in the canonical order of docs/numerics.md.
+    /// Layer norm of f16 rows of γ's length (Ba et al., arXiv 1607.06450, §3), sums in the canonical order of docs/numerics.md.
     pub layer_norm: fn(&[f16], &NormWeights, &mut [f32]),
+    /// Rows that `layer_norm` is fastest with.
+    pub norm_rows: usize,
+    /// Multiply-accumulates in registers only, to know what the machine could do.
+    pub peak: Option<Peak>,
     /// Memory that attention over `(tokens, head_dim)` takes in one head.
     pub attention_memory: fn(usize, usize) -> AttentionMemory,
     /// Quantizes keys.
@@ -103,6 +107,15 @@ pub type SoftmaxKernel = fn(&[f32], f32, f32, &[f32], &mut [i16]) -> u32;
 
 /// Signature of the quantization with a zero point: row, lower bound of its elements, codes out; returns scale and zero point.
 pub type QuantizeAboveKernel = fn(&[f32], f32, &mut [i8]) -> (f32, i32);
+
+/// A loop of nothing but the table's fastest int8 instruction.
+#[derive(Clone, Copy, Debug)]
+pub struct Peak {
+    /// Multiply-accumulates of an iteration.
+    pub macs: usize,
+    /// Does a number of iterations; the result keeps the compiler from leaving them out.
+    pub run: fn(usize) -> i32,
+}
 
 /// Signature of the kernels that quantize keys or values: rows `(rows, head_dim)` of floats, head_dim, the token of the first
 /// row, then all keys or values of the head in the table's own order, and the scales of these rows. Tokens come in ascending

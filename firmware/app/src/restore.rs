@@ -131,7 +131,8 @@ fn load(bytes: &'static [u8]) -> Result<(Ipt<'static>, u32), Error> {
 
 #[inline(never)]
 fn arena_bytes(setup: &Setup) -> Result<usize, Error> {
-    Ok(setup.ipt.plan(setup.task)?.arena_bytes())
+    let options = RestoreOptions::new(&setup.ipt);
+    Ok(setup.ipt.plan_for(setup.task, options.tile_rows, options.kernels)?.arena_bytes())
 }
 
 #[inline(never)]

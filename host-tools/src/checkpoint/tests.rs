@@ -109,6 +109,11 @@ fn every_fault_of_a_tensor_is_named() {
     assert!(nan.contains("`head.weight` holds NaN at element 7"), "{nan}");
     let surplus = broken(&|t| drop(t.insert("reg_token".into(), t["cls_token"].clone())));
     assert!(surplus.contains("`reg_token`") && surplus.contains("--allow-extra-tensors"), "{surplus}");
+    let norm = || FloatTensor { shape: vec![12], data: vec![1.0; 12] };
+    let gap = broken(&|t| drop(t.insert("blocks.4000.norm1.weight".into(), norm())));
+    assert!(gap.contains("`blocks.2.norm1.weight` is missing"), "{gap}");
+    let endless = broken(&|t| drop(t.insert("blocks.1000000.norm1.weight".into(), norm())));
+    assert!(endless.contains("beyond all reason"), "{endless}");
     let unknown = broken(&|t| drop(t.remove("patch_embed.proj.weight")));
     assert!(unknown.contains("unknown architecture") && unknown.contains("torchvision"), "{unknown}");
 }

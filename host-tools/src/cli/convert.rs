@@ -1,10 +1,11 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{ensure, Context, Result};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde::Serialize;
 use vitreous::models::ipt::Task;
 use vitreous::models::vit::DEFAULT_TILE_ROWS;
+use vitreous::tensor::PanelLayout;
 
 use super::load::{FloatModel, LoadArgs};
 use super::progress::Bars;
@@ -62,9 +63,32 @@ pub struct ConvertArgs {
     /// Images to measure on, evenly spread over the folder.
     #[arg(long, value_name = "N", default_value_t = 16)]
     limit: usize,
+    /// Kernels that the file is meant for: their order of the int8 weights. Every machine reads every order, but only this one
+    /// in place.
+    #[arg(long = "for", value_name = "KERNELS", value_enum, default_value_t = LayoutArg::Portable)]
+    layout: LayoutArg,
     /// Also write a Rust file with the model as an aligned static, the arena's size and the labels.
     #[arg(long, value_name = "FILE")]
     emit_rust: Option<PathBuf>,
+}
+
+/// Orders of int8 weights by the kernels that read them.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LayoutArg {
+    /// Row by row: microcontrollers, and any other machine without kernels of its own.
+    Portable,
+    /// AVX2 and AVX-512 VNNI: 16 outputs side by side, 4 inputs of each together.
+    #[value(name = "x86-64")]
+    X86,
+}
+
+impl LayoutArg {
+    fn layout(self) -> PanelLayout {
+        match self {
+            LayoutArg::Portable => PanelLayout::ROW_MAJOR,
+            LayoutArg::X86 => PanelLayout::VECTOR,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -104,7 +128,7 @@ impl ConvertArgs {
             keep_f16: keep_f16.map_err(anyhow::Error::msg)?,
             model_version: self.model_version,
             name: self.name.clone(),
-            ..QuantizeOptions::default()
+            layout: self.layout.layout(),
         };
         let choice = self.choose_precision(float, &mut options)?;
         let bytes = quantize_vit(float, &options)
@@ -140,7 +164,7 @@ impl ConvertArgs {
             keep_f16,
             model_version: self.model_version,
             name: self.name.clone(),
-            ..IptQuantizeOptions::default()
+            layout: self.layout.layout(),
         };
         let choice = self.choose_restorer_precision(&float, &mut options)?;
         let bytes = quantize_ipt(&float, &options)

@@ -36,8 +36,8 @@ impl<'a> Panels<'a> {
 
 /// What becomes of the dot products.
 pub(super) trait Epilogue<F: Floats> {
-    /// Takes those of one row with the outputs `16·panel..16·panel + 16`.
-    fn take(&mut self, row: usize, panel: usize, dots: F::Ints);
+    /// Takes those of one row with the outputs from `16·panel` on; some of the last panel may not exist.
+    fn take<const NV: usize>(&mut self, row: usize, panel: usize, dots: &[[i32; LANES]; NV]);
 }
 
 /// Rows whose sums of inputs are held at a time.
@@ -83,8 +83,7 @@ fn starts<D: Dot>(x: &Inputs, first: usize, rows: usize) -> [i32; CHUNK] {
     if D::OFFSET != 0 {
         let data = x.data.get(first * x.pitch..).unwrap_or(&[]);
         for (start, row) in starts.iter_mut().zip(data.chunks_exact(x.pitch)).take(rows) {
-            let sum = row.iter().fold(0i32, |sum, x| sum.wrapping_add(*x as i32));
-            *start = sum.wrapping_mul(D::OFFSET).wrapping_neg();
+            *start = D::sum(row).wrapping_mul(D::OFFSET).wrapping_neg();
         }
     }
     starts
@@ -122,9 +121,7 @@ fn column<D: Dot, const MR: usize, const NV: usize>(
             block::<D, MR, NV>(x.data.as_ptr(), at, begin, weights, panel_bytes, w.pitch / 4, &mut dots)
         };
         for (r, dots) in dots.iter().enumerate().take(rows - row) {
-            for (v, dots) in dots.iter().enumerate() {
-                epilogue.take(first + row + r, panel + v, Ints::load(dots));
-            }
+            epilogue.take(first + row + r, panel, dots);
         }
         row += MR;
     }
@@ -168,4 +165,33 @@ unsafe fn block<D: Dot, const MR: usize, const NV: usize>(
             D::finish(sums[r][v]).store(&mut dots[r][v]);
         }
     }
+}
+
+/// Multiply-accumulates of an iteration of [`peak`].
+pub(in crate::kernels) const fn peak_macs(rows: usize, panels: usize) -> usize {
+    rows * panels * GROUP
+}
+
+/// The innermost loop of [`block`] without its loads.
+#[inline(always)]
+pub(in crate::kernels) fn peak<D: Dot, const MR: usize, const NV: usize>(iterations: usize) -> i32 {
+    let group = core::hint::black_box([1i8; GROUP]);
+    // SAFETY: the array has the 64 bytes that are read.
+    let (w, x) = unsafe { (D::load_weights(group.as_ptr()), D::load_inputs(group.as_ptr())) };
+    // Unknown starts, or the compiler would see that all sums are alike.
+    let mut sums = core::hint::black_box([[D::start(0); NV]; MR]);
+    for _ in 0..iterations {
+        for r in 0..MR {
+            for v in 0..NV {
+                sums[r][v] = D::dot(sums[r][v], w, x);
+            }
+        }
+    }
+    let mut total = 0i32;
+    for r in 0..MR {
+        for v in 0..NV {
+            total = total.wrapping_add(D::finish(sums[r][v]).sum());
+        }
+    }
+    total
 }

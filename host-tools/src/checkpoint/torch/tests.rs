@@ -103,6 +103,12 @@ fn views_of_a_storage_are_gathered_by_their_strides() {
 #[test]
 fn hostile_descriptions_are_refused() {
     let data = [0; 32];
+    // The dict's last items again: a name and a tensor, by the memo.
+    let mut twice = pickle("FloatStorage", 8, 0, &[8], &[1]);
+    let name = twice.windows(6).position(|bytes| bytes == b"X\x01\x00\x00\x00w").unwrap() + 6;
+    twice.splice(name..name, *b"q\x07");
+    let end = twice.len() - 2;
+    twice.splice(end..end, *b"q\x08h\x07h\x08");
     for (pickle, reason) in [
         (pickle("FloatStorage", 8, 1, &[8], &[1]), "`w` reaches beyond its storage"),
         (pickle("FloatStorage", 8, 0, &[3, 3], &[0, 0]), "`w` reaches beyond its storage"),
@@ -115,6 +121,8 @@ fn hostile_descriptions_are_refused() {
         ),
         (b"\x80\x02}X\x05\x00\x00\x00epochK\x03s.".to_vec(), "a dict without tensors, whose keys are epoch"),
         (b"\x80\x02".to_vec(), "the pickle breaks off"),
+        (twice, "`w` is there twice"),
+        (pickle("FloatStorage", 1, 0, &[1; 65], &[1; 65]), "`w` is described in an unknown way"),
     ] {
         let error = tensor(&pickle, &data).unwrap_err();
         assert!(error.contains(reason), "{error}");
