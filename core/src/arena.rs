@@ -179,19 +179,21 @@ impl Plan {
             for (id, view) in ids.iter().zip(views.iter_mut()) {
                 let region = self.regions.get(*id).ok_or(Error::Internal(2))?;
                 let before = lowest.as_ref().is_none_or(|(other, _)| region.offset < other.offset);
-                if view.is_none() && region.bytes > 0 && before {
+                if view.is_none() && before {
                     lowest = Some((region, view));
                 }
             }
             let Some((region, view)) = lowest else { break };
+            // An empty region may lie anywhere, but must be as aligned as the others: it gets the place where the last one ended.
+            let start = if region.bytes == 0 { base } else { region.offset };
             // A region that overlaps the one before it begins below the base.
-            let gap = region.offset.checked_sub(base).ok_or(Error::Internal(3))?;
+            let gap = start.checked_sub(base).ok_or(Error::Internal(3))?;
             let (found, tail) = rest
                 .get_mut(gap..)
                 .and_then(|rest| rest.split_at_mut_checked(region.bytes))
                 .ok_or(Error::Internal(3))?;
             *view = Some(found);
-            (rest, base) = (tail, region.offset + region.bytes);
+            (rest, base) = (tail, start + region.bytes);
         }
         Ok(())
     }
@@ -275,6 +277,23 @@ mod tests {
         }
         assert_eq!(plan.regions()[2].offset, 112, "c takes over b's memory");
         assert_eq!(plan.arena_bytes(), 112 + 208);
+    }
+
+    #[test]
+    fn views_are_the_regions_in_any_order_and_empty_ones_are_aligned() {
+        let mut plan = Plan::new();
+        for (name, count) in [("a", 16), ("empty", 0), ("b", 32), ("c", 4)] {
+            plan.add(name, count, 4, 0..=0);
+        }
+        let mut arena = Arena::<256>::new();
+        let [b, empty, c, a] = plan.views(arena.bytes_mut(), [2, 1, 3, 0]).unwrap();
+        assert_eq!([a.len(), empty.len(), b.len(), c.len()], [64, 0, 128, 16]);
+        assert_eq!(
+            (a.as_ptr() as usize + 64, b.as_ptr() as usize + 128),
+            (b.as_ptr() as usize, c.as_ptr() as usize)
+        );
+        assert_eq!(cast_mut::<i32>(empty).unwrap(), []);
+        assert_eq!(plan.views(arena.bytes_mut(), [0, 0]).err(), Some(Error::Internal(3)), "twice the same");
     }
 
     #[test]
