@@ -64,12 +64,12 @@ fn a_classification_study_trains_both_networks_on_parts_of_every_class() {
         out: out.path().to_owned(),
         percents: vec![25.0, 100.0],
         seeds: vec![3],
-        recipe: Recipe { epochs: 6, warmup_epochs: 1.0, batch: 20, ..Recipe::digits() },
+        recipe: Recipe { epochs: 15, warmup_epochs: 2.0, batch: 20, ..Recipe::digits() },
         cnn: CnnShape { width: 8, stages: 2 },
         quiet: true,
     };
     let report = classification::run(&data, &settings).unwrap();
-    assert_eq!(report.steps, 60);
+    assert_eq!(report.steps, 150);
     let names: Vec<&str> = report.points.iter().map(|p| p.network.as_str()).collect();
     assert_eq!(names, ["ViT", "ViT", "CNN", "CNN"]);
     assert!(

@@ -9,14 +9,14 @@ use anyhow::{Context, Result};
 use rayon::prelude::*;
 use std::path::Path;
 use vitreous::models::ipt::Task;
+use vitreous::pipeline::default_overlap;
 
 /// Windows of a held-out picture that are scored.
 const WINDOWS_PER_PICTURE: usize = 3;
 /// Held-out windows of one forward pass.
 const BATCH: usize = 8;
-/// Side of a sample picture, in windows, and overlap of the windows in pixels.
+/// Side of a sample picture in windows.
 const SAMPLE_WINDOWS: usize = 3;
-const SAMPLE_OVERLAP: usize = 8;
 
 /// A clean picture and what a task gets of it.
 struct Held {
@@ -82,7 +82,8 @@ impl HeldOut {
     pub fn write_samples(&self, network: &dyn Network, values: &[Vec<f32>], dir: &Path) -> Result<()> {
         std::fs::create_dir_all(dir).with_context(|| format!("{}: cannot create", dir.display()))?;
         for (task, (held, name)) in self.samples.iter().zip(&self.names).enumerate() {
-            let restored = network.restore(values, task, &held.degraded, SAMPLE_OVERLAP)?;
+            let restored =
+                network.restore(values, task, &held.degraded, default_overlap(network.window()))?;
             let scale = network.tasks()[task].scale;
             let all = [held.degraded.repeated(scale), restored, held.clean.clone()];
             Picture::side_by_side(&all).save_png(&dir.join(format!("{name}.png")))?;
