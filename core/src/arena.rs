@@ -143,11 +143,40 @@ impl Plan {
         arena: &'a mut [u8],
         ids: [usize; N],
     ) -> Result<[&'a mut [u8]; N], Error> {
-        let mut ranges = [const { 0..0 }; N];
-        for (range, id) in ranges.iter_mut().zip(ids) {
-            *range = self.regions.get(id).ok_or(Error::Internal(2))?.range();
+        let mut views = [const { None }; N];
+        self.carve(arena, &ids, &mut views)?;
+        Ok(views.map(Option::unwrap_or_default))
+    }
+
+    /// Cuts regions off the front of the arena, from the lowest to the highest. One function for any number of them: a model's
+    /// stages all ask for another.
+    fn carve<'a>(
+        &self,
+        arena: &'a mut [u8],
+        ids: &[usize],
+        views: &mut [Option<&'a mut [u8]>],
+    ) -> Result<(), Error> {
+        let (mut rest, mut base) = (arena, 0);
+        for _ in ids {
+            let mut lowest: Option<(&Region, &mut Option<&'a mut [u8]>)> = None;
+            for (id, view) in ids.iter().zip(views.iter_mut()) {
+                let region = self.regions.get(*id).ok_or(Error::Internal(2))?;
+                let before = lowest.as_ref().is_none_or(|(other, _)| region.offset < other.offset);
+                if view.is_none() && region.bytes > 0 && before {
+                    lowest = Some((region, view));
+                }
+            }
+            let Some((region, view)) = lowest else { break };
+            // A region that overlaps the one before it begins below the base.
+            let gap = region.offset.checked_sub(base).ok_or(Error::Internal(3))?;
+            let (found, tail) = rest
+                .get_mut(gap..)
+                .and_then(|rest| rest.split_at_mut_checked(region.bytes))
+                .ok_or(Error::Internal(3))?;
+            *view = Some(found);
+            (rest, base) = (tail, region.offset + region.bytes);
         }
-        arena.get_disjoint_mut(ranges).map_err(|_| Error::Internal(3))
+        Ok(())
     }
 
     /// One region, to read.
@@ -186,6 +215,16 @@ pub(crate) fn part<T>(slice: &[T], from: usize, count: usize) -> Result<&[T], Er
 /// The same, to write.
 pub(crate) fn part_mut<T>(slice: &mut [T], from: usize, count: usize) -> Result<&mut [T], Error> {
     slice.get_mut(from..from + count).ok_or(Error::Internal(41))
+}
+
+/// The elements `from..from + count` of a region that the plan has sized. Not inlined: there are many.
+#[inline(never)]
+pub(crate) fn typed<T: bytemuck::AnyBitPattern + bytemuck::NoUninit>(
+    region: &mut [u8],
+    from: usize,
+    count: usize,
+) -> Result<&mut [T], Error> {
+    part_mut(cast_mut(region)?, from, count)
 }
 
 #[cfg(test)]

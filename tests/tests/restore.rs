@@ -269,6 +269,10 @@ fn what_is_wrong_is_said_and_rows_come_once() {
                     Some(Error::ImageSize { width, height, limit: 65_535 })
                 );
             }
+            for (window, scale, width) in [(usize::MAX, 2, 1), (1, usize::MAX, 2), (1024, 4, usize::MAX / 2)]
+            {
+                assert_eq!(BandPlan::new(window, scale, width), Err(Error::PlanTooLarge));
+            }
             let wide = RestoreOptions { overlap: 7, ..options };
             assert_eq!(
                 refused(0, size, arena_bytes, band_bytes, wide),

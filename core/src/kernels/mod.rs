@@ -30,18 +30,6 @@ pub enum Epilogue {
     Activation(Activation),
 }
 
-/// Dot products of one query with all keys, as the exponents of a softmax to base 2.
-#[derive(Clone, Copy, Debug)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Keys<'a> {
-    /// `(tokens, pitch)` int8, zero-padded.
-    pub data: &'a [i8],
-    /// Scale per token.
-    pub scales: &'a [f32],
-    /// Distance between rows.
-    pub pitch: usize,
-}
-
 /// Functions of one instruction set. Shapes are given by the views; where views disagree, the shorter one counts, so that no
 /// call can read or write outside (the models always pass views that agree).
 pub struct Kernels {
@@ -78,12 +66,6 @@ pub struct Kernels {
     pub store_values: StoreKernel,
     /// Scaled dot-product attention of a tile of queries in one head: out `(queries, head_dim)`.
     pub attend: fn(&Attention, &mut AttentionScratch, &mut [f32]),
-    /// `out[t] = (q·k_t)·(factor·k_scales[t])`; returns the largest. q `(pitch)`, out `(tokens)`.
-    pub scores: fn(&[i8], f32, &Keys, &mut [f32]) -> f32,
-    /// Turns scores into integer weights.
-    pub softmax: SoftmaxKernel,
-    /// `acc[j] = Σ_t p[t]·v[t,j]`: v `(tokens, pitch)`, acc `(pitch)`.
-    pub weighted_sum: fn(&[i16], &[i8], &mut [i32]),
 }
 
 impl core::fmt::Debug for Kernels {
@@ -98,12 +80,6 @@ impl defmt::Format for Kernels {
         defmt::write!(f, "Kernels {{ name: {=str} }}", self.name);
     }
 }
-
-/// Signature of the softmax kernel: scores `(tokens)`, their maximum, the largest weight, scales of the values per token relative
-/// to the largest, weights out `(tokens)`; returns the sum that normalizes.
-///
-/// With `e_t = weight_max·2^(score_t − max)` the weights are `round(e_t·scale_t)` and the sum is that of `round(e_t)`.
-pub type SoftmaxKernel = fn(&[f32], f32, f32, &[f32], &mut [i16]) -> u32;
 
 /// Signature of the quantization with a zero point: row, lower bound of its elements, codes out; returns scale and zero point.
 pub type QuantizeAboveKernel = fn(&[f32], f32, &mut [i8]) -> (f32, i32);

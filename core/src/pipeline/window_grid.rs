@@ -160,5 +160,6 @@ mod tests {
         let row: std::vec::Vec<usize> = (0..9).map(|at| mirror(at, 4)).collect();
         assert_eq!(row, [0, 1, 2, 3, 2, 1, 0, 1, 2]);
         assert_eq!((mirror(5, 1), mirror(7, 2)), (0, 1));
+        assert_eq!((mirror(5, 0), mirror(5, usize::MAX)), (0, 5));
     }
 }

@@ -61,6 +61,14 @@ fn the_configuration_is_read_from_the_shapes() {
 }
 
 #[test]
+fn a_file_by_torch_save_is_the_same_model() {
+    let file = torch::tests::torch_file(&weights());
+    let options = LoadOptions { heads: Some(3), ..LoadOptions::default() };
+    let model = FloatVit::load(file.path(), &options).unwrap();
+    assert_eq!((model.config, model.tensors), (config(), weights()));
+}
+
+#[test]
 fn a_missing_qkv_bias_is_zero_and_layer_scale_is_folded() {
     let mut tensors = weights();
     tensors.remove("blocks.1.attn.qkv.bias");

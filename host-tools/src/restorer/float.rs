@@ -1,10 +1,11 @@
 //! The float reference over whole images, with the engine's windows.
 
-use anyhow::{ensure, Result};
+use anyhow::Result;
 use rayon::prelude::*;
-use vitreous::models::ipt::{IptConfig, Task, COLOURS};
-use vitreous::pipeline::{default_overlap, WindowGrid};
+use vitreous::models::ipt::{IptConfig, Task};
+use vitreous::pipeline::default_overlap;
 
+use super::blend::{restore_by_windows, Windows};
 use crate::checkpoint::ipt::FloatIpt;
 use crate::degrade::Picture;
 use crate::reference::ReferenceIpt;
@@ -18,18 +19,6 @@ const GROUP: usize = 128;
 pub struct FloatRestorer {
     name: String,
     reference: ReferenceIpt,
-}
-
-/// An image's windows and the sum of what they give.
-struct Blend {
-    rows: WindowGrid,
-    columns: WindowGrid,
-    scale: usize,
-    /// Of the output, in pixels.
-    width: usize,
-    height: usize,
-    /// (height, width, 3), weighted.
-    sums: Vec<f32>,
 }
 
 impl FloatRestorer {
@@ -61,86 +50,21 @@ impl FloatRestorer {
         task: &Task,
         image: &Picture,
         overlap: Option<usize>,
-        mut done: impl FnMut(usize, usize),
+        done: impl FnMut(usize, usize),
     ) -> Result<Picture> {
         let window = self.config().window;
         let overlap = overlap.unwrap_or(default_overlap(window));
-        ensure!(overlap <= window / 2, "an overlap of {overlap} pixels; at most {} fit", window / 2);
-        let mut blend = Blend::new(image, window, overlap, task.scale);
-        let places = blend.places();
-        for (index, group) in places.chunks(GROUP).enumerate() {
-            let restored: Result<Vec<Vec<f32>>> = group
+        let windows = Windows { side: window, overlap, scale: task.scale, batch: GROUP };
+        let restore = |windows: &[Picture]| {
+            let restored: Result<Vec<Vec<f32>>> = windows
                 .par_chunks(BATCH)
-                .map(|places| self.restore_windows(task, image, &blend, places))
+                .map(|windows| {
+                    let pixels: Vec<u8> = windows.iter().flat_map(|w| w.data.iter().copied()).collect();
+                    Ok(self.reference.restore(&pixels, task)?)
+                })
                 .collect();
-            let restored = restored?;
-            let values = (window * task.scale).pow(2) * COLOURS;
-            for (&place, restored) in
-                group.iter().zip(restored.iter().flat_map(|all| all.chunks_exact(values)))
-            {
-                blend.add(place, window * task.scale, restored);
-            }
-            done(index * GROUP + group.len(), places.len());
-        }
-        Ok(blend.finish())
-    }
-
-    /// The windows at some places, restored: (places, side, side, 3).
-    fn restore_windows(
-        &self,
-        task: &Task,
-        image: &Picture,
-        blend: &Blend,
-        places: &[(usize, usize)],
-    ) -> Result<Vec<f32>> {
-        let window = self.config().window;
-        let mut pixels = Vec::with_capacity(places.len() * window * window * COLOURS);
-        for &(row, column) in places {
-            let (top, left) = (blend.rows.start(row), blend.columns.start(column));
-            pixels.extend(image.crop(left as isize, top as isize, window, window).data);
-        }
-        Ok(self.reference.restore(&pixels, task)?)
-    }
-}
-
-impl Blend {
-    fn new(image: &Picture, window: usize, overlap: usize, scale: usize) -> Self {
-        let (width, height) = (image.width * scale, image.height * scale);
-        Self {
-            rows: WindowGrid::new(image.height, window, overlap),
-            columns: WindowGrid::new(image.width, window, overlap),
-            scale,
-            width,
-            height,
-            sums: vec![0.0; width * height * COLOURS],
-        }
-    }
-
-    /// Row and column of every window.
-    fn places(&self) -> Vec<(usize, usize)> {
-        let columns = 0..self.columns.count();
-        (0..self.rows.count()).flat_map(|row| columns.clone().map(move |column| (row, column))).collect()
-    }
-
-    /// Adds a restored window (side, side, 3) with its weights. Values are cut to those of pixels first, as the engine does.
-    fn add(&mut self, (row, column): (usize, usize), side: usize, restored: &[f32]) {
-        let (top, left) = (self.rows.start(row) * self.scale, self.columns.start(column) * self.scale);
-        let full = (WindowGrid::FULL * WindowGrid::FULL) as f32;
-        for (y, line) in (top..self.height).zip(restored.chunks_exact(side * COLOURS)) {
-            let weight_y = self.rows.weight(row, y, self.scale);
-            if weight_y == 0 {
-                continue;
-            }
-            for (x, pixel) in (left..self.width).zip(line.chunks_exact(COLOURS)) {
-                let weight = (weight_y * self.columns.weight(column, x, self.scale)) as f32 / full;
-                let sums = &mut self.sums[(y * self.width + x) * COLOURS..][..COLOURS];
-                sums.iter_mut().zip(pixel).for_each(|(sum, value)| *sum += weight * value.clamp(0.0, 255.0));
-            }
-        }
-    }
-
-    fn finish(self) -> Picture {
-        let data = self.sums.iter().map(|sum| sum.round() as u8).collect();
-        Picture { width: self.width, height: self.height, data }
+            Ok(restored?.concat())
+        };
+        restore_by_windows(image, windows, restore, done)
     }
 }

@@ -1,8 +1,10 @@
 //! Restoration on the host: a `.vtr` of an IPT, or its float weights, run over whole images.
 
+mod blend;
 mod float;
 mod model;
 
+pub use blend::{restore_by_windows, Windows};
 pub use float::FloatRestorer;
 pub use model::{RestoreModel, MAX_OUTPUT_PIXELS};
 

@@ -33,7 +33,7 @@ impl CnnConfig {
     pub fn depth(&self) -> usize {
         let halvings = (0..self.stages.saturating_sub(1)).take_while(|&stage| {
             let side = self.image >> stage;
-            (self.image % (2 << stage)) == 0 && side >= 2 * SMALLEST
+            self.image.is_multiple_of(2 << stage) && side >= 2 * SMALLEST
         });
         1 + halvings.count()
     }

@@ -25,7 +25,4 @@ pub static PORTABLE: Kernels = Kernels {
     store_keys: attention::store_rows,
     store_values: attention::store_rows,
     attend: attention::attend,
-    scores: attention::scores,
-    softmax: attention::softmax,
-    weighted_sum: attention::weighted_sum,
 };

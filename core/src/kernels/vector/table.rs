@@ -6,7 +6,7 @@
 macro_rules! vector_table {
     ($name:literal, $features:literal, $floats:ty, $dot:ty, rows $mr:literal, panels $nv:literal) => {
         use $crate::kernels::vector::{self, table::vector_functions};
-        use $crate::kernels::{self, portable, Attention, AttentionScratch, Kernels};
+        use $crate::kernels::{self, Attention, AttentionScratch, Kernels};
         use $crate::tensor::{LinearF16, LinearI8, NormWeights, RowsI8};
 
         /// Name of the table.
@@ -55,9 +55,6 @@ macro_rules! vector_table {
             store_keys,
             store_values,
             attend,
-            scores: portable::PORTABLE.scores,
-            softmax: portable::PORTABLE.softmax,
-            weighted_sum: portable::PORTABLE.weighted_sum,
         };
     };
 }

@@ -6,11 +6,11 @@ use super::config::Pool;
 use super::parts::{cache_start, AttentionPart, MlpPart, NormPart, NormedPlane, Plane, ProjectPart};
 use super::plan::region;
 use super::run::Run;
-use crate::arena::{cast_mut, part, part_mut};
+use crate::arena::{cast_mut, part, part_mut, typed};
 use crate::error::Error;
 use crate::fork::fork;
 use crate::kernels::{Attention, AttentionScratch, Epilogue, Kernels};
-use crate::math::{inverse_sqrt, to_f16, Lane};
+use crate::math::{inverse_sqrt, to_f16, to_f16s, Lane};
 use crate::ops::{apply, quantize_rows, Operand};
 use crate::source::PixelSource;
 use crate::tensor::{self, padded, Linear, Precision, RowsI8};
@@ -52,9 +52,9 @@ impl Run<'_, '_> {
                 to,
             );
         }
-        let scales = part_mut(cast_mut::<f32>(scales)?, 0, rows)?;
+        let scales = typed::<f32>(scales, 0, rows)?;
         scales.iter_mut().for_each(|scale| *scale = 1.0);
-        let embedded = part_mut(cast_mut::<f32>(embedded)?, 0, rows * c.dim)?;
+        let embedded = typed::<f32>(embedded, 0, rows * c.dim)?;
         let x = Operand::Int8(RowsI8 { data: patches, scales, zero_points: &[], pitch: linear.pitch });
         apply(self.kernels, &x, &weights.patch, Epilogue::None, embedded)?;
         let positions = part(weights.positions, patch * c.dim, rows * c.dim)?;
@@ -75,15 +75,15 @@ impl Run<'_, '_> {
         let [tokens, plane, scales, normed] = self.plan.views(self.arena, ids)?;
         let pitch = padded(c.dim);
         let to = if int8 {
-            let codes = part_mut(cast_mut::<i8>(plane)?, row * pitch, rows * pitch)?;
-            NormedPlane::Int8 { codes, scales: part_mut(cast_mut(scales)?, row, rows)?, pitch }
+            let codes = typed::<i8>(plane, row * pitch, rows * pitch)?;
+            NormedPlane::Int8 { codes, scales: typed(scales, row, rows)?, pitch }
         } else {
-            NormedPlane::F16 { tokens: part_mut(cast_mut(plane)?, row * c.dim, rows * c.dim)? }
+            NormedPlane::F16 { tokens: typed(plane, row * c.dim, rows * c.dim)? }
         };
         let part = NormPart {
             kernels: self.kernels,
             norm,
-            tokens: part(cast_mut::<f16>(tokens)?, row * c.dim, rows * c.dim)?,
+            tokens: typed::<f16>(tokens, row * c.dim, rows * c.dim)?,
             normed: cast_mut(normed)?,
             to,
         };
@@ -121,10 +121,10 @@ impl Run<'_, '_> {
             head_dim,
             plane: plane_rows(plane, plane_scales, &weights.key, row, rows, c.dim)?,
             wide: wide_rows(wide, &weights.key, rows, c.dim)?,
-            out: part_mut(cast_mut::<f32>(out)?, 0, rows * head_dim)?,
+            out: typed::<f32>(out, 0, rows * head_dim)?,
             first: row - start,
             keys: cast_mut::<i8>(keys)?.get_mut(key_bytes..).ok_or(Error::Internal(49))?,
-            key_scales: part_mut(cast_mut::<f32>(key_scales)?, row, rows)?,
+            key_scales: typed::<f32>(key_scales, row, rows)?,
             values: cast_mut::<i8>(values)?.get_mut(value_bytes..).ok_or(Error::Internal(50))?,
             value_scales: part_mut(value_scales, row, rows)?,
         };
@@ -164,9 +164,9 @@ impl Run<'_, '_> {
             head_dim,
             factor: core::f32::consts::LOG2_E * inverse_sqrt(head_dim as f32),
             keys: cast_mut(keys)?,
-            key_scales: part(cast_mut(key_scales)?, 0, n)?,
+            key_scales: typed(key_scales, 0, n)?,
             values: cast_mut(values)?,
-            relative_scales: part(cast_mut(value_scales)?, 0, n)?,
+            relative_scales: typed(value_scales, 0, n)?,
             value_scale: self.value_scale,
         };
         let part = AttentionPart {
@@ -175,15 +175,15 @@ impl Run<'_, '_> {
             plane: plane_rows(plane, plane_scales, &weights.query, row, rows, c.dim)?,
             wide: wide_rows(wide, &weights.query, rows, c.dim)?,
             cache,
-            out: part_mut(cast_mut::<f32>(out)?, 0, rows * head_dim)?,
-            codes: part_mut(cast_mut::<i8>(codes)?, 0, rows * pitch)?,
-            scales: part_mut(cast_mut::<f32>(scales)?, 0, rows)?,
+            out: typed::<f32>(out, 0, rows * head_dim)?,
+            codes: typed::<i8>(codes, 0, rows * pitch)?,
+            scales: typed::<f32>(scales, 0, rows)?,
             scratch: AttentionScratch {
                 scores: cast_mut(scores)?,
                 weights: cast_mut(probabilities)?,
                 sums: cast_mut(sums)?,
             },
-            tokens: part_mut(cast_mut::<f16>(tokens)?, row * c.dim, rows * c.dim)?,
+            tokens: typed::<f16>(tokens, row * c.dim, rows * c.dim)?,
         };
         fork(self.pool, part, self.pool.workers())?;
         Ok(row + rows)
@@ -212,13 +212,13 @@ impl Run<'_, '_> {
             fc2: weights.fc2,
             activation: c.activation,
             hidden_dim: c.hidden,
-            tokens: part_mut(cast_mut(tokens)?, row * c.dim, rows * c.dim)?,
-            normed: part_mut(cast_mut(normed)?, 0, rows * c.dim)?,
-            normed_i8: part_mut(cast_mut(normed_i8)?, 0, rows * padded(c.dim))?,
-            scales: part_mut(cast_mut(scales)?, 0, rows)?,
-            zero_points: part_mut(cast_mut(zero_points)?, 0, rows)?,
-            hidden: part_mut(cast_mut(hidden)?, 0, rows * c.hidden)?,
-            hidden_i8: part_mut(cast_mut(hidden_i8)?, 0, rows * padded(c.hidden))?,
+            tokens: typed(tokens, row * c.dim, rows * c.dim)?,
+            normed: typed(normed, 0, rows * c.dim)?,
+            normed_i8: typed(normed_i8, 0, rows * padded(c.dim))?,
+            scales: typed(scales, 0, rows)?,
+            zero_points: typed(zero_points, 0, rows)?,
+            hidden: typed(hidden, 0, rows * c.hidden)?,
+            hidden_i8: typed(hidden_i8, 0, rows * padded(c.hidden))?,
         };
         fork(self.pool, part, self.pool.workers())?;
         Ok(row + rows)
@@ -237,9 +237,9 @@ impl Run<'_, '_> {
             region::LOGITS_DIST,
         ];
         let [tokens, features, input, input_i8, logits, logits_dist] = self.plan.views(self.arena, ids)?;
-        let tokens = part(cast_mut::<f16>(tokens)?, 0, c.tokens() * c.dim)?;
-        let features = part_mut(cast_mut::<f32>(features)?, 0, c.dim)?;
-        let input = part_mut(cast_mut::<f32>(input)?, 0, c.dim)?;
+        let tokens = typed::<f16>(tokens, 0, c.tokens() * c.dim)?;
+        let features = typed::<f32>(features, 0, c.dim)?;
+        let input = typed::<f32>(input, 0, c.dim)?;
         let norm = |kernels: &Kernels, token: &[f16], out: &mut [f32]| match &weights.norm_before_pool {
             Some(norm) => (kernels.layer_norm)(token, norm, out),
             None => out.iter_mut().zip(token).for_each(|(to, from)| *to = from.to_f32()),
@@ -260,17 +260,17 @@ impl Run<'_, '_> {
         if let Some(norm) = &weights.norm_after_pool {
             let pooled = bytemuck::try_cast_slice_mut::<f32, f16>(input).map_err(|_| Error::Internal(43))?;
             let pooled = part_mut(pooled, 0, c.dim)?;
-            pooled.iter_mut().zip(features.iter()).for_each(|(to, from)| *to = to_f16(*from));
+            to_f16s(features, pooled);
             (self.kernels.layer_norm)(pooled, norm, features);
         }
         let input_i8 = cast_mut::<i8>(input_i8)?;
-        let logits = part_mut(cast_mut::<f32>(logits)?, 0, c.classes)?;
+        let logits = typed::<f32>(logits, 0, c.classes)?;
         if let Some(head) = &weights.head {
             classify(self.kernels, features, head, input_i8, logits)?;
         }
         if let Some(head) = &weights.head_dist {
             norm(self.kernels, part(tokens, c.dim, c.dim)?, input);
-            let dist = part_mut(cast_mut::<f32>(logits_dist)?, 0, c.classes)?;
+            let dist = typed::<f32>(logits_dist, 0, c.classes)?;
             classify(self.kernels, input, head, input_i8, dist)?;
             logits.iter_mut().zip(dist.iter()).for_each(|(logit, dist)| *logit = (*logit + *dist) * 0.5);
         }
@@ -301,11 +301,11 @@ fn plane_rows<'a>(
 ) -> Result<Plane<'a>, Error> {
     Ok(match weights {
         Linear::Int8(weights) => Plane::Int8 {
-            codes: part(cast_mut::<i8>(plane)?, row * weights.pitch, rows * weights.pitch)?,
-            scales: part(cast_mut::<f32>(scales)?, row, rows)?,
+            codes: typed::<i8>(plane, row * weights.pitch, rows * weights.pitch)?,
+            scales: typed::<f32>(scales, row, rows)?,
             pitch: weights.pitch,
         },
-        Linear::F16(_) => Plane::F16 { tokens: part(cast_mut::<f16>(plane)?, row * dim, rows * dim)?, dim },
+        Linear::F16(_) => Plane::F16 { tokens: typed::<f16>(plane, row * dim, rows * dim)?, dim },
     })
 }
 
@@ -318,7 +318,7 @@ fn wide_rows<'a>(
 ) -> Result<&'a mut [f32], Error> {
     match weights {
         Linear::Int8(_) => Ok(&mut []),
-        Linear::F16(_) => part_mut(cast_mut(wide)?, 0, rows * dim),
+        Linear::F16(_) => typed(wide, 0, rows * dim),
     }
 }
 

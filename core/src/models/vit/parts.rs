@@ -5,9 +5,11 @@ use half::f16;
 use crate::error::Error;
 use crate::fork::{Part, Share};
 use crate::kernels::{Attention, AttentionScratch, Epilogue, Kernels};
-use crate::math::to_f16;
-use crate::ops::{apply, apply_residual, quantize_rows, quantize_rows_above, Operand, QuantizedScratch};
-use crate::tensor::{rows, rows_mut, Linear, NormWeights, RowsI8};
+use crate::math::to_f16s;
+use crate::ops::{
+    apply, apply_residual, quantize, quantize_rows, quantize_rows_above, Operand, QuantizedScratch,
+};
+use crate::tensor::{Linear, NormWeights, RowsI8};
 
 use super::config::Activation;
 use super::weights::HeadWeights;
@@ -120,27 +122,25 @@ impl Part for NormPart<'_> {
         Ok((Self { kernels, norm, tokens, normed, to }, right))
     }
 
-    fn run(self) -> Result<(), Error> {
-        let dim = self.norm.gamma.len();
-        let together = (self.kernels.norm_rows * dim).max(1);
-        match self.to {
-            NormedPlane::Int8 { codes, scales, pitch } => {
-                let mut to = rows_mut(codes, pitch).zip(scales);
-                for tokens in self.tokens.chunks(together) {
-                    let normed = self.normed.get_mut(..tokens.len()).ok_or(Error::Internal(47))?;
-                    (self.kernels.layer_norm)(tokens, &self.norm, normed);
-                    for (normed, (codes, scale)) in rows(normed, dim).zip(to.by_ref()) {
-                        *scale = (self.kernels.quantize_row)(normed, codes);
-                    }
+    fn run(mut self) -> Result<(), Error> {
+        let (dim, together) = (self.norm.gamma.len(), self.kernels.norm_rows);
+        let mut row = 0;
+        while !self.tokens.is_empty() {
+            let (tokens, rest) = cut(self.tokens, (together * dim).clamp(1, self.tokens.len()))?;
+            self.tokens = rest;
+            let normed = cut_mut(self.normed, tokens.len())?.0;
+            (self.kernels.layer_norm)(tokens, &self.norm, normed);
+            match &mut self.to {
+                NormedPlane::Int8 { codes, scales, pitch } => {
+                    let (codes, scales) = (cut_mut(codes, row * *pitch)?.1, cut_mut(scales, row)?.1);
+                    quantize(self.kernels, normed, dim, *pitch, codes, scales);
+                }
+                NormedPlane::F16 { tokens: to } => {
+                    let to = cut_mut(to, row * dim)?.1;
+                    to_f16s(normed, to);
                 }
             }
-            NormedPlane::F16 { tokens: to } => {
-                for (tokens, to) in self.tokens.chunks(together).zip(to.chunks_mut(together)) {
-                    let normed = self.normed.get_mut(..tokens.len()).ok_or(Error::Internal(48))?;
-                    (self.kernels.layer_norm)(tokens, &self.norm, normed);
-                    to.iter_mut().zip(normed).for_each(|(to, from)| *to = to_f16(*from));
-                }
-            }
+            row += together;
         }
         Ok(())
     }
@@ -294,9 +294,7 @@ impl Part for AttentionPart<'_> {
         let (head_dim, pitch) = (cache.head_dim, cache.queries.pitch);
         let x = self.plane.operand(self.wide)?;
         apply(kernels, &x, &weights.query, Epilogue::None, out)?;
-        for ((query, codes), scale) in rows(out, head_dim).zip(rows_mut(codes, pitch)).zip(&mut *scales) {
-            *scale = (kernels.quantize_row)(query, codes);
-        }
+        quantize(kernels, out, head_dim, pitch, codes, scales);
         let queries = RowsI8 { data: codes, scales, zero_points: &[], pitch };
         (kernels.attend)(&Attention { queries, ..cache }, &mut scratch, out);
         let x = quantize_rows(kernels, out, head_dim, &weights.proj, codes, scales);

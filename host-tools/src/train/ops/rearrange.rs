@@ -10,7 +10,7 @@ pub fn unfold(map: &Tensor, patch: usize) -> Result<Tensor> {
     let &[batch, height, width, channels] = map.dims() else {
         bail!("unfold: map {:?}, expected 4 dimensions", map.shape())
     };
-    if patch == 0 || height % patch != 0 || width % patch != 0 {
+    if patch == 0 || !height.is_multiple_of(patch) || !width.is_multiple_of(patch) {
         bail!("unfold: a map of {height}×{width} is not whole patches of {patch}×{patch}");
     }
     let shape = Shape::from((batch * height / patch * (width / patch), channels * patch * patch));
@@ -26,7 +26,7 @@ pub fn fold(tokens: &Tensor, height: usize, width: usize, patch: usize) -> Resul
         || height % patch != 0
         || width % patch != 0
         || dim % area != 0
-        || rows * area % (height * width) != 0
+        || !(rows * area).is_multiple_of(height * width)
     {
         bail!("fold: ({rows}, {dim}) is not maps of {height}×{width} in patches of {patch}×{patch}");
     }

@@ -28,7 +28,6 @@ pub use report::{RestorerReport, REPORT_FILE};
 pub use run::{train_restorer, TrainOptions, CHECKPOINT_FILE, CURVE_FILE, SAMPLES_FOLDER};
 pub use step::{Gradients, Objective};
 pub use training::{Training, TrainingArgs};
-pub use validation::psnr;
 
 #[cfg(test)]
 mod tests;

@@ -10,7 +10,7 @@ use super::network::Network;
 use super::pictures::Pictures;
 use super::progress::{Plan, Progress};
 use super::report::RestorerReport;
-use super::step::{Objective, SHARD_WINDOWS};
+use super::step::Objective;
 use super::training::Training;
 use super::validation::HeldOut;
 use anyhow::{bail, ensure, Context, Result};
@@ -98,12 +98,14 @@ impl<'a> Run<'a> {
         pictures.prepare(network.tasks())?;
         let pictures: &Pictures = pictures;
         let initial = start.unwrap_or_else(|| network.initial_values(training.seed));
+        let objective = training.objective()?;
         // Where a run started is part of what it is: its sum stands for all values.
         let sum: f64 =
             initial.iter().flatten().enumerate().map(|(i, v)| f64::from(*v) * (1 + i % 7) as f64).sum();
         let identity = json!({
             "network": network.describe(), "tasks": names(network), "training": training,
-            "pictures_sha256": pictures.sha256(), "shard_windows": SHARD_WINDOWS, "initial": format!("{sum:e}"),
+            "pictures_sha256": pictures.sha256(), "shard_windows": objective.shard_windows(),
+            "initial": format!("{sum:e}"),
             "validate_every": options.validate_every,
         });
         // Compared with what comes back from a file, so it goes through text once.
@@ -128,7 +130,6 @@ impl<'a> Run<'a> {
             (State::new(initial), Vec::new(), Running::default())
         };
         let held = HeldOut::new(network, pictures)?;
-        let objective = training.objective()?;
         Ok(Run { pictures, options, network, objective, held, identity, state, history, running })
     }
 

@@ -13,7 +13,9 @@ use vitreous::models::ipt::COLOURS;
 
 /// Windows of one shard. Shards run in parallel and their gradients are added in order, so the result depends on this
 /// number but not on the number of threads.
-pub const SHARD_WINDOWS: usize = 2;
+const SHARD_WINDOWS: usize = 2;
+/// The same where windows are compared with each other, which needs several.
+const CONTRAST_SHARD_WINDOWS: usize = 8;
 
 /// What is minimised.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -22,6 +24,17 @@ pub struct Objective {
     pub pixels: PixelLoss,
     /// The contrastive loss beside it, or none.
     pub contrast: Option<Contrast>,
+}
+
+impl Objective {
+    /// Windows that are worked on together.
+    pub fn shard_windows(&self) -> usize {
+        if self.contrast.is_some() {
+            CONTRAST_SHARD_WINDOWS
+        } else {
+            SHARD_WINDOWS
+        }
+    }
 }
 
 /// Loss and gradients of a batch.
@@ -44,7 +57,7 @@ impl dyn Network + '_ {
     ) -> Result<Gradients> {
         let indices: Vec<u64> = (0..batch as u64).collect();
         let shards: Result<Vec<Gradients>> = indices
-            .par_chunks(SHARD_WINDOWS)
+            .par_chunks(objective.shard_windows())
             .map(|indices| {
                 let pairs: Result<Vec<Pair>> = indices.iter().map(|&i| pair(i)).collect();
                 self.shard_gradients(values, task, &pairs?, indices.len() as f32 / batch as f32, objective)

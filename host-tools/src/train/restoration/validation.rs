@@ -4,6 +4,7 @@ use super::super::augment::{purpose, stream};
 use super::network::Network;
 use super::pictures::Pictures;
 use crate::degrade::{degrade, Picture};
+use crate::metrics::psnr;
 use anyhow::{Context, Result};
 use rayon::prelude::*;
 use std::path::Path;
@@ -16,11 +17,6 @@ const BATCH: usize = 8;
 /// Side of a sample picture, in windows, and overlap of the windows in pixels.
 const SAMPLE_WINDOWS: usize = 3;
 const SAMPLE_OVERLAP: usize = 8;
-
-/// PSNR in dB of a mean squared error in grey levels.
-pub fn psnr(mean_square_error: f64) -> f64 {
-    10.0 * (255.0 * 255.0 / mean_square_error.max(1e-10)).log10()
-}
 
 /// A clean picture and what a task gets of it.
 struct Held {

@@ -1,116 +1,43 @@
-//! A trained model's folder: model.safetensors with the authors' tensor names, and config.json.
+//! Trained values as a model in the authors' tensors, and back.
 
-use super::super::super::checkpoint::write_atomically;
 use super::super::network::{Network, Parameter};
-use super::{Ipt, IptRecipe};
-use crate::checkpoint::ipt::{parse_task, tensor_shapes};
-use anyhow::{anyhow, bail, ensure, Context, Result};
-use safetensors::tensor::{Dtype, TensorView};
-use safetensors::SafeTensors;
-use serde_json::{json, Value};
-use std::collections::HashMap;
+use super::Ipt;
+use crate::checkpoint::ipt::{tensor_shapes, FloatIpt, IptLoadOptions};
+use crate::checkpoint::FloatTensor;
+use anyhow::{bail, ensure, Context, Result};
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
-use vitreous::models::ipt::{IptConfig, Task, TaskKind};
-
-const WEIGHTS_FILE: &str = "model.safetensors";
-const CONFIG_FILE: &str = "config.json";
-/// The object in config.json that describes the network.
-const CONFIG_KEY: &str = "vitreous_ipt";
+use vitreous::models::ipt::{Task, TaskKind};
 
 /// Writes the model to `dir`.
 pub fn save(dir: &Path, name: &str, model: &Ipt, values: &[Vec<f32>]) -> Result<()> {
-    let mut tensors: HashMap<&str, Vec<f32>> = HashMap::new();
+    let mut data: HashMap<&str, Vec<f32>> = HashMap::new();
     for (p, values) in model.parameters.iter().zip(values) {
-        tensors.entry(&p.file_name).or_default().extend(values.iter().map(|v| v * p.unit));
+        data.entry(&p.file_name).or_default().extend(values.iter().map(|v| v * p.unit));
     }
-    let mut views = Vec::new();
+    let mut tensors = BTreeMap::new();
     for (name, shape) in tensor_shapes(&model.config) {
-        let data = &tensors[name.as_str()];
-        views.push((name, TensorView::new(Dtype::F32, shape, bytemuck::cast_slice(data))?));
+        let data = data.remove(name.as_str()).with_context(|| format!("{name}: not trained"))?;
+        tensors.insert(name, FloatTensor { shape, data });
     }
-    let bytes = safetensors::serialize(views, None)?;
-    write_atomically(&dir.join(WEIGHTS_FILE), &bytes)?;
-    let config = json!({ "architecture": name, CONFIG_KEY: config_json(&model.config) });
-    write_atomically(&dir.join(CONFIG_FILE), (serde_json::to_string_pretty(&config)? + "\n").as_bytes())
+    FloatIpt::new(name.to_owned(), model.config.clone(), tensors)?.save(dir)?;
+    Ok(())
 }
 
-fn config_json(c: &IptConfig) -> Value {
-    let tasks: Vec<String> = c.tasks.iter().map(Task::to_string).collect();
-    json!({
-        "features": c.features, "window": c.window, "patch": c.patch, "heads": c.heads, "hidden": c.hidden,
-        "head_hidden": c.head_hidden, "encoder_layers": c.encoder_layers, "decoder_layers": c.decoder_layers,
-        "tasks": tasks, "norm_eps": c.norm_eps,
-    })
-}
-
-/// Reads a folder that [`save`] wrote: the model and its values in trained units.
-pub fn load(dir: &Path) -> Result<(Ipt, Vec<Vec<f32>>)> {
-    let config = read_config(&dir.join(CONFIG_FILE))?;
-    let path = dir.join(WEIGHTS_FILE);
-    let bytes = std::fs::read(&path).with_context(|| format!("{}: cannot read", path.display()))?;
-    let file = SafeTensors::deserialize(&bytes)
-        .with_context(|| format!("{}: not a safetensors file", path.display()))?;
-    let mut tensors: HashMap<String, std::vec::IntoIter<f32>> = HashMap::new();
-    for (name, shape) in tensor_shapes(&config) {
-        let view = file.tensor(&name).map_err(|e| anyhow!("{}: {name}: {e}", path.display()))?;
-        ensure!(
-            view.dtype() == Dtype::F32 && view.shape() == shape,
-            "{}: {name} is {:?} {:?}, {CONFIG_FILE} asks for F32 {shape:?}",
-            path.display(),
-            view.dtype(),
-            view.shape()
-        );
-        let values: Vec<f32> = bytemuck::pod_collect_to_vec(view.data());
-        ensure!(
-            values.iter().all(|v| v.is_finite()),
-            "{}: {name} holds a value that is not a number",
-            path.display()
-        );
-        tensors.insert(name, values.into_iter());
-    }
-    let model = Ipt::new(config);
+/// Reads a model, from `train ipt` or of the authors: the network and its values in trained units.
+pub fn load(path: &Path) -> Result<(Ipt, Vec<Vec<f32>>)> {
+    let mut float = FloatIpt::load(path, &IptLoadOptions::default())?;
+    let model = Ipt::new(float.config);
+    let mut rest: HashMap<String, std::vec::IntoIter<f32>> = HashMap::new();
     let mut take = |p: &Parameter| -> Vec<f32> {
-        let rest = tensors.get_mut(&p.file_name).into_iter().flatten();
+        let tensors = &mut float.tensors;
+        let rest = rest
+            .entry(p.file_name.clone())
+            .or_insert_with(|| tensors.remove(&p.file_name).map(|t| t.data).unwrap_or_default().into_iter());
         rest.take(p.spec.elements()).map(|v| v / p.unit).collect()
     };
     let values = model.parameters.iter().map(&mut take).collect();
     Ok((model, values))
-}
-
-fn read_config(path: &Path) -> Result<IptConfig> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("{}: cannot read", path.display()))?;
-    let all: Value = serde_json::from_str(&text).with_context(|| format!("{}: not JSON", path.display()))?;
-    let Some(c) = all.get(CONFIG_KEY) else {
-        bail!("{}: no `{CONFIG_KEY}`, so not a model of `train ipt`", path.display())
-    };
-    let number = |key: &str| -> Result<usize> {
-        let value = c.get(key).and_then(Value::as_u64);
-        value
-            .map(|v| v as usize)
-            .with_context(|| format!("{}: `{key}` is not a whole number", path.display()))
-    };
-    let names = c.get("tasks").and_then(Value::as_array).cloned().unwrap_or_default();
-    let tasks: Result<Vec<Task>> = names
-        .iter()
-        .map(|name| {
-            parse_task(name.as_str().unwrap_or_default()).map_err(|e| anyhow!("{}: {e}", path.display()))
-        })
-        .collect();
-    let recipe = IptRecipe {
-        features: number("features")?,
-        window: number("window")?,
-        patch: number("patch")?,
-        heads: number("heads")?,
-        hidden: number("hidden")?,
-        head_hidden: number("head_hidden")?,
-        encoder_layers: number("encoder_layers")?,
-        decoder_layers: number("decoder_layers")?,
-        tasks: tasks?.iter().map(Task::to_string).collect(),
-        ..IptRecipe::default()
-    };
-    let mut config = recipe.config().with_context(|| format!("{}: impossible model", path.display()))?;
-    config.norm_eps = c.get("norm_eps").and_then(Value::as_f64).unwrap_or(1e-5) as f32;
-    Ok(config)
 }
 
 /// Values for `model` taken from another model of the same body.

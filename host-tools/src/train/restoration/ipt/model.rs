@@ -28,8 +28,15 @@ impl Network for Ipt {
     fn describe(&self) -> String {
         let c = &self.config;
         format!(
-            "IPT window {} patch {} features {}, {}+{} layers",
-            c.window, c.patch, c.features, c.encoder_layers, c.decoder_layers
+            "IPT window {} patch {} features {} heads {} hidden {} and {}, {}+{} layers",
+            c.window,
+            c.patch,
+            c.features,
+            c.heads,
+            c.hidden,
+            c.head_hidden,
+            c.encoder_layers,
+            c.decoder_layers
         )
     }
 

@@ -3,6 +3,7 @@
 use crate::checkpoint::ipt::parse_task;
 use anyhow::{anyhow, ensure, Result};
 use serde::Serialize;
+use std::path::Path;
 use vitreous::models::ipt::{IptConfig, Task, MAX_TASKS};
 
 /// Hyperparameters and tasks.
@@ -56,15 +57,8 @@ impl IptRecipe {
         let mut tasks: Vec<Task> = Vec::new();
         for name in &self.tasks {
             let task = parse_task(name).map_err(|e| anyhow!("--tasks: {e}"))?;
-            ensure!(!tasks.contains(&task), "--tasks: {name} is there twice");
             tasks.push(task);
         }
-        ensure!(
-            self.patch > 0 && self.window > 0 && self.window.is_multiple_of(self.patch),
-            "--window {}: not a multiple of --patch {}",
-            self.window,
-            self.patch
-        );
         let config = IptConfig {
             features: self.features,
             window: self.window,
@@ -78,13 +72,7 @@ impl IptRecipe {
             norm_eps: 1e-5,
         };
         ensure!(self.features >= 3, "--features {}: expected at least 3, for the colours", self.features);
-        ensure!(
-            self.heads > 0 && config.dim().is_multiple_of(self.heads),
-            "--heads {}: does not divide the token width {} (features · patch²)",
-            self.heads,
-            config.dim()
-        );
-        ensure!(self.hidden > 0 && self.head_hidden > 0, "--hidden and --head-hidden: expected at least 1");
+        crate::checkpoint::ipt::validate_ipt_config(Path::new("train ipt"), &config)?;
         Ok(config)
     }
 }
