@@ -58,18 +58,25 @@ pub(crate) trait Part: Sized + Send {
     fn run(self) -> Result<(), Error>;
 }
 
-/// Does the work on as many workers as `workers`, halving it again and again.
-pub(crate) fn fork<P: Part>(pool: &dyn ForkJoin, part: P, workers: usize) -> Result<(), Error> {
-    // Without the feature all that follows is left out.
-    if !cfg!(feature = "parallel") || workers < 2 {
-        return part.run();
+/// Does the work on all workers of the pool.
+#[inline(always)]
+pub(crate) fn fork<P: Part>(pool: &dyn ForkJoin, part: P) -> Result<(), Error> {
+    // Without the feature nothing is left but this call.
+    if cfg!(feature = "parallel") {
+        halve(pool, part, pool.workers())
+    } else {
+        part.run()
     }
+}
+
+/// Shares the work between `workers` workers, halving it again and again.
+fn halve<P: Part>(pool: &dyn ForkJoin, part: P, workers: usize) -> Result<(), Error> {
     let share = Share { left: workers / 2, of: workers };
     let (offset, rows) = (part.offset(), part.rows());
     let ideal = (offset + rows).saturating_mul(share.left).checked_div(workers).unwrap_or(0);
     let granules = (ideal + P::GRANULE / 2).checked_div(P::GRANULE).unwrap_or(0);
     let cut = (granules * P::GRANULE).saturating_sub(offset);
-    if cut == 0 || cut >= rows {
+    if workers < 2 || cut == 0 || cut >= rows {
         return part.run();
     }
     let (left, right) = part.split(cut, share)?;
@@ -78,12 +85,12 @@ pub(crate) fn fork<P: Part>(pool: &dyn ForkJoin, part: P, workers: usize) -> Res
     pool.join(
         &mut || {
             if let Some(part) = left.take() {
-                left_result = fork(pool, part, share.left);
+                left_result = halve(pool, part, share.left);
             }
         },
         &mut || {
             if let Some(part) = right.take() {
-                right_result = fork(pool, part, workers - share.left);
+                right_result = halve(pool, part, workers - share.left);
             }
         },
     );

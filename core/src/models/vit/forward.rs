@@ -87,7 +87,7 @@ impl Run<'_, '_> {
             normed: cast_mut(normed)?,
             to,
         };
-        fork(self.pool, part, self.pool.workers())?;
+        fork(self.pool, part)?;
         Ok(row + rows)
     }
 
@@ -128,7 +128,7 @@ impl Run<'_, '_> {
             values: cast_mut::<i8>(values)?.get_mut(value_bytes..).ok_or(Error::Internal(50))?,
             value_scales: part_mut(value_scales, row, rows)?,
         };
-        fork(self.pool, part, self.pool.workers())?;
+        fork(self.pool, part)?;
         if row + rows == c.tokens() {
             self.value_scale = make_relative(part_mut(value_scales, 0, c.tokens())?);
         }
@@ -185,7 +185,7 @@ impl Run<'_, '_> {
             },
             tokens: typed::<f16>(tokens, row * c.dim, rows * c.dim)?,
         };
-        fork(self.pool, part, self.pool.workers())?;
+        fork(self.pool, part)?;
         Ok(row + rows)
     }
 
@@ -220,7 +220,7 @@ impl Run<'_, '_> {
             hidden: typed(hidden, 0, rows * c.hidden)?,
             hidden_i8: typed(hidden_i8, 0, rows * padded(c.hidden))?,
         };
-        fork(self.pool, part, self.pool.workers())?;
+        fork(self.pool, part)?;
         Ok(row + rows)
     }
 

@@ -122,6 +122,7 @@ impl Part for NormPart<'_> {
         Ok((Self { kernels, norm, tokens, normed, to }, right))
     }
 
+    #[inline(always)]
     fn run(mut self) -> Result<(), Error> {
         let (dim, together) = (self.norm.gamma.len(), self.kernels.norm_rows);
         let mut row = 0;
@@ -222,6 +223,7 @@ impl Part for ProjectPart<'_> {
         Ok((left, right))
     }
 
+    #[inline(always)]
     fn run(self) -> Result<(), Error> {
         let Self { kernels, weights, head_dim, first, out, .. } = self;
         let x = self.plane.operand(self.wide)?;
@@ -289,6 +291,7 @@ impl Part for AttentionPart<'_> {
         Ok((Self { kernels, weights, plane, wide, cache, out, codes, scales, scratch, tokens }, right))
     }
 
+    #[inline(always)]
     fn run(self) -> Result<(), Error> {
         let Self { kernels, weights, cache, out, codes, scales, mut scratch, .. } = self;
         let (head_dim, pitch) = (cache.head_dim, cache.queries.pitch);
@@ -376,6 +379,7 @@ impl Part for MlpPart<'_> {
         Ok((left, right))
     }
 
+    #[inline(always)]
     fn run(self) -> Result<(), Error> {
         let Self { kernels, norm, scales, hidden, .. } = self;
         (kernels.layer_norm)(self.tokens, &norm, self.normed);
