@@ -23,6 +23,9 @@ struct Setup {
 }
 
 /// Loads the model and restores all images.
+///
+/// Never inlined, so that a job of the other kind does not pay for this one's stack.
+#[inline(never)]
 pub fn run(
     mut session: Session<'_>,
     mut images: Images,

@@ -63,7 +63,7 @@ pub static TASKS: [&str; {count}] = {names:?};
 /// How many times larger the output of each task is in each direction.
 pub const SCALES: [usize; {count}] = {scales:?};
 
-/// Bytes of arena that a run of each task needs, whatever the image's size; for several tasks one after the other, the largest of theirs:
+/// Bytes of arena that a run of each task needs, whatever the image's size; tasks can share one arena of the largest:
 /// `static mut ARENA: vitreous::Arena<{{ ARENA_BYTES[{example}] }}> = vitreous::Arena::new();`
 pub const ARENA_BYTES: [usize; {count}] = {arenas:?};
 
