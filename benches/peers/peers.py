@@ -83,7 +83,7 @@ def onnx_model(shape, tensors):
     nodes, constants = [], {}
 
     def constant(name, value):
-        constants[name] = numpy_helper.from_array(np.ascontiguousarray(value), name)
+        constants[name] = numpy_helper.from_array(np.asarray(value, order="C"), name)
         return name
 
     def node(kind, inputs, **attributes):
