@@ -172,18 +172,26 @@ pub(in crate::kernels) const fn peak_macs(rows: usize, panels: usize) -> usize {
     rows * panels * GROUP
 }
 
-/// The innermost loop of [`block`] without its loads.
+/// The innermost loop of [`block`] on weights that stay in registers. Inputs are loaded, or the compiler would see that all
+/// products are alike.
 #[inline(always)]
 pub(in crate::kernels) fn peak<D: Dot, const MR: usize, const NV: usize>(iterations: usize) -> i32 {
-    let group = core::hint::black_box([1i8; GROUP]);
-    // SAFETY: the array has the 64 bytes that are read.
-    let (w, x) = unsafe { (D::load_weights(group.as_ptr()), D::load_inputs(group.as_ptr())) };
-    // Unknown starts, or the compiler would see that all sums are alike.
-    let mut sums = core::hint::black_box([[D::start(0); NV]; MR]);
+    let weights = core::hint::black_box([[1i8; GROUP]; NV]);
+    let inputs = core::hint::black_box([[1i8; 4]; MR]);
+    let mut w = [const { core::mem::MaybeUninit::<D::Weights>::uninit() }; NV];
+    for (w, weights) in w.iter_mut().zip(&weights) {
+        // SAFETY: the array has the 64 bytes that are read.
+        w.write(unsafe { D::load_weights(weights.as_ptr()) });
+    }
+    let mut sums = [[D::start(0); NV]; MR];
     for _ in 0..iterations {
+        let inputs = core::hint::black_box(&inputs);
         for r in 0..MR {
+            // SAFETY: the array has the 4 bytes that are read.
+            let x = unsafe { D::load_inputs(inputs[r].as_ptr()) };
             for v in 0..NV {
-                sums[r][v] = D::dot(sums[r][v], w, x);
+                // SAFETY: written above.
+                sums[r][v] = D::dot(sums[r][v], unsafe { w[v].assume_init() }, x);
             }
         }
     }
