@@ -112,7 +112,7 @@ impl ConvertArgs {
     pub fn execute(self, json: bool) -> Result<()> {
         let report = match self.load.load_any(&self.checkpoint)? {
             FloatModel::Vit(float) => self.convert_vit(&float)?,
-            FloatModel::Ipt(float) => self.convert_ipt(float)?,
+            FloatModel::Ipt(float) => self.convert_ipt(*float)?,
         };
         super::print(json, &report, render)
     }

@@ -14,9 +14,9 @@ use crate::restorer::RestoreModel;
 /// Float weights of either architecture.
 pub enum FloatModel {
     /// A classifier.
-    Vit(FloatVit),
+    Vit(Box<FloatVit>),
     /// A restorer.
-    Ipt(FloatIpt),
+    Ipt(Box<FloatIpt>),
 }
 
 /// What a checkpoint may not say of itself.
@@ -73,9 +73,9 @@ impl LoadArgs {
     /// Loads float weights of either architecture, which their names tell.
     pub fn load_any(&self, path: &Path) -> Result<FloatModel> {
         match self.load_ipt(path) {
-            Ok(ipt) => Ok(FloatModel::Ipt(ipt)),
+            Ok(ipt) => Ok(FloatModel::Ipt(Box::new(ipt))),
             Err(error) => match error.downcast_ref() {
-                Some(CheckpointError::UnknownArchitecture { .. }) => Ok(FloatModel::Vit(self.load(path)?)),
+                Some(CheckpointError::UnknownArchitecture { .. }) => Ok(FloatModel::Vit(Box::new(self.load(path)?))),
                 _ => Err(error),
             },
         }
