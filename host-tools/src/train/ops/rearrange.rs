@@ -23,8 +23,8 @@ pub fn fold(tokens: &Tensor, height: usize, width: usize, patch: usize) -> Resul
     let (rows, dim) = tokens.dims2()?;
     let area = patch * patch;
     if area == 0
-        || height % patch != 0
-        || width % patch != 0
+        || !height.is_multiple_of(patch)
+        || !width.is_multiple_of(patch)
         || dim % area != 0
         || !(rows * area).is_multiple_of(height * width)
     {
