@@ -69,6 +69,8 @@ impl Region {
 pub struct Plan {
     regions: Vec<Region, MAX_REGIONS>,
     arena_bytes: usize,
+    /// A region found no room.
+    too_large: bool,
 }
 
 #[cfg(feature = "defmt")]
@@ -85,7 +87,7 @@ impl defmt::Format for Plan {
 
 impl Plan {
     pub(crate) fn new() -> Self {
-        Self { regions: Vec::new(), arena_bytes: 0 }
+        Self { regions: Vec::new(), arena_bytes: 0, too_large: false }
     }
 
     /// Bytes of arena that the plan needs.
@@ -99,16 +101,35 @@ impl Plan {
     }
 
     /// Places a region of `count` elements of `size` bytes each at the lowest address that is free in all of its phases
-    /// (first fit; architectures name long-lived regions first, so nothing is ever moved).
+    /// (first fit; architectures name long-lived regions first, so nothing is ever moved). [`Plan::checked`] tells whether there
+    /// was room for all.
     pub(crate) fn add(
         &mut self,
         name: &'static str,
         count: usize,
         size: usize,
         phases: core::ops::RangeInclusive<u8>,
-    ) -> Result<(), Error> {
+    ) {
+        self.too_large |= self.place(name, count, size, phases).is_none();
+    }
+
+    /// The plan, if no region exceeded the address space.
+    pub(crate) fn checked(self) -> Result<Self, Error> {
+        if self.too_large {
+            return Err(Error::PlanTooLarge);
+        }
+        Ok(self)
+    }
+
+    fn place(
+        &mut self,
+        name: &'static str,
+        count: usize,
+        size: usize,
+        phases: core::ops::RangeInclusive<u8>,
+    ) -> Option<()> {
         // A quarter of the address space leaves room for every sum below.
-        let bytes = count.checked_mul(size).filter(|b| *b < usize::MAX / 4).ok_or(Error::PlanTooLarge)?;
+        let bytes = count.checked_mul(size).filter(|b| *b < usize::MAX / 4)?;
         let mut region = Region {
             name,
             offset: 0,
@@ -128,13 +149,9 @@ impl Plan {
                 None => break,
             }
         }
-        let end = region
-            .offset
-            .checked_add(region.bytes)
-            .filter(|e| *e < usize::MAX / 4)
-            .ok_or(Error::PlanTooLarge)?;
+        let end = region.offset.checked_add(region.bytes).filter(|e| *e < usize::MAX / 4)?;
         self.arena_bytes = self.arena_bytes.max(end);
-        self.regions.push(region).map_err(|_| Error::Internal(1))
+        self.regions.push(region).ok()
     }
 
     /// The memory of several regions that are alive together, in the order asked for.
@@ -143,11 +160,42 @@ impl Plan {
         arena: &'a mut [u8],
         ids: [usize; N],
     ) -> Result<[&'a mut [u8]; N], Error> {
-        let mut ranges = [const { 0..0 }; N];
-        for (range, id) in ranges.iter_mut().zip(ids) {
-            *range = self.regions.get(id).ok_or(Error::Internal(2))?.range();
+        let mut views = [const { None }; N];
+        self.carve(arena, &ids, &mut views)?;
+        Ok(views.map(Option::unwrap_or_default))
+    }
+
+    /// Cuts regions off the front of the arena, from the lowest to the highest. One function for any number of them: a model's
+    /// stages all ask for another.
+    fn carve<'a>(
+        &self,
+        arena: &'a mut [u8],
+        ids: &[usize],
+        views: &mut [Option<&'a mut [u8]>],
+    ) -> Result<(), Error> {
+        let (mut rest, mut base) = (arena, 0);
+        for _ in ids {
+            let mut lowest: Option<(&Region, &mut Option<&'a mut [u8]>)> = None;
+            for (id, view) in ids.iter().zip(views.iter_mut()) {
+                let region = self.regions.get(*id).ok_or(Error::Internal(2))?;
+                let before = lowest.as_ref().is_none_or(|(other, _)| region.offset < other.offset);
+                if view.is_none() && before {
+                    lowest = Some((region, view));
+                }
+            }
+            let Some((region, view)) = lowest else { break };
+            // An empty region may lie anywhere, but must be as aligned as the others: it gets the place where the last one ended.
+            let start = if region.bytes == 0 { base } else { region.offset };
+            // A region that overlaps the one before it begins below the base.
+            let gap = start.checked_sub(base).ok_or(Error::Internal(3))?;
+            let (found, tail) = rest
+                .get_mut(gap..)
+                .and_then(|rest| rest.split_at_mut_checked(region.bytes))
+                .ok_or(Error::Internal(3))?;
+            *view = Some(found);
+            (rest, base) = (tail, start + region.bytes);
         }
-        arena.get_disjoint_mut(ranges).map_err(|_| Error::Internal(3))
+        Ok(())
     }
 
     /// One region, to read.
@@ -188,6 +236,26 @@ pub(crate) fn part_mut<T>(slice: &mut [T], from: usize, count: usize) -> Result<
     slice.get_mut(from..from + count).ok_or(Error::Internal(41))
 }
 
+/// The elements `from..from + count` of a region that the plan has sized.
+#[inline(always)]
+pub(crate) fn typed<T: bytemuck::AnyBitPattern + bytemuck::NoUninit>(
+    region: &mut [u8],
+    from: usize,
+    count: usize,
+) -> Result<&mut [T], Error> {
+    find(region, from, count).ok_or(Error::Internal(41))
+}
+
+/// Not inlined, since there are many, and an `Option` comes back in registers.
+#[inline(never)]
+fn find<T: bytemuck::AnyBitPattern + bytemuck::NoUninit>(
+    region: &mut [u8],
+    from: usize,
+    count: usize,
+) -> Option<&mut [T]> {
+    bytemuck::try_cast_slice_mut(region).ok()?.get_mut(from..from + count)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,10 +263,10 @@ mod tests {
     #[test]
     fn regions_alive_together_never_overlap_and_others_share() {
         let mut plan = Plan::new();
-        plan.add("a", 100, 1, 0..=3).unwrap();
-        plan.add("b", 50, 4, 0..=0).unwrap();
-        plan.add("c", 10, 2, 1..=2).unwrap();
-        plan.add("d", 7, 4, 2..=3).unwrap();
+        plan.add("a", 100, 1, 0..=3);
+        plan.add("b", 50, 4, 0..=0);
+        plan.add("c", 10, 2, 1..=2);
+        plan.add("d", 7, 4, 2..=3);
         for (i, x) in plan.regions().iter().enumerate() {
             for y in plan.regions().iter().skip(i + 1) {
                 assert!(
@@ -212,14 +280,34 @@ mod tests {
     }
 
     #[test]
+    fn views_are_the_regions_in_any_order_and_empty_ones_are_aligned() {
+        let mut plan = Plan::new();
+        for (name, count) in [("a", 16), ("empty", 0), ("b", 32), ("c", 4)] {
+            plan.add(name, count, 4, 0..=0);
+        }
+        let mut arena = Arena::<256>::new();
+        let [b, empty, c, a] = plan.views(arena.bytes_mut(), [2, 1, 3, 0]).unwrap();
+        assert_eq!([a.len(), empty.len(), b.len(), c.len()], [64, 0, 128, 16]);
+        assert_eq!(
+            (a.as_ptr() as usize + 64, b.as_ptr() as usize + 128),
+            (b.as_ptr() as usize, c.as_ptr() as usize)
+        );
+        assert_eq!(cast_mut::<i32>(empty).unwrap(), []);
+        assert_eq!(plan.views(arena.bytes_mut(), [0, 0]).err(), Some(Error::Internal(3)), "twice the same");
+    }
+
+    #[test]
     fn sizes_beyond_the_address_space_are_refused() {
-        assert_eq!(Plan::new().add("x", usize::MAX / 2, 4, 0..=0), Err(Error::PlanTooLarge));
+        let mut plan = Plan::new();
+        plan.add("x", usize::MAX / 2, 4, 0..=0);
+        plan.add("y", 1, 4, 0..=0);
+        assert_eq!(plan.checked().err(), Some(Error::PlanTooLarge));
     }
 
     #[test]
     fn one_byte_short_is_refused() {
         let mut plan = Plan::new();
-        plan.add("a", 64, 1, 0..=0).unwrap();
+        plan.add("a", 64, 1, 0..=0);
         let mut arena = Arena::<64>::new();
         assert!(plan.check(arena.bytes_mut()).is_ok());
         assert_eq!(

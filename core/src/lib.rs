@@ -14,6 +14,7 @@ compile_error!("a .vtr file is read in place, which needs a little-endian machin
 
 mod arena;
 mod error;
+mod fork;
 pub mod format;
 pub mod kernels;
 pub mod math;
@@ -27,6 +28,7 @@ pub mod tensor;
 
 pub use arena::{Arena, Plan, Region, MAX_REGIONS};
 pub use error::Error;
+pub use fork::{ForkJoin, Serial};
 pub use format::Model;
 pub use profile::{Progress, Stage};
 pub use source::{PixelSink, PixelSource, SliceSink, SliceSource, SourceError};

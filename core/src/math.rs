@@ -175,6 +175,12 @@ pub fn to_f16(x: f32) -> f16 {
     f16::from_f32(Lane::min(Lane::max(x, -65504.0), 65504.0))
 }
 
+/// [`to_f16`] of each element.
+#[inline(never)]
+pub(crate) fn to_f16s(x: &[f32], out: &mut [f16]) {
+    out.iter_mut().zip(x).for_each(|(to, from)| *to = to_f16(*from));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -30,6 +30,8 @@ pub struct PanelLayout {
 impl PanelLayout {
     /// One output column after the other.
     pub const ROW_MAJOR: Self = Self { nr: 1, kr: 16 };
+    /// Sixteen output columns side by side, four inputs of each together: what vector units with dot products of bytes read.
+    pub const VECTOR: Self = Self { nr: 16, kr: 4 };
 
     /// `outputs` rounded up to whole panels.
     pub const fn padded_outputs(self, outputs: usize) -> usize {

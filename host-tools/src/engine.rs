@@ -1,15 +1,17 @@
 //! The engine on the host: a model file, runs over images.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use rayon::prelude::*;
 use vitreous::format::Preprocess;
 use vitreous::kernels::{Kernels, PORTABLE};
-use vitreous::models::vit::{Vit, VitConfig};
-use vitreous::{Model, Progress, SliceSource, Stage};
+use vitreous::models::vit::{RunOptions, Vit, VitConfig, MAX_TILE_ROWS};
+use vitreous::{ForkJoin, Model, Progress, Serial, SliceSource, Stage};
 
 use crate::kernels;
+use crate::pool::Pool;
 use crate::vtr::{repack, AlignedBytes};
 
 /// Rows per tile on a host: whole blocks of every table's matrix product, and few enough that a tile's hidden layer stays in the
@@ -97,20 +99,29 @@ impl Engine {
     }
 
     /// The weights as runs read them.
-    fn run_bytes(&self) -> &[u8] {
+    pub(crate) fn run_bytes(&self) -> &[u8] {
         self.packed.as_ref().unwrap_or(&self.bytes).as_slice()
     }
 
-    /// Prepares runs one after the other: the model's tables read once, one arena.
+    /// Prepares runs one after the other on this thread: the model's tables read once, one arena.
     ///
     /// # Errors
     /// A plan beyond the address space.
     pub fn session(&self) -> Result<Session<'_>> {
+        self.session_on(None)
+    }
+
+    /// The same on the threads of a pool.
+    ///
+    /// # Errors
+    /// As [`Engine::session`].
+    pub fn session_on<'e>(&'e self, pool: Option<&'e Pool>) -> Result<Session<'e>> {
         let model = Model::parse_without_checksums(self.run_bytes())?;
         let vit = Vit::new(&model)?;
-        let tile_rows = HOST_TILE_ROWS.min(self.config.tokens().next_multiple_of(16));
-        let arena = AlignedBytes::zeroed(vit.plan_for(tile_rows, self.kernels)?.arena_bytes());
-        Ok(Session { engine: self, vit, arena, tile_rows })
+        let workers = pool.map_or(1, Pool::workers);
+        let tile_rows = (HOST_TILE_ROWS * workers).min(self.config.tokens()).clamp(1, MAX_TILE_ROWS);
+        let arena = AlignedBytes::zeroed(vit.plan_for(tile_rows, self.kernels, workers)?.arena_bytes());
+        Ok(Session { engine: self, vit, arena, tile_rows, pool })
     }
 
     /// Calls `f` with the checked model.
@@ -194,6 +205,7 @@ pub struct Session<'e> {
     vit: Vit<'e>,
     arena: AlignedBytes,
     tile_rows: usize,
+    pool: Option<&'e Pool>,
 }
 
 impl Session<'_> {
@@ -209,8 +221,56 @@ impl Session<'_> {
             "an image of {} bytes where the model takes {expected}",
             pixels.len()
         );
+        match self.pool {
+            Some(pool) => pool.install(|| self.run_here(pixels, hidden)),
+            None => self.run_here(pixels, hidden),
+        }
+    }
+
+    /// Runs one image and returns how long each step took.
+    ///
+    /// # Errors
+    /// An image of the wrong size.
+    pub fn profile(&mut self, pixels: &[u8]) -> Result<Vec<(Stage, Duration)>> {
+        match self.pool {
+            Some(pool) => pool.install(|| self.profile_here(pixels)),
+            None => self.profile_here(pixels),
+        }
+    }
+
+    fn profile_here(&mut self, pixels: &[u8]) -> Result<Vec<(Stage, Duration)>> {
+        let c = &self.engine.config;
         let mut source = SliceSource::new(pixels, c.image_width * c.channels);
-        let mut run = self.vit.begin_with(self.arena.as_mut_slice(), self.tile_rows, self.engine.kernels)?;
+        let pool: &dyn ForkJoin = self.pool.map_or(&Serial, |pool| pool);
+        let options = RunOptions { tile_rows: self.tile_rows, kernels: self.engine.kernels, pool };
+        let mut run = self.vit.begin_on(self.arena.as_mut_slice(), options)?;
+        let mut steps = Vec::new();
+        let mut last = Instant::now();
+        while let Some(stage) = run.next_stage() {
+            run.step(&mut source)?;
+            let now = Instant::now();
+            steps.push((stage, now - last));
+            last = now;
+        }
+        Ok(steps)
+    }
+
+    /// Threads that share the work.
+    pub fn workers(&self) -> usize {
+        self.pool.map_or(1, Pool::workers)
+    }
+
+    /// Bytes of arena with these kernels and threads.
+    pub fn arena_bytes(&self) -> usize {
+        self.arena.as_slice().len()
+    }
+
+    fn run_here(&mut self, pixels: &[u8], hidden: bool) -> Result<EngineOutput> {
+        let c = &self.engine.config;
+        let mut source = SliceSource::new(pixels, c.image_width * c.channels);
+        let pool: &dyn ForkJoin = self.pool.map_or(&Serial, |pool| pool);
+        let options = RunOptions { tile_rows: self.tile_rows, kernels: self.engine.kernels, pool };
+        let mut run = self.vit.begin_on(self.arena.as_mut_slice(), options)?;
         let mut kept = Vec::new();
         while run.step(&mut source)? != Progress::Done {
             let next = run.next_stage();

@@ -1,6 +1,7 @@
 //! Host side of Vitreous: importers, float reference, training, conversion, parity and reports.
 #![forbid(unsafe_code)]
 
+pub mod bench;
 pub mod checkpoint;
 pub mod cli;
 pub mod degrade;
@@ -11,6 +12,7 @@ pub mod inspect;
 pub mod kernels;
 pub mod metrics;
 pub mod parity;
+pub mod pool;
 pub mod quantize;
 pub mod reference;
 pub mod restorer;

@@ -73,6 +73,36 @@ fn the_whole_way_on_digits() {
 }
 
 #[test]
+fn kernels_are_listed_chosen_and_timed() {
+    let folder = prepared();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let list = succeed(&["inspect", "--cpu"]);
+    assert!(list.contains("portable") && list.contains("in use"), "{list}");
+    let errors = fail(&["inspect", "--cpu", "--kernels", "sse9"]);
+    assert!(errors.contains("no kernels named `sse9`") && errors.contains("portable"), "{errors}");
+
+    let (weights, panels) = (digits().display().to_string(), path("panels.vtr"));
+    succeed(&["convert", &weights, "-o", &panels, "--for", "x86-64"]);
+    let run = |model: &str, more: &[&str]| {
+        let image = path("held-out/3/0000.png");
+        let json = succeed(&[&["run", model, &image, "--json"], more].concat());
+        let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+        json["images"][0]["predictions"].clone()
+    };
+    let want = run(&path("digits.vtr"), &["--kernels", "portable", "--threads", "1"]);
+    assert_eq!(run(&path("digits.vtr"), &[]), want);
+    assert_eq!(run(&panels, &["--threads", "2"]), want);
+
+    let (model, result) = (path("digits.vtr"), path("bench.json"));
+    let bench = ["bench", &model, "--runs", "2", "--threads", "2"];
+    let table = succeed(&[&bench[..], &["--output", &result]].concat());
+    assert!(table.contains("attention") && table.contains("2 threads"), "{table}");
+    let table = succeed(&[&bench[..], &["--compare", &result, "--layers"]].concat());
+    assert!(table.contains("before / now") && table.contains("0 mlp"), "{table}");
+    assert!(fail(&["bench", &model, "--compare", &model]).contains("cannot read"));
+}
+
+#[test]
 fn an_error_budget_chooses_layers_for_f16() {
     let folder = prepared();
     let path = |name: &str| folder.path().join(name).display().to_string();
@@ -98,7 +128,7 @@ fn an_error_budget_chooses_layers_for_f16() {
     let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
     let kept = json["keep_f16"].as_array().map_or(0, Vec::len);
     assert!((1..13).contains(&kept), "some layers, not all: {json}");
-    assert!(json["choice"]["sqnr_db"].as_f64().is_some_and(|db| db >= 46.0), "{json}");
+    assert!(json["choice"]["db"].as_f64().is_some_and(|db| db >= 46.0), "{json}");
     let output = run(convert("150"));
     assert!(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains("out of reach"));
 }

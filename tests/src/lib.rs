@@ -1,5 +1,7 @@
 //! Shared helpers of the whole-pipeline tests.
 
+pub mod hostile;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

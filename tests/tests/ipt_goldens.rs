@@ -1,5 +1,7 @@
 //! Import and float reference of the restorer against PyTorch.
 use anyhow::{ensure, Context, Result};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use safetensors::SafeTensors;
 use std::path::Path;
 use vitreous_tests::repository;
@@ -132,5 +134,61 @@ fn one_task_of_six_restores_as_all_six_do() -> Result<()> {
     let absent = parse_task("denoise10").map_err(anyhow::Error::msg)?;
     let error = ReferenceIpt::new(&model)?.restore(&pixels, &absent).unwrap_err().to_string();
     ensure!(error.contains("no task denoise10; its tasks are x2, x3"), "{error}");
+    Ok(())
+}
+
+/// Whatever is changed in a file, the import says what is wrong or takes it; it never panics or takes memory without end.
+#[test]
+fn damaged_files_are_imported_or_refused() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let damaged = dir.path().join("damaged.pt");
+    let mut rng = ChaCha8Rng::seed_from_u64(7);
+    let (mut refused, mut tried) = (0, 0);
+    for (name, heads) in [("patch_3", 3), ("one_task", 4)] {
+        let whole = std::fs::read(repository("tests/goldens/ipt").join(name).join(format!("{name}.pt")))?;
+        for round in 0..400 {
+            let mut bytes = whole.clone();
+            if round % 4 == 0 {
+                bytes.truncate(rng.random_range(0..whole.len()));
+            }
+            // The descriptions lie in the first few thousand bytes.
+            for _ in 0..rng.random_range(1..4) {
+                let end = if round % 2 == 0 { bytes.len() } else { bytes.len().min(8000) };
+                if end > 0 {
+                    bytes[rng.random_range(0..end)] = rng.random();
+                }
+            }
+            std::fs::write(&damaged, &bytes)?;
+            let tasks = (name == "patch_3").then(|| vec![parse_task("denoise30"), parse_task("derain")]);
+            let tasks = tasks.map(|tasks| tasks.into_iter().flatten().collect());
+            let options = IptLoadOptions { tasks, ..self::heads(heads) };
+            refused += usize::from(FloatIpt::load(&damaged, &options).is_err());
+            tried += 1;
+        }
+    }
+    println!("{refused} of {tried} damaged files refused");
+    ensure!(refused > tried / 4);
+    Ok(())
+}
+
+/// Where to find a model of the published size; see tests/goldens/README.md.
+const FULL_SIZE: &str = "VITREOUS_FULL_SIZE_IPT";
+
+/// The import holds the model once, and little more than its file.
+#[test]
+#[cfg(target_os = "linux")]
+#[ignore = "needs VITREOUS_FULL_SIZE_IPT: a file by tests/goldens/ipt/make.py --full-size"]
+fn the_published_size_is_imported_in_little_more_memory_than_its_file() -> Result<()> {
+    let path = std::env::var_os(FULL_SIZE).with_context(|| format!("{FULL_SIZE} is not set"))?;
+    let file = std::fs::metadata(&path)?.len();
+    let start = std::time::Instant::now();
+    let model = FloatIpt::load(Path::new(&path), &IptLoadOptions::default())?;
+    let seconds = start.elapsed().as_secs_f64();
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no peak")?;
+    let peak: u64 = 1024 * peak.trim().trim_end_matches("kB").trim().parse::<u64>()?;
+    println!("{} weights in {seconds:.1} s, file {file} bytes, peak {peak} bytes", model.parameters());
+    ensure!(peak < 2 * file, "peak memory {peak} bytes for a file of {file}");
+    ensure!((model.config.dim(), model.config.tokens(), model.config.heads) == (576, 256, 12));
     Ok(())
 }

@@ -8,10 +8,11 @@ use vitreous_tests::{configs, random_image, random_vit, repository, shared_data,
 use vitreous_tools::checkpoint::FloatVit;
 use vitreous_tools::engine::Engine;
 use vitreous_tools::image_input::{labelled_images, load_pixels};
+use vitreous_tools::pool::Pool;
 use vitreous_tools::quantize::{quantize_vit, LayerName, QuantizeOptions};
 use vitreous_tools::vtr::AlignedBytes;
 
-/// Runs images on all tables and compares logits, features and the residual stream between all blocks.
+/// Runs images on all tables and numbers of threads, and compares logits, features and the residual stream between all blocks.
 fn assert_all_tables_agree(
     float: &FloatVit,
     options: &QuantizeOptions,
@@ -21,12 +22,20 @@ fn assert_all_tables_agree(
     let bytes = AlignedBytes::copy_of(&quantize_vit(float, options)?);
     let engine = Engine::from_bytes(bytes, "test.vtr".as_ref())?;
     let oracle = engine.clone().with_kernels(&PORTABLE)?;
-    for kernels in supported_kernels().filter(|kernels| kernels.name != PORTABLE.name) {
+    for kernels in supported_kernels() {
         let engine = engine.clone().with_kernels(kernels)?;
         assert_eq!(engine.kernels().name, kernels.name);
         for image in images {
             let (want, got) = (oracle.run(image, true)?, engine.run(image, true)?);
             assert!(want == got, "{name}: {} differs from portable", kernels.name);
+        }
+        for threads in [2, 3, 7] {
+            let pool = Pool::new(threads)?;
+            let mut session = engine.session_on(Some(&pool))?;
+            for image in images {
+                let (want, got) = (oracle.run(image, true)?, session.run(image, true)?);
+                assert!(want == got, "{name}: {} on {threads} threads differs", kernels.name);
+            }
         }
     }
     Ok(())
@@ -76,8 +85,8 @@ fn vit_tiny_agrees_on_photographs() -> Result<()> {
     let float = FloatVit::load(&weights, &Default::default())?;
     let images: Result<Vec<_>, _> = labelled_images(&photographs)?
         .into_iter()
-        .step_by(40)
-        .take(5)
+        .step_by(70)
+        .take(3)
         .map(|(path, _)| load_pixels(&path, &float.preprocess, 224, 224, 3))
         .collect();
     assert_all_tables_agree(&float, &QuantizeOptions::default(), &images?, "ViT-Tiny")

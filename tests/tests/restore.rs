@@ -269,6 +269,10 @@ fn what_is_wrong_is_said_and_rows_come_once() {
                     Some(Error::ImageSize { width, height, limit: 65_535 })
                 );
             }
+            for (window, scale, width) in [(usize::MAX, 2, 1), (1, usize::MAX, 2), (1024, 4, usize::MAX / 2)]
+            {
+                assert_eq!(BandPlan::new(window, scale, width), Err(Error::PlanTooLarge));
+            }
             let wide = RestoreOptions { overlap: 7, ..options };
             assert_eq!(
                 refused(0, size, arena_bytes, band_bytes, wide),
@@ -279,6 +283,7 @@ fn what_is_wrong_is_said_and_rows_come_once() {
             let mut sink = SliceSink::new(&mut out, width * 3);
             let mut run = begin(ipt, size, &mut arena, &mut band);
             assert_eq!(run.step(&mut Broken, &mut sink), Err(Error::Source(SourceError { code: 77 })));
+            assert_eq!(run.step(&mut Broken, &mut sink), Err(Error::Finished), "a run that failed is over");
 
             let mut source =
                 Strict { image: SliceSource::new(&image.data, width * 3), row_bytes: width * 3, next: 0 };
@@ -290,6 +295,7 @@ fn what_is_wrong_is_said_and_rows_come_once() {
                 }
             };
             assert_eq!(failed, Error::Sink(SourceError { code: 78 }));
+            assert_eq!(run.step(&mut source, &mut Broken), Err(Error::Finished), "a run that failed is over");
 
             source.next = 0;
             let mut run = begin(ipt, size, &mut arena, &mut band);

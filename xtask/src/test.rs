@@ -29,7 +29,16 @@ pub fn command(targets: bool) -> Result<()> {
     let release = ["test", "--release", "--workspace", "--no-fail-fast", "--", "--show-output"];
     // Overflow checks and debug assertions are on in this one.
     let checked = ["test", "--package", "vitreous", "--no-fail-fast", "--", "--show-output"];
-    for arguments in [release.as_slice(), checked.as_slice()] {
+    // Hostile models meet an engine with both of them; all other crates are those of the first run.
+    let hostile = [
+        "test",
+        "--release",
+        "--config=profile.release.package.vitreous.overflow-checks=true",
+        "--config=profile.release.package.vitreous.debug-assertions=true",
+        "--package=vitreous-tests",
+        "--test=corrupt_models",
+    ];
+    for arguments in [release.as_slice(), checked.as_slice(), hostile.as_slice()] {
         let mut command = cargo();
         command.args(arguments).env(SKIPPED_VARIABLE, &list);
         if !targets {

@@ -12,7 +12,7 @@ use std::process::Command;
 use crate::shell::{clean, find_program, output};
 
 /// The oldest compiler that takes the workspace: its `rust-version`.
-const OLDEST_MINOR: u32 = 88;
+const OLDEST_MINOR: u32 = 89;
 
 /// A toolchain that can build for a target.
 #[derive(Clone, Debug)]

@@ -30,18 +30,6 @@ pub enum Epilogue {
     Activation(Activation),
 }
 
-/// Dot products of one query with all keys, as the exponents of a softmax to base 2.
-#[derive(Clone, Copy, Debug)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Keys<'a> {
-    /// `(tokens, pitch)` int8, zero-padded.
-    pub data: &'a [i8],
-    /// Scale per token.
-    pub scales: &'a [f32],
-    /// Distance between rows.
-    pub pitch: usize,
-}
-
 /// Functions of one instruction set. Shapes are given by the views; where views disagree, the shorter one counts, so that no
 /// call can read or write outside (the models always pass views that agree).
 pub struct Kernels {
@@ -64,8 +52,12 @@ pub struct Kernels {
     /// Quantizes one row of which no element is below `floor` ≤ 0 with a zero point; zero-fills up to the codes' length;
     /// returns scale and zero point.
     pub quantize_row_above: QuantizeAboveKernel,
-    /// Layer norm of one f16 row (Ba et al., arXiv 1607.06450, §3), sums in the canonical order of docs/numerics.md.
+    /// Layer norm of f16 rows of γ's length (Ba et al., arXiv 1607.06450, §3), sums in the canonical order of docs/numerics.md.
     pub layer_norm: fn(&[f16], &NormWeights, &mut [f32]),
+    /// Rows that `layer_norm` is fastest with.
+    pub norm_rows: usize,
+    /// Multiply-accumulates in registers only, to know what the machine could do.
+    pub peak: Option<Peak>,
     /// Memory that attention over `(tokens, head_dim)` takes in one head.
     pub attention_memory: fn(usize, usize) -> AttentionMemory,
     /// Quantizes keys.
@@ -74,12 +66,6 @@ pub struct Kernels {
     pub store_values: StoreKernel,
     /// Scaled dot-product attention of a tile of queries in one head: out `(queries, head_dim)`.
     pub attend: fn(&Attention, &mut AttentionScratch, &mut [f32]),
-    /// `out[t] = (q·k_t)·(factor·k_scales[t])`; returns the largest. q `(pitch)`, out `(tokens)`.
-    pub scores: fn(&[i8], f32, &Keys, &mut [f32]) -> f32,
-    /// Turns scores into integer weights.
-    pub softmax: SoftmaxKernel,
-    /// `acc[j] = Σ_t p[t]·v[t,j]`: v `(tokens, pitch)`, acc `(pitch)`.
-    pub weighted_sum: fn(&[i16], &[i8], &mut [i32]),
 }
 
 impl core::fmt::Debug for Kernels {
@@ -95,14 +81,17 @@ impl defmt::Format for Kernels {
     }
 }
 
-/// Signature of the softmax kernel: scores `(tokens)`, their maximum, the largest weight, scales of the values per token relative
-/// to the largest, weights out `(tokens)`; returns the sum that normalizes.
-///
-/// With `e_t = weight_max·2^(score_t − max)` the weights are `round(e_t·scale_t)` and the sum is that of `round(e_t)`.
-pub type SoftmaxKernel = fn(&[f32], f32, f32, &[f32], &mut [i16]) -> u32;
-
 /// Signature of the quantization with a zero point: row, lower bound of its elements, codes out; returns scale and zero point.
 pub type QuantizeAboveKernel = fn(&[f32], f32, &mut [i8]) -> (f32, i32);
+
+/// A loop of nothing but the table's fastest int8 instruction.
+#[derive(Clone, Copy, Debug)]
+pub struct Peak {
+    /// Multiply-accumulates of an iteration.
+    pub macs: usize,
+    /// Does a number of iterations; the result keeps the compiler from leaving them out.
+    pub run: fn(usize) -> i32,
+}
 
 /// Signature of the kernels that quantize keys or values: rows `(rows, head_dim)` of floats, head_dim, the token of the first
 /// row, then all keys or values of the head in the table's own order, and the scales of these rows. Tokens come in ascending

@@ -57,12 +57,26 @@ pub(crate) fn quantize_rows<'a>(
 ) -> Operand<'a> {
     let Linear::Int8(weights) = weights else { return Operand::Float(x) };
     let pitch = weights.pitch;
+    let count = quantize(kernels, x, width, pitch, data, scales);
+    Operand::Int8(RowsI8 { data, scales: scales.get(..count).unwrap_or(&[]), zero_points: &[], pitch })
+}
+
+/// Quantizes rows of `width` floats into rows `pitch` apart, and returns how many.
+#[inline(never)]
+pub(crate) fn quantize(
+    kernels: &Kernels,
+    x: &[f32],
+    width: usize,
+    pitch: usize,
+    data: &mut [i8],
+    scales: &mut [f32],
+) -> usize {
     let mut count = 0;
-    for ((x, row), scale) in rows(x, width).zip(rows_mut(data, pitch)).zip(scales.iter_mut()) {
+    for ((x, row), scale) in rows(x, width).zip(rows_mut(data, pitch)).zip(scales) {
         *scale = (kernels.quantize_row)(x, row);
         count += 1;
     }
-    Operand::Int8(RowsI8 { data, scales: scales.get(..count).unwrap_or(&[]), zero_points: &[], pitch })
+    count
 }
 
 /// The same for rows that nowhere go below a known bound, `floor` ≤ 0: with a zero point, so that all 256 codes are used.

@@ -15,7 +15,11 @@ pub const MAX_SIDE: usize = 65_535;
 /// Steps per grey level in which windows are added up.
 const STEPS: f32 = 128.0;
 
-/// Pixels by which windows overlap where nothing else is said: a quarter of the window.
+/// Pixels of the input by which windows overlap where nothing else is said: a quarter of the window.
+///
+/// ```
+/// assert_eq!(vitreous::pipeline::default_overlap(48), 12);
+/// ```
 pub const fn default_overlap(window: usize) -> usize {
     window / 4
 }
@@ -67,30 +71,61 @@ pub struct BandPlan {
 }
 
 impl BandPlan {
-    /// The memory for an image `width` pixels wide.
+    /// The memory for an image `width` pixels wide: `window` is that of the model's configuration, `scale` that of the task. It
+    /// doesn't depend on the image's height.
+    ///
+    /// ```
+    /// // A colour image of 320 pixels a row, restored in windows of 32.
+    /// let plan = vitreous::pipeline::BandPlan::new(32, 1, 320)?;
+    /// assert_eq!((plan.input_bytes, plan.sum_bytes, plan.row_bytes), (30_720, 61_440, 960));
+    /// # Ok::<(), vitreous::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// [`Error::PlanTooLarge`].
+    /// [`Error::PlanTooLarge`] if it does not fit into this machine's address space.
     pub fn new(window: usize, scale: usize, width: usize) -> Result<Self, Error> {
         let bytes = |rows: usize, width: usize, size: usize| {
             let row = width.checked_mul(COLOURS * size)?;
             rows.checked_mul(row).filter(|bytes| *bytes < usize::MAX / 8).map(padded)
         };
         let wide = width.checked_mul(scale).ok_or(Error::PlanTooLarge)?;
+        let tall = window.checked_mul(scale).ok_or(Error::PlanTooLarge)?;
         Ok(Self {
             input_bytes: bytes(window, width, 1).ok_or(Error::PlanTooLarge)?,
-            sum_bytes: bytes(window * scale, wide, 2).ok_or(Error::PlanTooLarge)?,
+            sum_bytes: bytes(tall, wide, 2).ok_or(Error::PlanTooLarge)?,
             row_bytes: bytes(1, wide, 1).ok_or(Error::PlanTooLarge)?,
         })
     }
 
-    /// All of it.
+    /// All of it: what [`Restore::begin`] takes.
     pub const fn bytes(&self) -> usize {
         self.input_bytes + self.sum_bytes + self.row_bytes
     }
 }
 
-/// A restoration on its way: holds the arena and the row bands.
+/// A restoration on its way, that can be left and resumed after every tile of every window. Holds the arena and the row bands.
+///
+/// ```no_run
+/// use vitreous::models::ipt::Ipt;
+/// use vitreous::pipeline::{Restore, RestoreOptions};
+/// use vitreous::{Error, PixelSink, PixelSource, Progress};
+///
+/// /// Denoises what a camera delivers, row band by row band, with wider overlaps than usual.
+/// fn denoise(
+///     ipt: &Ipt,
+///     (arena, band): (&mut [u8], &mut [u8]),
+///     camera: &mut impl PixelSource,
+///     display: &mut impl PixelSink,
+///     mut feed_watchdog: impl FnMut(),
+/// ) -> Result<(), Error> {
+///     let options = RestoreOptions { overlap: ipt.config().window / 2, ..RestoreOptions::new(ipt) };
+///     let mut restore = Restore::begin(ipt, 0, (320, 240), arena, band, options)?;
+///     while restore.step(camera, display)? != Progress::Done {
+///         feed_watchdog();
+///     }
+///     Ok(())
+/// }
+/// ```
 pub struct Restore<'r, 'm> {
     run: IptRun<'r, 'm>,
     window: usize,
@@ -109,6 +144,8 @@ pub struct Restore<'r, 'm> {
     read: usize,
     /// Output rows written.
     written: usize,
+    /// A step failed: sums and arena are not to be used.
+    failed: bool,
 }
 
 /// An image's size in pixels.
@@ -126,7 +163,8 @@ impl defmt::Format for Restore<'_, '_> {
 }
 
 impl<'r, 'm> Restore<'r, 'm> {
-    /// Begins the restoration of an image `(height, width, 3)`. `band` is memory of at least [`BandPlan::bytes`], aligned to 16 bytes.
+    /// Begins the restoration of an image `(height, width, 3)` by a task of the model, counted from 0. `arena` is memory of at least
+    /// [`Ipt::plan_with_tile_rows`], `band` of at least [`BandPlan::bytes`], both aligned to 16 bytes; neither needs to be cleared.
     ///
     /// # Errors
     /// [`Error::Task`], [`Error::ImageSize`], [`Error::Overlap`], [`Error::BandTooSmall`], [`Error::ArenaMisaligned`], and those of
@@ -173,10 +211,11 @@ impl<'r, 'm> Restore<'r, 'm> {
             out_row: 0,
             read: 0,
             written: 0,
+            failed: false,
         })
     }
 
-    /// Number of windows of the image.
+    /// Number of windows of the image: rows of windows times columns.
     pub fn windows(&self) -> usize {
         self.rows.count() * self.columns.count()
     }
@@ -186,11 +225,25 @@ impl<'r, 'm> Restore<'r, 'm> {
         self.next
     }
 
-    /// Does one tile of one window and returns; rows that are complete go to the sink.
+    /// Does one tile of one window and returns; rows that are complete go to the sink. The first step of a row of windows reads its
+    /// rows from the source, the last one of it writes.
     ///
     /// # Errors
-    /// [`Error::Source`], [`Error::Sink`], [`Error::Finished`] after the last step. After an error the run is over.
+    /// [`Error::Source`], [`Error::Sink`]; [`Error::Finished`] after the last step and after an error.
     pub fn step<S: PixelSource + ?Sized, T: PixelSink + ?Sized>(
+        &mut self,
+        source: &mut S,
+        sink: &mut T,
+    ) -> Result<Progress, Error> {
+        if self.failed {
+            return Err(Error::Finished);
+        }
+        let result = self.tile(source, sink);
+        self.failed = result.is_err();
+        result
+    }
+
+    fn tile<S: PixelSource + ?Sized, T: PixelSink + ?Sized>(
         &mut self,
         source: &mut S,
         sink: &mut T,

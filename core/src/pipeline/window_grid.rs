@@ -8,6 +8,20 @@ pub const FULL: u32 = 256;
 /// In the middle of each overlap, one window fades into the next over a ramp; the outer pixels of a window, which know the least of
 /// their surroundings, are not used where there is a neighbour. No pixel is made of more than two windows, and weights add up to
 /// [`WindowGrid::FULL`] exactly. A side shorter than the window has one window, filled up by mirroring.
+///
+/// Sides are up to [`MAX_SIDE`](crate::pipeline::MAX_SIDE), windows up to the 1,024 pixels that a model may have; sizes near the end of
+/// the address space are not provided for.
+///
+/// ```
+/// use vitreous::pipeline::WindowGrid;
+///
+/// let grid = WindowGrid::new(100, 48, 12);
+/// assert_eq!((grid.count(), grid.start(1), grid.start(2)), (3, 26, 52));
+/// // Windows 0 and 1 share the pixels 26 to 47; one fades into the other from pixel 34 on, over 6 pixels.
+/// assert_eq!(grid.ramp_start(1), 34);
+/// assert_eq!((grid.weight(0, 34, 1), grid.weight(1, 34, 1)), (235, 21));
+/// assert_eq!((grid.weight(0, 40, 1), grid.weight(1, 40, 1)), (0, WindowGrid::FULL));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct WindowGrid {
@@ -18,7 +32,7 @@ pub struct WindowGrid {
 }
 
 impl WindowGrid {
-    /// See [`FULL`](self).
+    /// Weight of a window that alone makes a pixel: 256.
     pub const FULL: u32 = FULL;
 
     /// Windows of `window` pixels on a side of `size` pixels, overlapping by at least `overlap`, which is at most half a window.
@@ -41,7 +55,7 @@ impl WindowGrid {
         self.count
     }
 
-    /// First pixel of window `index`.
+    /// First pixel of window `index`, which is below [`WindowGrid::count`].
     pub fn start(&self, index: usize) -> usize {
         let rest = self.size.saturating_sub(self.window) as u64;
         (rest * index as u64).checked_div(self.count as u64 - 1).unwrap_or(0) as usize
@@ -80,10 +94,16 @@ impl WindowGrid {
 
 /// Pixel that stands in for pixel `at` of a side of `size` pixels: beyond the last one the image is mirrored, again and again if need
 /// be. The edge itself is not repeated.
+///
+/// ```
+/// use vitreous::pipeline::mirror;
+///
+/// assert_eq!([0, 1, 2, 3, 4, 5, 6].map(|at| mirror(at, 4)), [0, 1, 2, 3, 2, 1, 0]);
+/// ```
 pub fn mirror(at: usize, size: usize) -> usize {
     let last = size.saturating_sub(1);
     // A side of one pixel has no period.
-    match at.checked_rem(2 * last) {
+    match at.checked_rem(last.saturating_mul(2)) {
         None => 0,
         Some(at) if at > last => 2 * last - at,
         Some(at) => at,
@@ -140,5 +160,6 @@ mod tests {
         let row: std::vec::Vec<usize> = (0..9).map(|at| mirror(at, 4)).collect();
         assert_eq!(row, [0, 1, 2, 3, 2, 1, 0, 1, 2]);
         assert_eq!((mirror(5, 1), mirror(7, 2)), (0, 1));
+        assert_eq!((mirror(5, 0), mirror(5, usize::MAX)), (0, 5));
     }
 }

@@ -15,6 +15,9 @@ use crate::times::Times;
 use crate::{failure, stack, BOARD};
 
 /// Loads the model and runs all images, `image_bytes` each.
+///
+/// Never inlined, so that a job of the other kind does not pay for this one's stack.
+#[inline(never)]
 pub fn run(
     mut session: Session<'_>,
     mut images: Images,

@@ -23,6 +23,9 @@ struct Setup {
 }
 
 /// Loads the model and restores all images.
+///
+/// Never inlined, so that a job of the other kind does not pay for this one's stack.
+#[inline(never)]
 pub fn run(
     mut session: Session<'_>,
     mut images: Images,
@@ -131,7 +134,8 @@ fn load(bytes: &'static [u8]) -> Result<(Ipt<'static>, u32), Error> {
 
 #[inline(never)]
 fn arena_bytes(setup: &Setup) -> Result<usize, Error> {
-    Ok(setup.ipt.plan(setup.task)?.arena_bytes())
+    let options = RestoreOptions::new(&setup.ipt);
+    Ok(setup.ipt.plan_for(setup.task, options.tile_rows, options.kernels)?.arena_bytes())
 }
 
 #[inline(never)]

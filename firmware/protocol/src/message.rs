@@ -178,7 +178,8 @@ pub struct Stage {
     pub image: u32,
     /// What was done.
     pub kind: StageKind,
-    /// In which layer: a decoder's are counted on from the encoder's. In which part for [`StageKind::Conv`]. 0 for stages without layers.
+    /// In which layer: a decoder's are counted on from the encoder's. The part of the head for [`StageKind::Conv`]; 0 where there are
+    /// no layers.
     pub layer: u16,
     /// Tiles, that is calls of `step()`.
     pub tiles: u32,

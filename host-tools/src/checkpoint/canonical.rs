@@ -137,13 +137,16 @@ impl Canonical {
         Ok(())
     }
 
-    /// Adds zero biases to attention layers that have none.
+    /// Adds zero biases to attention layers that have none. A layer without weights gets none, so that no file becomes larger than
+    /// its own size accounts for.
     pub fn fill_qkv_biases(&mut self, depth: usize, dim: usize) {
         for block in 0..depth {
-            let name = format!("blocks.{block}.attn.qkv.bias");
-            self.tensors
-                .entry(name)
-                .or_insert_with(|| FloatTensor { shape: vec![3 * dim], data: vec![0.0; 3 * dim] });
+            let weight = self.tensors.get(&format!("blocks.{block}.attn.qkv.weight"));
+            if weight.is_some_and(|weight| weight.shape.first() == Some(&(3 * dim))) {
+                self.tensors
+                    .entry(format!("blocks.{block}.attn.qkv.bias"))
+                    .or_insert_with(|| FloatTensor { shape: vec![3 * dim], data: vec![0.0; 3 * dim] });
+            }
         }
     }
 }

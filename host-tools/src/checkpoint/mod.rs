@@ -285,7 +285,9 @@ fn unwrapped(mut tensors: BTreeMap<String, FloatTensor>) -> BTreeMap<String, Flo
     let wraps = |tensors: &BTreeMap<String, FloatTensor>, wrapper: &str| {
         !tensors.is_empty() && tensors.keys().all(|name| name.starts_with(wrapper))
     };
-    while let Some(wrapper) = WRAPPERS.into_iter().find(|wrapper| wraps(&tensors, wrapper)) {
+    // More than a few around each other are no wrappers.
+    for _ in 0..2 * WRAPPERS.len() {
+        let Some(wrapper) = WRAPPERS.into_iter().find(|wrapper| wraps(&tensors, wrapper)) else { break };
         tensors = tensors.into_iter().map(|(name, t)| (name[wrapper.len()..].to_string(), t)).collect();
     }
     tensors

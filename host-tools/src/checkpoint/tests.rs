@@ -61,6 +61,14 @@ fn the_configuration_is_read_from_the_shapes() {
 }
 
 #[test]
+fn a_file_by_torch_save_is_the_same_model() {
+    let file = torch::tests::torch_file(&weights());
+    let options = LoadOptions { heads: Some(3), ..LoadOptions::default() };
+    let model = FloatVit::load(file.path(), &options).unwrap();
+    assert_eq!((model.config, model.tensors), (config(), weights()));
+}
+
+#[test]
 fn a_missing_qkv_bias_is_zero_and_layer_scale_is_folded() {
     let mut tensors = weights();
     tensors.remove("blocks.1.attn.qkv.bias");
@@ -101,6 +109,11 @@ fn every_fault_of_a_tensor_is_named() {
     assert!(nan.contains("`head.weight` holds NaN at element 7"), "{nan}");
     let surplus = broken(&|t| drop(t.insert("reg_token".into(), t["cls_token"].clone())));
     assert!(surplus.contains("`reg_token`") && surplus.contains("--allow-extra-tensors"), "{surplus}");
+    let norm = || FloatTensor { shape: vec![12], data: vec![1.0; 12] };
+    let gap = broken(&|t| drop(t.insert("blocks.4000.norm1.weight".into(), norm())));
+    assert!(gap.contains("`blocks.2.norm1.weight` is missing"), "{gap}");
+    let endless = broken(&|t| drop(t.insert("blocks.1000000.norm1.weight".into(), norm())));
+    assert!(endless.contains("beyond all reason"), "{endless}");
     let unknown = broken(&|t| drop(t.remove("patch_embed.proj.weight")));
     assert!(unknown.contains("unknown architecture") && unknown.contains("torchvision"), "{unknown}");
 }

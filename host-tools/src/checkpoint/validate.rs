@@ -60,7 +60,7 @@ pub fn validate_config(path: &Path, c: &VitConfig) -> Result<(), CheckpointError
             "image, patch, dim, depth, heads and hidden must be at least 1",
         );
     }
-    if sizes.iter().any(|size| *size > 1 << 20) || c.classes > 1 << 24 {
+    if sizes.iter().any(|size| *size > 1 << 20) || c.depth > 1 << 12 || c.classes > 1 << 24 {
         return fail(format!("a size is beyond all reason: {c:?}"), "check config.json and the options");
     }
     if !(1..=4).contains(&c.channels) {

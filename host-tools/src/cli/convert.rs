@@ -1,21 +1,25 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{ensure, Context, Result};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde::Serialize;
 use vitreous::models::ipt::Task;
 use vitreous::models::vit::DEFAULT_TILE_ROWS;
+use vitreous::tensor::PanelLayout;
 
 use super::load::{FloatModel, LoadArgs};
 use super::progress::Bars;
 use super::samples;
 use crate::checkpoint::ipt::{parse_task, FloatIpt};
 use crate::checkpoint::FloatVit;
+use crate::degrade::Picture;
 use crate::engine::Engine;
+use crate::image_input::images_below;
 use crate::inspect::{grouped, inspect, inspect_restorer, Inspection};
 use crate::quantize::{
-    choose_precision, ipt_layers_named, quantize_ipt, quantize_vit, rust_source, IptLayer,
-    IptQuantizeOptions, LayerName, PrecisionChoice, QuantizeOptions,
+    choose_precision, ipt_layers_named, quantize_ipt, quantize_vit, rust_source, rust_source_of_restorer,
+    IptLayer, IptQuantizeOptions, IptSensitivity, LayerName, PrecisionChoice, QuantizeOptions,
+    VitSensitivity,
 };
 use crate::restorer::Restorer;
 use crate::vtr::AlignedBytes;
@@ -43,18 +47,49 @@ pub struct ConvertArgs {
     /// Keep the head and tail of one task of a restorer: denoise30, x2, derain, jpeg40, …
     #[arg(long, value_parser = parse_task)]
     task: Option<Task>,
-    /// Error budget: keep as many layers in f16 as the output needs to reach this mean SQNR, in dB, on the images of --images.
+    /// Side of a restorer's windows in pixels, if not that of its training: positions and queries are interpolated. Larger windows need
+    /// more memory and overlap less.
+    #[arg(long, value_name = "PIXELS")]
+    window: Option<usize>,
+    /// Error budget of a classifier: keep as many layers in f16 as the output needs to reach this mean SQNR, in dB, on the images of
+    /// --images.
     #[arg(long, value_name = "DB", requires = "images")]
     min_sqnr: Option<f64>,
-    /// Folder of labelled images on which the layers' sensitivity is measured for --min-sqnr.
-    #[arg(long, value_name = "FOLDER", requires = "min_sqnr")]
+    /// Error budget of a restorer: the same for the PSNR between its pictures and the float weights', in dB, least over its tasks.
+    #[arg(long, value_name = "DB", requires = "images", conflicts_with = "min_sqnr")]
+    min_psnr: Option<f64>,
+    /// Folder of images on which the layers' sensitivity is measured: labelled ones for --min-sqnr, clean ones for --min-psnr.
+    #[arg(long, value_name = "FOLDER")]
     images: Option<PathBuf>,
     /// Images to measure on, evenly spread over the folder.
     #[arg(long, value_name = "N", default_value_t = 16)]
     limit: usize,
-    /// Also write a Rust file with the model as an aligned static, the arena's size and the labels.
+    /// Kernels that the file is meant for: their order of the int8 weights. Every machine reads every order, but only this one
+    /// in place.
+    #[arg(long = "for", value_name = "KERNELS", value_enum, default_value_t = LayoutArg::Portable)]
+    layout: LayoutArg,
+    /// Also write a Rust file with the model as an aligned static, the memory that it needs, and its labels or tasks.
     #[arg(long, value_name = "FILE")]
     emit_rust: Option<PathBuf>,
+}
+
+/// Orders of int8 weights by the kernels that read them.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LayoutArg {
+    /// Row by row: microcontrollers, and any other machine without kernels of its own.
+    Portable,
+    /// AVX2 and AVX-512 VNNI: 16 outputs side by side, 4 inputs of each together.
+    #[value(name = "x86-64")]
+    X86,
+}
+
+impl LayoutArg {
+    fn layout(self) -> PanelLayout {
+        match self {
+            LayoutArg::Portable => PanelLayout::ROW_MAJOR,
+            LayoutArg::X86 => PanelLayout::VECTOR,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -84,8 +119,8 @@ impl ConvertArgs {
 
     fn convert_vit(self, float: &FloatVit) -> Result<Converted> {
         ensure!(
-            self.task.is_none(),
-            "{} is a classifier: --task is for restorers",
+            self.task.is_none() && self.min_psnr.is_none() && self.window.is_none(),
+            "{} is a classifier: --task, --window and --min-psnr are for restorers",
             self.checkpoint.display()
         );
         let keep_f16: Result<Vec<LayerName>, String> =
@@ -94,7 +129,7 @@ impl ConvertArgs {
             keep_f16: keep_f16.map_err(anyhow::Error::msg)?,
             model_version: self.model_version,
             name: self.name.clone(),
-            ..QuantizeOptions::default()
+            layout: self.layout.layout(),
         };
         let choice = self.choose_precision(float, &mut options)?;
         let bytes = quantize_vit(float, &options)
@@ -113,28 +148,38 @@ impl ConvertArgs {
     fn convert_ipt(self, mut float: FloatIpt) -> Result<Converted> {
         ensure!(
             self.min_sqnr.is_none(),
-            "--min-sqnr is for classifiers; choose a restorer's layers by --keep-f16"
+            "{} is a restorer: --min-sqnr is for classifiers; its error budget is --min-psnr",
+            self.checkpoint.display()
         );
         if let Some(task) = &self.task {
             float = float.keep_task(task)?;
+        }
+        if let Some(window) = self.window {
+            float = float.with_window(window)?;
         }
         let mut keep_f16: Vec<IptLayer> = Vec::new();
         for pattern in &self.keep_f16 {
             keep_f16.extend(ipt_layers_named(&float.config, pattern)?);
         }
-        let options = IptQuantizeOptions {
+        let mut options = IptQuantizeOptions {
             keep_f16,
             model_version: self.model_version,
             name: self.name.clone(),
-            ..IptQuantizeOptions::default()
+            layout: self.layout.layout(),
         };
+        let choice = self.choose_restorer_precision(&float, &mut options)?;
         let bytes = quantize_ipt(&float, &options)
             .with_context(|| format!("cannot convert {}", self.checkpoint.display()))?;
         write_whole(&self.output, &bytes)?;
-        let inspection = inspect_restorer(&Restorer::load(&self.output)?, None, DEFAULT_TILE_ROWS)?;
-        ensure!(self.emit_rust.is_none(), "--emit-rust is for classifiers");
+        let restorer = Restorer::load(&self.output)?;
+        let inspection = inspect_restorer(&restorer, None, DEFAULT_TILE_ROWS)?;
+        if let Some(path) = &self.emit_rust {
+            let include = included(&self.output, path)?;
+            let source = rust_source_of_restorer(&restorer, &inspection.name, &include)?;
+            write_whole(path, source.as_bytes())?;
+        }
         let keep_f16 = options.keep_f16.iter().map(IptLayer::to_string).collect();
-        Ok(self.report(inspection, keep_f16, None))
+        Ok(self.report(inspection, keep_f16, choice))
     }
 
     fn report(
@@ -170,7 +215,27 @@ impl ConvertArgs {
         let samples = samples::load_folders(&engine, std::slice::from_ref(folder), Some(self.limit), &bars)?;
         let images: Vec<Vec<u8>> = samples.into_iter().map(|sample| sample.pixels).collect();
         let progress = |done, all| bars.report("layers measured", done, all);
-        let (kept, choice) = choose_precision(float, options, &images, min_sqnr, &progress)?;
+        let sensitivity = VitSensitivity::new(float, options, &images)?;
+        let (kept, choice) = choose_precision(&sensitivity, options.keep_f16.clone(), min_sqnr, &progress)?;
+        options.keep_f16 = kept;
+        Ok(Some(choice))
+    }
+
+    /// The same for a restorer.
+    fn choose_restorer_precision(
+        &self,
+        float: &FloatIpt,
+        options: &mut IptQuantizeOptions,
+    ) -> Result<Option<PrecisionChoice>> {
+        let (Some(min_psnr), Some(folder)) = (self.min_psnr, &self.images) else { return Ok(None) };
+        let files = images_below(folder)?;
+        let take = self.limit.min(files.len());
+        let spread = (0..take).map(|i| Picture::load(&files[i * files.len() / take]));
+        let pictures: Vec<Picture> = spread.collect::<Result<_, _>>()?;
+        let bars = Bars::default();
+        let progress = |done, all| bars.report("layers measured", done, all);
+        let sensitivity = IptSensitivity::new(float, options, &pictures)?;
+        let (kept, choice) = choose_precision(&sensitivity, options.keep_f16.clone(), min_psnr, &progress)?;
         options.keep_f16 = kept;
         Ok(Some(choice))
     }
@@ -181,8 +246,8 @@ fn render(r: &Converted) -> String {
     if let Some(choice) = &r.choice {
         let kept = if choice.keep_f16.is_empty() { "none".into() } else { choice.keep_f16.join(", ") };
         text += &format!(
-            "mean SQNR {:.2} dB in int8, {:.2} dB with f16 in: {kept}\n",
-            choice.int8_sqnr_db, choice.sqnr_db
+            "{:.2} dB to the float weights in int8, {:.2} dB with f16 in: {kept}\n",
+            choice.int8_db, choice.db
         );
     }
     text += &format!(

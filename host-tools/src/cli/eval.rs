@@ -1,14 +1,15 @@
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{bail, Result};
 use clap::Args;
 use vitreous::models::ipt::Task;
 
 use super::convert::write_whole;
+use super::load::IptLoadArgs;
 use super::progress::Bars;
-use crate::checkpoint::ipt::{parse_task, IptLoadOptions};
+use crate::checkpoint::ipt::parse_task;
 use crate::evaluate::{evaluate, find_pairs, render, render_html, EvalOptions};
-use crate::restorer::RestoreModel;
+use crate::train::with_threads;
 
 #[derive(Args, Debug)]
 pub struct EvalArgs {
@@ -48,39 +49,12 @@ pub struct EvalArgs {
     load: IptLoadArgs,
 }
 
-/// What the authors' checkpoints do not say of themselves.
-#[derive(Args, Debug, Default)]
-pub struct IptLoadArgs {
-    /// Attention heads of float weights, where no config.json tells; 12 in the authors' release.
-    #[arg(long)]
-    heads: Option<usize>,
-    /// Tasks of float weights in the order of their tails, separated by commas, where neither config.json nor the tails tell.
-    #[arg(long, value_delimiter = ',', value_parser = parse_task)]
-    tasks: Option<Vec<Task>>,
-    /// Leave out tensors that are no part of a plain IPT, with a warning, instead of refusing the file.
-    #[arg(long)]
-    allow_extra_tensors: bool,
-}
-
-impl IptLoadArgs {
-    /// The options, for float weights.
-    pub fn options(&self) -> IptLoadOptions {
-        IptLoadOptions {
-            heads: self.heads,
-            tasks: self.tasks.clone(),
-            allow_extra_tensors: self.allow_extra_tensors,
-            ..IptLoadOptions::default()
-        }
-    }
-
-    /// Loads a model of either kind; warnings go to standard error.
-    pub fn load(&self, path: &Path) -> Result<RestoreModel> {
-        RestoreModel::load(path, &self.options(), |warning| eprintln!("warning: {warning}"))
-    }
-}
-
 impl EvalArgs {
     pub fn execute(self, json: bool) -> Result<()> {
+        with_threads(None, move || self.score(json))
+    }
+
+    fn score(self, json: bool) -> Result<()> {
         let pairs = find_pairs(&self.clean, self.degraded.as_deref(), self.limit)?;
         let model = self.load.load(&self.model)?;
         let reference = self.reference.as_deref().map(|path| self.load.load(path)).transpose()?;

@@ -2,35 +2,81 @@ use std::path::PathBuf;
 
 use anyhow::{ensure, Result};
 use clap::Args;
+use serde::Serialize;
 use vitreous::models::ipt::Task;
 use vitreous::models::vit::DEFAULT_TILE_ROWS;
 
 use super::architecture::is_restorer;
 use crate::checkpoint::ipt::parse_task;
 use crate::engine::Engine;
-use crate::inspect::{inspect, inspect_restorer, render};
+use crate::inspect::{inspect, inspect_restorer, render, table};
+use crate::kernels;
 use crate::restorer::Restorer;
 
 #[derive(Args, Debug)]
 pub struct InspectArgs {
     /// The .vtr file.
-    model: PathBuf,
+    #[arg(required_unless_present = "cpu")]
+    model: Option<PathBuf>,
     /// Rows per tile of the memory plan.
     #[arg(long, default_value_t = DEFAULT_TILE_ROWS)]
     tile_rows: usize,
     /// Task of a restorer whose layers and plan are shown, if not the one that needs the most arena.
     #[arg(long, value_parser = parse_task)]
     task: Option<Task>,
+    /// List the kernels of this processor instead.
+    #[arg(long, conflicts_with = "model")]
+    cpu: bool,
+}
+
+/// A kernel table as seen from this processor.
+#[derive(Serialize)]
+struct KernelReport {
+    name: &'static str,
+    supported: bool,
+    in_use: bool,
+    /// Weight layout that they want, as columns × inputs; `convert --for` writes it.
+    layout: Option<String>,
 }
 
 impl InspectArgs {
     pub fn execute(self, json: bool) -> Result<()> {
-        let inspection = if is_restorer(&self.model)? {
-            inspect_restorer(&Restorer::load(&self.model)?, self.task.as_ref(), self.tile_rows)?
+        let Some(model) = self.model else {
+            return super::print(json, &list_kernels()?, |reports| render_kernels(reports));
+        };
+        let inspection = if is_restorer(&model)? {
+            inspect_restorer(&Restorer::load(&model)?, self.task.as_ref(), self.tile_rows)?
         } else {
-            ensure!(self.task.is_none(), "{} is a classifier: --task is for restorers", self.model.display());
-            inspect(&Engine::load(&self.model)?, self.tile_rows)?
+            ensure!(self.task.is_none(), "{} is a classifier: --task is for restorers", model.display());
+            inspect(&Engine::load(&model)?, self.tile_rows)?
         };
         super::print(json, &inspection, render)
     }
+}
+
+fn list_kernels() -> Result<Vec<KernelReport>> {
+    let chosen = kernels::chosen()?.name;
+    let reports = vitreous::kernels::kernel_names().map(|name| {
+        let table = kernels::find(name).ok();
+        KernelReport {
+            name,
+            supported: table.is_some(),
+            in_use: name == chosen,
+            layout: table.map(|table| format!("{}x{}", table.layout.nr, table.layout.kr)),
+        }
+    });
+    Ok(reports.collect())
+}
+
+fn render_kernels(reports: &[KernelReport]) -> String {
+    let mut rows = table(&["kernels", "this processor", "weights"], 2);
+    for report in reports {
+        let state = match (report.supported, report.in_use) {
+            (_, true) => "in use",
+            (true, false) => "supported",
+            (false, false) => "lacks the instructions",
+        };
+        rows.add_row([report.name, state, report.layout.as_deref().unwrap_or("")]);
+    }
+    rows.to_string()
 }

@@ -9,6 +9,7 @@ use vitreous::models::vit::{Activation, Pool};
 
 use crate::checkpoint::ipt::{parse_task, FloatIpt, IptLoadOptions};
 use crate::checkpoint::{CheckpointError, FloatVit, LoadOptions};
+use crate::restorer::RestoreModel;
 
 /// Float weights of either architecture.
 pub enum FloatModel {
@@ -120,5 +121,36 @@ impl LoadArgs {
             eprintln!("warning: {warning}");
         }
         Ok(float)
+    }
+}
+
+/// What the authors' checkpoints do not say of themselves.
+#[derive(Args, Debug, Default)]
+pub struct IptLoadArgs {
+    /// Attention heads of float weights, where no config.json tells; 12 in the authors' release.
+    #[arg(long)]
+    heads: Option<usize>,
+    /// Tasks of float weights in the order of their tails, separated by commas, where neither config.json nor the tails tell.
+    #[arg(long, value_delimiter = ',', value_parser = parse_task)]
+    tasks: Option<Vec<Task>>,
+    /// Leave out tensors that are no part of a plain IPT, with a warning, instead of refusing the file.
+    #[arg(long)]
+    allow_extra_tensors: bool,
+}
+
+impl IptLoadArgs {
+    /// The options, for float weights.
+    pub fn options(&self) -> IptLoadOptions {
+        IptLoadOptions {
+            heads: self.heads,
+            tasks: self.tasks.clone(),
+            allow_extra_tensors: self.allow_extra_tensors,
+            ..IptLoadOptions::default()
+        }
+    }
+
+    /// Loads a model of either kind; warnings go to standard error.
+    pub fn load(&self, path: &Path) -> Result<RestoreModel> {
+        RestoreModel::load(path, &self.options(), |warning| eprintln!("warning: {warning}"))
     }
 }

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod architecture;
+mod bench;
 mod convert;
 mod digits;
 mod eval;
@@ -28,6 +29,10 @@ pub struct Cli {
     /// Print one JSON document on standard output instead of tables (progress and warnings stay on standard error).
     #[arg(long, global = true)]
     json: bool,
+    /// Kernels of this machine's runs, if not the fastest: a name that `vitreous inspect --cpu` lists. VITREOUS_KERNELS does the
+    /// same.
+    #[arg(long, global = true, value_name = "NAME")]
+    kernels: Option<String>,
 }
 
 #[derive(Subcommand, Debug)]
@@ -46,6 +51,8 @@ enum Command {
     Inspect(inspect::InspectArgs),
     /// Classify image files, on this machine or on an emulated target.
     Run(run::RunArgs),
+    /// Time the stages of a .vtr file on this machine.
+    Bench(bench::BenchArgs),
     /// Compare a .vtr file with the float weights that it was made from, on images, on this machine and on targets.
     Parity(parity::ParityArgs),
     /// Restore image files with an IPT: a .vtr file, or float weights.
@@ -60,6 +67,9 @@ impl Cli {
     /// # Errors
     /// What went wrong, with file, tensor and the way out.
     pub fn execute(self) -> Result<()> {
+        if let Some(name) = &self.kernels {
+            crate::kernels::choose(name)?;
+        }
         match self.command {
             Command::Train(args) => args.execute(self.json),
             Command::Study(command) => study::execute(&command, self.json),
@@ -67,6 +77,7 @@ impl Cli {
             Command::Convert(args) => args.execute(self.json),
             Command::Inspect(args) => args.execute(self.json),
             Command::Run(args) => args.execute(self.json),
+            Command::Bench(args) => args.execute(self.json),
             Command::Parity(args) => args.execute(self.json),
             Command::Restore(args) => args.execute(self.json),
             Command::Eval(args) => args.execute(self.json),

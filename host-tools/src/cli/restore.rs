@@ -7,7 +7,7 @@ use clap::Args;
 use serde::Serialize;
 use vitreous::models::ipt::Task;
 
-use super::eval::IptLoadArgs;
+use super::load::IptLoadArgs;
 use super::progress::Bars;
 use super::target_cost::render_cost;
 use crate::checkpoint::ipt::parse_task;
@@ -16,6 +16,7 @@ use crate::image_input::images_below;
 use crate::inspect::grouped;
 use crate::restorer::RestoreModel;
 use crate::target::{restore_on_target, RunOptions, Target, TargetRestored, TargetRun};
+use crate::train::with_threads;
 
 #[derive(Args, Debug)]
 pub struct RestoreArgs {
@@ -65,6 +66,10 @@ struct Restored {
 
 impl RestoreArgs {
     pub fn execute(self, json: bool) -> Result<()> {
+        with_threads(None, move || self.restore_files(json))
+    }
+
+    fn restore_files(self, json: bool) -> Result<()> {
         let outputs = outputs(&self.images, &self.out)?;
         let model = self.load.load(&self.model)?;
         let task = self.task(&model)?;

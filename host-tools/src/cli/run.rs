@@ -12,6 +12,7 @@ use super::samples;
 use super::target_cost::render_cost;
 use crate::engine::Engine;
 use crate::inspect::table;
+use crate::pool::Pool;
 use crate::target::{run_on_target, RunOptions, Target, TargetRun};
 
 /// Most classes that can be listed.
@@ -27,6 +28,9 @@ pub struct RunArgs {
     /// Classes to list.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..=MAX_TOP as i64))]
     top: u8,
+    /// Threads on this machine; 0 takes all cores.
+    #[arg(long, default_value_t = 0)]
+    threads: usize,
     /// Run on this emulated target instead of this machine: qemu-m4, qemu-m7, qemu-m33, qemu-m55, qemu-riscv32.
     #[arg(long)]
     target: Option<Target>,
@@ -77,9 +81,11 @@ impl RunArgs {
 
     fn on_host(&self, engine: &Engine, pixels: &[Vec<u8>]) -> Result<RunReport> {
         let mut images = Vec::new();
+        let pool = Pool::new(self.threads)?;
+        let mut session = engine.session_on(Some(&pool))?;
         for (path, pixels) in self.images.iter().zip(pixels) {
             let start = Instant::now();
-            let output = engine.run(pixels, false)?;
+            let output = session.run(pixels, false)?;
             let milliseconds = start.elapsed().as_secs_f64() * 1e3;
             images.push(self.image(engine, path, &output.logits, &output.features, Some(milliseconds)));
         }

@@ -30,7 +30,7 @@ pub struct Pair {
 /// A folder that cannot be read or holds no images; an image without partner.
 pub fn find_pairs(clean: &Path, degraded: Option<&Path>, limit: Option<usize>) -> Result<Vec<Pair>> {
     let files = images_below(clean)?;
-    let partners = degraded.map(|folder| by_stem(folder)).transpose()?;
+    let partners = degraded.map(by_stem).transpose()?;
     let take = limit.unwrap_or(files.len()).min(files.len());
     let files = (0..take).map(|i| &files[i * files.len() / take]);
     files

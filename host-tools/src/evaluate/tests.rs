@@ -111,7 +111,7 @@ fn images_of_one_pixel_and_huge_ones() {
     let float = model(2);
     let model = RestoreModel::Float(Box::new(crate::restorer::FloatRestorer::new(&float).unwrap()));
     let one = Picture { width: 1, height: 1, data: vec![200, 100, 50] };
-    let restored = model.restore_all(&task("x3"), &[one.clone()], None, &|_, _| {}).unwrap();
+    let restored = model.restore_all(&task("x3"), std::slice::from_ref(&one), None, &|_, _| {}).unwrap();
     assert_eq!((restored[0].width, restored[0].height), (3, 3));
     let huge = Picture::black(1 << 13, 1 << 12);
     let error = model.restore_all(&task("x2"), &[one, huge], None, &|_, _| {}).unwrap_err().to_string();

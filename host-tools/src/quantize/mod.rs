@@ -13,6 +13,8 @@ pub use equalize::{equalize, Equalized};
 pub use int8::{pack_panels, quantize_weights, unpack_panels, QuantizedWeights};
 pub use ipt::{quantize_ipt, IptQuantizeOptions};
 pub use ipt_layers::{ipt_layers, ipt_layers_named, IptLayer, IptPrecision, Part, Stack};
-pub use rust_source::rust_source;
-pub use sensitivity::{choose_precision, LayerGain, PrecisionChoice};
+pub use rust_source::{rust_source, rust_source_of_restorer};
+pub use sensitivity::{
+    choose_precision, IptSensitivity, LayerGain, Measured, PrecisionChoice, Sensitivity, VitSensitivity,
+};
 pub use vit::{quantize_vit, LayerName, QuantizeOptions};

@@ -1,6 +1,7 @@
 //! The float reference over whole images, with the engine's windows.
 
 use anyhow::Result;
+use rayon::prelude::*;
 use vitreous::models::ipt::{IptConfig, Task};
 use vitreous::pipeline::default_overlap;
 
@@ -9,8 +10,10 @@ use crate::checkpoint::ipt::FloatIpt;
 use crate::degrade::Picture;
 use crate::reference::ReferenceIpt;
 
-/// Windows of one forward pass.
-const BATCH: usize = 16;
+/// Windows of one forward pass: few, so that their attention scores stay in the cache.
+const BATCH: usize = 4;
+/// Windows in memory at a time; their batches are computed in parallel.
+const GROUP: usize = 128;
 
 /// Float weights of an IPT, run over whole images.
 pub struct FloatRestorer {
@@ -51,10 +54,16 @@ impl FloatRestorer {
     ) -> Result<Picture> {
         let window = self.config().window;
         let overlap = overlap.unwrap_or(default_overlap(window));
-        let windows = Windows { side: window, overlap, scale: task.scale, batch: BATCH };
+        let windows = Windows { side: window, overlap, scale: task.scale, batch: GROUP };
         let restore = |windows: &[Picture]| {
-            let pixels: Vec<u8> = windows.iter().flat_map(|w| w.data.iter().copied()).collect();
-            Ok(self.reference.restore(&pixels, task)?)
+            let restored: Result<Vec<Vec<f32>>> = windows
+                .par_chunks(BATCH)
+                .map(|windows| {
+                    let pixels: Vec<u8> = windows.iter().flat_map(|w| w.data.iter().copied()).collect();
+                    Ok(self.reference.restore(&pixels, task)?)
+                })
+                .collect();
+            Ok(restored?.concat())
         };
         restore_by_windows(image, windows, restore, done)
     }

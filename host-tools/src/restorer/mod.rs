@@ -10,11 +10,11 @@ pub use model::{RestoreModel, MAX_OUTPUT_PIXELS};
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{ensure, Context, Result};
 use vitreous::kernels::{Kernels, PORTABLE};
 use vitreous::models::ipt::{Ipt, IptConfig, Task, COLOURS};
 use vitreous::pipeline::{BandPlan, Restore, RestoreOptions};
-use vitreous::{Model, PixelSink, Progress, SliceSource, SourceError};
+use vitreous::{Model, PixelSink, Progress, SliceSource, SourceError, Stage};
 
 use crate::degrade::Picture;
 use crate::kernels;
@@ -137,6 +137,38 @@ impl Restorer {
             let band = BandPlan::new(self.config.window, scale, width)?;
             Ok(RestoreMemory { arena: ipt.plan(task)?.arena_bytes(), band })
         })?
+    }
+
+    /// The output of one window `(window, window, 3)`: `(window·scale, window·scale, 3)`, grey levels not rounded or clipped.
+    ///
+    /// # Errors
+    /// No such task; a window of another size.
+    pub fn restore_window(&self, task: usize, pixels: &[u8]) -> Result<Vec<f32>> {
+        let expected = self.config.window * self.config.window * COLOURS;
+        ensure!(
+            pixels.len() == expected,
+            "a window of {} bytes where the model takes {expected}",
+            pixels.len()
+        );
+        let packed = self.packed.as_ref().unwrap_or(&self.bytes);
+        let model = Model::parse_without_checksums(packed.as_slice())?;
+        let ipt = Ipt::new(&model)?;
+        let mut arena = AlignedBytes::zeroed(ipt.plan_for(task, HOST_TILE_ROWS, self.kernels)?.arena_bytes());
+        let mut run = ipt.begin_with(task, arena.as_mut_slice(), HOST_TILE_ROWS, self.kernels)?;
+        run.begin_window(|to| {
+            to.copy_from_slice(pixels);
+            Ok(())
+        })?;
+        let mut rows = Vec::new();
+        loop {
+            let progress = run.step()?;
+            if matches!(progress, Progress::Running(Stage::Tail) | Progress::Done) {
+                rows.extend_from_slice(run.row()?);
+            }
+            if progress == Progress::Done {
+                return Ok(rows);
+            }
+        }
     }
 
     /// Restores one image; `overlap` is that of the windows in pixels if not the engine's default. `done` is called with the number of

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{bail, Context, Result};
 use rayon::prelude::*;
+use vitreous::format::MAGIC;
 use vitreous::models::ipt::{IptConfig, Task};
 use vitreous::pipeline::{default_overlap, WindowGrid};
 
@@ -15,9 +16,6 @@ use crate::degrade::Picture;
 
 /// Largest restored image in pixels: 64 Mi, some 800 MB of memory in float.
 pub const MAX_OUTPUT_PIXELS: usize = 1 << 26;
-
-/// How a `.vtr` begins (docs/format.md).
-const VTR_MAGIC: [u8; 8] = *b"\x89VTR\r\n\x1a\n";
 
 /// A model that restores images: a `.vtr` on the engine, or float weights on the reference.
 pub enum RestoreModel {
@@ -37,9 +35,9 @@ impl RestoreModel {
         if path.is_file() {
             let file =
                 std::fs::File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
-            file.take(VTR_MAGIC.len() as u64).read_to_end(&mut start)?;
+            file.take(MAGIC.len() as u64).read_to_end(&mut start)?;
         }
-        if start == VTR_MAGIC {
+        if start == MAGIC {
             return Ok(Self::Engine(Box::new(Restorer::load(path)?)));
         }
         let float = FloatIpt::load(path, options)?;
@@ -110,7 +108,7 @@ impl RestoreModel {
                 let index = restorer.task_index(task)?;
                 images.par_iter().map(|image| restorer.restore(index, image, overlap, counter())).collect()
             }
-            // The framework itself uses all cores.
+            // Its windows are computed in parallel.
             Self::Float(restorer) => {
                 images.iter().map(|image| restorer.restore(task, image, overlap, counter())).collect()
             }

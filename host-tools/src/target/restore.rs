@@ -12,8 +12,9 @@ use super::{RunOptions, Target, TargetError, TargetRestored, TargetRun};
 use crate::degrade::Picture;
 use crate::vtr::AlignedBytes;
 
-/// Restores images, in one start of the emulator. `task` is its index in the model
-/// ([`Restorer::task_index`](crate::restorer::Restorer::task_index)), `overlap` that of the windows in pixels, if not the engine's default.
+/// Restores images, in one start of the emulator. `task` is an index into the model's tasks
+/// ([`Restorer::task_index`](crate::restorer::Restorer::task_index)), `overlap` the least overlap of windows in pixels, if not the
+/// engine's default.
 ///
 /// The pixels that come back equal those of [`Restorer::restore`](crate::restorer::Restorer::restore), byte for byte.
 ///

@@ -1,7 +1,7 @@
 //! Attention in one head, one query after the other: scores, softmax weights, weighted sum of values.
 
 use super::rows::quantize_row;
-use crate::kernels::{Attention, AttentionMemory, AttentionScratch, Keys};
+use crate::kernels::{Attention, AttentionMemory, AttentionScratch};
 use crate::math::{exp2, round_to_i32, Lane};
 use crate::tensor::{padded, rows, rows_mut};
 
@@ -30,7 +30,6 @@ pub(super) fn store_rows(x: &[f32], head_dim: usize, first: usize, cache: &mut [
 /// `out = softmax(q·Kᵀ/√d)·V` (Vaswani et al., arXiv 1706.03762, §3.2.1): query `(pitch)`, out `(head_dim)`, for each row.
 pub(super) fn attend(a: &Attention, scratch: &mut AttentionScratch, out: &mut [f32]) {
     let pitch = a.queries.pitch;
-    let keys = Keys { data: a.keys, scales: a.key_scales, pitch };
     let (tokens, weight_max) = (a.tokens(), a.weight_max());
     let AttentionScratch { scores: score_row, weights, sums } = scratch;
     let (Some(score_row), Some(weights), Some(sums)) =
@@ -40,7 +39,7 @@ pub(super) fn attend(a: &Attention, scratch: &mut AttentionScratch, out: &mut [f
     };
     let queries = rows(a.queries.data, pitch).zip(a.queries.scales);
     for ((query, query_scale), out) in queries.zip(rows_mut(out, a.head_dim)) {
-        let max = scores(query, a.factor * *query_scale, &keys, score_row);
+        let max = scores(query, a.factor * *query_scale, a, score_row);
         let sum = softmax(score_row, max, weight_max, a.relative_scales, weights);
         weighted_sum(weights, a.values, sums);
         // The largest score's numerator is weight_max, so the sum is never zero (but for not-a-number, from hostile models).
@@ -52,10 +51,10 @@ pub(super) fn attend(a: &Attention, scratch: &mut AttentionScratch, out: &mut [f
 }
 
 /// `out[t] = (q·k_t)·(factor·scale_t)`; returns the largest.
-pub(super) fn scores(query: &[i8], factor: f32, keys: &Keys, out: &mut [f32]) -> f32 {
+fn scores(query: &[i8], factor: f32, a: &Attention, out: &mut [f32]) -> f32 {
     let mut largest = f32::MIN;
-    let keys_rows = rows(keys.data, keys.pitch);
-    for ((out, row), scale) in out.iter_mut().zip(keys_rows).zip(keys.scales) {
+    let keys = rows(a.keys, a.queries.pitch);
+    for ((out, row), scale) in out.iter_mut().zip(keys).zip(a.key_scales) {
         let dot: i32 = query.iter().zip(row).map(|(q, k)| *q as i32 * *k as i32).sum();
         *out = dot as f32 * (factor * *scale);
         largest = Lane::max(*out, largest);
@@ -64,7 +63,7 @@ pub(super) fn scores(query: &[i8], factor: f32, keys: &Keys, out: &mut [f32]) ->
 }
 
 /// `e_t = weight_max·2^(s_t − max)`; the weights are `round(e_t·scale_t)`, the sum is that of `round(e_t)`.
-pub(super) fn softmax(scores: &[f32], max: f32, weight_max: f32, scales: &[f32], weights: &mut [i16]) -> u32 {
+fn softmax(scores: &[f32], max: f32, weight_max: f32, scales: &[f32], weights: &mut [i16]) -> u32 {
     let mut sum = 0u32;
     for ((score, scale), weight) in scores.iter().zip(scales).zip(weights) {
         let numerator = weight_max * exp2(*score - max);
@@ -75,7 +74,7 @@ pub(super) fn softmax(scores: &[f32], max: f32, weight_max: f32, scales: &[f32],
 }
 
 /// `acc[j] = Σ_t weight_t·v[t,j]`.
-pub(super) fn weighted_sum(weights: &[i16], values: &[i8], acc: &mut [i32]) {
+fn weighted_sum(weights: &[i16], values: &[i8], acc: &mut [i32]) {
     acc.iter_mut().for_each(|a| *a = 0);
     let pitch = acc.len();
     for (weight, row) in weights.iter().zip(rows(values, pitch)) {

@@ -19,11 +19,10 @@ pub static PORTABLE: Kernels = Kernels {
     quantize_row: rows::quantize_row,
     quantize_row_above: rows::quantize_row_above,
     layer_norm: rows::layer_norm,
+    norm_rows: 1,
+    peak: None,
     attention_memory: attention::attention_memory,
     store_keys: attention::store_rows,
     store_values: attention::store_rows,
     attend: attention::attend,
-    scores: attention::scores,
-    softmax: attention::softmax,
-    weighted_sum: attention::weighted_sum,
 };

@@ -5,7 +5,7 @@ use half::f16;
 use crate::math::inverse_sqrt;
 use crate::math::Lane;
 use crate::quant::{row_max_abs, row_scale, row_scale_above, to_i8, to_i8_above};
-use crate::tensor::NormWeights;
+use crate::tensor::{rows, rows_mut, NormWeights};
 
 /// Interleaved partial sums of the canonical row reduction.
 const PARTIALS: usize = 16;
@@ -29,8 +29,15 @@ fn canonical_sum(row: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     (d0 + d2) + (d1 + d3)
 }
 
-/// `out = γ·(x − mean)/√(var + ε) + β`, variance over n, two passes.
+/// `out = γ·(x − mean)/√(var + ε) + β`, variance over n, two passes; rows of γ's length.
 pub(super) fn layer_norm(x: &[f16], weights: &NormWeights, out: &mut [f32]) {
+    let width = weights.gamma.len();
+    for (x, out) in rows(x, width).zip(rows_mut(out, width)) {
+        norm_row(x, weights, out);
+    }
+}
+
+fn norm_row(x: &[f16], weights: &NormWeights, out: &mut [f32]) {
     for (out, x) in out.iter_mut().zip(x) {
         *out = x.to_f32();
     }

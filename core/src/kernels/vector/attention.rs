@@ -122,7 +122,7 @@ pub(in crate::kernels) fn attend<D: Dot, const MR: usize, const NV: usize>(
         let mut scores = Scores {
             scores: scratch.scores,
             stride,
-            factors: scales,
+            query_scales: scales,
             factor: a.factor,
             key_scales: a.key_scales,
             max: [D::Floats::splat(f32::MIN); MR],
@@ -143,7 +143,7 @@ pub(in crate::kernels) fn attend<D: Dot, const MR: usize, const NV: usize>(
 struct Scores<'a, F, const MR: usize> {
     scores: &'a mut [f32],
     stride: usize,
-    factors: &'a [f32],
+    query_scales: &'a [f32],
     factor: f32,
     key_scales: &'a [f32],
     max: [F; MR],
@@ -151,20 +151,20 @@ struct Scores<'a, F, const MR: usize> {
 
 impl<F: Floats, const MR: usize> Epilogue<F> for Scores<'_, F, MR> {
     #[inline(always)]
-    fn take(&mut self, row: usize, panel: usize, dots: F::Ints) {
-        let start = panel * LANES;
-        let Some(query_scale) = self.factors.get(row) else { return };
-        let tail = self.key_scales.get(start..).unwrap_or(&[]);
-        let scales = tail.get(..LANES).unwrap_or(tail);
-        let score = F::from_ints(dots) * (F::splat(self.factor * *query_scale) * load(scales));
-        // Tokens behind the last one get the least score, hence weight 0.
-        let score = score.first(scales.len(), F::splat(f32::MIN));
-        if let Some(max) = self.max.get_mut(row) {
+    fn take<const NV: usize>(&mut self, row: usize, panel: usize, dots: &[[i32; LANES]; NV]) {
+        let (start, at) = (panel * LANES, row * self.stride + panel * LANES);
+        let (Some(query_scale), Some(max)) = (self.query_scales.get(row), self.max.get_mut(row)) else {
+            return;
+        };
+        let Some(out) = self.scores.get_mut(at..at + NV * LANES) else { return };
+        let factor = F::splat(self.factor * *query_scale);
+        let scales = self.key_scales.get(start..).unwrap_or(&[]).chunks(LANES);
+        for ((dots, out), scales) in dots.iter().zip(out.as_chunks_mut::<LANES>().0).zip(scales) {
+            let score = F::from_ints(Ints::load(dots)) * (factor * load(scales));
+            // Tokens behind the last one get the least score, hence weight 0.
+            let score = score.first(scales.len(), F::splat(f32::MIN));
             *max = score.max(*max);
-        }
-        let at = row * self.stride + start;
-        if let Some(out) = self.scores.get_mut(at..at + LANES) {
-            store(score, out);
+            score.store(out);
         }
     }
 }

@@ -36,8 +36,8 @@ impl<'a> Panels<'a> {
 
 /// What becomes of the dot products.
 pub(super) trait Epilogue<F: Floats> {
-    /// Takes those of one row with the outputs `16·panel..16·panel + 16`.
-    fn take(&mut self, row: usize, panel: usize, dots: F::Ints);
+    /// Takes those of one row with the outputs from `16·panel` on; some of the last panel may not exist.
+    fn take<const NV: usize>(&mut self, row: usize, panel: usize, dots: &[[i32; LANES]; NV]);
 }
 
 /// Rows whose sums of inputs are held at a time.
@@ -83,8 +83,7 @@ fn starts<D: Dot>(x: &Inputs, first: usize, rows: usize) -> [i32; CHUNK] {
     if D::OFFSET != 0 {
         let data = x.data.get(first * x.pitch..).unwrap_or(&[]);
         for (start, row) in starts.iter_mut().zip(data.chunks_exact(x.pitch)).take(rows) {
-            let sum = row.iter().fold(0i32, |sum, x| sum.wrapping_add(*x as i32));
-            *start = sum.wrapping_mul(D::OFFSET).wrapping_neg();
+            *start = D::sum(row).wrapping_mul(D::OFFSET).wrapping_neg();
         }
     }
     starts
@@ -122,9 +121,7 @@ fn column<D: Dot, const MR: usize, const NV: usize>(
             block::<D, MR, NV>(x.data.as_ptr(), at, begin, weights, panel_bytes, w.pitch / 4, &mut dots)
         };
         for (r, dots) in dots.iter().enumerate().take(rows - row) {
-            for (v, dots) in dots.iter().enumerate() {
-                epilogue.take(first + row + r, panel + v, Ints::load(dots));
-            }
+            epilogue.take(first + row + r, panel, dots);
         }
         row += MR;
     }
@@ -168,4 +165,41 @@ unsafe fn block<D: Dot, const MR: usize, const NV: usize>(
             D::finish(sums[r][v]).store(&mut dots[r][v]);
         }
     }
+}
+
+/// Multiply-accumulates of an iteration of [`peak`].
+pub(in crate::kernels) const fn peak_macs(rows: usize, panels: usize) -> usize {
+    rows * panels * GROUP
+}
+
+/// The innermost loop of [`block`] on weights that stay in registers. Inputs are loaded, or the compiler would see that all
+/// products are alike.
+#[inline(always)]
+pub(in crate::kernels) fn peak<D: Dot, const MR: usize, const NV: usize>(iterations: usize) -> i32 {
+    let weights = core::hint::black_box([[1i8; GROUP]; NV]);
+    let inputs = core::hint::black_box([[1i8; 4]; MR]);
+    let mut w = [const { core::mem::MaybeUninit::<D::Weights>::uninit() }; NV];
+    for (w, weights) in w.iter_mut().zip(&weights) {
+        // SAFETY: the array has the 64 bytes that are read.
+        w.write(unsafe { D::load_weights(weights.as_ptr()) });
+    }
+    let mut sums = [[D::start(0); NV]; MR];
+    for _ in 0..iterations {
+        let inputs = core::hint::black_box(&inputs);
+        for r in 0..MR {
+            // SAFETY: the array has the 4 bytes that are read.
+            let x = unsafe { D::load_inputs(inputs[r].as_ptr()) };
+            for v in 0..NV {
+                // SAFETY: written above.
+                sums[r][v] = D::dot(sums[r][v], unsafe { w[v].assume_init() }, x);
+            }
+        }
+    }
+    let mut total = 0i32;
+    for r in 0..MR {
+        for v in 0..NV {
+            total = total.wrapping_add(D::finish(sums[r][v]).sum());
+        }
+    }
+    total
 }

@@ -57,29 +57,28 @@ struct Dequantize<'a, F, P: Put<F>> {
     out: &'a mut [P::Element],
 }
 
-/// Up to sixteen elements from `start` on.
-#[inline(always)]
-fn lanes<T>(values: &[T], start: usize, end: usize) -> &[T] {
-    values.get(start..end.min(values.len())).unwrap_or(&[])
-}
-
 impl<F: Floats, P: Put<F>> Epilogue<F> for Dequantize<'_, F, P> {
     #[inline(always)]
-    fn take(&mut self, row: usize, panel: usize, dots: F::Ints) {
+    fn take<const NV: usize>(&mut self, row: usize, panel: usize, dots: &[[i32; LANES]; NV]) {
         let (start, w) = (panel * LANES, self.weights);
-        let end = self.outputs.min(start + LANES);
+        let end = self.outputs.min(start + NV * LANES);
         let zero_point = self.rows.zero_points.get(row).copied().unwrap_or(0);
-        let dots = if zero_point == 0 {
-            dots
-        } else {
-            dots.sub(load_ints::<F::Ints>(lanes(w.sums, start, end)).mul(F::Ints::splat(zero_point)))
-        };
         let scale = F::splat(self.rows.scales.get(row).copied().unwrap_or(0.0));
-        let y =
-            F::from_ints(dots) * load(lanes(w.scales, start, end)) * scale + load(lanes(w.bias, start, end));
         let at = row * self.outputs;
-        if let Some(out) = self.out.get_mut(at + start..at + end) {
-            P::put(y, out);
+        let out = self.out.get_mut(at + start..at + end);
+        let (Some(out), Some(scales), Some(bias)) = (out, w.scales.get(start..end), w.bias.get(start..end))
+        else {
+            return;
+        };
+        let sums = if zero_point == 0 { &[] } else { w.sums.get(start..end).unwrap_or(&[]) };
+        let mut sums = sums.chunks(LANES);
+        let columns = out.chunks_mut(LANES).zip(scales.chunks(LANES).zip(bias.chunks(LANES)));
+        for (dots, (out, (scales, bias))) in dots.iter().zip(columns) {
+            let mut dots = F::Ints::load(dots);
+            if let Some(sums) = sums.next() {
+                dots = dots.sub(load_ints::<F::Ints>(sums).mul(F::Ints::splat(zero_point)));
+            }
+            P::put(F::from_ints(dots) * load(scales) * scale + load(bias), out);
         }
     }
 }

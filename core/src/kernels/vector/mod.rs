@@ -4,6 +4,8 @@
 //! oracle's order: whether a register holds four, eight or sixteen of them is the instruction set's matter. All functions are
 //! inlined into an entry point that enables the instruction set's features.
 
+#![allow(clippy::needless_range_loop, reason = "loops over constants, which are unrolled whole")]
+
 mod attention;
 mod gemm;
 mod linear;
@@ -12,9 +14,10 @@ mod rows;
 pub(super) mod table;
 
 pub(super) use attention::{attend, attention_memory, store_keys, store_values};
+pub(super) use gemm::{peak, peak_macs};
 pub(super) use linear::{linear_i8, linear_i8_residual};
 pub(super) use linear_f16::{linear_f16, linear_f16_residual};
-pub(super) use rows::{layer_norm, quantize_row, quantize_row_above};
+pub(super) use rows::{layer_norm, quantize_row, quantize_row_above, NORM_ROWS};
 
 use half::f16;
 
@@ -23,8 +26,8 @@ use crate::tensor::PanelLayout;
 
 /// Lanes of a [`Floats`].
 pub(super) const LANES: usize = 16;
-/// Order of the weights that these kernels read: 16 outputs side by side, 4 inputs of each together.
-pub(super) const LAYOUT: PanelLayout = PanelLayout { nr: 16, kr: 4 };
+/// Order of the weights that these kernels read.
+pub(super) const LAYOUT: PanelLayout = PanelLayout::VECTOR;
 /// Bytes of one group of a panel: 16 outputs × 4 inputs.
 const GROUP: usize = 64;
 
@@ -91,6 +94,8 @@ pub(super) trait Dot {
     const OFFSET: i32;
 
     fn start(value: i32) -> Self::Sums;
+    /// Sum of a row's inputs; asked for where there is an offset.
+    fn sum(x: &[i8]) -> i32;
     /// # Safety
     /// 64 bytes can be read there.
     unsafe fn load_weights(group: *const i8) -> Self::Weights;
@@ -174,6 +179,7 @@ fn load<F: Floats>(x: &[f32]) -> F {
     }
 }
 
+/// Writes sixteen floats, or as many as the slice has.
 #[inline(always)]
 fn store<F: Floats>(value: F, out: &mut [f32]) {
     match out.first_chunk_mut() {
@@ -182,6 +188,7 @@ fn store<F: Floats>(value: F, out: &mut [f32]) {
     }
 }
 
+/// Sixteen f16, widened; a tail is padded with zeros.
 #[inline(always)]
 fn load_f16<F: Floats>(x: &[f16]) -> F {
     match x.first_chunk() {
@@ -200,6 +207,7 @@ fn store_f16<F: Floats>(value: F, out: &mut [f16]) {
     }
 }
 
+/// Sixteen integers out of a slice that has them; a tail is padded with zeros.
 #[inline(always)]
 fn load_ints<I: Ints>(x: &[i32]) -> I {
     match x.first_chunk() {

@@ -7,28 +7,72 @@ use crate::math::inverse_sqrt;
 use crate::quant::{row_scale, row_scale_above};
 use crate::tensor::NormWeights;
 
-/// `out = γ·(x − mean)/√(var + ε) + β`, variance over n, two passes.
-///
-/// Lanes behind the row's end add +0 to partial sums that are never −0, which changes nothing.
+/// Rows that are normed together: sums of one row wait for each other, those of several don't.
+pub(in crate::kernels) const NORM_ROWS: usize = 4;
+
+/// `out = γ·(x − mean)/√(var + ε) + β`, variance over n, two passes; rows of γ's length.
 #[inline(always)]
 pub(in crate::kernels) fn layer_norm<F: Floats>(x: &[f16], weights: &NormWeights, out: &mut [f32]) {
+    let width = weights.gamma.len();
+    if width == 0 || weights.beta.len() != width {
+        return;
+    }
+    for (x, out) in x.chunks(NORM_ROWS * width).zip(out.chunks_mut(NORM_ROWS * width)) {
+        if x.len() == NORM_ROWS * width && out.len() == x.len() {
+            norm_rows::<F, NORM_ROWS>(x, weights, out);
+            continue;
+        }
+        for (x, out) in x.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
+            norm_rows::<F, 1>(x, weights, out);
+        }
+    }
+}
+
+/// `N` rows. Lanes behind a row's end add +0 to partial sums that are never −0, which changes nothing.
+#[inline(always)]
+fn norm_rows<F: Floats, const N: usize>(x: &[f16], weights: &NormWeights, out: &mut [f32]) {
+    let width = weights.gamma.len();
     let zero = F::splat(0.0);
-    let reciprocal = 1.0 / x.len().max(1) as f32;
-    let mut sum = zero;
-    for x in x.chunks(LANES) {
-        sum = sum + load_f16::<F>(x);
+    let reciprocal = 1.0 / width as f32;
+    let mut sums = [zero; N];
+    for start in (0..width).step_by(LANES) {
+        for r in 0..N {
+            sums[r] = sums[r] + load_f16::<F>(part(x, r * width, start, width));
+        }
     }
-    let mean = F::splat(sum.canonical_sum() * reciprocal);
-    let mut squares = zero;
-    for x in x.chunks(LANES) {
-        let d = (load_f16::<F>(x) - mean).first(x.len(), zero);
-        squares = squares + d * d;
+    let mut means = [zero; N];
+    for r in 0..N {
+        means[r] = F::splat(sums[r].canonical_sum() * reciprocal);
     }
-    let factor = F::splat(inverse_sqrt(squares.canonical_sum() * reciprocal + weights.eps));
-    let affine = weights.gamma.chunks(LANES).zip(weights.beta.chunks(LANES));
-    for ((x, out), (gamma, beta)) in x.chunks(LANES).zip(out.chunks_mut(LANES)).zip(affine) {
-        store((load_f16::<F>(x) - mean) * factor * load(gamma) + load(beta), out);
+    let mut squares = [zero; N];
+    for start in (0..width).step_by(LANES) {
+        for r in 0..N {
+            let x = part(x, r * width, start, width);
+            let d = (load_f16::<F>(x) - means[r]).first(x.len(), zero);
+            squares[r] = squares[r] + d * d;
+        }
     }
+    let mut factors = [zero; N];
+    for r in 0..N {
+        factors[r] = F::splat(inverse_sqrt(squares[r].canonical_sum() * reciprocal + weights.eps));
+    }
+    for start in (0..width).step_by(LANES) {
+        let gamma = load::<F>(part(weights.gamma, 0, start, width));
+        let beta = load::<F>(part(weights.beta, 0, start, width));
+        for r in 0..N {
+            let d = load_f16::<F>(part(x, r * width, start, width)) - means[r];
+            let end = width.min(start + LANES);
+            if let Some(out) = out.get_mut(r * width + start..r * width + end) {
+                store(d * factors[r] * gamma + beta, out);
+            }
+        }
+    }
+}
+
+/// Up to sixteen elements of a row that begins at `row`, from its column `start` on.
+#[inline(always)]
+fn part<T>(values: &[T], row: usize, start: usize, width: usize) -> &[T] {
+    values.get(row + start..row + width.min(start + LANES)).unwrap_or(&[])
 }
 
 /// Where the codes of a row go.
@@ -46,8 +90,12 @@ pub(super) fn quantize<F: Floats>(x: &[f32], to: &mut impl Codes<F::Ints>) -> f3
     }
     let (scale, factor) = row_scale(max.largest());
     let (factor, low, high) = (F::splat(factor), F::splat(-127.0), F::splat(127.0));
-    for (i, x) in x.chunks(LANES).enumerate() {
-        to.take(i * LANES, (load::<F>(x) * factor).max(low).min(high).round());
+    let (chunks, rest) = x.as_chunks::<LANES>();
+    for (i, x) in chunks.iter().enumerate() {
+        to.take(i * LANES, (F::load(x) * factor).max(low).min(high).round());
+    }
+    if !rest.is_empty() {
+        to.take(chunks.len() * LANES, (F::load_first(rest) * factor).max(low).min(high).round());
     }
     scale
 }

@@ -6,7 +6,7 @@
 macro_rules! vector_table {
     ($name:literal, $features:literal, $floats:ty, $dot:ty, rows $mr:literal, panels $nv:literal) => {
         use $crate::kernels::vector::{self, table::vector_functions};
-        use $crate::kernels::{self, portable, Attention, AttentionScratch, Kernels};
+        use $crate::kernels::{self, Attention, AttentionScratch, Kernels};
         use $crate::tensor::{LinearF16, LinearI8, NormWeights, RowsI8};
 
         /// Name of the table.
@@ -31,6 +31,8 @@ macro_rules! vector_table {
                 = vector::store_keys::<$floats>(x, head_dim, first, keys, scales);
             fn store_values(x: &[f32], head_dim: usize, first: usize, values: &mut [i8], scales: &mut [f32])
                 = vector::store_values::<$floats>(x, head_dim, first, values, scales);
+            fn peak(iterations: usize) -> i32
+                = vector::peak::<$dot, $mr, $nv>(iterations);
             fn attend(a: &Attention, scratch: &mut AttentionScratch, out: &mut [f32])
                 = vector::attend::<$dot, $mr, $nv>(a, scratch, out);
         }
@@ -47,13 +49,12 @@ macro_rules! vector_table {
             quantize_row,
             quantize_row_above,
             layer_norm,
+            norm_rows: vector::NORM_ROWS,
+            peak: Some(kernels::Peak { macs: vector::peak_macs($mr, $nv), run: peak }),
             attention_memory: |tokens, head_dim| vector::attention_memory(tokens, head_dim, $mr),
             store_keys,
             store_values,
             attend,
-            scores: portable::PORTABLE.scores,
-            softmax: portable::PORTABLE.softmax,
-            weighted_sum: portable::PORTABLE.weighted_sum,
         };
     };
 }

@@ -214,6 +214,20 @@ impl Dot for Vnni {
         native!(_mm512_set1_epi32(value))
     }
     #[inline(always)]
+    fn sum(x: &[i8]) -> i32 {
+        let (chunks, rest) = x.as_chunks::<64>();
+        native!(
+            let ones = _mm512_set1_epi8(1);
+            let mask = (1u64 << rest.len()) - 1;
+            let rest = _mm512_maskz_loadu_epi8(mask, rest.as_ptr());
+            let mut sum = _mm512_dpbusd_epi32(_mm512_setzero_si512(), ones, rest);
+            for chunk in chunks {
+                sum = _mm512_dpbusd_epi32(sum, ones, _mm512_loadu_si512(chunk.as_ptr().cast()));
+            }
+            _mm512_reduce_add_epi32(sum)
+        )
+    }
+    #[inline(always)]
     unsafe fn load_weights(group: *const i8) -> __m512i {
         native!(_mm512_xor_si512(_mm512_loadu_si512(group.cast()), _mm512_set1_epi8(-128)))
     }

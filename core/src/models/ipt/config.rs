@@ -20,6 +20,14 @@ pub enum TaskKind {
 }
 
 /// One task: its own head, query and tail around the shared body.
+///
+/// ```
+/// use vitreous::models::ipt::{Task, TaskKind};
+///
+/// let task = Task { kind: TaskKind::SuperResolve, scale: 4, strength: 0 };
+/// assert_eq!(format!("{task}"), "x4");
+/// assert_eq!(task.upsampler(), [2, 2]);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Task {
@@ -35,6 +43,25 @@ pub struct Task {
 ///
 /// Convolutions keep their size by zero padding. A window of `window × window` pixels becomes `features` maps, cut into
 /// `(window/patch)²` tokens of width `features·patch²`.
+///
+/// ```
+/// use vitreous::models::ipt::IptConfig;
+///
+/// // The authors' release.
+/// let config = IptConfig {
+///     features: 64,
+///     window: 48,
+///     patch: 3,
+///     heads: 12,
+///     hidden: 2304,
+///     head_hidden: 2304,
+///     encoder_layers: 12,
+///     decoder_layers: 12,
+///     tasks: Default::default(),
+///     norm_eps: 1e-5,
+/// };
+/// assert_eq!((config.tokens(), config.dim(), config.head_dim()), (256, 576, 48));
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct IptConfig {
@@ -70,7 +97,7 @@ pub const BLOCK_KERNEL: usize = 5;
 pub const HEAD_BLOCKS: usize = 2;
 
 impl IptConfig {
-    /// Width of a token: `features·patch²`.
+    /// Width of a token: `features·patch²`. A token holds its patch's pixels row by row, the features of each together.
     pub const fn dim(&self) -> usize {
         self.features * self.patch * self.patch
     }
@@ -98,7 +125,7 @@ impl IptConfig {
 }
 
 impl Task {
-    /// Steps of the upsampler: the factor of each pixel shuffle, in order (×4 is two steps of 2).
+    /// Steps of the upsampler: the factor of each pixel shuffle (Shi et al., arXiv 1609.05158), in order; ×4 is two steps of 2.
     pub const fn upsampler(&self) -> &'static [usize] {
         match self.scale {
             2 => &[2],

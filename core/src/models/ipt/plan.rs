@@ -125,11 +125,11 @@ impl Ipt<'_> {
         }
         let mut plan = Plan::new();
         let (c, tokens, dim) = (self.config(), self.config().tokens(), self.config().dim());
-        plan.add("feature maps", c.window * c.window * c.features, 2, ENTRY..=MLP)?;
-        plan.add("tokens", tokens * dim, 2, NORM..=MLP)?;
+        plan.add("feature maps", c.window * c.window * c.features, 2, ENTRY..=MLP);
+        plan.add("tokens", tokens * dim, 2, NORM..=MLP);
         self.plan_convolutions(&mut plan, task, tile)?;
-        self.plan_body(&mut plan, tile, kernels)?;
-        Ok(plan)
+        self.plan_body(&mut plan, tile, kernels);
+        plan.checked()
     }
 
     fn plan_convolutions(&self, plan: &mut Plan, task: usize, tile: usize) -> Result<(), Error> {
@@ -149,20 +149,21 @@ impl Ipt<'_> {
             *ring = (factor + 2) * width * c.features;
         }
         needs.add(OUTER_KERNEL, width, c.features, COLOURS, Precision::F16);
-        plan.add("window", c.window * c.window * COLOURS, 1, ENTRY..=ENTRY)?;
-        plan.add("conv band", needs.band, 4, ENTRY..=TAIL)?;
-        plan.add("conv codes", needs.band, 1, ENTRY..=TAIL)?;
-        plan.add("conv neighbourhoods", tile * needs.neighbourhood, 1, ENTRY..=TAIL)?;
-        plan.add("conv scales", tile, 4, ENTRY..=TAIL)?;
-        plan.add("conv zero points", tile, 4, ENTRY..=TAIL)?;
-        plan.add("conv out", tile * needs.outputs, 4, ENTRY..=TAIL)?;
-        plan.add("conv hidden rows", HIDDEN_ROWS * c.window * c.features, 2, ENTRY..=ENTRY)?;
-        plan.add("upsampled rows", rings[0], 2, TAIL..=TAIL)?;
-        plan.add("upsampled rows 2", rings[1], 2, TAIL..=TAIL)?;
-        plan.add("output row", width * COLOURS, 4, TAIL..=TAIL)
+        plan.add("window", c.window * c.window * COLOURS, 1, ENTRY..=ENTRY);
+        plan.add("conv band", needs.band, 4, ENTRY..=TAIL);
+        plan.add("conv codes", needs.band, 1, ENTRY..=TAIL);
+        plan.add("conv neighbourhoods", tile * needs.neighbourhood, 1, ENTRY..=TAIL);
+        plan.add("conv scales", tile, 4, ENTRY..=TAIL);
+        plan.add("conv zero points", tile, 4, ENTRY..=TAIL);
+        plan.add("conv out", tile * needs.outputs, 4, ENTRY..=TAIL);
+        plan.add("conv hidden rows", HIDDEN_ROWS * c.window * c.features, 2, ENTRY..=ENTRY);
+        plan.add("upsampled rows", rings[0], 2, TAIL..=TAIL);
+        plan.add("upsampled rows 2", rings[1], 2, TAIL..=TAIL);
+        plan.add("output row", width * COLOURS, 4, TAIL..=TAIL);
+        Ok(())
     }
 
-    fn plan_body(&self, plan: &mut Plan, tile: usize, kernels: &Kernels) -> Result<(), Error> {
+    fn plan_body(&self, plan: &mut Plan, tile: usize, kernels: &Kernels) {
         let c = self.config();
         let (tokens, dim, head_dim) = (c.tokens(), c.dim(), c.head_dim());
         let attention = (kernels.attention_memory)(tokens, head_dim);
@@ -171,33 +172,33 @@ impl Ipt<'_> {
         let cross_f16 = self.memory_is_f16();
         let row = |f16: bool| if f16 { padded(2 * dim) } else { padded(dim) };
         let wide = if own_f16 || cross_f16 { tile } else { 0 };
-        plan.add("normed plane", tokens * row(own_f16), 1, NORM..=ATTENTION)?;
-        plan.add("plane scales", tokens, 4, NORM..=ATTENTION)?;
-        plan.add("query plane", tokens * row(own_f16 || cross_f16), 1, NORM..=ATTENTION)?;
-        plan.add("query plane scales", tokens, 4, NORM..=ATTENTION)?;
-        plan.add("memory", tokens * row(cross_f16), 1, NORM..=MLP)?;
-        plan.add("memory scales", tokens, 4, NORM..=MLP)?;
-        plan.add("normed row", dim, 4, NORM..=NORM)?;
-        plan.add("keys", attention.keys, 1, ATTENTION..=ATTENTION)?;
-        plan.add("key scales", tokens, 4, ATTENTION..=ATTENTION)?;
-        plan.add("values", attention.values, 1, ATTENTION..=ATTENTION)?;
-        plan.add("value scales", tokens, 4, ATTENTION..=ATTENTION)?;
-        plan.add("head rows", tile * head_dim, 4, ATTENTION..=ATTENTION)?;
-        plan.add("head rows i8", tile * padded(head_dim), 1, ATTENTION..=ATTENTION)?;
-        plan.add("head row scales", tile, 4, ATTENTION..=ATTENTION)?;
-        plan.add("scores", attention.scores, 1, ATTENTION..=ATTENTION)?;
-        plan.add("probabilities", attention.weights, 1, ATTENTION..=ATTENTION)?;
-        plan.add("weighted sum", attention.sums, 1, ATTENTION..=ATTENTION)?;
-        plan.add("wide rows", wide * dim, 4, ATTENTION..=ATTENTION)?;
-        plan.add("wide codes", wide * padded(dim), 1, ATTENTION..=ATTENTION)?;
-        plan.add("wide scales", wide, 4, ATTENTION..=ATTENTION)?;
+        plan.add("normed plane", tokens * row(own_f16), 1, NORM..=ATTENTION);
+        plan.add("plane scales", tokens, 4, NORM..=ATTENTION);
+        plan.add("query plane", tokens * row(own_f16 || cross_f16), 1, NORM..=ATTENTION);
+        plan.add("query plane scales", tokens, 4, NORM..=ATTENTION);
+        plan.add("memory", tokens * row(cross_f16), 1, NORM..=MLP);
+        plan.add("memory scales", tokens, 4, NORM..=MLP);
+        plan.add("normed row", dim, 4, NORM..=NORM);
+        plan.add("keys", attention.keys, 1, ATTENTION..=ATTENTION);
+        plan.add("key scales", tokens, 4, ATTENTION..=ATTENTION);
+        plan.add("values", attention.values, 1, ATTENTION..=ATTENTION);
+        plan.add("value scales", tokens, 4, ATTENTION..=ATTENTION);
+        plan.add("head rows", tile * head_dim, 4, ATTENTION..=ATTENTION);
+        plan.add("head rows i8", tile * padded(head_dim), 1, ATTENTION..=ATTENTION);
+        plan.add("head row scales", tile, 4, ATTENTION..=ATTENTION);
+        plan.add("scores", attention.scores, 1, ATTENTION..=ATTENTION);
+        plan.add("probabilities", attention.weights, 1, ATTENTION..=ATTENTION);
+        plan.add("weighted sum", attention.sums, 1, ATTENTION..=ATTENTION);
+        plan.add("wide rows", wide * dim, 4, ATTENTION..=ATTENTION);
+        plan.add("wide codes", wide * padded(dim), 1, ATTENTION..=ATTENTION);
+        plan.add("wide scales", wide, 4, ATTENTION..=ATTENTION);
         let widest = c.hidden.max(c.head_hidden).max(dim);
-        plan.add("mlp rows", tile * dim, 4, MLP..=MLP)?;
-        plan.add("mlp rows i8", tile * padded(dim), 1, MLP..=MLP)?;
-        plan.add("mlp scales", tile, 4, MLP..=MLP)?;
-        plan.add("mlp zero points", tile, 4, MLP..=MLP)?;
-        plan.add("hidden", tile * widest, 4, MLP..=MLP)?;
-        plan.add("hidden i8", tile * padded(widest), 1, MLP..=MLP)
+        plan.add("mlp rows", tile * dim, 4, MLP..=MLP);
+        plan.add("mlp rows i8", tile * padded(dim), 1, MLP..=MLP);
+        plan.add("mlp scales", tile, 4, MLP..=MLP);
+        plan.add("mlp zero points", tile, 4, MLP..=MLP);
+        plan.add("hidden", tile * widest, 4, MLP..=MLP);
+        plan.add("hidden i8", tile * padded(widest), 1, MLP..=MLP);
     }
 
     /// Whether the encoder's output is kept as f16: one cross-attention has f16 weights.

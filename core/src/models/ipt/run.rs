@@ -20,7 +20,9 @@ enum Cursor {
     Failed,
 }
 
-/// One window after the other through an IPT. Holds the arena; nothing else is written to.
+/// One window after the other through an IPT (example: [`crate::models::ipt`]). Holds the arena; nothing else is written to.
+///
+/// Begun by [`Ipt::begin`]; each window then by [`IptRun::begin_window`], which also gives up one that is on its way.
 pub struct IptRun<'r, 'm> {
     pub(super) ipt: &'r Ipt<'m>,
     pub(super) kernels: &'static Kernels,
@@ -60,7 +62,7 @@ impl<'m> Ipt<'m> {
         self.begin_with(task, arena, DEFAULT_TILE_ROWS, default_kernels())
     }
 
-    /// Begins with a tile height and kernels of one's own choice.
+    /// Begins with a tile height and kernels of one's own choice; neither changes a bit of the result.
     ///
     /// # Errors
     /// As [`Ipt::begin`], and those of [`Ipt::plan_for`].
@@ -94,10 +96,10 @@ impl<'m> Ipt<'m> {
 }
 
 impl IptRun<'_, '_> {
-    /// Begins a window: `fill` writes its pixels, `(window, window, 3)`.
+    /// Begins a window: `fill` writes its pixels, `(window, window, 3)`, 8 bits each, red first.
     ///
     /// # Errors
-    /// Those of `fill`.
+    /// Those of `fill`; there is then no window to step through.
     pub fn begin_window(&mut self, fill: impl FnOnce(&mut [u8]) -> Result<(), Error>) -> Result<(), Error> {
         self.cursor = Cursor::Failed;
         let window = self.ipt.config().window;
@@ -113,7 +115,7 @@ impl IptRun<'_, '_> {
     /// the last one, [`IptRun::row`] holds a row of the output.
     ///
     /// # Errors
-    /// [`Error::Finished`] after the last step.
+    /// [`Error::Finished`] after the last step, and where no window was begun.
     pub fn step(&mut self) -> Result<Progress, Error> {
         let Cursor::At(stage, row) = self.cursor else { return Err(Error::Finished) };
         self.cursor = Cursor::Failed;
@@ -199,7 +201,8 @@ impl IptRun<'_, '_> {
         }
     }
 
-    /// The row of the output that the step before has made: `(window·scale, 3)`, grey levels not yet rounded or clipped.
+    /// The row of the output that the step before has made: `(window·scale, 3)`, grey levels not yet rounded or clipped. Meaningless
+    /// after steps of other stages than [`Stage::Tail`].
     ///
     /// # Errors
     /// None on a run that [`Ipt::begin`] made.
@@ -228,7 +231,7 @@ impl IptRun<'_, '_> {
         maps.get(..c.window * c.window * c.features).ok_or(Error::Internal(65))
     }
 
-    /// The task.
+    /// The task that this run was begun for.
     pub fn task(&self) -> Option<Task> {
         self.ipt.config().tasks.get(self.task).copied()
     }

@@ -3,6 +3,7 @@
 use heapless::Vec;
 
 use super::config::{IptConfig, Task, TaskKind, BLOCK_KERNEL, COLOURS, MAX_TASKS, OUTER_KERNEL};
+use super::plan::MAX_TILE_ROWS;
 use crate::error::Error;
 use crate::format::{u32_at, Words};
 use crate::models::vit::{MAX_DEPTH, MAX_INPUTS, MAX_TOKENS};
@@ -14,6 +15,43 @@ const FIXED_WORDS: usize = 16;
 const TASK_WORDS: usize = 4;
 /// Most feature maps.
 const MAX_FEATURES: usize = 1024;
+/// Shortest side of a window in pixels: more than the radii of a block's and of an outer convolution together.
+const MIN_WINDOW: usize = BLOCK_KERNEL / 2 + OUTER_KERNEL / 2 + 1;
+/// Longest side of a window in pixels.
+const MAX_WINDOW: usize = 1024;
+/// Longest side of a patch in pixels.
+const MAX_PATCH: usize = 64;
+/// Widest token.
+const MAX_DIM: usize = 16_384;
+/// Most attention heads.
+const MAX_HEADS: usize = 1024;
+/// Widest hidden layer.
+const MAX_HIDDEN: usize = 65_535;
+
+/// What the engine multiplies from these numbers fits into 32 bits, at their largest together, so that no product needs a check
+/// where it stands. (Bytes of tensors and regions are checked where they are added up: by the cursor against the section, by the
+/// plan against the address space.)
+const _: () = {
+    const LIMIT: u64 = u32::MAX as u64;
+    // Elements of feature maps, positions, a query, the residual stream: `tokens·dim = window²·features`.
+    let map = (MAX_WINDOW * MAX_WINDOW * MAX_FEATURES) as u64;
+    assert!(map <= LIMIT);
+    // Bytes of a plane of f16 rows, each padded to 16 bytes.
+    assert!(2 * map + 15 * MAX_TOKENS as u64 <= LIMIT);
+    // `window²/1` tokens before they are compared with their bound, and a token's width before it is.
+    assert!(
+        (MAX_WINDOW * MAX_WINDOW) as u64 <= LIMIT && (MAX_FEATURES * MAX_PATCH * MAX_PATCH) as u64 <= LIMIT
+    );
+    // Inputs of a convolution: far below the bound of an exact integer sum.
+    assert!(BLOCK_KERNEL * BLOCK_KERNEL * MAX_FEATURES <= MAX_INPUTS && MAX_HIDDEN <= MAX_INPUTS);
+    // Bytes of a tile of neighbourhoods, of a tile's hidden layer, of a tile's outputs of the upsampler.
+    let tile = MAX_TILE_ROWS as u64;
+    assert!(tile * 4 * (BLOCK_KERNEL * BLOCK_KERNEL * MAX_FEATURES) as u64 <= LIMIT);
+    assert!(tile * 4 * (MAX_HIDDEN + 15) as u64 <= LIMIT);
+    assert!(tile * 4 * (9 * MAX_FEATURES) as u64 <= LIMIT);
+    // The band of a tail's last convolution, four times as wide as the window; the ring in front of it.
+    assert!((5 * 4 * MAX_WINDOW * MAX_FEATURES) as u64 * 4 <= LIMIT);
+};
 
 /// Precisions of the layers of an encoder or decoder layer. In an encoder `cross_qkv` and `cross_proj` are not used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -196,11 +234,11 @@ impl<'a> IptSection<'a> {
         let tasks = words.size("tasks", 8, 1, MAX_TASKS)?;
         let mut config = IptConfig {
             features: words.size("features", 0, COLOURS, MAX_FEATURES)?,
-            window: words.size("window", 1, 2, 1024)?,
-            patch: words.size("patch", 2, 1, 64)?,
-            heads: words.size("heads", 3, 1, 1024)?,
-            hidden: words.size("hidden", 4, 1, 65_535)?,
-            head_hidden: words.size("head_hidden", 5, 1, 65_535)?,
+            window: words.size("window", 1, MIN_WINDOW, MAX_WINDOW)?,
+            patch: words.size("patch", 2, 1, MAX_PATCH)?,
+            heads: words.size("heads", 3, 1, MAX_HEADS)?,
+            hidden: words.size("hidden", 4, 1, MAX_HIDDEN)?,
+            head_hidden: words.size("head_hidden", 5, 1, MAX_HIDDEN)?,
             encoder_layers: words.size("encoder_layers", 6, 1, MAX_DEPTH)?,
             decoder_layers: words.size("decoder_layers", 7, 1, MAX_DEPTH)?,
             tasks: Vec::new(),
@@ -225,7 +263,7 @@ impl<'a> IptSection<'a> {
     }
 
     fn word(&self, index: usize) -> u32 {
-        u32_at(self.bytes, 4 * index)
+        u32_at(self.bytes, index.saturating_mul(4))
     }
 
     /// The colour that is subtracted from pixels, in grey levels.
@@ -238,14 +276,15 @@ impl<'a> IptSection<'a> {
         BodyPrecision::from_word(self.word(13))
     }
 
-    /// Precisions of a task's convolutions.
+    /// Precisions of a task's convolutions; of a task that the model has not, nothing is to be expected.
     pub fn task(&self, task: usize) -> TaskPrecision {
-        TaskPrecision::from_word(self.word(FIXED_WORDS + TASK_WORDS * task + 3))
+        let word = task.saturating_mul(TASK_WORDS).saturating_add(FIXED_WORDS + 3);
+        TaskPrecision::from_word(self.word(word))
     }
 
     /// Precisions of a layer; the decoder's are counted on from the encoder's.
     pub fn layer(&self, layer: usize) -> LayerPrecision {
-        LayerPrecision::from_word(self.word(FIXED_WORDS + TASK_WORDS * self.tasks + layer))
+        LayerPrecision::from_word(self.word(layer.saturating_add(FIXED_WORDS + TASK_WORDS * self.tasks)))
     }
 }
 
@@ -271,11 +310,8 @@ fn parse_task(words: &Words, at: usize) -> Result<Task, Error> {
 fn check_relations(words: &Words, c: &IptConfig) -> Result<(), Error> {
     words.check(c.window.is_multiple_of(c.patch), "patch", 2)?;
     words.check(c.tokens() <= MAX_TOKENS, "window", 1)?;
-    words.check(c.dim() <= 16_384 && c.dim().is_multiple_of(c.heads), "heads", 3)?;
-    let conv_inputs = c.features * BLOCK_KERNEL * BLOCK_KERNEL;
-    words.check(conv_inputs <= MAX_INPUTS, "features", 0)?;
-    // Both sides of the window are padded by the kernel's radius at most.
-    words.check(c.window > BLOCK_KERNEL / 2 + OUTER_KERNEL / 2, "window", 1)?;
+    words.check(c.dim() <= MAX_DIM, "features", 0)?;
+    words.check(c.dim().is_multiple_of(c.heads), "heads", 3)?;
     words.check(c.norm_eps >= MIN_MAGNITUDE && c.norm_eps <= 1.0, "norm_eps", 9)?;
     for word in 10..13 {
         let mean = f32::from_bits(words.word(word));

@@ -10,7 +10,22 @@ use crate::models::vit::linear_bytes;
 use crate::ops::Conv;
 use crate::tensor::{padded, Linear, NormWeights, Precision};
 
-/// An IPT in a checked model file.
+/// An IPT in a checked model file: every tensor has its length, every float is one that the engine computes with.
+///
+/// ```no_run
+/// use vitreous::models::ipt::Ipt;
+/// use vitreous::Model;
+///
+/// # fn main() -> Result<(), vitreous::Error> {
+/// # let bytes: &[u8] = &[];
+/// let model = Model::parse(bytes)?;
+/// let ipt = Ipt::new(&model)?;
+/// for (index, task) in ipt.config().tasks.iter().enumerate() {
+///     println!("{task}: {} bytes of arena", ipt.plan(index)?.arena_bytes());
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Ipt<'a> {

@@ -3,15 +3,17 @@
 use half::f16;
 
 use super::config::Pool;
+use super::parts::{cache_start, AttentionPart, MlpPart, NormPart, NormedPlane, Plane, ProjectPart};
 use super::plan::region;
 use super::run::Run;
-use crate::arena::{cast_mut, part, part_mut};
+use crate::arena::{cast_mut, part, part_mut, typed};
 use crate::error::Error;
+use crate::fork::fork;
 use crate::kernels::{Attention, AttentionScratch, Epilogue, Kernels};
-use crate::math::{inverse_sqrt, to_f16, Lane};
-use crate::ops::{apply, apply_residual, quantize_rows, quantize_rows_above, Operand, QuantizedScratch};
+use crate::math::{inverse_sqrt, to_f16, to_f16s, Lane};
+use crate::ops::{apply, quantize_rows, Operand};
 use crate::source::PixelSource;
-use crate::tensor::{self, padded, Linear, RowsI8};
+use crate::tensor::{self, padded, Linear, Precision, RowsI8};
 
 impl Run<'_, '_> {
     /// `tokens[p] = f16(W·(pixels_p − 128) + b + pos_p)`; the first tile also places class and distillation token.
@@ -50,9 +52,9 @@ impl Run<'_, '_> {
                 to,
             );
         }
-        let scales = part_mut(cast_mut::<f32>(scales)?, 0, rows)?;
+        let scales = typed::<f32>(scales, 0, rows)?;
         scales.iter_mut().for_each(|scale| *scale = 1.0);
-        let embedded = part_mut(cast_mut::<f32>(embedded)?, 0, rows * c.dim)?;
+        let embedded = typed::<f32>(embedded, 0, rows * c.dim)?;
         let x = Operand::Int8(RowsI8 { data: patches, scales, zero_points: &[], pitch: linear.pitch });
         apply(self.kernels, &x, &weights.patch, Epilogue::None, embedded)?;
         let positions = part(weights.positions, patch * c.dim, rows * c.dim)?;
@@ -71,25 +73,26 @@ impl Run<'_, '_> {
         let int8 = self.qkv_is_int8(layer);
         let ids = [region::TOKENS, region::PLANE, region::PLANE_SCALES, region::NORMED];
         let [tokens, plane, scales, normed] = self.plan.views(self.arena, ids)?;
-        let tokens = part(cast_mut::<f16>(tokens)?, row * c.dim, rows * c.dim)?;
-        let normed = part_mut(cast_mut::<f32>(normed)?, 0, c.dim)?;
-        let scales = part_mut(cast_mut::<f32>(scales)?, row, rows)?;
-        for ((i, token), scale) in (row..).zip(tensor::rows(tokens, c.dim)).zip(scales) {
-            (self.kernels.layer_norm)(token, &norm, normed);
-            if int8 {
-                let pitch = padded(c.dim);
-                *scale =
-                    (self.kernels.quantize_row)(normed, part_mut(cast_mut::<i8>(plane)?, i * pitch, pitch)?);
-            } else {
-                let row = part_mut(cast_mut::<f16>(plane)?, i * c.dim, c.dim)?;
-                row.iter_mut().zip(normed.iter()).for_each(|(to, from)| *to = to_f16(*from));
-            }
-        }
+        let pitch = padded(c.dim);
+        let to = if int8 {
+            let codes = typed::<i8>(plane, row * pitch, rows * pitch)?;
+            NormedPlane::Int8 { codes, scales: typed(scales, row, rows)?, pitch }
+        } else {
+            NormedPlane::F16 { tokens: typed(plane, row * c.dim, rows * c.dim)? }
+        };
+        let part = NormPart {
+            kernels: self.kernels,
+            norm,
+            tokens: typed::<f16>(tokens, row * c.dim, rows * c.dim)?,
+            normed: cast_mut(normed)?,
+            to,
+        };
+        fork(self.pool, part)?;
         Ok(row + rows)
     }
 
     fn qkv_is_int8(&self, layer: usize) -> bool {
-        self.vit.block_precision(layer).qkv == crate::tensor::Precision::Int8
+        self.vit.block_precision(layer).qkv == Precision::Int8
     }
 
     /// `K_h = plane·W_Kᵀ + b`, `V_h = plane·W_Vᵀ + b`, quantized per token.
@@ -110,18 +113,24 @@ impl Run<'_, '_> {
         ];
         let [plane, plane_scales, wide, out, keys, key_scales, values, value_scales] =
             self.plan.views(self.arena, ids)?;
-        let x = plane_operand(plane, plane_scales, wide, &weights.key, row, rows, c.dim)?;
-        let out = part_mut(cast_mut::<f32>(out)?, 0, rows * head_dim)?;
+        let (start, key_bytes, value_bytes) = cache_start(self.kernels, row, head_dim);
         let value_scales = cast_mut::<f32>(value_scales)?;
-        let key_scales = part_mut(cast_mut::<f32>(key_scales)?, row, rows)?;
-        apply(self.kernels, &x, &weights.key, Epilogue::None, out)?;
-        (self.kernels.store_keys)(out, head_dim, row, cast_mut(keys)?, key_scales);
-        apply(self.kernels, &x, &weights.value, Epilogue::None, out)?;
-        let new_scales = part_mut(value_scales, row, rows)?;
-        (self.kernels.store_values)(out, head_dim, row, cast_mut(values)?, new_scales);
+        let part = ProjectPart {
+            kernels: self.kernels,
+            weights,
+            head_dim,
+            plane: plane_rows(plane, plane_scales, &weights.key, row, rows, c.dim)?,
+            wide: wide_rows(wide, &weights.key, rows, c.dim)?,
+            out: typed::<f32>(out, 0, rows * head_dim)?,
+            first: row - start,
+            keys: cast_mut::<i8>(keys)?.get_mut(key_bytes..).ok_or(Error::Internal(49))?,
+            key_scales: typed::<f32>(key_scales, row, rows)?,
+            values: cast_mut::<i8>(values)?.get_mut(value_bytes..).ok_or(Error::Internal(50))?,
+            value_scales: part_mut(value_scales, row, rows)?,
+        };
+        fork(self.pool, part)?;
         if row + rows == c.tokens() {
-            let value_scales = part_mut(value_scales, 0, c.tokens())?;
-            self.value_scale = make_relative(value_scales);
+            self.value_scale = make_relative(part_mut(value_scales, 0, c.tokens())?);
         }
         Ok(row + rows)
     }
@@ -148,36 +157,35 @@ impl Run<'_, '_> {
             region::PROBABILITIES,
             region::WEIGHTED_SUM,
         ];
-        let [tokens, plane, plane_scales, wide, out, data, scales, keys, key_scales, values, value_scales, scores, probabilities, sums] =
+        let [tokens, plane, plane_scales, wide, out, codes, scales, keys, key_scales, values, value_scales, scores, probabilities, sums] =
             self.plan.views(self.arena, ids)?;
-        let x = plane_operand(plane, plane_scales, wide, &weights.query, row, rows, c.dim)?;
-        let out = part_mut(cast_mut::<f32>(out)?, 0, rows * head_dim)?;
-        apply(self.kernels, &x, &weights.query, Epilogue::None, out)?;
-        let (data, scales) = (cast_mut::<i8>(data)?, part_mut(cast_mut::<f32>(scales)?, 0, rows)?);
-        for ((query, row), scale) in
-            tensor::rows(out, head_dim).zip(tensor::rows_mut(data, pitch)).zip(&mut *scales)
-        {
-            *scale = (self.kernels.quantize_row)(query, row);
-        }
-        let attention = Attention {
-            queries: RowsI8 { data: part(data, 0, rows * pitch)?, scales, zero_points: &[], pitch },
+        let cache = Attention {
+            queries: RowsI8 { data: &[], scales: &[], zero_points: &[], pitch },
             head_dim,
             factor: core::f32::consts::LOG2_E * inverse_sqrt(head_dim as f32),
             keys: cast_mut(keys)?,
-            key_scales: part(cast_mut(key_scales)?, 0, n)?,
+            key_scales: typed(key_scales, 0, n)?,
             values: cast_mut(values)?,
-            relative_scales: part(cast_mut(value_scales)?, 0, n)?,
+            relative_scales: typed(value_scales, 0, n)?,
             value_scale: self.value_scale,
         };
-        let mut scratch = AttentionScratch {
-            scores: cast_mut(scores)?,
-            weights: cast_mut(probabilities)?,
-            sums: cast_mut(sums)?,
+        let part = AttentionPart {
+            kernels: self.kernels,
+            weights,
+            plane: plane_rows(plane, plane_scales, &weights.query, row, rows, c.dim)?,
+            wide: wide_rows(wide, &weights.query, rows, c.dim)?,
+            cache,
+            out: typed::<f32>(out, 0, rows * head_dim)?,
+            codes: typed::<i8>(codes, 0, rows * pitch)?,
+            scales: typed::<f32>(scales, 0, rows)?,
+            scratch: AttentionScratch {
+                scores: cast_mut(scores)?,
+                weights: cast_mut(probabilities)?,
+                sums: cast_mut(sums)?,
+            },
+            tokens: typed::<f16>(tokens, row * c.dim, rows * c.dim)?,
         };
-        (self.kernels.attend)(&attention, &mut scratch, out);
-        let x = quantize_rows(self.kernels, out, head_dim, &weights.proj, data, scales);
-        let tokens = part_mut(cast_mut::<f16>(tokens)?, row * c.dim, rows * c.dim)?;
-        apply_residual(self.kernels, &x, &weights.proj, tokens)?;
+        fork(self.pool, part)?;
         Ok(row + rows)
     }
 
@@ -197,20 +205,22 @@ impl Run<'_, '_> {
         ];
         let [tokens, normed, normed_i8, scales, zero_points, hidden, hidden_i8] =
             self.plan.views(self.arena, ids)?;
-        let tokens = part_mut(cast_mut::<f16>(tokens)?, row * c.dim, rows * c.dim)?;
-        let normed = part_mut(cast_mut::<f32>(normed)?, 0, rows * c.dim)?;
-        for (token, normed) in tensor::rows(tokens, c.dim).zip(tensor::rows_mut(normed, c.dim)) {
-            (self.kernels.layer_norm)(token, &weights.norm, normed);
-        }
-        let scales = part_mut(cast_mut::<f32>(scales)?, 0, rows)?;
-        let hidden = part_mut(cast_mut::<f32>(hidden)?, 0, rows * c.hidden)?;
-        let x = quantize_rows(self.kernels, normed, c.dim, &weights.fc1, cast_mut(normed_i8)?, scales);
-        apply(self.kernels, &x, &weights.fc1, Epilogue::Activation(c.activation), hidden)?;
-        let zero_points = part_mut(cast_mut::<i32>(zero_points)?, 0, rows)?;
-        let scratch = QuantizedScratch { data: cast_mut(hidden_i8)?, scales, zero_points };
-        let x =
-            quantize_rows_above(self.kernels, hidden, c.hidden, c.activation.floor(), &weights.fc2, scratch);
-        apply_residual(self.kernels, &x, &weights.fc2, tokens)?;
+        let part = MlpPart {
+            kernels: self.kernels,
+            norm: weights.norm,
+            fc1: weights.fc1,
+            fc2: weights.fc2,
+            activation: c.activation,
+            hidden_dim: c.hidden,
+            tokens: typed(tokens, row * c.dim, rows * c.dim)?,
+            normed: typed(normed, 0, rows * c.dim)?,
+            normed_i8: typed(normed_i8, 0, rows * padded(c.dim))?,
+            scales: typed(scales, 0, rows)?,
+            zero_points: typed(zero_points, 0, rows)?,
+            hidden: typed(hidden, 0, rows * c.hidden)?,
+            hidden_i8: typed(hidden_i8, 0, rows * padded(c.hidden))?,
+        };
+        fork(self.pool, part)?;
         Ok(row + rows)
     }
 
@@ -227,9 +237,9 @@ impl Run<'_, '_> {
             region::LOGITS_DIST,
         ];
         let [tokens, features, input, input_i8, logits, logits_dist] = self.plan.views(self.arena, ids)?;
-        let tokens = part(cast_mut::<f16>(tokens)?, 0, c.tokens() * c.dim)?;
-        let features = part_mut(cast_mut::<f32>(features)?, 0, c.dim)?;
-        let input = part_mut(cast_mut::<f32>(input)?, 0, c.dim)?;
+        let tokens = typed::<f16>(tokens, 0, c.tokens() * c.dim)?;
+        let features = typed::<f32>(features, 0, c.dim)?;
+        let input = typed::<f32>(input, 0, c.dim)?;
         let norm = |kernels: &Kernels, token: &[f16], out: &mut [f32]| match &weights.norm_before_pool {
             Some(norm) => (kernels.layer_norm)(token, norm, out),
             None => out.iter_mut().zip(token).for_each(|(to, from)| *to = from.to_f32()),
@@ -250,17 +260,17 @@ impl Run<'_, '_> {
         if let Some(norm) = &weights.norm_after_pool {
             let pooled = bytemuck::try_cast_slice_mut::<f32, f16>(input).map_err(|_| Error::Internal(43))?;
             let pooled = part_mut(pooled, 0, c.dim)?;
-            pooled.iter_mut().zip(features.iter()).for_each(|(to, from)| *to = to_f16(*from));
+            to_f16s(features, pooled);
             (self.kernels.layer_norm)(pooled, norm, features);
         }
         let input_i8 = cast_mut::<i8>(input_i8)?;
-        let logits = part_mut(cast_mut::<f32>(logits)?, 0, c.classes)?;
+        let logits = typed::<f32>(logits, 0, c.classes)?;
         if let Some(head) = &weights.head {
             classify(self.kernels, features, head, input_i8, logits)?;
         }
         if let Some(head) = &weights.head_dist {
             norm(self.kernels, part(tokens, c.dim, c.dim)?, input);
-            let dist = part_mut(cast_mut::<f32>(logits_dist)?, 0, c.classes)?;
+            let dist = typed::<f32>(logits_dist, 0, c.classes)?;
             classify(self.kernels, input, head, input_i8, dist)?;
             logits.iter_mut().zip(dist.iter()).for_each(|(logit, dist)| *logit = (*logit + *dist) * 0.5);
         }
@@ -280,29 +290,35 @@ fn gather_patch(strip: &[u8], row_bytes: usize, left: usize, width: usize, to: &
     to.for_each(|to| *to = 0);
 }
 
-/// A tile of the plane as input of query, key or value weights; an f16 plane is widened to f32.
-fn plane_operand<'a>(
+/// Rows of the plane, in the form that query, key and value weights want.
+fn plane_rows<'a>(
     plane: &'a mut [u8],
     scales: &'a mut [u8],
-    wide: &'a mut [u8],
     weights: &Linear,
     row: usize,
     rows: usize,
     dim: usize,
-) -> Result<Operand<'a>, Error> {
-    match weights {
-        Linear::Int8(weights) => Ok(Operand::Int8(RowsI8 {
-            data: part(cast_mut::<i8>(plane)?, row * weights.pitch, rows * weights.pitch)?,
-            scales: part(cast_mut::<f32>(scales)?, row, rows)?,
-            zero_points: &[],
+) -> Result<Plane<'a>, Error> {
+    Ok(match weights {
+        Linear::Int8(weights) => Plane::Int8 {
+            codes: typed::<i8>(plane, row * weights.pitch, rows * weights.pitch)?,
+            scales: typed::<f32>(scales, row, rows)?,
             pitch: weights.pitch,
-        })),
-        Linear::F16(_) => {
-            let plane = part(cast_mut::<f16>(plane)?, row * dim, rows * dim)?;
-            let wide = part_mut(cast_mut::<f32>(wide)?, 0, rows * dim)?;
-            wide.iter_mut().zip(plane).for_each(|(to, from)| *to = from.to_f32());
-            Ok(Operand::Float(wide))
-        }
+        },
+        Linear::F16(_) => Plane::F16 { tokens: typed::<f16>(plane, row * dim, rows * dim)?, dim },
+    })
+}
+
+/// Memory to widen those rows in; none for int8 weights.
+fn wide_rows<'a>(
+    wide: &'a mut [u8],
+    weights: &Linear,
+    rows: usize,
+    dim: usize,
+) -> Result<&'a mut [f32], Error> {
+    match weights {
+        Linear::Int8(_) => Ok(&mut []),
+        Linear::F16(_) => typed(wide, 0, rows * dim),
     }
 }
 

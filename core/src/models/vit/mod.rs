@@ -2,6 +2,7 @@
 
 mod config;
 mod forward;
+mod parts;
 mod plan;
 mod run;
 mod section;
@@ -9,6 +10,6 @@ mod weights;
 
 pub use config::{Activation, Head, Pool, VitConfig};
 pub use plan::{DEFAULT_TILE_ROWS, MAX_TILE_ROWS};
-pub use run::Run;
+pub use run::{Run, RunOptions};
 pub use section::{BlockPrecision, ConfigSection, MAX_DEPTH, MAX_INPUTS, MAX_TOKENS};
 pub use weights::{linear_bytes, Vit};

@@ -34,7 +34,7 @@ pub(super) mod region {
     pub const PLANE: usize = 5;
     /// Their scales: `(tokens)` f32.
     pub const PLANE_SCALES: usize = 6;
-    /// One normed token: `(dim)` f32.
+    /// Normed tokens, as many as the kernels take together (one on the portable ones): `(rows, dim)` f32.
     pub const NORMED: usize = 7;
     /// Keys of one head, as the kernel table orders them: `(tokens, head_dim)` i8.
     pub const KEYS: usize = 8;
@@ -95,15 +95,15 @@ impl Vit<'_> {
     /// # Errors
     /// [`Error::TileRows`], [`Error::PlanTooLarge`].
     pub fn plan_with_tile_rows(&self, tile: usize) -> Result<Plan, Error> {
-        self.plan_for(tile, &PORTABLE)
+        self.plan_for(tile, &PORTABLE, 1)
     }
 
-    /// The memory plan of a run on a kernel table: tables may order keys and values differently, and take several queries at a
-    /// time.
+    /// The memory plan of a run on a kernel table and a number of workers: tables may order keys and values differently and take
+    /// several queries at a time, and each worker has scratch of its own.
     ///
     /// # Errors
     /// As [`Vit::plan_with_tile_rows`].
-    pub fn plan_for(&self, tile: usize, kernels: &Kernels) -> Result<Plan, Error> {
+    pub fn plan_for(&self, tile: usize, kernels: &Kernels, workers: usize) -> Result<Plan, Error> {
         if tile == 0 || tile > MAX_TILE_ROWS {
             return Err(Error::TileRows { found: tile, limit: MAX_TILE_ROWS });
         }
@@ -114,36 +114,36 @@ impl Vit<'_> {
         let plane_row = if any_f16 { padded(2 * c.dim) } else { padded(c.dim) };
         let dist_classes = if c.head == super::Head::Distilled { c.classes } else { 0 };
         let mut plan = Plan::new();
-        plan.add("tokens", tokens * c.dim, 2, EMBED..=HEAD)?;
-        plan.add("strip", c.patch_height * c.image_width * c.channels, 1, EMBED..=EMBED)?;
-        plan.add("patches", tile * padded(c.patch_bytes()), 1, EMBED..=EMBED)?;
-        plan.add("patch scales", tile, 4, EMBED..=EMBED)?;
-        plan.add("embedded", tile * c.dim, 4, EMBED..=EMBED)?;
-        plan.add("normed plane", tokens * plane_row, 1, NORM..=ATTENTION)?;
-        plan.add("plane scales", tokens, 4, NORM..=ATTENTION)?;
-        plan.add("normed row", c.dim, 4, NORM..=NORM)?;
-        plan.add("keys", attention.keys, 1, ATTENTION..=ATTENTION)?;
-        plan.add("key scales", tokens, 4, ATTENTION..=ATTENTION)?;
-        plan.add("values", attention.values, 1, ATTENTION..=ATTENTION)?;
-        plan.add("value scales", tokens, 4, ATTENTION..=ATTENTION)?;
-        plan.add("head rows", tile * head_dim, 4, ATTENTION..=ATTENTION)?;
-        plan.add("head rows i8", tile * padded(head_dim), 1, ATTENTION..=ATTENTION)?;
-        plan.add("head row scales", tile, 4, ATTENTION..=ATTENTION)?;
-        plan.add("scores", attention.scores, 1, ATTENTION..=ATTENTION)?;
-        plan.add("probabilities", attention.weights, 1, ATTENTION..=ATTENTION)?;
-        plan.add("weighted sum", attention.sums, 1, ATTENTION..=ATTENTION)?;
-        plan.add("wide rows", if any_f16 { tile * c.dim } else { 0 }, 4, ATTENTION..=ATTENTION)?;
-        plan.add("mlp rows", tile * c.dim, 4, MLP..=MLP)?;
-        plan.add("mlp rows i8", tile * padded(c.dim), 1, MLP..=MLP)?;
-        plan.add("mlp scales", tile, 4, MLP..=MLP)?;
-        plan.add("mlp zero points", tile, 4, MLP..=MLP)?;
-        plan.add("hidden", tile * c.hidden, 4, MLP..=MLP)?;
-        plan.add("hidden i8", tile * padded(c.hidden), 1, MLP..=MLP)?;
-        plan.add("features", c.dim, 4, HEAD..=HEAD)?;
-        plan.add("head input", c.dim, 4, HEAD..=HEAD)?;
-        plan.add("head input i8", padded(c.dim), 1, HEAD..=HEAD)?;
-        plan.add("logits", c.classes, 4, HEAD..=HEAD)?;
-        plan.add("logits dist", dist_classes, 4, HEAD..=HEAD)?;
-        Ok(plan)
+        plan.add("tokens", tokens * c.dim, 2, EMBED..=HEAD);
+        plan.add("strip", c.patch_height * c.image_width * c.channels, 1, EMBED..=EMBED);
+        plan.add("patches", tile * padded(c.patch_bytes()), 1, EMBED..=EMBED);
+        plan.add("patch scales", tile, 4, EMBED..=EMBED);
+        plan.add("embedded", tile * c.dim, 4, EMBED..=EMBED);
+        plan.add("normed plane", tokens * plane_row, 1, NORM..=ATTENTION);
+        plan.add("plane scales", tokens, 4, NORM..=ATTENTION);
+        plan.add("normed row", workers * kernels.norm_rows.min(tile) * c.dim, 4, NORM..=NORM);
+        plan.add("keys", attention.keys, 1, ATTENTION..=ATTENTION);
+        plan.add("key scales", tokens, 4, ATTENTION..=ATTENTION);
+        plan.add("values", attention.values, 1, ATTENTION..=ATTENTION);
+        plan.add("value scales", tokens, 4, ATTENTION..=ATTENTION);
+        plan.add("head rows", tile * head_dim, 4, ATTENTION..=ATTENTION);
+        plan.add("head rows i8", tile * padded(head_dim), 1, ATTENTION..=ATTENTION);
+        plan.add("head row scales", tile, 4, ATTENTION..=ATTENTION);
+        plan.add("scores", attention.scores, workers, ATTENTION..=ATTENTION);
+        plan.add("probabilities", attention.weights, workers, ATTENTION..=ATTENTION);
+        plan.add("weighted sum", attention.sums, workers, ATTENTION..=ATTENTION);
+        plan.add("wide rows", if any_f16 { tile * c.dim } else { 0 }, 4, ATTENTION..=ATTENTION);
+        plan.add("mlp rows", tile * c.dim, 4, MLP..=MLP);
+        plan.add("mlp rows i8", tile * padded(c.dim), 1, MLP..=MLP);
+        plan.add("mlp scales", tile, 4, MLP..=MLP);
+        plan.add("mlp zero points", tile, 4, MLP..=MLP);
+        plan.add("hidden", tile * c.hidden, 4, MLP..=MLP);
+        plan.add("hidden i8", tile * padded(c.hidden), 1, MLP..=MLP);
+        plan.add("features", c.dim, 4, HEAD..=HEAD);
+        plan.add("head input", c.dim, 4, HEAD..=HEAD);
+        plan.add("head input i8", padded(c.dim), 1, HEAD..=HEAD);
+        plan.add("logits", c.classes, 4, HEAD..=HEAD);
+        plan.add("logits dist", dist_classes, 4, HEAD..=HEAD);
+        plan.checked()
     }
 }

@@ -6,6 +6,7 @@ use super::plan::{region, DEFAULT_TILE_ROWS};
 use super::weights::Vit;
 use crate::arena::{cast, Plan};
 use crate::error::Error;
+use crate::fork::{ForkJoin, Serial};
 use crate::kernels::{default_kernels, Kernels};
 use crate::profile::{Progress, Stage};
 use crate::source::PixelSource;
@@ -24,12 +25,38 @@ enum Cursor {
 pub struct Run<'r, 'm> {
     pub(super) vit: &'r Vit<'m>,
     pub(super) kernels: &'static Kernels,
+    pub(super) pool: &'r dyn ForkJoin,
     pub(super) plan: Plan,
     pub(super) arena: &'r mut [u8],
     pub(super) tile: usize,
     /// Largest scale of the values of the head at work.
     pub(super) value_scale: f32,
     cursor: Cursor,
+}
+
+/// What a run computes with. None of it changes a bit of the result.
+#[derive(Clone, Copy)]
+pub struct RunOptions<'a> {
+    /// Rows that go through a linear layer together.
+    pub tile_rows: usize,
+    /// The kernel table.
+    pub kernels: &'static Kernels,
+    /// Who shares the rows of a tile.
+    pub pool: &'a dyn ForkJoin,
+}
+
+#[cfg(feature = "defmt")]
+impl defmt::Format for RunOptions<'_> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        let (kernels, workers) = (self.kernels, self.pool.workers());
+        defmt::write!(
+            f,
+            "RunOptions {{ {}, tile_rows: {=usize}, workers: {=usize} }}",
+            kernels,
+            self.tile_rows,
+            workers
+        );
+    }
 }
 
 #[cfg(feature = "defmt")]
@@ -58,14 +85,27 @@ impl<'m> Vit<'m> {
         tile_rows: usize,
         kernels: &'static Kernels,
     ) -> Result<Run<'r, 'm>, Error> {
+        self.begin_on(arena, RunOptions { tile_rows, kernels, pool: &Serial })
+    }
+
+    /// Begins a run with a tile height, kernels and workers of one's own choice.
+    ///
+    /// # Errors
+    /// As [`Vit::begin_with`].
+    pub fn begin_on<'r>(
+        &'r self,
+        arena: &'r mut [u8],
+        options: RunOptions<'r>,
+    ) -> Result<Run<'r, 'm>, Error> {
+        let RunOptions { tile_rows, kernels, pool } = options;
         let layout = self.model().layout();
         if !(kernels.supports)(layout) {
             return Err(Error::Layout { nr: layout.nr, kr: layout.kr });
         }
-        let plan = self.plan_for(tile_rows, kernels)?;
+        let plan = self.plan_for(tile_rows, kernels, pool.workers())?;
         let arena = plan.check(arena)?;
         let cursor = Cursor::At(Stage::Embed, 0);
-        Ok(Run { vit: self, kernels, plan, arena, tile: tile_rows, value_scale: 0.0, cursor })
+        Ok(Run { vit: self, kernels, pool, plan, arena, tile: tile_rows, value_scale: 0.0, cursor })
     }
 }
 

@@ -4,6 +4,7 @@ mod derive;
 mod exact;
 mod shapes;
 mod validate;
+mod window;
 
 pub use shapes::{parse_task, tensor_shapes, RGB_MEAN};
 pub use validate::validate_ipt_config;
@@ -215,7 +216,7 @@ fn overridden(
 fn drop_constants(path: &Path, tensors: &mut BTreeMap<String, FloatTensor>) -> Result<(), CheckpointError> {
     tensors.remove("body.position_encoding.position_ids");
     for (layer, sign) in [("sub_mean", -1.0), ("add_mean", 1.0)] {
-        let identity = |i: usize| f32::from(i % (COLOURS + 1) == 0);
+        let identity = |i: usize| f32::from(i.is_multiple_of(COLOURS + 1));
         let expected = [
             ("weight", (0..COLOURS * COLOURS).map(identity).collect::<Vec<f32>>()),
             ("bias", RGB_MEAN.iter().map(|mean| sign * 255.0 * mean).collect()),

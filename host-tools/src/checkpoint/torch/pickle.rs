@@ -12,6 +12,10 @@ pub(super) type Id = usize;
 const MAX_VALUES: usize = 1 << 23;
 /// Longest string, in bytes.
 const MAX_TEXT: u64 = 1 << 20;
+/// Longest name of a module or class, in bytes.
+const MAX_NAME: usize = 1024;
+/// Names of classes that are made of strings, in bytes in all: a few bytes of a file make one more of any string.
+const MAX_NAMES: usize = 1 << 26;
 
 /// What an opcode makes.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,7 +48,7 @@ impl Pickle {
     /// Reads one pickle up to its end mark.
     pub fn read(source: &mut impl Read) -> Result<Self, String> {
         let mut machine =
-            Machine { source, values: vec![], stack: vec![], marks: vec![], memo: HashMap::new() };
+            Machine { source, values: vec![], stack: vec![], marks: vec![], memo: HashMap::new(), names: 0 };
         while machine.step()? {}
         let root = machine.pop()?;
         Ok(Self { values: machine.values, root })
@@ -102,6 +106,8 @@ struct Machine<'a, R> {
     /// Heights of the stack at the open marks.
     marks: Vec<usize>,
     memo: HashMap<u64, Id>,
+    /// Bytes of the classes' names that were made of strings.
+    names: usize,
 }
 
 impl<R: Read> Machine<'_, R> {
@@ -216,8 +222,8 @@ impl<R: Read> Machine<'_, R> {
         loop {
             match self.byte()? {
                 b'\n' => return Ok(String::from_utf8_lossy(&line).into_owned()),
-                byte if line.len() < 1024 => line.push(byte),
-                _ => return Err("a name of more than 1,024 bytes".into()),
+                byte if line.len() < MAX_NAME => line.push(byte),
+                _ => return Err(format!("a name of more than {MAX_NAME} bytes")),
             }
         }
     }
@@ -230,6 +236,10 @@ impl<R: Read> Machine<'_, R> {
         let (name, module) = (self.pop()?, self.pop()?);
         match (self.values.get(module), self.values.get(name)) {
             (Some(Value::Text(module)), Some(Value::Text(name))) => {
+                self.names += module.len() + name.len();
+                if module.len().max(name.len()) > MAX_NAME || self.names > MAX_NAMES {
+                    return Err("names of classes without end".into());
+                }
                 let global = Value::Global(module.clone(), name.clone());
                 self.push(global)
             }
@@ -358,6 +368,11 @@ mod tests {
         deep.push(b'.');
         assert!(read(&deep).is_ok());
         assert!(read(b"]q\x00h\x00a.").is_ok());
+        // A long string as the name of ever more classes.
+        let mut names = b"X\x01\x08\x00\x00".to_vec();
+        names.extend([b'a'; 2049]);
+        names.extend(b"q\x00h\x00\x93.");
+        assert!(read(&names).err().unwrap().contains("names of classes"));
         assert_eq!(long(vec![0xff]), Value::Int(-1));
         assert_eq!(long(vec![]), Value::Int(0));
     }

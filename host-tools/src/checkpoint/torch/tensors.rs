@@ -4,12 +4,17 @@ use super::super::CheckpointError;
 use super::pickle::{Id, Pickle, Value};
 use safetensors::Dtype;
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// Where a checkpoint of a training may keep the weights among other things.
 const STATE_KEYS: [&str; 7] =
     ["state_dict", "model_state_dict", "model", "net", "params_ema", "params", "weights"];
+
+/// Most axes of a tensor; PyTorch's own limit.
+const MAX_AXES: usize = 64;
+/// Longest name of a tensor or storage, in bytes.
+const MAX_NAME: usize = 1024;
 
 /// A run of elements in the file.
 #[derive(Clone, Debug, PartialEq)]
@@ -91,9 +96,13 @@ impl Views {
             return Err(error(what_it_is(pickle)));
         };
         let mut views = Self { storages: BTreeMap::new() };
-        let mut total: u64 = 0;
+        let (mut total, mut names): (u64, _) = (0, BTreeSet::new());
         for (key, value) in items {
             let (Some(name), Some(call)) = (pickle.text(*key), tensor_call(pickle, *value)) else { continue };
+            // By references a pickle can name one tensor over and over.
+            if name.len() > MAX_NAME || !names.insert(name) {
+                return Err(error(format!("tensor `{:.40}` is there twice, or its name is too long", name)));
+            }
             let (storage, view) = describe(path, pickle, name, call)?;
             if view.fits(storage.elements) != Some(true) {
                 return Err(error(format!("tensor `{name}` reaches beyond its storage")));
@@ -197,12 +206,15 @@ fn describe(
     let (Some(key), Some(elements)) = (pickle.text(*key), pickle.size(*elements)) else {
         return Err(damaged());
     };
-    let (Some(offset), Some(shape), Some(stride)) =
-        (pickle.size(*offset), pickle.sizes(*shape), pickle.sizes(*stride))
+    let sizes = |id| match pickle.sequence(id) {
+        Some(sizes) if sizes.len() <= MAX_AXES => pickle.sizes(id),
+        _ => None,
+    };
+    let (Some(offset), Some(shape), Some(stride)) = (pickle.size(*offset), sizes(*shape), sizes(*stride))
     else {
         return Err(damaged());
     };
-    if shape.len() != stride.len() {
+    if shape.len() != stride.len() || key.len() > MAX_NAME {
         return Err(damaged());
     }
     let storage = Storage { key: key.to_string(), elements_of, elements };

@@ -2,28 +2,71 @@
 use super::*;
 use std::io::Write;
 
-/// A protocol 2 pickle of `{name: tensor}`, with the storage's class and element count, and the tensor's offset, shape and strides.
-fn pickle(class: &str, elements: u8, offset: u8, shape: &[u8], stride: &[u8]) -> Vec<u8> {
-    let text = |text: &str| [b"X".as_slice(), &(text.len() as u32).to_le_bytes(), text.as_bytes()].concat();
-    let tuple = |numbers: &[u8]| {
-        let numbers: Vec<u8> = numbers.iter().flat_map(|n| [b'K', *n]).collect();
+/// A string as pickled.
+fn text(text: &str) -> Vec<u8> {
+    [b"X".as_slice(), &(text.len() as u32).to_le_bytes(), text.as_bytes()].concat()
+}
+
+fn number(number: usize) -> Vec<u8> {
+    [b"J".as_slice(), &(number as i32).to_le_bytes()].concat()
+}
+
+/// Name and tensor, with the storage's class, key and element count, and the tensor's offset, shape and strides.
+fn entry(
+    name: &str,
+    class: &str,
+    key: &str,
+    counts: [usize; 2],
+    shape: &[usize],
+    stride: &[usize],
+) -> Vec<u8> {
+    let tuple = |numbers: &[usize]| {
+        let numbers: Vec<u8> = numbers.iter().flat_map(|n| number(*n)).collect();
         [b"(".as_slice(), &numbers, b"t"].concat()
     };
-    let class = format!("ctorch\n{class}\n");
-    let storage = [
-        b"(".as_slice(),
-        &text("storage"),
-        class.as_bytes(),
-        &text("0"),
-        &text("cpu"),
-        &[b'K', elements],
-        b"tQ",
+    let [elements, offset] = counts;
+    let parts: [Vec<u8>; 11] = [
+        text(name),
+        b"ctorch._utils\n_rebuild_tensor_v2\n((".to_vec(),
+        text("storage"),
+        format!("ctorch\n{class}\n").into_bytes(),
+        text(key),
+        text("cpu"),
+        number(elements),
+        b"tQ".to_vec(),
+        [number(offset), tuple(shape), tuple(stride)].concat(),
+        // requires_grad
+        vec![0x89],
+        b"tR".to_vec(),
     ];
-    let rebuild = b"ctorch._utils\n_rebuild_tensor_v2\n((";
-    let mut all =
-        vec![b"\x80\x02}(".to_vec(), text("w"), rebuild[..rebuild.len() - 1].to_vec(), storage.concat()];
-    all.extend([vec![b'K', offset], tuple(shape), tuple(stride), b"\x89}tRu.".to_vec()]);
-    all.concat()
+    parts.concat()
+}
+
+/// A protocol 2 pickle of a dict of entries.
+fn dict(entries: &[Vec<u8>]) -> Vec<u8> {
+    [b"\x80\x02}(".as_slice(), &entries.concat(), b"u."].concat()
+}
+
+fn pickle(class: &str, elements: usize, offset: usize, shape: &[usize], stride: &[usize]) -> Vec<u8> {
+    dict(&[entry("w", class, "0", [elements, offset], shape, stride)])
+}
+
+/// The tensors as `torch.save` writes a model's state dict.
+pub(in super::super) fn torch_file(tensors: &BTreeMap<String, FloatTensor>) -> tempfile::NamedTempFile {
+    let (mut entries, mut storages) = (vec![], vec![]);
+    for (index, (name, tensor)) in tensors.iter().enumerate() {
+        let mut stride = vec![1; tensor.shape.len()];
+        for axis in (1..stride.len()).rev() {
+            stride[axis - 1] = stride[axis] * tensor.shape[axis];
+        }
+        let count = tensor.data.len();
+        entries.push(entry(name, "FloatStorage", &index.to_string(), [count, 0], &tensor.shape, &stride));
+        storages.push((format!("model/data/{index}"), bytemuck::cast_slice(&tensor.data)));
+    }
+    let pickle = dict(&entries);
+    let mut files: Vec<(&str, &[u8])> = vec![("model/data.pkl", &pickle)];
+    files.extend(storages.iter().map(|(name, bytes)| (name.as_str(), *bytes)));
+    zip_file(&files)
 }
 
 fn zip_file(entries: &[(&str, &[u8])]) -> tempfile::NamedTempFile {
@@ -60,6 +103,12 @@ fn views_of_a_storage_are_gathered_by_their_strides() {
 #[test]
 fn hostile_descriptions_are_refused() {
     let data = [0; 32];
+    // The dict's last items again: a name and a tensor, by the memo.
+    let mut twice = pickle("FloatStorage", 8, 0, &[8], &[1]);
+    let name = twice.windows(6).position(|bytes| bytes == b"X\x01\x00\x00\x00w").unwrap() + 6;
+    twice.splice(name..name, *b"q\x07");
+    let end = twice.len() - 2;
+    twice.splice(end..end, *b"q\x08h\x07h\x08");
     for (pickle, reason) in [
         (pickle("FloatStorage", 8, 1, &[8], &[1]), "`w` reaches beyond its storage"),
         (pickle("FloatStorage", 8, 0, &[3, 3], &[0, 0]), "`w` reaches beyond its storage"),
@@ -72,6 +121,8 @@ fn hostile_descriptions_are_refused() {
         ),
         (b"\x80\x02}X\x05\x00\x00\x00epochK\x03s.".to_vec(), "a dict without tensors, whose keys are epoch"),
         (b"\x80\x02".to_vec(), "the pickle breaks off"),
+        (twice, "`w` is there twice"),
+        (pickle("FloatStorage", 1, 0, &[1; 65], &[1; 65]), "`w` is described in an unknown way"),
     ] {
         let error = tensor(&pickle, &data).unwrap_err();
         assert!(error.contains(reason), "{error}");

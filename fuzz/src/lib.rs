@@ -1,0 +1,26 @@
+//! What the fuzz targets share.
+
+#[path = "../../tests/src/hostile.rs"]
+mod hostile;
+
+#[path = "../../host-tools/src/checkpoint/mod.rs"]
+pub mod checkpoint;
+
+pub use hostile::{run_ipt, run_vit};
+
+use vitreous::Error;
+
+/// Multiply-accumulates of an input at most: some hundred inputs a second are run to the end.
+const MOST_WORK: f64 = 5e6;
+
+/// Loads and runs what the fuzzer made of a model. Length and checksums are made right first, so that changes get past them.
+pub fn model(data: &[u8], run: fn(&[u8], f64) -> Result<bool, Error>) {
+    let mut bytes = data.to_vec();
+    if let Some(length) = bytes.get_mut(12..16) {
+        length.copy_from_slice(&(data.len() as u32).to_le_bytes());
+    }
+    hostile::repair_checksums(&mut bytes);
+    if let Err(error @ Error::Internal(_)) = run(&bytes, MOST_WORK) {
+        panic!("{error}");
+    }
+}

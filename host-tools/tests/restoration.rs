@@ -1,0 +1,155 @@
+//! Restoration from the command line: the whole way on a small model, and what odd and wrong images get.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use image::{ImageBuffer, ImageFormat, Luma, LumaA, Rgb, Rgba};
+use vitreous_tools::checkpoint::ipt::{parse_task, tensor_shapes, FloatIpt};
+use vitreous_tools::checkpoint::FloatTensor;
+use vitreous_tools::degrade::Picture;
+
+fn vitreous(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_vitreous")).args(arguments).output().expect("the tool starts")
+}
+
+fn succeed(arguments: &[&str]) -> String {
+    let output = vitreous(arguments);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "vitreous {arguments:?}: {errors}");
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+fn fail(arguments: &[&str]) -> String {
+    let output = vitreous(arguments);
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "vitreous {arguments:?} should fail: {errors}");
+    assert!(!errors.contains("panicked"), "{errors}");
+    errors
+}
+
+/// A folder with the float model `float` of the tasks denoise30 and x2, `model.vtr` and two photographs in `photos`.
+fn prepared() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    let float = folder.path().join("float");
+    let tasks = ["denoise30", "x2"].map(|name| parse_task(name).expect("a task"));
+    let ipt = vitreous::models::ipt::IptConfig {
+        features: 4,
+        window: 8,
+        patch: 2,
+        heads: 2,
+        hidden: 16,
+        head_hidden: 16,
+        encoder_layers: 1,
+        decoder_layers: 1,
+        tasks: tasks.into_iter().collect(),
+        norm_eps: 1e-5,
+    };
+    let tensor = |(index, (name, shape)): (usize, (String, Vec<usize>))| {
+        let count: usize = shape.iter().product();
+        let spread = 1.0 / (shape.iter().skip(1).product::<usize>().max(1) as f32).sqrt();
+        let data = (0..count).map(|i| spread * (((i * 37 + index * 11) % 41) as f32 / 20.0 - 1.0)).collect();
+        (name, FloatTensor { shape, data })
+    };
+    let tensors = tensor_shapes(&ipt).into_iter().enumerate().map(tensor).collect();
+    FloatIpt::new("small".into(), ipt, tensors).expect("a valid model").save(&float).expect("writable");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    succeed(&["convert", &path("float"), "-o", &path("model.vtr")]);
+    std::fs::create_dir(folder.path().join("photos")).expect("a folder");
+    for (name, width, height) in [("a.png", 21, 13), ("b.png", 16, 30)] {
+        let data = (0..width * height * 3).map(|i| (i * 5 % 240) as u8).collect();
+        Picture { width, height, data }.save_png(&folder.path().join("photos").join(name)).expect("writable");
+    }
+    folder
+}
+
+#[test]
+fn a_model_is_scored_beside_its_float_weights() {
+    let folder = prepared();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let eval = ["eval", &path("model.vtr"), "--reference", &path("float"), "--clean", &path("photos")];
+    let (sheets, page) = (path("sheets"), path("report.html"));
+    let options = ["--max-psnr-drop", "3", "--save", &sheets, "--html", &page];
+    let report = succeed(&[&eval[..], &options].concat());
+    assert!(report.contains("denoise30 by small on 2 images") && report.contains("PASS"), "{report}");
+    assert!(report.contains("x2 by small on 2 images; PSNR in dB of luma, 2 pixels shaved"), "{report}");
+    assert!(folder.path().join("sheets/x2/b.png").is_file());
+    assert!(std::fs::read_to_string(&page).expect("a page").contains("All thresholds are met"));
+    let json = succeed(&[&eval[..], &["--task", "denoise30", "--limit", "1", "--json"]].concat());
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(
+        (json["kind"].as_str(), json["tasks"][0]["images"][0]["image"].as_str()),
+        (Some("int8"), Some("a.png"))
+    );
+    assert!(json["tasks"][0]["mean"]["reference"]["ssim_luma"].is_number(), "{json}");
+    let errors = fail(&[&eval[..], &["--max-psnr-drop", "-50"]].concat());
+    assert!(errors.contains("denoise30: PSNR drops by") && errors.contains("more than -50 dB"), "{errors}");
+    let errors = fail(&[&eval[..], &["--task", "derain"]].concat());
+    assert!(errors.contains("no task derain; it has denoise30, x2"), "{errors}");
+    let errors = fail(&[&eval[..], &["--degraded", &path("photos")]].concat());
+    assert!(errors.contains("name it with --task"), "{errors}");
+    let errors = fail(&[&eval[..], &["--degraded", &path("photos"), "--task", "x2"]].concat());
+    assert!(errors.contains("of which x2 makes 42×26"), "{errors}");
+}
+
+#[test]
+fn images_of_every_kind_are_restored_or_refused_with_the_reason() {
+    let folder = prepared();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let odd = folder.path().join("odd");
+    std::fs::create_dir(&odd).expect("a folder");
+    let save = |name: &str, image: image::DynamicImage| {
+        image.save_with_format(odd.join(name), ImageFormat::Png).expect("writable");
+    };
+    save("one.pixel.png", ImageBuffer::from_pixel(1, 1, Rgb([9u8, 99, 199])).into());
+    save("grey.png", ImageBuffer::from_pixel(5, 3, Luma([77u8])).into());
+    save("grey-alpha.png", ImageBuffer::from_pixel(9, 9, LumaA([77u8, 0])).into());
+    save("alpha.png", ImageBuffer::from_pixel(17, 8, Rgba([1u8, 2, 3, 4])).into());
+    save("sixteen.png", ImageBuffer::from_pixel(7, 31, Rgb([0u16, 40_000, 65_535])).into());
+    for model in ["model.vtr", "float"] {
+        let out = path(&format!("out-{model}"));
+        let report = succeed(&["restore", &path(model), &path("odd"), "--task", "x2", "--out", &out]);
+        assert_eq!(report.lines().count(), 6, "{report}");
+        for (name, width, height) in [
+            ("one.pixel.png", 2, 2),
+            ("grey.png", 10, 6),
+            ("grey-alpha.png", 18, 18),
+            ("alpha.png", 34, 16),
+            ("sixteen.png", 14, 62),
+        ] {
+            let restored = Picture::load(&Path::new(&out).join(name)).expect("an image");
+            assert_eq!((restored.width, restored.height), (width, height), "{name}");
+        }
+    }
+    std::fs::write(odd.join("broken.png"), b"\x89PNG\r\n\x1a\n and no more").expect("writable");
+    let restore = |task: &[&str]| {
+        fail(&[&["restore", &path("model.vtr"), &path("odd"), "--out", &path("out")], task].concat())
+    };
+    let errors = restore(&["--task", "x2"]);
+    assert!(errors.contains("1 of 6 images are not restored") && errors.contains("broken.png"), "{errors}");
+    assert!(restore(&[]).contains("pass --task with one of denoise30, x2"));
+    let own = fail(&["restore", &path("float"), &path("photos"), "--task", "x2", "--out", &path("photos")]);
+    assert!(own.contains("would be overwritten by its restoration"), "{own}");
+    std::fs::copy(odd.join("grey.png"), odd.join("grey.bmp.png")).expect("a copy");
+    std::fs::rename(odd.join("grey.bmp.png"), odd.join("grey.bmp")).expect("renamed");
+    assert!(restore(&["--task", "x2"]).contains("would both become"));
+}
+
+#[test]
+fn the_authors_files_are_restored_from() {
+    let goldens = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/goldens/ipt");
+    let folder = prepared();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (photos, out) = (path("photos"), path("out"));
+    let model = goldens.join("six_tasks/six_tasks.pt").display().to_string();
+    let restore = ["restore", &model, &photos, "--out", &out, "--task", "x4"];
+    let errors = fail(&[&restore[..], &["--heads", "5"]].concat());
+    assert!(errors.contains("the token width 12 is no multiple of 5 heads"), "{errors}");
+    succeed(&[&restore[..], &["--heads", "2"]].concat());
+    let restored = Picture::load(&folder.path().join("out/a.png")).expect("an image");
+    assert_eq!((restored.width, restored.height), (84, 52));
+    let model = goldens.join("patch_3/patch_3.pt").display().to_string();
+    let restore = ["restore", &model, &photos, "--out", &out, "--heads", "3"];
+    let errors = fail(&restore);
+    assert!(errors.contains("scales of the tails: 1, 1") && errors.contains("--tasks"), "{errors}");
+    succeed(&[&restore[..], &["--tasks", "denoise30,derain", "--task", "derain"]].concat());
+}
