@@ -44,7 +44,7 @@ fn pictures(dir: &Path) -> Pictures {
     for (i, (width, height)) in [(30, 20), (24, 40), (13, 15), (50, 33)].into_iter().enumerate() {
         let value = |x: usize, y: usize, c: usize| {
             let wave = 128.0 + 70.0 * (0.3 * (x + c) as f32).sin() * (0.2 * (y * (i + 1)) as f32).cos();
-            if (x / 7 + y / 5usize).is_multiple_of(2) {
+            if (x / 7 + y / 5).is_multiple_of(2) {
                 wave as u8
             } else {
                 (wave * 0.7) as u8
