@@ -192,6 +192,19 @@ proptest! {
     }
 }
 
+#[test]
+fn peaks_do_the_multiplications_that_they_count() {
+    for table in tables() {
+        let peak = table.peak.expect("a table of vector instructions has a peak");
+        let (once, thrice) = ((peak.run)(1000), (peak.run)(3000));
+        assert_eq!((once > 0, once.wrapping_mul(3)), (true, thrice), "{}", table.name);
+        let (start, iterations) = (std::time::Instant::now(), 100_000);
+        core::hint::black_box((peak.run)(iterations));
+        let rate = (peak.macs * iterations) as f64 / start.elapsed().as_secs_f64() / 1e9;
+        std::println!("{}: {rate:.0} thousand million multiply-accumulates per second", table.name);
+    }
+}
+
 /// Attention with keys and values stored `tile` rows at a time, in memory that held something else before.
 fn attention(kernels: &Kernels, q: &[f32], k: &[f32], v: &[f32], head_dim: usize, tile: usize) -> Vec<f32> {
     let (pitch, tokens) = (padded(head_dim), k.len() / head_dim);
