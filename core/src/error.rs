@@ -271,8 +271,8 @@ impl fmt::Display for Error {
             }
             Error::Architecture { found, expected } => {
                 let name = |id| match id {
-                    1 => "a classifier (ViT)",
-                    2 => "a restorer (IPT)",
+                    1 => "a ViT",
+                    2 => "an IPT",
                     _ => "an unknown architecture",
                 };
                 write!(f, "{} ({found}) where {} ({expected}) was asked for", name(found), name(expected))
