@@ -75,7 +75,9 @@ impl LoadArgs {
         match self.load_ipt(path) {
             Ok(ipt) => Ok(FloatModel::Ipt(Box::new(ipt))),
             Err(error) => match error.downcast_ref() {
-                Some(CheckpointError::UnknownArchitecture { .. }) => Ok(FloatModel::Vit(Box::new(self.load(path)?))),
+                Some(CheckpointError::UnknownArchitecture { .. }) => {
+                    Ok(FloatModel::Vit(Box::new(self.load(path)?)))
+                }
                 _ => Err(error),
             },
         }
