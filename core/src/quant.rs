@@ -53,3 +53,10 @@ pub fn row_scale_above(max: f32, floor: f32) -> RowAbove {
 pub fn to_i8_above(x: f32, factor: f32, zero_point: f32) -> i8 {
     round_to_i32(Lane::min(Lane::max(x * factor + zero_point, -128.0), 127.0)) as i8
 }
+
+/// Divides scales by their largest, which is returned.
+pub(crate) fn make_relative(scales: &mut [f32]) -> f32 {
+    let largest = scales.iter().fold(MIN_ROW_MAX, |m, s| Lane::max(*s, m));
+    scales.iter_mut().for_each(|s| *s /= largest);
+    largest
+}

@@ -1,28 +1,11 @@
 //! The command line, as a user meets it: the whole way on digits, and what wrong input gets.
 
+mod common;
+
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 
-fn vitreous(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_vitreous")).args(arguments).output().expect("the tool starts")
-}
-
-/// Standard output of a command that must succeed.
-fn succeed(arguments: &[&str]) -> String {
-    let output = vitreous(arguments);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "vitreous {arguments:?}: {errors}");
-    String::from_utf8(output.stdout).expect("UTF-8")
-}
-
-/// Standard error of a command that must fail without a panic.
-fn fail(arguments: &[&str]) -> String {
-    let output = vitreous(arguments);
-    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(1), "vitreous {arguments:?} should fail: {errors}");
-    assert!(!errors.contains("panicked"), "{errors}");
-    errors
-}
+use common::{fail, succeed, vitreous};
 
 fn digits() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/digits")

@@ -1,31 +1,15 @@
 //! Restoration from the command line: the whole way on a small model, and what odd and wrong images get.
 
+mod common;
+
 use std::path::Path;
-use std::process::{Command, Output};
 
 use image::{ImageBuffer, ImageFormat, Luma, LumaA, Rgb, Rgba};
 use vitreous_tools::checkpoint::ipt::{parse_task, tensor_shapes, FloatIpt};
 use vitreous_tools::checkpoint::FloatTensor;
 use vitreous_tools::degrade::Picture;
 
-fn vitreous(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_vitreous")).args(arguments).output().expect("the tool starts")
-}
-
-fn succeed(arguments: &[&str]) -> String {
-    let output = vitreous(arguments);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "vitreous {arguments:?}: {errors}");
-    String::from_utf8(output.stdout).expect("UTF-8")
-}
-
-fn fail(arguments: &[&str]) -> String {
-    let output = vitreous(arguments);
-    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(1), "vitreous {arguments:?} should fail: {errors}");
-    assert!(!errors.contains("panicked"), "{errors}");
-    errors
-}
+use common::{fail, succeed};
 
 /// A folder with the float model `float` of the tasks denoise30 and x2, `model.vtr` and two photographs in `photos`.
 fn prepared() -> tempfile::TempDir {

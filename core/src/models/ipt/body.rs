@@ -10,9 +10,10 @@ use super::weights::{AttentionKind, MlpWeights};
 use crate::arena::{cast_mut, part, part_mut};
 use crate::error::Error;
 use crate::kernels::{Attention, AttentionScratch, Epilogue, Kernels};
-use crate::math::{inverse_sqrt, to_f16, Lane};
+use crate::math::{inverse_sqrt, to_f16};
 use crate::models::vit::Activation;
 use crate::ops::{apply, apply_residual, quantize_rows, quantize_rows_above, Operand, QuantizedScratch};
+use crate::quant::make_relative;
 use crate::tensor::{padded, rows, rows_mut, Linear, NormWeights, Precision, RowsI8};
 
 /// Views of an MLP's regions, in the order of [`MLP_REGIONS`].
@@ -326,13 +327,6 @@ impl IptRun<'_, '_> {
         }
         Ok(row + count)
     }
-}
-
-/// Divides scales by their largest, which is returned.
-fn make_relative(scales: &mut [f32]) -> f32 {
-    let largest = scales.iter().fold(crate::quant::MIN_ROW_MAX, |m, s| Lane::max(*s, m));
-    scales.iter_mut().for_each(|s| *s /= largest);
-    largest
 }
 
 /// Stores row `i` of a plane.

@@ -10,8 +10,9 @@ use crate::arena::{cast_mut, part, part_mut, typed};
 use crate::error::Error;
 use crate::fork::fork;
 use crate::kernels::{Attention, AttentionScratch, Epilogue, Kernels};
-use crate::math::{inverse_sqrt, to_f16, to_f16s, Lane};
+use crate::math::{inverse_sqrt, to_f16, to_f16s};
 use crate::ops::{apply, quantize_rows, Operand};
+use crate::quant::make_relative;
 use crate::source::PixelSource;
 use crate::tensor::{self, padded, Linear, Precision, RowsI8};
 
@@ -320,13 +321,6 @@ fn wide_rows<'a>(
         Linear::Int8(_) => Ok(&mut []),
         Linear::F16(_) => typed(wide, 0, rows * dim),
     }
-}
-
-/// Divides scales by their largest, which is returned.
-fn make_relative(scales: &mut [f32]) -> f32 {
-    let largest = scales.iter().fold(crate::quant::MIN_ROW_MAX, |m, s| Lane::max(*s, m));
-    scales.iter_mut().for_each(|s| *s /= largest);
-    largest
 }
 
 /// Logits of one classifier: `W·x + b`.
