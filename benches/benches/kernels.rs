@@ -20,7 +20,7 @@ fn peak(criterion: &mut Criterion) {
         let Some(peak) = kernels.peak else { continue };
         let iterations = 10_000;
         group.throughput(Throughput::Elements((peak.macs * iterations) as u64));
-        group.bench_function(kernels.name, |b| b.iter(|| (peak.run)(std::hint::black_box(iterations))));
+        group.bench_function(kernels.spec.name, |b| b.iter(|| (peak.run)(std::hint::black_box(iterations))));
     }
 }
 
@@ -35,7 +35,7 @@ fn linear(criterion: &mut Criterion) {
         let mut out = vec![0.0; rows * outputs];
         group.throughput(Throughput::Elements((rows * inputs * outputs) as u64));
         for kernels in supported_kernels() {
-            let layout = kernels.layout;
+            let layout = kernels.spec.layout;
             let weights = LinearI8 {
                 panels: &panels,
                 scales: &scales,
@@ -48,7 +48,7 @@ fn linear(criterion: &mut Criterion) {
             for (name, epilogue) in
                 [("", Epilogue::None), (" with GELU", Epilogue::Activation(Activation::GeluErf))]
             {
-                group.bench_function(format!("{}/{inputs}x{outputs}{name}", kernels.name), |b| {
+                group.bench_function(format!("{}/{inputs}x{outputs}{name}", kernels.spec.name), |b| {
                     b.iter(|| (kernels.linear_i8)(&x, &weights, epilogue, &mut out));
                 });
             }
@@ -65,11 +65,11 @@ fn rows(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("rows of 192");
     for kernels in supported_kernels() {
         group.throughput(Throughput::Elements((count * width) as u64));
-        group.bench_function(format!("{}/layer_norm", kernels.name), |b| {
+        group.bench_function(format!("{}/layer_norm", kernels.spec.name), |b| {
             b.iter(|| (kernels.layer_norm)(&tokens, &norm, &mut normed));
         });
         group.throughput(Throughput::Elements(width as u64));
-        group.bench_function(format!("{}/quantize_row", kernels.name), |b| {
+        group.bench_function(format!("{}/quantize_row", kernels.spec.name), |b| {
             b.iter(|| (kernels.quantize_row)(&normed[..width], &mut quantized));
         });
     }
@@ -80,13 +80,13 @@ fn attention(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("attention");
     group.throughput(Throughput::Elements(48 * 197));
     for kernels in supported_kernels() {
-        group.bench_function(kernels.name, |b| attend(kernels, b));
+        group.bench_function(kernels.spec.name, |b| attend(kernels, b));
     }
 }
 
 fn attend(kernels: &Kernels, bencher: &mut criterion::Bencher) {
     let (queries, tokens, width) = (48, 197, 64);
-    let memory = (kernels.attention_memory)(tokens, width);
+    let memory = (kernels.spec.attention_memory)(tokens, width);
     // Values are read as pairs of 16 bits: whole words keep them aligned.
     let words = |bytes: usize| vec![0u32; bytes.div_ceil(4)];
     let (mut keys, mut values) = (words(memory.keys), words(memory.values));
@@ -133,7 +133,7 @@ fn models(criterion: &mut Criterion) {
             let model = model.clone().with_kernels(kernels).expect("weights in the kernels' order");
             for (threads, pool) in [(1, None), (2, Some(&two))] {
                 let mut session = model.session_on(pool).expect("a session");
-                group.bench_function(format!("{name}/{}/{threads}", kernels.name), |b| {
+                group.bench_function(format!("{name}/{}/{threads}", kernels.spec.name), |b| {
                     b.iter(|| session.run(&image, false).expect("a run"));
                 });
             }

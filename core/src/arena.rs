@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::tensor::{padded, ALIGN};
 
 /// Most regions that a plan can hold.
-pub const MAX_REGIONS: usize = 40;
+pub const MAX_REGIONS: usize = 42;
 
 /// Memory for activations, aligned as every plan needs it. Put it into a `static` or on the heap of a host.
 ///

@@ -91,7 +91,7 @@ pub fn bench(engine: &Engine, pixels: &[u8], options: BenchOptions) -> Result<Be
     let all_threads = session.workers() as f64;
     Ok(BenchReport {
         model: engine.with_vit(|vit| vit.model().name().to_owned())?,
-        kernels: engine.kernels().name.into(),
+        kernels: engine.kernels().spec.name.into(),
         threads: session.workers(),
         runs: options.runs,
         median_ms,

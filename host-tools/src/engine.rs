@@ -87,8 +87,8 @@ impl Engine {
     /// None for a model that was loaded.
     pub fn with_kernels(mut self, kernels: &'static Kernels) -> Result<Self> {
         let model = Model::parse_without_checksums(self.bytes.as_slice())?;
-        let readable = (kernels.supports)(model.layout());
-        self.packed = if readable { None } else { Some(repack(self.bytes.as_slice(), kernels.layout)?) };
+        let readable = kernels.spec.reads(model.layout());
+        self.packed = if readable { None } else { Some(repack(self.bytes.as_slice(), kernels.spec.layout)?) };
         self.kernels = kernels;
         Ok(self)
     }
@@ -120,7 +120,7 @@ impl Engine {
         let vit = Vit::new(&model)?;
         let workers = pool.map_or(1, Pool::workers);
         let tile_rows = (HOST_TILE_ROWS * workers).min(self.config.tokens()).clamp(1, MAX_TILE_ROWS);
-        let arena = AlignedBytes::zeroed(vit.plan_for(tile_rows, self.kernels, workers)?.arena_bytes());
+        let arena = AlignedBytes::zeroed(vit.plan_for(tile_rows, self.kernels.spec, workers)?.arena_bytes());
         Ok(Session { engine: self, vit, arena, tile_rows, pool })
     }
 

@@ -90,14 +90,14 @@ fn on_all_tables<T: PartialEq>(
     run: impl Fn(&'static Kernels) -> Result<T, Error>,
 ) -> Result<(), Error> {
     let mut first = None;
-    for kernels in supported_kernels().filter(|kernels| (kernels.supports)(model.layout())) {
+    for kernels in supported_kernels().filter(|kernels| kernels.spec.reads(model.layout())) {
         let result = run(kernels);
         match &first {
             None => first = Some(result),
             // Tables need different amounts of memory.
             Some(Err(Error::ArenaTooSmall { .. })) => {}
             Some(_) if matches!(result, Err(Error::ArenaTooSmall { .. })) => {}
-            Some(first) => assert!(*first == result, "{} differs from another table", kernels.name),
+            Some(first) => assert!(*first == result, "{} differs from another table", kernels.spec.name),
         }
     }
     first.map_or(Ok(()), |result| result.map(drop))
@@ -123,7 +123,7 @@ pub fn run_vit(bytes: &[u8], most_work: f64) -> Result<bool, Error> {
 
 /// Bits of the logits, with one pattern for all that are none.
 fn classify(vit: &Vit, kernels: &'static Kernels) -> Result<Vec<u32>, Error> {
-    let plan = vit.plan_for(DEFAULT_TILE_ROWS, kernels, 1)?;
+    let plan = vit.plan_for(DEFAULT_TILE_ROWS, kernels.spec, 1)?;
     let mut arena = Aligned::zeroed(plan.arena_bytes().min(MOST_BYTES));
     let mut source = Pattern { row_bytes: vit.config().image_width * vit.config().channels, next: 0 };
     let mut run = vit.begin_with(arena.as_mut_slice(), DEFAULT_TILE_ROWS, kernels)?;
@@ -177,7 +177,7 @@ fn restore(ipt: &Ipt, task: usize, kernels: &'static Kernels) -> Result<Vec<u8>,
     let c = ipt.config();
     let (width, height) = (c.window + 2, c.window / 2 + 1);
     let scale = c.tasks[task].scale;
-    let plan = ipt.plan_for(task, DEFAULT_TILE_ROWS, kernels)?;
+    let plan = ipt.plan_for(task, DEFAULT_TILE_ROWS, kernels.spec)?;
     let mut arena = Aligned::zeroed(plan.arena_bytes().min(MOST_BYTES));
     let mut band = Aligned::zeroed(BandPlan::new(c.window, scale, width)?.bytes().min(MOST_BYTES));
     let mut source = Pattern { row_bytes: width * COLOURS, next: 0 };

@@ -24,17 +24,17 @@ fn assert_all_tables_agree(
     let oracle = engine.clone().with_kernels(&PORTABLE)?;
     for kernels in supported_kernels() {
         let engine = engine.clone().with_kernels(kernels)?;
-        assert_eq!(engine.kernels().name, kernels.name);
+        assert_eq!(engine.kernels().spec.name, kernels.spec.name);
         for image in images {
             let (want, got) = (oracle.run(image, true)?, engine.run(image, true)?);
-            assert!(want == got, "{name}: {} differs from portable", kernels.name);
+            assert!(want == got, "{name}: {} differs from portable", kernels.spec.name);
         }
         for threads in [2, 3, 7] {
             let pool = Pool::new(threads)?;
             let mut session = engine.session_on(Some(&pool))?;
             for image in images {
                 let (want, got) = (oracle.run(image, true)?, session.run(image, true)?);
-                assert!(want == got, "{name}: {} on {threads} threads differs", kernels.name);
+                assert!(want == got, "{name}: {} on {threads} threads differs", kernels.spec.name);
             }
         }
     }

@@ -121,7 +121,7 @@ fn every_kernel_table_gives_the_same_bytes() {
             };
             let want = with(&PORTABLE);
             for kernels in supported_kernels() {
-                assert!(with(kernels) == want, "{} differs, task {task}", kernels.name);
+                assert!(with(kernels) == want, "{} differs, task {task}", kernels.spec.name);
             }
         }
     }

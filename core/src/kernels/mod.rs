@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 mod portable;
+pub mod spec;
 #[cfg(test)]
 mod tests;
 #[cfg(target_arch = "x86_64")]
@@ -14,11 +15,12 @@ mod vector;
 mod x86;
 
 pub use portable::PORTABLE;
+pub use spec::{AttentionMemory, TableSpec};
 
 use half::f16;
 
 use crate::models::vit::Activation;
-use crate::tensor::{LinearF16, LinearI8, NormWeights, PanelLayout, RowsI8};
+use crate::tensor::{LinearF16, LinearI8, NormWeights, RowsI8};
 
 /// What follows a linear layer before its result is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,16 +35,13 @@ pub enum Epilogue {
 /// Functions of one instruction set. Shapes are given by the views; where views disagree, the shorter one counts, so that no
 /// call can read or write outside (the models always pass views that agree).
 pub struct Kernels {
-    /// Name as users give it: `portable`, `avx2`, `avx512-vnni`.
-    pub name: &'static str,
-    /// The weight layout that the int8 kernels are fastest with.
-    pub layout: PanelLayout,
-    /// Whether the int8 kernels can read a weight layout.
-    pub supports: fn(PanelLayout) -> bool,
+    /// Name, weight layout, memory.
+    pub spec: &'static TableSpec,
     /// `out[r,n] = f((acc − x_zero[r]·sums[n])·w_scale[n]·x_scale[r] + bias[n])`: rows `(rows, pitch)`, out `(rows, outputs)`.
-    pub linear_i8: fn(&RowsI8, &LinearI8, Epilogue, &mut [f32]),
+    /// The last argument is scratch, as long as [`TableSpec::linear_scratch`] says.
+    pub linear_i8: fn(&RowsI8, &LinearI8, Epilogue, &mut [f32], &mut [i32]),
     /// The same without `f`, added to the residual stream: `residual[r,n] = f16(f32(residual[r,n]) + …)`.
-    pub linear_i8_residual: fn(&RowsI8, &LinearI8, &mut [f16]),
+    pub linear_i8_residual: fn(&RowsI8, &LinearI8, &mut [f16], &mut [i32]),
     /// `out[r,n] = f(Σ_k w[n,k]·x[r,k] + bias[n])`, ascending k: x `(rows, inputs)`, out `(rows, outputs)`.
     pub linear_f16: fn(&[f32], &LinearF16, Epilogue, &mut [f32]),
     /// The same, added to the residual stream.
@@ -54,12 +53,8 @@ pub struct Kernels {
     pub quantize_row_above: QuantizeAboveKernel,
     /// Layer norm of f16 rows of γ's length (Ba et al., arXiv 1607.06450, §3), sums in the canonical order of docs/numerics.md.
     pub layer_norm: fn(&[f16], &NormWeights, &mut [f32]),
-    /// Rows that `layer_norm` is fastest with.
-    pub norm_rows: usize,
     /// Multiply-accumulates in registers only, to know what the machine could do.
     pub peak: Option<Peak>,
-    /// Memory that attention over `(tokens, head_dim)` takes in one head.
-    pub attention_memory: fn(usize, usize) -> AttentionMemory,
     /// Quantizes keys.
     pub store_keys: StoreKernel,
     /// Quantizes values.
@@ -70,14 +65,14 @@ pub struct Kernels {
 
 impl core::fmt::Debug for Kernels {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "Kernels {{ name: {} }}", self.name)
+        write!(f, "Kernels {{ name: {} }}", self.spec.name)
     }
 }
 
 #[cfg(feature = "defmt")]
 impl defmt::Format for Kernels {
     fn format(&self, f: defmt::Formatter<'_>) {
-        defmt::write!(f, "Kernels {{ name: {=str} }}", self.name);
+        defmt::write!(f, "Kernels {{ name: {=str} }}", self.spec.name);
     }
 }
 
@@ -97,22 +92,6 @@ pub struct Peak {
 /// row, then all keys or values of the head in the table's own order, and the scales of these rows. Tokens come in ascending
 /// order.
 pub type StoreKernel = fn(&[f32], usize, usize, &mut [i8], &mut [f32]);
-
-/// Bytes for attention in one head.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct AttentionMemory {
-    /// All keys.
-    pub keys: usize,
-    /// All values.
-    pub values: usize,
-    /// Scores of the queries at work (f32).
-    pub scores: usize,
-    /// Their softmax weights (i16).
-    pub weights: usize,
-    /// Their weighted sums (i32).
-    pub sums: usize,
-}
 
 /// A tile of queries, and keys and values of their head in the table's own order.
 #[derive(Clone, Copy, Debug)]
@@ -154,7 +133,7 @@ pub(crate) fn weight_max(tokens: usize) -> f32 {
     (i32::MAX as usize / 128 / tokens.max(1)).min(i16::MAX as usize) as f32
 }
 
-/// Memory that [`Kernels::attend`] works in, of the lengths that [`Kernels::attention_memory`] says.
+/// Memory that [`Kernels::attend`] works in, of the lengths that [`TableSpec::attention_memory`] says.
 #[derive(Debug)]
 pub struct AttentionScratch<'a> {
     /// Scores.
@@ -182,8 +161,8 @@ pub fn supported_kernels() -> impl Iterator<Item = &'static Kernels> {
 /// Names of the tables of this architecture, also of those that this machine can't run.
 pub fn kernel_names() -> impl Iterator<Item = &'static str> {
     #[cfg(target_arch = "x86_64")]
-    let native = x86::NAMES.iter().copied();
+    let native = x86::SPECS.iter().map(|spec| spec.name);
     #[cfg(not(target_arch = "x86_64"))]
     let native = core::iter::empty();
-    native.chain([PORTABLE.name])
+    native.chain([spec::PORTABLE.name])
 }

@@ -72,7 +72,7 @@ fn bits(values: &[f32]) -> Vec<u32> {
 }
 
 fn tables() -> impl Iterator<Item = &'static Kernels> {
-    supported_kernels().filter(|table| table.name != PORTABLE.name)
+    supported_kernels().filter(|table| table.spec.name != PORTABLE.spec.name)
 }
 
 /// Rows of weights as panels, zeros where nothing is.
@@ -109,18 +109,19 @@ proptest! {
         };
         let residual = numbers.f16s(rows * outputs, 100.0);
         for table in tables() {
-            let packed = panels(&row_major, outputs, pitch, table.layout);
-            let packed = LinearI8 { panels: &packed, layout: table.layout, ..oracle };
+            let mut scratch = vec![0; (table.spec.linear_scratch)(pitch)];
+            let packed = panels(&row_major, outputs, pitch, table.spec.layout);
+            let packed = LinearI8 { panels: &packed, layout: table.spec.layout, ..oracle };
             for epilogue in EPILOGUES {
                 let (mut want, mut got) = (vec![0.0; rows * outputs], vec![0.0; rows * outputs]);
-                (PORTABLE.linear_i8)(&x, &oracle, epilogue, &mut want);
-                (table.linear_i8)(&x, &packed, epilogue, &mut got);
-                prop_assert_eq!(bits(&want), bits(&got), "{} {:?}", table.name, epilogue);
+                (PORTABLE.linear_i8)(&x, &oracle, epilogue, &mut want, &mut []);
+                (table.linear_i8)(&x, &packed, epilogue, &mut got, &mut scratch);
+                prop_assert_eq!(bits(&want), bits(&got), "{} {:?}", table.spec.name, epilogue);
             }
             let (mut want, mut got) = (residual.clone(), residual.clone());
-            (PORTABLE.linear_i8_residual)(&x, &oracle, &mut want);
-            (table.linear_i8_residual)(&x, &packed, &mut got);
-            prop_assert_eq!(want, got, "{} residual", table.name);
+            (PORTABLE.linear_i8_residual)(&x, &oracle, &mut want, &mut []);
+            (table.linear_i8_residual)(&x, &packed, &mut got, &mut scratch);
+            prop_assert_eq!(want, got, "{} residual", table.spec.name);
         }
     }
 
@@ -139,12 +140,12 @@ proptest! {
                 let (mut want, mut got) = (vec![0.0; rows * outputs], vec![0.0; rows * outputs]);
                 (PORTABLE.linear_f16)(&x, &weights, epilogue, &mut want);
                 (table.linear_f16)(&x, &weights, epilogue, &mut got);
-                prop_assert_eq!(bits(&want), bits(&got), "{} {:?}", table.name, epilogue);
+                prop_assert_eq!(bits(&want), bits(&got), "{} {:?}", table.spec.name, epilogue);
             }
             let (mut want, mut got) = (residual.clone(), residual.clone());
             (PORTABLE.linear_f16_residual)(&x, &weights, &mut want);
             (table.linear_f16_residual)(&x, &weights, &mut got);
-            prop_assert_eq!(want, got, "{} residual", table.name);
+            prop_assert_eq!(want, got, "{} residual", table.spec.name);
         }
     }
 
@@ -162,7 +163,7 @@ proptest! {
         for table in tables() {
             let (mut want, mut got) = (vec![1i8; length + extra], vec![2i8; length + extra]);
             let scales = ((PORTABLE.quantize_row)(&x, &mut want), (table.quantize_row)(&x, &mut got));
-            prop_assert_eq!((scales.0.to_bits(), &want), (scales.1.to_bits(), &got), "{}", table.name);
+            prop_assert_eq!((scales.0.to_bits(), &want), (scales.1.to_bits(), &got), "{}", table.spec.name);
             for floor in [-0.1701, 0.0] {
                 let want_row = (PORTABLE.quantize_row_above)(&above, floor, &mut want);
                 let got_row = (table.quantize_row_above)(&above, floor, &mut got);
@@ -171,7 +172,7 @@ proptest! {
             let (mut want, mut got) = (vec![0.0; tokens.len()], vec![1.0; tokens.len()]);
             (PORTABLE.layer_norm)(&tokens, &norm, &mut want);
             (table.layer_norm)(&tokens, &norm, &mut got);
-            prop_assert_eq!(bits(&want), bits(&got), "{} layer norm", table.name);
+            prop_assert_eq!(bits(&want), bits(&got), "{} layer norm", table.spec.name);
         }
     }
 
@@ -187,7 +188,7 @@ proptest! {
         let (q, k, v) = (rows(queries), rows(tokens), rows(tokens));
         let want = attention(&PORTABLE, &q, &k, &v, head_dim, tile);
         for table in tables() {
-            prop_assert_eq!(bits(&want), bits(&attention(table, &q, &k, &v, head_dim, tile)), "{}", table.name);
+            prop_assert_eq!(bits(&want), bits(&attention(table, &q, &k, &v, head_dim, tile)), "{}", table.spec.name);
         }
     }
 }
@@ -197,18 +198,18 @@ fn peaks_do_the_multiplications_that_they_count() {
     for table in tables() {
         let peak = table.peak.expect("a table of vector instructions has a peak");
         let (once, thrice) = ((peak.run)(1000), (peak.run)(3000));
-        assert_eq!((once > 0, once.wrapping_mul(3)), (true, thrice), "{}", table.name);
+        assert_eq!((once > 0, once.wrapping_mul(3)), (true, thrice), "{}", table.spec.name);
         let (start, iterations) = (std::time::Instant::now(), 100_000);
         core::hint::black_box((peak.run)(iterations));
         let rate = (peak.macs * iterations) as f64 / start.elapsed().as_secs_f64() / 1e9;
-        std::println!("{}: {rate:.0} thousand million multiply-accumulates per second", table.name);
+        std::println!("{}: {rate:.0} thousand million multiply-accumulates per second", table.spec.name);
     }
 }
 
 /// Attention with keys and values stored `tile` rows at a time, in memory that held something else before.
 fn attention(kernels: &Kernels, q: &[f32], k: &[f32], v: &[f32], head_dim: usize, tile: usize) -> Vec<f32> {
     let (pitch, tokens) = (padded(head_dim), k.len() / head_dim);
-    let memory = (kernels.attention_memory)(tokens, head_dim);
+    let memory = (kernels.spec.attention_memory)(tokens, head_dim);
     // i32 for alignment, as the arena has it.
     let used = |bytes: usize| vec![0x5a5a_a5a5_u32 as i32; bytes.div_ceil(4)];
     let (mut keys, mut values) = (used(memory.keys), used(memory.values));

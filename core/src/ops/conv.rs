@@ -36,6 +36,8 @@ pub(crate) struct ConvScratch<'a> {
     pub zero_points: &'a mut [u8],
     /// `(tile, outputs)` f32.
     pub out: &'a mut [u8],
+    /// Of the linear layer.
+    pub linear: &'a mut [u8],
 }
 
 /// What a convolution's inputs are known to be.
@@ -73,7 +75,7 @@ pub(crate) fn conv_row(
             None => to.iter_mut().for_each(|x| *x = 0.0),
         }
     }
-    let out = cast_mut::<f32>(scratch.out)?;
+    let (out, linear_scratch) = (cast_mut::<f32>(scratch.out)?, cast_mut::<i32>(scratch.linear)?);
     let shape = Neighbourhood { width, channels: conv.inputs, kernel: conv.kernel };
     match conv.linear {
         Linear::Int8(linear) => {
@@ -103,7 +105,7 @@ pub(crate) fn conv_row(
                     pitch: linear.pitch,
                 });
                 let out = out.get_mut(..count * conv.outputs).ok_or(Error::Internal(54))?;
-                apply(kernels, &operand, &conv.linear, epilogue, out)?;
+                apply(kernels, &operand, &conv.linear, epilogue, out, linear_scratch)?;
                 write(x, out)?;
                 x += count;
             }
@@ -118,7 +120,7 @@ pub(crate) fn conv_row(
                     shape.gather(band, x, 0.0, to);
                 }
                 let out = out.get_mut(..count * conv.outputs).ok_or(Error::Internal(56))?;
-                apply(kernels, &Operand::Float(data), &conv.linear, epilogue, out)?;
+                apply(kernels, &Operand::Float(data), &conv.linear, epilogue, out, &mut [])?;
                 write(x, out)?;
                 x += count;
             }

@@ -14,16 +14,17 @@ pub(crate) enum Operand<'a> {
     Float(&'a [f32]),
 }
 
-/// `out = f(x·Wᵀ + b)`: out `(rows, outputs)`.
+/// `out = f(x·Wᵀ + b)`: out `(rows, outputs)`; scratch as long as [`crate::kernels::TableSpec::linear_scratch`] says.
 pub(crate) fn apply(
     kernels: &Kernels,
     x: &Operand,
     weights: &Linear,
     epilogue: Epilogue,
     out: &mut [f32],
+    scratch: &mut [i32],
 ) -> Result<(), Error> {
     match (x, weights) {
-        (Operand::Int8(x), Linear::Int8(weights)) => (kernels.linear_i8)(x, weights, epilogue, out),
+        (Operand::Int8(x), Linear::Int8(weights)) => (kernels.linear_i8)(x, weights, epilogue, out, scratch),
         (Operand::Float(x), Linear::F16(weights)) => (kernels.linear_f16)(x, weights, epilogue, out),
         _ => return Err(Error::Internal(20)),
     }
@@ -36,9 +37,12 @@ pub(crate) fn apply_residual(
     x: &Operand,
     weights: &Linear,
     residual: &mut [f16],
+    scratch: &mut [i32],
 ) -> Result<(), Error> {
     match (x, weights) {
-        (Operand::Int8(x), Linear::Int8(weights)) => (kernels.linear_i8_residual)(x, weights, residual),
+        (Operand::Int8(x), Linear::Int8(weights)) => {
+            (kernels.linear_i8_residual)(x, weights, residual, scratch)
+        }
         (Operand::Float(x), Linear::F16(weights)) => (kernels.linear_f16_residual)(x, weights, residual),
         _ => return Err(Error::Internal(21)),
     }

@@ -135,7 +135,7 @@ fn load(bytes: &'static [u8]) -> Result<(Ipt<'static>, u32), Error> {
 #[inline(never)]
 fn arena_bytes(setup: &Setup) -> Result<usize, Error> {
     let options = RestoreOptions::new(&setup.ipt);
-    Ok(setup.ipt.plan_for(setup.task, options.tile_rows, options.kernels)?.arena_bytes())
+    Ok(setup.ipt.plan_for(setup.task, options.tile_rows, options.kernels.spec)?.arena_bytes())
 }
 
 #[inline(never)]

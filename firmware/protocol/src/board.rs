@@ -44,6 +44,8 @@ pub struct Board {
     pub target: &'static str,
     /// `-C target-cpu`.
     pub cpu: &'static str,
+    /// The kernel table that the engine has there.
+    pub kernels: &'static str,
     /// Code and constants.
     pub code: Region,
     /// Statics and stack.
@@ -79,6 +81,7 @@ pub const BOARDS: [Board; 5] = [
         machine: "mps2-an386",
         target: "thumbv7em-none-eabihf",
         cpu: "cortex-m4",
+        kernels: "portable",
         code: region(0x0000_0000, 4 * MIB),
         ram: region(0x2000_0000, 256 * KIB),
         arena: region(0x2010_0000, 3 * MIB),
@@ -93,6 +96,7 @@ pub const BOARDS: [Board; 5] = [
         machine: "mps2-an500",
         target: "thumbv7em-none-eabihf",
         cpu: "cortex-m7",
+        kernels: "portable",
         code: region(0x0000_0000, 4 * MIB),
         ram: region(0x2000_0000, 256 * KIB),
         arena: region(0x2010_0000, 3 * MIB),
@@ -107,6 +111,7 @@ pub const BOARDS: [Board; 5] = [
         machine: "mps2-an505",
         target: "thumbv8m.main-none-eabihf",
         cpu: "cortex-m33",
+        kernels: "portable",
         code: region(0x1000_0000, 4 * MIB),
         ram: region(0x3800_0000, 256 * KIB),
         arena: region(0x3810_0000, 3 * MIB),
@@ -121,6 +126,7 @@ pub const BOARDS: [Board; 5] = [
         machine: "mps3-an547",
         target: "thumbv8m.main-none-eabihf",
         cpu: "cortex-m55",
+        kernels: "portable",
         code: region(0x1000_0000, 512 * KIB),
         ram: region(0x3000_0000, 256 * KIB),
         arena: region(0x3100_0000, 4 * MIB),
@@ -135,6 +141,7 @@ pub const BOARDS: [Board; 5] = [
         machine: "virt",
         target: "riscv32imac-unknown-none-elf",
         cpu: "generic-rv32",
+        kernels: "portable",
         code: region(0x8000_0000, 4 * MIB),
         ram: region(0x8040_0000, 256 * KIB),
         arena: region(0x8050_0000, 8 * MIB),

@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{ensure, Context, Result};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
+use vitreous::kernels::spec;
 use vitreous::models::ipt::Task;
 use vitreous::models::vit::DEFAULT_TILE_ROWS;
 use vitreous::tensor::PanelLayout;
@@ -64,8 +65,8 @@ pub struct ConvertArgs {
     /// Images to measure on, evenly spread over the folder.
     #[arg(long, value_name = "N", default_value_t = 16)]
     limit: usize,
-    /// Kernels that the file is meant for: their order of the int8 weights. Every machine reads every order, but only this one
-    /// in place.
+    /// Kernels that the file is meant for: their order of the int8 weights. A host reads every order, a microcontroller only
+    /// its own.
     #[arg(long = "for", value_name = "KERNELS", value_enum, default_value_t = LayoutArg::Portable)]
     layout: LayoutArg,
     /// Also write a Rust file with the model as an aligned static, the memory that it needs, and its labels or tasks.
@@ -76,8 +77,14 @@ pub struct ConvertArgs {
 /// Orders of int8 weights by the kernels that read them.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum LayoutArg {
-    /// Row by row: microcontrollers, and any other machine without kernels of its own.
+    /// Row by row: RISC-V, Cortex-M0+, and any other machine without kernels of its own.
     Portable,
+    /// Cores with DSP instructions (SMLAD).
+    #[value(alias = "cortex-m7", alias = "cortex-m33")]
+    CortexM4,
+    /// Cores with Helium.
+    #[value(alias = "cortex-m85")]
+    CortexM55,
     /// AVX2 and AVX-512 VNNI: 16 outputs side by side, 4 inputs of each together.
     #[value(name = "x86-64")]
     X86,
@@ -87,6 +94,8 @@ impl LayoutArg {
     fn layout(self) -> PanelLayout {
         match self {
             LayoutArg::Portable => PanelLayout::ROW_MAJOR,
+            LayoutArg::CortexM4 => spec::CORTEX_M_DSP.layout,
+            LayoutArg::CortexM55 => spec::CORTEX_M_HELIUM.layout,
             LayoutArg::X86 => PanelLayout::VECTOR,
         }
     }

@@ -55,14 +55,14 @@ impl InspectArgs {
 }
 
 fn list_kernels() -> Result<Vec<KernelReport>> {
-    let chosen = kernels::chosen()?.name;
+    let chosen = kernels::chosen()?.spec.name;
     let reports = vitreous::kernels::kernel_names().map(|name| {
         let table = kernels::find(name).ok();
         KernelReport {
             name,
             supported: table.is_some(),
             in_use: name == chosen,
-            layout: table.map(|table| format!("{}x{}", table.layout.nr, table.layout.kr)),
+            layout: table.map(|table| format!("{}x{}", table.spec.layout.nr, table.spec.layout.kr)),
         }
     });
     Ok(reports.collect())

@@ -3,16 +3,13 @@
 use anyhow::{Context, Result};
 use half::f16;
 use vitreous::format::{SectionKind, ARCHITECTURE_IPT};
-use vitreous::models::ipt::{
-    Ipt, IptConfig, IptSection, BLOCK_KERNEL, COLOURS, DEFAULT_TILE_ROWS, OUTER_KERNEL,
-};
+use vitreous::models::ipt::{IptConfig, IptSection, BLOCK_KERNEL, COLOURS, DEFAULT_TILE_ROWS, OUTER_KERNEL};
 use vitreous::tensor::{PanelLayout, Precision};
-use vitreous::Model;
 
 use super::ipt_layers::{IptLayer, IptPrecision};
 use super::linear::{write_linear, ZeroPoint};
 use crate::checkpoint::ipt::{FloatIpt, RGB_MEAN};
-use crate::vtr::{AlignedBytes, SectionWriter, VtrHeader, VtrWriter};
+use crate::vtr::{arena_of, AlignedBytes, SectionWriter, VtrHeader, VtrWriter};
 
 /// What a user may choose.
 #[derive(Clone, Debug)]
@@ -72,20 +69,8 @@ pub fn quantize_ipt(float: &FloatIpt, options: &IptQuantizeOptions) -> Result<Ve
     };
     // The engine itself plans the arena, from a first version of the file.
     let draft = AlignedBytes::copy_of(&writer.finish(&header)?);
-    let arena_bytes = largest_arena(draft.as_slice()).context("the engine refuses the converted model")?;
-    header.arena_bytes = u32::try_from(arena_bytes).context("the memory plan is over 4 GiB")?;
+    header.arena_bytes = arena_of(draft.as_slice()).context("the engine refuses the converted model")?;
     writer.finish(&header)
-}
-
-/// Arena of the task that needs the most.
-fn largest_arena(bytes: &[u8]) -> Result<usize, vitreous::Error> {
-    let model = Model::parse(bytes)?;
-    let ipt = Ipt::new(&model)?;
-    let mut largest = 0;
-    for task in 0..ipt.config().tasks.len() {
-        largest = largest.max(ipt.plan(task)?.arena_bytes());
-    }
-    Ok(largest)
 }
 
 /// Place in the authors' tokens, ordered (channel, row, column), of each element of the engine's, ordered (row, column, channel) as

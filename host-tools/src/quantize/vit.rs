@@ -3,14 +3,13 @@
 use anyhow::{ensure, Context, Result};
 use half::f16;
 use vitreous::format::{SectionKind, ARCHITECTURE_VIT};
-use vitreous::models::vit::{BlockPrecision, ConfigSection, Head, Vit, VitConfig, DEFAULT_TILE_ROWS};
+use vitreous::models::vit::{BlockPrecision, ConfigSection, Head, VitConfig, DEFAULT_TILE_ROWS};
 use vitreous::tensor::{PanelLayout, Precision};
-use vitreous::Model;
 
 use super::equalize::{equalize, Equalized};
 use super::linear::{write_linear, ZeroPoint};
 use crate::checkpoint::FloatVit;
-use crate::vtr::{AlignedBytes, SectionWriter, VtrHeader, VtrWriter};
+use crate::vtr::{arena_of, AlignedBytes, SectionWriter, VtrHeader, VtrWriter};
 
 /// A linear layer whose precision can be chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -111,10 +110,7 @@ pub fn quantize_vit(float: &FloatVit, options: &QuantizeOptions) -> Result<Vec<u
     };
     // The engine itself plans the arena, from a first version of the file.
     let draft = AlignedBytes::copy_of(&writer.finish(&header)?);
-    let refused = "the engine refuses the converted model";
-    let model = Model::parse(draft.as_slice()).context(refused)?;
-    let plan = Vit::new(&model).context(refused)?.plan();
-    header.arena_bytes = u32::try_from(plan.arena_bytes()).context("the memory plan is over 4 GiB")?;
+    header.arena_bytes = arena_of(draft.as_slice()).context("the engine refuses the converted model")?;
     writer.finish(&header)
 }
 

@@ -81,8 +81,8 @@ impl Restorer {
     /// A model that does not fit a `.vtr` in the table's layout.
     pub fn with_kernels(mut self, kernels: &'static Kernels) -> Result<Self> {
         let model = Model::parse_without_checksums(self.bytes.as_slice())?;
-        let readable = (kernels.supports)(model.layout());
-        self.packed = if readable { None } else { Some(repack(self.bytes.as_slice(), kernels.layout)?) };
+        let readable = kernels.spec.reads(model.layout());
+        self.packed = if readable { None } else { Some(repack(self.bytes.as_slice(), kernels.spec.layout)?) };
         self.kernels = kernels;
         Ok(self)
     }
@@ -153,7 +153,8 @@ impl Restorer {
         let packed = self.packed.as_ref().unwrap_or(&self.bytes);
         let model = Model::parse_without_checksums(packed.as_slice())?;
         let ipt = Ipt::new(&model)?;
-        let mut arena = AlignedBytes::zeroed(ipt.plan_for(task, HOST_TILE_ROWS, self.kernels)?.arena_bytes());
+        let mut arena =
+            AlignedBytes::zeroed(ipt.plan_for(task, HOST_TILE_ROWS, self.kernels.spec)?.arena_bytes());
         let mut run = ipt.begin_with(task, arena.as_mut_slice(), HOST_TILE_ROWS, self.kernels)?;
         run.begin_window(|to| {
             to.copy_from_slice(pixels);
@@ -191,7 +192,7 @@ impl Restorer {
         options.tile_rows = HOST_TILE_ROWS;
         options.kernels = self.kernels;
         let scale = self.config.tasks.get(task).map_or(1, |task| task.scale);
-        let plan = ipt.plan_for(task, options.tile_rows, options.kernels)?;
+        let plan = ipt.plan_for(task, options.tile_rows, options.kernels.spec)?;
         let mut arena = AlignedBytes::zeroed(plan.arena_bytes());
         let mut band = AlignedBytes::zeroed(BandPlan::new(self.config.window, scale, image.width)?.bytes());
         let size = (image.width, image.height);

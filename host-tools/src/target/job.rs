@@ -4,12 +4,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use vitreous::kernels::TableSpec;
+use vitreous::Model;
 use vitreous_protocol::{frame, Board, Job, Work, JOB_FILE, RESULT_FILE};
 
 use super::collector::{Collector, Tail};
 use super::explain::Replay;
 use super::results::{Received, TargetRun};
 use super::{emulator, firmware, RunOptions, Target, TargetError};
+use crate::vtr::{repack, AlignedBytes};
 
 /// What to run, and where.
 pub(super) struct Task<'a> {
@@ -30,11 +33,11 @@ pub(super) fn execute(
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<TargetRun<Received>, TargetError> {
     let board = task.target.board();
-    let model_path = fs::canonicalize(task.model_path).map_err(|e| TargetError::file(task.model_path, e))?;
-    let model_bytes = checked_model_bytes(board, &model_path)?;
     let emulator = emulator::find(board)?;
     let firmware = firmware::find_or_build(board, options.firmware_dir.as_deref())?;
     let folder = tempfile::tempdir().map_err(|error| TargetError::file("temporary folder", error))?;
+    let model_path = in_order_of(board, task.model_path, folder.path())?;
+    let model_bytes = checked_model_bytes(board, &model_path)?;
     let job = Job {
         model_bytes,
         images: task.images,
@@ -70,6 +73,23 @@ pub(super) fn execute(
 
 fn file_name(name: &std::ffi::CStr) -> &str {
     name.to_str().expect("the protocol's file names are ASCII")
+}
+
+/// The model with its weights as the board's kernels read them: the file itself, or a copy in `folder` in another order. A file that
+/// the engine refuses stays as it is: the target says why.
+fn in_order_of(board: &Board, path: &Path, folder: &Path) -> Result<PathBuf, TargetError> {
+    let path = fs::canonicalize(path).map_err(|e| TargetError::file(path, e))?;
+    let bytes = AlignedBytes::read(&path).map_err(|e| TargetError::file(&path, e))?;
+    let (Some(spec), Ok(model)) = (TableSpec::find(board.kernels), Model::parse(bytes.as_slice())) else {
+        return Ok(path);
+    };
+    if spec.reads(model.layout()) {
+        return Ok(path);
+    }
+    let Ok(packed) = repack(bytes.as_slice(), spec.layout) else { return Ok(path) };
+    let copy = folder.join("model.vtr");
+    fs::write(&copy, packed.as_slice()).map_err(|e| TargetError::file(&copy, e))?;
+    Ok(copy)
 }
 
 fn checked_model_bytes(board: &Board, path: &Path) -> Result<u32, TargetError> {

@@ -5,5 +5,5 @@ mod repack;
 mod writer;
 
 pub use aligned::AlignedBytes;
-pub use repack::repack;
+pub use repack::{arena_of, repack};
 pub use writer::{SectionWriter, VtrHeader, VtrWriter};

@@ -1,22 +1,9 @@
 //! Attention in one head, one query after the other: scores, softmax weights, weighted sum of values.
 
 use super::rows::quantize_row;
-use crate::kernels::{Attention, AttentionMemory, AttentionScratch};
+use crate::kernels::{Attention, AttentionScratch};
 use crate::math::{exp2, round_to_i32, Lane};
 use crate::tensor::{padded, rows, rows_mut};
-
-/// Keys and values are rows; one query is at work at a time.
-pub(super) fn attention_memory(tokens: usize, head_dim: usize) -> AttentionMemory {
-    let pitch = padded(head_dim);
-    let cache = tokens.saturating_mul(pitch);
-    AttentionMemory {
-        keys: cache,
-        values: cache,
-        scores: tokens.saturating_mul(4),
-        weights: tokens.saturating_mul(2),
-        sums: pitch.saturating_mul(4),
-    }
-}
 
 /// Quantizes rows into the rows from `first` on.
 pub(super) fn store_rows(x: &[f32], head_dim: usize, first: usize, cache: &mut [i8], scales: &mut [f32]) {

@@ -4,24 +4,19 @@ mod attention;
 mod linear;
 mod rows;
 
-use super::Kernels;
-use crate::tensor::PanelLayout;
+use super::{spec, Kernels};
 
 /// The portable kernels; they read every weight layout.
 pub static PORTABLE: Kernels = Kernels {
-    name: "portable",
-    layout: PanelLayout::ROW_MAJOR,
-    supports: |layout| layout.is_valid(),
-    linear_i8: linear::linear_i8,
-    linear_i8_residual: linear::linear_i8_residual,
+    spec: &spec::PORTABLE,
+    linear_i8: |x, w, f, out, _| linear::linear_i8(x, w, f, out),
+    linear_i8_residual: |x, w, residual, _| linear::linear_i8_residual(x, w, residual),
     linear_f16: linear::linear_f16,
     linear_f16_residual: linear::linear_f16_residual,
     quantize_row: rows::quantize_row,
     quantize_row_above: rows::quantize_row_above,
     layer_norm: rows::layer_norm,
-    norm_rows: 1,
     peak: None,
-    attention_memory: attention::attention_memory,
     store_keys: attention::store_rows,
     store_values: attention::store_rows,
     attend: attention::attend,

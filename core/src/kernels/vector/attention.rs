@@ -7,25 +7,9 @@
 use super::gemm::{multiply, Epilogue, Inputs, Panels};
 use super::rows::{quantize, Codes};
 use super::{load, store, Dot, Floats, Ints, GROUP, LANES};
-use crate::kernels::{Attention, AttentionMemory, AttentionScratch};
+use crate::kernels::{Attention, AttentionScratch};
 use crate::math::{exp2, Lane};
 use crate::tensor::padded;
-
-/// Bytes for `rows` queries at a time.
-pub(in crate::kernels) const fn attention_memory(
-    tokens: usize,
-    head_dim: usize,
-    rows: usize,
-) -> AttentionMemory {
-    let (tokens, pitch) = (padded(tokens), padded(head_dim));
-    AttentionMemory {
-        keys: tokens.saturating_mul(pitch),
-        values: tokens.saturating_mul(pitch).saturating_mul(2),
-        scores: tokens.saturating_mul(4 * rows),
-        weights: tokens.saturating_mul(2 * rows),
-        sums: 0,
-    }
-}
 
 /// Quantizes rows of `head_dim` floats and places them as keys of the tokens from `first` on.
 #[inline(always)]

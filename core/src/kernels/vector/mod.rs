@@ -13,21 +13,18 @@ mod linear_f16;
 mod rows;
 pub(super) mod table;
 
-pub(super) use attention::{attend, attention_memory, store_keys, store_values};
+pub(super) use attention::{attend, store_keys, store_values};
 pub(super) use gemm::{peak, peak_macs};
 pub(super) use linear::{linear_i8, linear_i8_residual};
 pub(super) use linear_f16::{linear_f16, linear_f16_residual};
-pub(super) use rows::{layer_norm, quantize_row, quantize_row_above, NORM_ROWS};
+pub(super) use rows::{layer_norm, quantize_row, quantize_row_above};
 
 use half::f16;
 
 use crate::math::{gelu_erf, gelu_tanh, relu, Lane};
-use crate::tensor::PanelLayout;
 
 /// Lanes of a [`Floats`].
 pub(super) const LANES: usize = 16;
-/// Order of the weights that these kernels read.
-pub(super) const LAYOUT: PanelLayout = PanelLayout::VECTOR;
 /// Bytes of one group of a panel: 16 outputs × 4 inputs.
 const GROUP: usize = 64;
 

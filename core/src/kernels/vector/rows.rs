@@ -3,12 +3,10 @@
 use half::f16;
 
 use super::{load, load_f16, store, Floats, Ints, LANES};
+use crate::kernels::spec::VECTOR_NORM_ROWS as NORM_ROWS;
 use crate::math::inverse_sqrt;
 use crate::quant::{row_scale, row_scale_above};
 use crate::tensor::NormWeights;
-
-/// Rows that are normed together: sums of one row wait for each other, those of several don't.
-pub(in crate::kernels) const NORM_ROWS: usize = 4;
 
 /// `out = γ·(x − mean)/√(var + ε) + β`, variance over n, two passes; rows of γ's length.
 #[inline(always)]

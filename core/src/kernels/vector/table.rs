@@ -1,22 +1,19 @@
 //! Makes a kernel table of the functions of this module for one instruction set.
 
-/// `vector_table!(name, features, floats, dot, rows, panels)`: a module-level `NAME` and `TABLE`.
+/// `vector_table!(spec, features, floats, dot, rows, panels)`: a module-level `TABLE`.
 ///
 /// Each function of the table calls one that enables the features; into that one everything else is inlined.
 macro_rules! vector_table {
-    ($name:literal, $features:literal, $floats:ty, $dot:ty, rows $mr:literal, panels $nv:literal) => {
+    ($spec:expr, $features:literal, $floats:ty, $dot:ty, rows $mr:expr, panels $nv:literal) => {
         use $crate::kernels::vector::{self, table::vector_functions};
         use $crate::kernels::{self, Attention, AttentionScratch, Kernels};
         use $crate::tensor::{LinearF16, LinearI8, NormWeights, RowsI8};
 
-        /// Name of the table.
-        pub(in $crate::kernels) const NAME: &str = $name;
-
         vector_functions! { $features;
-            fn linear_i8(x: &RowsI8, w: &LinearI8, f: kernels::Epilogue, out: &mut [f32])
-                = vector::linear_i8::<$dot, $mr, $nv>(x, w, f, out);
-            fn linear_i8_residual(x: &RowsI8, w: &LinearI8, residual: &mut [f16])
-                = vector::linear_i8_residual::<$dot, $mr, $nv>(x, w, residual);
+            fn linear_i8(x: &RowsI8, w: &LinearI8, f: kernels::Epilogue, out: &mut [f32], _scratch: &mut [i32])
+                = vector::linear_i8::<$dot, { $mr }, $nv>(x, w, f, out);
+            fn linear_i8_residual(x: &RowsI8, w: &LinearI8, residual: &mut [f16], _scratch: &mut [i32])
+                = vector::linear_i8_residual::<$dot, { $mr }, $nv>(x, w, residual);
             fn linear_f16(x: &[f32], w: &LinearF16, f: kernels::Epilogue, out: &mut [f32])
                 = vector::linear_f16::<$floats>(x, w, f, out);
             fn linear_f16_residual(x: &[f32], w: &LinearF16, residual: &mut [f16])
@@ -32,16 +29,14 @@ macro_rules! vector_table {
             fn store_values(x: &[f32], head_dim: usize, first: usize, values: &mut [i8], scales: &mut [f32])
                 = vector::store_values::<$floats>(x, head_dim, first, values, scales);
             fn peak(iterations: usize) -> i32
-                = vector::peak::<$dot, $mr, $nv>(iterations);
+                = vector::peak::<$dot, { $mr }, $nv>(iterations);
             fn attend(a: &Attention, scratch: &mut AttentionScratch, out: &mut [f32])
-                = vector::attend::<$dot, $mr, $nv>(a, scratch, out);
+                = vector::attend::<$dot, { $mr }, $nv>(a, scratch, out);
         }
 
         /// The table.
         pub(in $crate::kernels) static TABLE: Kernels = Kernels {
-            name: NAME,
-            layout: vector::LAYOUT,
-            supports: |layout| layout == vector::LAYOUT,
+            spec: &$spec,
             linear_i8,
             linear_i8_residual,
             linear_f16,
@@ -49,9 +44,7 @@ macro_rules! vector_table {
             quantize_row,
             quantize_row_above,
             layer_norm,
-            norm_rows: vector::NORM_ROWS,
             peak: Some(kernels::Peak { macs: vector::peak_macs($mr, $nv), run: peak }),
-            attention_memory: |tokens, head_dim| vector::attention_memory(tokens, head_dim, $mr),
             store_keys,
             store_values,
             attend,

@@ -6,11 +6,12 @@ use core::ops::{Add, Div, Mul, Sub};
 
 use half::f16;
 
+use crate::kernels::spec;
 use crate::kernels::vector::table::vector_table;
 use crate::kernels::vector::{Dot, Floats, Ints, LANES};
 use crate::math::{Lane, MAGIC};
 
-vector_table!("avx2", "avx2,f16c", F32x16, Widened, rows 3, panels 1);
+vector_table!(spec::AVX2, "avx2,f16c", F32x16, Widened, rows spec::AVX2_ROWS, panels 1);
 
 /// Instructions of this table.
 macro_rules! native {

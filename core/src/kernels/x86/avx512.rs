@@ -5,11 +5,12 @@ use core::ops::{Add, Div, Mul, Sub};
 
 use half::f16;
 
+use crate::kernels::spec;
 use crate::kernels::vector::table::vector_table;
 use crate::kernels::vector::{Dot, Floats, Ints, LANES};
 use crate::math::{Lane, MAGIC};
 
-vector_table!("avx512-vnni", "avx512f,avx512bw,avx512vl,avx512vnni,avx2,f16c", F32x16, Vnni, rows 6, panels 4);
+vector_table!(spec::AVX512_VNNI, "avx512f,avx512bw,avx512vl,avx512vnni,avx2,f16c", F32x16, Vnni, rows spec::AVX512_ROWS, panels 4);
 
 /// Instructions of this table.
 macro_rules! native {

@@ -6,10 +6,10 @@ mod avx2;
 mod avx512;
 mod detect;
 
-use super::Kernels;
+use super::{spec, Kernels, TableSpec};
 
-/// Names of all tables of this architecture, supported or not.
-pub(super) const NAMES: &[&str] = &[avx512::NAME, avx2::NAME];
+/// All tables of this architecture, supported or not.
+pub(super) static SPECS: [&TableSpec; 2] = [&spec::AVX512_VNNI, &spec::AVX2];
 
 /// The tables that this processor can run, the fastest first.
 pub(super) fn supported() -> impl Iterator<Item = &'static Kernels> {

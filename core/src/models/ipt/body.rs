@@ -17,7 +17,7 @@ use crate::quant::make_relative;
 use crate::tensor::{padded, rows, rows_mut, Linear, NormWeights, Precision, RowsI8};
 
 /// Views of an MLP's regions, in the order of [`MLP_REGIONS`].
-const MLP_REGIONS: [usize; 7] = [
+const MLP_REGIONS: [usize; 8] = [
     region::TOKENS,
     region::MLP_ROWS,
     region::MLP_ROWS_I8,
@@ -25,6 +25,7 @@ const MLP_REGIONS: [usize; 7] = [
     region::MLP_ZERO_POINTS,
     region::HIDDEN,
     region::HIDDEN_I8,
+    region::MLP_LINEAR,
 ];
 
 /// A plane of tokens with its scales, and whether it is f16.
@@ -53,9 +54,9 @@ impl IptRun<'_, '_> {
         let (dim, columns, patch, features) = (c.dim(), c.token_columns().max(1), c.patch, c.features);
         let map_row = c.window * features;
         let weights = self.ipt.encode()?;
-        let [tokens, x, codes, scales, _, out, _] = MLP_REGIONS;
-        let [map, tokens, x, codes, scales, out] =
-            self.plan.views(self.arena, [region::MAP, tokens, x, codes, scales, out])?;
+        let [tokens, x, codes, scales, _, out, _, scratch] = MLP_REGIONS;
+        let [map, tokens, x, codes, scales, out, scratch] =
+            self.plan.views(self.arena, [region::MAP, tokens, x, codes, scales, out, scratch])?;
         let (map, x) = (cast_mut::<f16>(map)?, part_mut(cast_mut::<f32>(x)?, 0, count * dim)?);
         for (token, to) in (row..).zip(rows_mut(x, dim)) {
             let (top, left) = (token / columns * patch, token % columns * patch);
@@ -72,7 +73,7 @@ impl IptRun<'_, '_> {
             part_mut(cast_mut(scales)?, 0, count)?,
         );
         let out = part_mut(cast_mut::<f32>(out)?, 0, count * dim)?;
-        apply(self.kernels, &x_codes, &weights.encoding, Epilogue::None, out)?;
+        apply(self.kernels, &x_codes, &weights.encoding, Epilogue::None, out, cast_mut(scratch)?)?;
         let tokens = part_mut(cast_mut::<f16>(tokens)?, row * dim, count * dim)?;
         let positions = part(weights.positions, row * dim, count * dim)?;
         for (((token, x), out), position) in tokens.iter_mut().zip(&*x).zip(out).zip(positions) {
@@ -176,13 +177,14 @@ impl IptRun<'_, '_> {
                 region::HEAD_ROWS,
                 data,
                 scales,
+                region::ATTENTION_LINEAR,
             ];
-            let [from, from_scales, wide, codes, wide_scales, out, data, scales] =
+            let [from, from_scales, wide, codes, wide_scales, out, data, scales, scratch] =
                 self.plan.views(self.arena, ids)?;
             let wide = WideScratch { rows: wide, codes, scales: wide_scales };
             let x = operand(self.kernels, plane.is_f16, from, from_scales, wide, weights, (row, count, dim))?;
             let out = part_mut(cast_mut::<f32>(out)?, 0, count * head_dim)?;
-            apply(self.kernels, &x, weights, Epilogue::None, out)?;
+            apply(self.kernels, &x, weights, Epilogue::None, out, cast_mut(scratch)?)?;
             let scales = part_mut(cast_mut::<f32>(scales)?, row, count)?;
             store(out, head_dim, row, cast_mut(data)?, scales);
         }
@@ -223,14 +225,16 @@ impl IptRun<'_, '_> {
             region::SCORES,
             region::PROBABILITIES,
             region::WEIGHTED_SUM,
+            region::ATTENTION_LINEAR,
         ];
-        let [tokens, from, from_scales, wide, codes, wide_scales, out, data, scales, keys, key_scales, values, value_scales, scores, probabilities, sums] =
+        let [tokens, from, from_scales, wide, codes, wide_scales, out, data, scales, keys, key_scales, values, value_scales, scores, probabilities, sums, linear_scratch] =
             self.plan.views(self.arena, ids)?;
         let wide = WideScratch { rows: wide, codes, scales: wide_scales };
         let x =
             operand(self.kernels, plane.is_f16, from, from_scales, wide, &weights.query, (row, count, dim))?;
         let out = part_mut(cast_mut::<f32>(out)?, 0, count * head_dim)?;
-        apply(self.kernels, &x, &weights.query, Epilogue::None, out)?;
+        let linear_scratch = cast_mut(linear_scratch)?;
+        apply(self.kernels, &x, &weights.query, Epilogue::None, out, linear_scratch)?;
         let (data, scales) = (cast_mut::<i8>(data)?, part_mut(cast_mut::<f32>(scales)?, 0, count)?);
         for ((query, row), scale) in rows(out, head_dim).zip(rows_mut(data, pitch)).zip(&mut *scales) {
             *scale = (self.kernels.quantize_row)(query, row);
@@ -253,7 +257,7 @@ impl IptRun<'_, '_> {
         (self.kernels.attend)(&attention, &mut scratch, out);
         let x = quantize_rows(self.kernels, out, head_dim, &weights.proj, data, scales);
         let tokens = part_mut(cast_mut::<f16>(tokens)?, row * dim, count * dim)?;
-        apply_residual(self.kernels, &x, &weights.proj, tokens)?;
+        apply_residual(self.kernels, &x, &weights.proj, tokens, linear_scratch)?;
         Ok(row + count)
     }
 
@@ -273,7 +277,7 @@ impl IptRun<'_, '_> {
         row: usize,
     ) -> Result<(), Error> {
         let (dim, count) = (self.ipt.config().dim(), self.tile_of(row));
-        let [tokens, x, codes, scales, zero_points, hidden, hidden_codes] =
+        let [tokens, x, codes, scales, zero_points, hidden, hidden_codes, scratch] =
             self.plan.views(self.arena, MLP_REGIONS)?;
         let tokens = part_mut(cast_mut::<f16>(tokens)?, row * dim, count * dim)?;
         let x = part_mut(cast_mut::<f32>(x)?, 0, count * dim)?;
@@ -286,11 +290,13 @@ impl IptRun<'_, '_> {
         let scales = part_mut(cast_mut::<f32>(scales)?, 0, count)?;
         let hidden = part_mut(cast_mut::<f32>(hidden)?, 0, count * width)?;
         let x_codes = quantize_rows(self.kernels, x, dim, &weights.fc1, cast_mut(codes)?, scales);
-        apply(self.kernels, &x_codes, &weights.fc1, Epilogue::Activation(Activation::Relu), hidden)?;
+        let scratch = cast_mut(scratch)?;
+        let activation = Epilogue::Activation(Activation::Relu);
+        apply(self.kernels, &x_codes, &weights.fc1, activation, hidden, scratch)?;
         let zero_points = part_mut(cast_mut::<i32>(zero_points)?, 0, count)?;
-        let scratch = QuantizedScratch { data: cast_mut(hidden_codes)?, scales, zero_points };
-        let activated = quantize_rows_above(self.kernels, hidden, width, 0.0, &weights.fc2, scratch);
-        apply_residual(self.kernels, &activated, &weights.fc2, tokens)
+        let quantized = QuantizedScratch { data: cast_mut(hidden_codes)?, scales, zero_points };
+        let activated = quantize_rows_above(self.kernels, hidden, width, 0.0, &weights.fc2, quantized);
+        apply_residual(self.kernels, &activated, &weights.fc2, tokens, scratch)
     }
 
     /// Keeps the encoder's output as the decoder's keys and values read it.

@@ -18,9 +18,9 @@ pub(super) fn widen(from: &[f16], to: &mut [f32]) {
 }
 
 /// The regions of [`region::CONV`] as scratch.
-pub(super) fn scratch<'a>(views: [&'a mut [u8]; 6]) -> ConvScratch<'a> {
-    let [band, codes, neighbourhoods, scales, zero_points, out] = views;
-    ConvScratch { band, codes, neighbourhoods, scales, zero_points, out }
+pub(super) fn scratch<'a>(views: [&'a mut [u8]; 7]) -> ConvScratch<'a> {
+    let [band, codes, neighbourhoods, scales, zero_points, out, linear] = views;
+    ConvScratch { band, codes, neighbourhoods, scales, zero_points, out, linear }
 }
 
 impl IptRun<'_, '_> {
@@ -29,9 +29,9 @@ impl IptRun<'_, '_> {
         let c = self.ipt.config();
         let (window, features) = (c.window, c.features);
         let (entry, mean) = (self.ipt.head(self.task)?.entry, self.ipt.section().mean());
-        let [a, b, d, e, f, g] = region::CONV;
-        let [map, pixels, a, b, d, e, f, g] =
-            self.plan.views(self.arena, [region::MAP, region::WINDOW, a, b, d, e, f, g])?;
+        let [a, b, d, e, f, g, h] = region::CONV;
+        let [map, pixels, a, b, d, e, f, g, h] =
+            self.plan.views(self.arena, [region::MAP, region::WINDOW, a, b, d, e, f, g, h])?;
         let map = part_mut(cast_mut::<f16>(map)?, y * window * features, window * features)?;
         let pixels: &[u8] = pixels;
         conv_row(
@@ -41,7 +41,7 @@ impl IptRun<'_, '_> {
             Epilogue::None,
             (window, window),
             (y, self.tile),
-            scratch([a, b, d, e, f, g]),
+            scratch([a, b, d, e, f, g, h]),
             |row, to| {
                 let row = part(pixels, row * window * COLOURS, window * COLOURS)?;
                 let centred = row.iter().zip(mean.iter().cycle()).map(|(p, mean)| *p as f32 - *mean);
@@ -67,12 +67,12 @@ impl IptRun<'_, '_> {
         let row = window * features;
         let head = self.ipt.head(self.task)?;
         let [first, second] = head.blocks.get(block).ok_or(Error::Internal(66))?;
-        let [a, b, d, e, f, g] = region::CONV;
-        let ids = [region::MAP, region::HIDDEN_ROWS, a, b, d, e, f, g];
+        let [a, b, d, e, f, g, h] = region::CONV;
+        let ids = [region::MAP, region::HIDDEN_ROWS, a, b, d, e, f, g, h];
         let last = (y + BLOCK_KERNEL / 2).min(window - 1);
         while self.hidden_rows <= last {
             let made = self.hidden_rows;
-            let [map, ring, a, b, d, e, f, g] = self.plan.views(self.arena, ids)?;
+            let [map, ring, a, b, d, e, f, g, h] = self.plan.views(self.arena, ids)?;
             let map = cast_mut::<f16>(map)?;
             let hidden = part_mut(cast_mut::<f16>(ring)?, made % HIDDEN_ROWS * row, row)?;
             conv_row(
@@ -82,7 +82,7 @@ impl IptRun<'_, '_> {
                 Epilogue::Activation(Activation::Relu),
                 (window, window),
                 (made, self.tile),
-                scratch([a, b, d, e, f, g]),
+                scratch([a, b, d, e, f, g, h]),
                 |y, to| {
                     widen(part(map, y * row, row)?, to);
                     Ok(())
@@ -95,7 +95,7 @@ impl IptRun<'_, '_> {
             )?;
             self.hidden_rows += 1;
         }
-        let [map, ring, a, b, d, e, f, g] = self.plan.views(self.arena, ids)?;
+        let [map, ring, a, b, d, e, f, g, h] = self.plan.views(self.arena, ids)?;
         let map = part_mut(cast_mut::<f16>(map)?, y * row, row)?;
         let ring = cast_mut::<f16>(ring)?;
         conv_row(
@@ -105,7 +105,7 @@ impl IptRun<'_, '_> {
             Epilogue::None,
             (window, window),
             (y, self.tile),
-            scratch([a, b, d, e, f, g]),
+            scratch([a, b, d, e, f, g, h]),
             |y, to| {
                 widen(part(ring, y % HIDDEN_ROWS * row, row)?, to);
                 Ok(())

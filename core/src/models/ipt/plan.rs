@@ -4,7 +4,7 @@ use super::config::{BLOCK_KERNEL, COLOURS, OUTER_KERNEL};
 use super::weights::Ipt;
 use crate::arena::Plan;
 use crate::error::Error;
-use crate::kernels::{Kernels, PORTABLE};
+use crate::kernels::TableSpec;
 pub use crate::models::vit::{DEFAULT_TILE_ROWS, MAX_TILE_ROWS};
 use crate::tensor::{padded, Precision};
 
@@ -26,8 +26,8 @@ pub(super) mod region {
     pub const TOKENS: usize = 1;
     /// The window's pixels: `(window, window, 3)` u8.
     pub const WINDOW: usize = 2;
-    /// Scratch of [`crate::ops::ConvScratch`], in its order.
-    pub const CONV: [usize; 6] = [3, 4, 5, 6, 7, 8];
+    /// Scratch of [`crate::ops::ConvScratch`], in its order; the last for the kernel table's int8 linear layers.
+    pub const CONV: [usize; 7] = [3, 4, 5, 6, 7, 8, 39];
     /// Rows between the convolutions of a residual block: `(HIDDEN_ROWS, window, features)` f16.
     pub const HIDDEN_ROWS: usize = 9;
     /// Rows behind the first step of the upsampler: `(factor + 2, width, features)` f16.
@@ -71,6 +71,9 @@ pub(super) mod region {
     /// Hidden layer, or output of the linear encoding: `(tile, widest)` f32, and quantized.
     pub const HIDDEN: usize = 37;
     pub const HIDDEN_I8: usize = 38;
+    /// The same for the linear layers of the body.
+    pub const ATTENTION_LINEAR: usize = 40;
+    pub const MLP_LINEAR: usize = 41;
 }
 
 /// Largest needs of a task's convolutions.
@@ -82,6 +85,8 @@ struct ConvNeeds {
     neighbourhood: usize,
     /// Channels out.
     outputs: usize,
+    /// Inputs of an output with int8 weights.
+    int8_inputs: usize,
 }
 
 impl ConvNeeds {
@@ -91,6 +96,9 @@ impl ConvNeeds {
             Precision::Int8 => padded(taps),
             Precision::F16 => 4 * taps,
         };
+        if precision == Precision::Int8 {
+            self.int8_inputs = self.int8_inputs.max(taps);
+        }
         self.band = self.band.max(kernel * width * inputs);
         self.neighbourhood = self.neighbourhood.max(bytes);
         self.outputs = self.outputs.max(outputs);
@@ -111,7 +119,7 @@ impl Ipt<'_> {
     /// # Errors
     /// [`Error::Task`], [`Error::TileRows`], [`Error::PlanTooLarge`].
     pub fn plan_with_tile_rows(&self, task: usize, tile: usize) -> Result<Plan, Error> {
-        self.plan_for(task, tile, &PORTABLE)
+        self.plan_for(task, tile, TableSpec::of_layout(self.model().layout()))
     }
 
     /// The memory plan of a run on a kernel table: tables may order keys and values differently, and take several queries at a
@@ -119,7 +127,7 @@ impl Ipt<'_> {
     ///
     /// # Errors
     /// As [`Ipt::plan_with_tile_rows`].
-    pub fn plan_for(&self, task: usize, tile: usize, kernels: &Kernels) -> Result<Plan, Error> {
+    pub fn plan_for(&self, task: usize, tile: usize, kernels: &TableSpec) -> Result<Plan, Error> {
         if tile == 0 || tile > MAX_TILE_ROWS {
             return Err(Error::TileRows { found: tile, limit: MAX_TILE_ROWS });
         }
@@ -127,12 +135,17 @@ impl Ipt<'_> {
         let (c, tokens, dim) = (self.config(), self.config().tokens(), self.config().dim());
         plan.add("feature maps", c.window * c.window * c.features, 2, ENTRY..=MLP);
         plan.add("tokens", tokens * dim, 2, NORM..=MLP);
-        self.plan_convolutions(&mut plan, task, tile)?;
+        let conv_inputs = self.plan_convolutions(&mut plan, task, tile)?;
         self.plan_body(&mut plan, tile, kernels);
+        let linear = |inputs: usize| (kernels.linear_scratch)(padded(inputs));
+        plan.add("conv scratch", linear(conv_inputs), 4, ENTRY..=TAIL);
+        plan.add("attention scratch", linear(dim), 4, ATTENTION..=ATTENTION);
+        plan.add("mlp scratch", linear(self.widest()), 4, MLP..=MLP);
         plan.checked()
     }
 
-    fn plan_convolutions(&self, plan: &mut Plan, task: usize, tile: usize) -> Result<(), Error> {
+    /// Returns the most inputs of an int8 convolution's output.
+    fn plan_convolutions(&self, plan: &mut Plan, task: usize, tile: usize) -> Result<usize, Error> {
         let c = self.config();
         let found = Error::Task { found: task, tasks: c.tasks.len() };
         let (steps, precision) = (c.tasks.get(task).ok_or(found)?.upsampler(), self.section().task(task));
@@ -160,10 +173,10 @@ impl Ipt<'_> {
         plan.add("upsampled rows", rings[0], 2, TAIL..=TAIL);
         plan.add("upsampled rows 2", rings[1], 2, TAIL..=TAIL);
         plan.add("output row", width * COLOURS, 4, TAIL..=TAIL);
-        Ok(())
+        Ok(needs.int8_inputs)
     }
 
-    fn plan_body(&self, plan: &mut Plan, tile: usize, kernels: &Kernels) {
+    fn plan_body(&self, plan: &mut Plan, tile: usize, kernels: &TableSpec) {
         let c = self.config();
         let (tokens, dim, head_dim) = (c.tokens(), c.dim(), c.head_dim());
         let attention = (kernels.attention_memory)(tokens, head_dim);
@@ -192,13 +205,19 @@ impl Ipt<'_> {
         plan.add("wide rows", wide * dim, 4, ATTENTION..=ATTENTION);
         plan.add("wide codes", wide * padded(dim), 1, ATTENTION..=ATTENTION);
         plan.add("wide scales", wide, 4, ATTENTION..=ATTENTION);
-        let widest = c.hidden.max(c.head_hidden).max(dim);
+        let widest = self.widest();
         plan.add("mlp rows", tile * dim, 4, MLP..=MLP);
         plan.add("mlp rows i8", tile * padded(dim), 1, MLP..=MLP);
         plan.add("mlp scales", tile, 4, MLP..=MLP);
         plan.add("mlp zero points", tile, 4, MLP..=MLP);
         plan.add("hidden", tile * widest, 4, MLP..=MLP);
         plan.add("hidden i8", tile * padded(widest), 1, MLP..=MLP);
+    }
+
+    /// Elements of the longest row in the body.
+    fn widest(&self) -> usize {
+        let c = self.config();
+        c.hidden.max(c.head_hidden).max(c.dim())
     }
 
     /// Whether the encoder's output is kept as f16: one cross-attention has f16 weights.

@@ -74,10 +74,10 @@ impl<'m> Ipt<'m> {
         kernels: &'static Kernels,
     ) -> Result<IptRun<'r, 'm>, Error> {
         let layout = self.model().layout();
-        if !(kernels.supports)(layout) {
+        if !kernels.spec.reads(layout) {
             return Err(Error::Layout { nr: layout.nr, kr: layout.kr });
         }
-        let plan = self.plan_for(task, tile_rows, kernels)?;
+        let plan = self.plan_for(task, tile_rows, kernels.spec)?;
         let scale = self.config().tasks.get(task).map_or(1, |task| task.scale);
         Ok(IptRun {
             ipt: self,

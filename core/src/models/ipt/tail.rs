@@ -43,9 +43,9 @@ impl IptRun<'_, '_> {
         let levels = weights.upsampler.iter().flatten().count();
         let input = self.level(levels)?;
         self.upsample(&weights, levels, (y + 1).min(input.side - 1))?;
-        let [a, b, d, e, f, g] = region::CONV;
-        let [from, out, a, b, d, e, f, g] =
-            self.plan.views(self.arena, [input.region, region::OUT_ROW, a, b, d, e, f, g])?;
+        let [a, b, d, e, f, g, h] = region::CONV;
+        let [from, out, a, b, d, e, f, g, h] =
+            self.plan.views(self.arena, [input.region, region::OUT_ROW, a, b, d, e, f, g, h])?;
         let (from, out) = (cast_mut::<f16>(from)?, cast_mut::<f32>(out)?);
         let row = input.side * features;
         conv_row(
@@ -55,7 +55,7 @@ impl IptRun<'_, '_> {
             Epilogue::None,
             (input.side, input.side),
             (y, self.tile),
-            scratch([a, b, d, e, f, g]),
+            scratch([a, b, d, e, f, g, h]),
             |y, to| {
                 widen(part(from, slot(y, input.slots) * row, row)?, to);
                 Ok(())
@@ -87,9 +87,9 @@ impl IptRun<'_, '_> {
             }
             let y = made.checked_div(factor).unwrap_or(0);
             self.upsample(weights, above, (y + 1).min(input.side - 1))?;
-            let [a, b, d, e, f, g] = region::CONV;
-            let [from, to, a, b, d, e, f, g] =
-                self.plan.views(self.arena, [input.region, output.region, a, b, d, e, f, g])?;
+            let [a, b, d, e, f, g, h] = region::CONV;
+            let [from, to, a, b, d, e, f, g, h] =
+                self.plan.views(self.arena, [input.region, output.region, a, b, d, e, f, g, h])?;
             let (from, to) = (cast_mut::<f16>(from)?, cast_mut::<f16>(to)?);
             conv_row(
                 self.kernels,
@@ -98,7 +98,7 @@ impl IptRun<'_, '_> {
                 Epilogue::None,
                 (input.side, input.side),
                 (y, self.tile),
-                scratch([a, b, d, e, f, g]),
+                scratch([a, b, d, e, f, g, h]),
                 |y, to| {
                     widen(part(from, slot(y, input.slots) * from_row, from_row)?, to);
                     Ok(())

@@ -25,10 +25,15 @@ impl Run<'_, '_> {
     ) -> Result<usize, Error> {
         let c = *self.vit.config();
         let weights = self.vit.embed()?;
-        let [tokens, strip, patches, scales, embedded] = self.plan.views(
-            self.arena,
-            [region::TOKENS, region::STRIP, region::PATCHES, region::PATCH_SCALES, region::EMBEDDED],
-        )?;
+        let ids = [
+            region::TOKENS,
+            region::STRIP,
+            region::PATCHES,
+            region::PATCH_SCALES,
+            region::EMBEDDED,
+            region::EMBED_LINEAR,
+        ];
+        let [tokens, strip, patches, scales, embedded, scratch] = self.plan.views(self.arena, ids)?;
         let (tokens, patches) = (cast_mut::<f16>(tokens)?, cast_mut::<i8>(patches)?);
         let columns = c.patch_columns().max(1);
         let (strip_row, column) = (patch / columns, patch % columns);
@@ -57,7 +62,7 @@ impl Run<'_, '_> {
         scales.iter_mut().for_each(|scale| *scale = 1.0);
         let embedded = typed::<f32>(embedded, 0, rows * c.dim)?;
         let x = Operand::Int8(RowsI8 { data: patches, scales, zero_points: &[], pitch: linear.pitch });
-        apply(self.kernels, &x, &weights.patch, Epilogue::None, embedded)?;
+        apply(self.kernels, &x, &weights.patch, Epilogue::None, embedded, cast_mut(scratch)?)?;
         let positions = part(weights.positions, patch * c.dim, rows * c.dim)?;
         let tokens = part_mut(tokens, (c.prefix_tokens() + patch) * c.dim, rows * c.dim)?;
         for ((token, x), position) in tokens.iter_mut().zip(embedded).zip(positions) {
@@ -111,8 +116,9 @@ impl Run<'_, '_> {
             region::KEY_SCALES,
             region::VALUES,
             region::VALUE_SCALES,
+            region::ATTENTION_LINEAR,
         ];
-        let [plane, plane_scales, wide, out, keys, key_scales, values, value_scales] =
+        let [plane, plane_scales, wide, out, keys, key_scales, values, value_scales, scratch] =
             self.plan.views(self.arena, ids)?;
         let (start, key_bytes, value_bytes) = cache_start(self.kernels, row, head_dim);
         let value_scales = cast_mut::<f32>(value_scales)?;
@@ -128,6 +134,7 @@ impl Run<'_, '_> {
             key_scales: typed::<f32>(key_scales, row, rows)?,
             values: cast_mut::<i8>(values)?.get_mut(value_bytes..).ok_or(Error::Internal(50))?,
             value_scales: part_mut(value_scales, row, rows)?,
+            scratch: cast_mut(scratch)?,
         };
         fork(self.pool, part)?;
         if row + rows == c.tokens() {
@@ -157,8 +164,9 @@ impl Run<'_, '_> {
             region::SCORES,
             region::PROBABILITIES,
             region::WEIGHTED_SUM,
+            region::ATTENTION_LINEAR,
         ];
-        let [tokens, plane, plane_scales, wide, out, codes, scales, keys, key_scales, values, value_scales, scores, probabilities, sums] =
+        let [tokens, plane, plane_scales, wide, out, codes, scales, keys, key_scales, values, value_scales, scores, probabilities, sums, linear_scratch] =
             self.plan.views(self.arena, ids)?;
         let cache = Attention {
             queries: RowsI8 { data: &[], scales: &[], zero_points: &[], pitch },
@@ -184,6 +192,7 @@ impl Run<'_, '_> {
                 weights: cast_mut(probabilities)?,
                 sums: cast_mut(sums)?,
             },
+            linear_scratch: cast_mut(linear_scratch)?,
             tokens: typed::<f16>(tokens, row * c.dim, rows * c.dim)?,
         };
         fork(self.pool, part)?;
@@ -203,8 +212,9 @@ impl Run<'_, '_> {
             region::MLP_ZERO_POINTS,
             region::HIDDEN,
             region::HIDDEN_I8,
+            region::MLP_LINEAR,
         ];
-        let [tokens, normed, normed_i8, scales, zero_points, hidden, hidden_i8] =
+        let [tokens, normed, normed_i8, scales, zero_points, hidden, hidden_i8, scratch] =
             self.plan.views(self.arena, ids)?;
         let part = MlpPart {
             kernels: self.kernels,
@@ -220,6 +230,7 @@ impl Run<'_, '_> {
             zero_points: typed(zero_points, 0, rows)?,
             hidden: typed(hidden, 0, rows * c.hidden)?,
             hidden_i8: typed(hidden_i8, 0, rows * padded(c.hidden))?,
+            scratch: cast_mut(scratch)?,
         };
         fork(self.pool, part)?;
         Ok(row + rows)
@@ -236,8 +247,10 @@ impl Run<'_, '_> {
             region::HEAD_INPUT_I8,
             region::LOGITS,
             region::LOGITS_DIST,
+            region::HEAD_LINEAR,
         ];
-        let [tokens, features, input, input_i8, logits, logits_dist] = self.plan.views(self.arena, ids)?;
+        let [tokens, features, input, input_i8, logits, logits_dist, scratch] =
+            self.plan.views(self.arena, ids)?;
         let tokens = typed::<f16>(tokens, 0, c.tokens() * c.dim)?;
         let features = typed::<f32>(features, 0, c.dim)?;
         let input = typed::<f32>(input, 0, c.dim)?;
@@ -264,15 +277,15 @@ impl Run<'_, '_> {
             to_f16s(features, pooled);
             (self.kernels.layer_norm)(pooled, norm, features);
         }
-        let input_i8 = cast_mut::<i8>(input_i8)?;
+        let (input_i8, scratch) = (cast_mut::<i8>(input_i8)?, cast_mut(scratch)?);
         let logits = typed::<f32>(logits, 0, c.classes)?;
         if let Some(head) = &weights.head {
-            classify(self.kernels, features, head, input_i8, logits)?;
+            classify(self.kernels, features, head, input_i8, logits, scratch)?;
         }
         if let Some(head) = &weights.head_dist {
             norm(self.kernels, part(tokens, c.dim, c.dim)?, input);
             let dist = typed::<f32>(logits_dist, 0, c.classes)?;
-            classify(self.kernels, input, head, input_i8, dist)?;
+            classify(self.kernels, input, head, input_i8, dist, scratch)?;
             logits.iter_mut().zip(dist.iter()).for_each(|(logit, dist)| *logit = (*logit + *dist) * 0.5);
         }
         Ok(())
@@ -330,8 +343,9 @@ fn classify(
     head: &Linear,
     x_i8: &mut [i8],
     logits: &mut [f32],
+    scratch: &mut [i32],
 ) -> Result<(), Error> {
     let mut scale = [0.0];
     let x = quantize_rows(kernels, x, x.len(), head, x_i8, &mut scale);
-    apply(kernels, &x, head, Epilogue::None, logits)
+    apply(kernels, &x, head, Epilogue::None, logits, scratch)
 }

@@ -124,7 +124,7 @@ impl Part for NormPart<'_> {
 
     #[inline(always)]
     fn run(mut self) -> Result<(), Error> {
-        let (dim, together) = (self.norm.gamma.len(), self.kernels.norm_rows);
+        let (dim, together) = (self.norm.gamma.len(), self.kernels.spec.norm_rows);
         let mut row = 0;
         while !self.tokens.is_empty() {
             let (tokens, rest) = cut(self.tokens, (together * dim).clamp(1, self.tokens.len()))?;
@@ -163,12 +163,14 @@ pub(super) struct ProjectPart<'a> {
     pub key_scales: &'a mut [f32],
     pub values: &'a mut [i8],
     pub value_scales: &'a mut [f32],
+    /// Of the linear layers, for each worker.
+    pub scratch: &'a mut [i32],
 }
 
 /// The last token up to `row` at which keys and values can be split, and what they take up to there: keys, values.
 pub(super) fn cache_start(kernels: &Kernels, row: usize, head_dim: usize) -> (usize, usize, usize) {
     let start = row / CACHE_TOKENS * CACHE_TOKENS;
-    let memory = (kernels.attention_memory)(start, head_dim);
+    let memory = (kernels.spec.attention_memory)(start, head_dim);
     (start, memory.keys, memory.values)
 }
 
@@ -183,7 +185,7 @@ impl Part for ProjectPart<'_> {
         self.plane.rows()
     }
 
-    fn split(self, at: usize, _: Share) -> Result<(Self, Self), Error> {
+    fn split(self, at: usize, share: Share) -> Result<(Self, Self), Error> {
         let Self { kernels, weights, head_dim, first, .. } = self;
         let (_, key_bytes, value_bytes) = cache_start(kernels, first + at, head_dim);
         let wide_row = self.wide.len().checked_div(self.plane.rows()).unwrap_or(0);
@@ -194,6 +196,7 @@ impl Part for ProjectPart<'_> {
         let (key_scales, key_scales_right) = cut_mut(self.key_scales, at)?;
         let (values, values_right) = cut_mut(self.values, value_bytes)?;
         let (value_scales, value_scales_right) = cut_mut(self.value_scales, at)?;
+        let (scratch, scratch_right) = share.split(self.scratch);
         let right = Self {
             kernels,
             weights,
@@ -206,6 +209,7 @@ impl Part for ProjectPart<'_> {
             key_scales: key_scales_right,
             values: values_right,
             value_scales: value_scales_right,
+            scratch: scratch_right,
         };
         let left = Self {
             kernels,
@@ -219,6 +223,7 @@ impl Part for ProjectPart<'_> {
             key_scales,
             values,
             value_scales,
+            scratch,
         };
         Ok((left, right))
     }
@@ -227,9 +232,9 @@ impl Part for ProjectPart<'_> {
     fn run(self) -> Result<(), Error> {
         let Self { kernels, weights, head_dim, first, out, .. } = self;
         let x = self.plane.operand(self.wide)?;
-        apply(kernels, &x, &weights.key, Epilogue::None, out)?;
+        apply(kernels, &x, &weights.key, Epilogue::None, out, self.scratch)?;
         (kernels.store_keys)(out, head_dim, first, self.keys, self.key_scales);
-        apply(kernels, &x, &weights.value, Epilogue::None, out)?;
+        apply(kernels, &x, &weights.value, Epilogue::None, out, self.scratch)?;
         (kernels.store_values)(out, head_dim, first, self.values, self.value_scales);
         Ok(())
     }
@@ -252,6 +257,8 @@ pub(super) struct AttentionPart<'a> {
     pub scales: &'a mut [f32],
     /// For each worker.
     pub scratch: AttentionScratch<'a>,
+    /// Of the linear layers, for each worker.
+    pub linear_scratch: &'a mut [i32],
     /// `(rows, dim)`.
     pub tokens: &'a mut [f16],
 }
@@ -275,6 +282,7 @@ impl Part for AttentionPart<'_> {
         let (scores, scores_right) = share.split(self.scratch.scores);
         let (weights16, weights16_right) = share.split(self.scratch.weights);
         let (sums, sums_right) = share.split(self.scratch.sums);
+        let (linear_scratch, linear_scratch_right) = share.split(self.linear_scratch);
         let right = Self {
             kernels,
             weights,
@@ -285,10 +293,24 @@ impl Part for AttentionPart<'_> {
             codes: codes_right,
             scales: scales_right,
             scratch: AttentionScratch { scores: scores_right, weights: weights16_right, sums: sums_right },
+            linear_scratch: linear_scratch_right,
             tokens: tokens_right,
         };
         let scratch = AttentionScratch { scores, weights: weights16, sums };
-        Ok((Self { kernels, weights, plane, wide, cache, out, codes, scales, scratch, tokens }, right))
+        let left = Self {
+            kernels,
+            weights,
+            plane,
+            wide,
+            cache,
+            out,
+            codes,
+            scales,
+            scratch,
+            linear_scratch,
+            tokens,
+        };
+        Ok((left, right))
     }
 
     #[inline(always)]
@@ -296,12 +318,12 @@ impl Part for AttentionPart<'_> {
         let Self { kernels, weights, cache, out, codes, scales, mut scratch, .. } = self;
         let (head_dim, pitch) = (cache.head_dim, cache.queries.pitch);
         let x = self.plane.operand(self.wide)?;
-        apply(kernels, &x, &weights.query, Epilogue::None, out)?;
+        apply(kernels, &x, &weights.query, Epilogue::None, out, self.linear_scratch)?;
         quantize(kernels, out, head_dim, pitch, codes, scales);
         let queries = RowsI8 { data: codes, scales, zero_points: &[], pitch };
         (kernels.attend)(&Attention { queries, ..cache }, &mut scratch, out);
         let x = quantize_rows(kernels, out, head_dim, &weights.proj, codes, scales);
-        apply_residual(kernels, &x, &weights.proj, self.tokens)
+        apply_residual(kernels, &x, &weights.proj, self.tokens, self.linear_scratch)
     }
 }
 
@@ -327,6 +349,8 @@ pub(super) struct MlpPart<'a> {
     pub hidden: &'a mut [f32],
     /// The same, quantized.
     pub hidden_i8: &'a mut [i8],
+    /// Of the linear layers, for each worker.
+    pub scratch: &'a mut [i32],
 }
 
 impl Part for MlpPart<'_> {
@@ -336,7 +360,7 @@ impl Part for MlpPart<'_> {
         self.scales.len()
     }
 
-    fn split(self, at: usize, _: Share) -> Result<(Self, Self), Error> {
+    fn split(self, at: usize, share: Share) -> Result<(Self, Self), Error> {
         let Self { kernels, norm, fc1, fc2, activation, hidden_dim, .. } = self;
         let rows = self.scales.len().max(1);
         let (tokens, tokens_right) = cut_mut(self.tokens, at * norm.gamma.len())?;
@@ -346,6 +370,7 @@ impl Part for MlpPart<'_> {
         let (zero_points, zero_points_right) = cut_mut(self.zero_points, at)?;
         let (hidden, hidden_right) = cut_mut(self.hidden, at * hidden_dim)?;
         let (hidden_i8, hidden_i8_right) = cut_mut(self.hidden_i8, at * (self.hidden_i8.len() / rows))?;
+        let (scratch, scratch_right) = share.split(self.scratch);
         let right = Self {
             kernels,
             norm,
@@ -360,6 +385,7 @@ impl Part for MlpPart<'_> {
             zero_points: zero_points_right,
             hidden: hidden_right,
             hidden_i8: hidden_i8_right,
+            scratch: scratch_right,
         };
         let left = Self {
             kernels,
@@ -375,6 +401,7 @@ impl Part for MlpPart<'_> {
             zero_points,
             hidden,
             hidden_i8,
+            scratch,
         };
         Ok((left, right))
     }
@@ -385,16 +412,16 @@ impl Part for MlpPart<'_> {
         (kernels.layer_norm)(self.tokens, &norm, self.normed);
         let dim = norm.gamma.len();
         let x = quantize_rows(kernels, self.normed, dim, &self.fc1, self.normed_i8, scales);
-        apply(kernels, &x, &self.fc1, Epilogue::Activation(self.activation), hidden)?;
-        let scratch = QuantizedScratch { data: self.hidden_i8, scales, zero_points: self.zero_points };
+        apply(kernels, &x, &self.fc1, Epilogue::Activation(self.activation), hidden, self.scratch)?;
+        let quantized = QuantizedScratch { data: self.hidden_i8, scales, zero_points: self.zero_points };
         let x = quantize_rows_above(
             kernels,
             hidden,
             self.hidden_dim,
             self.activation.floor(),
             &self.fc2,
-            scratch,
+            quantized,
         );
-        apply_residual(kernels, &x, &self.fc2, self.tokens)
+        apply_residual(kernels, &x, &self.fc2, self.tokens, self.scratch)
     }
 }

@@ -3,7 +3,7 @@
 use super::weights::Vit;
 use crate::arena::Plan;
 use crate::error::Error;
-use crate::kernels::{Kernels, PORTABLE};
+use crate::kernels::TableSpec;
 use crate::tensor::{padded, Precision};
 
 /// Rows per tile where nothing else is said.
@@ -80,10 +80,16 @@ pub(super) mod region {
     pub const LOGITS: usize = 28;
     /// Logits of the distillation head: `(classes)` f32.
     pub const LOGITS_DIST: usize = 29;
+    /// What the kernel table's int8 linear layers work in, phase by phase.
+    pub const EMBED_LINEAR: usize = 30;
+    pub const ATTENTION_LINEAR: usize = 31;
+    pub const MLP_LINEAR: usize = 32;
+    pub const HEAD_LINEAR: usize = 33;
 }
 
 impl Vit<'_> {
-    /// The memory plan with [`DEFAULT_TILE_ROWS`], which is what the model's header states.
+    /// The memory plan with [`DEFAULT_TILE_ROWS`] on the kernel table that the file is meant for, which is what the model's header
+    /// states.
     pub fn plan(&self) -> Plan {
         // Checked when the model was loaded.
         self.plan_with_tile_rows(DEFAULT_TILE_ROWS).unwrap_or(Plan::new())
@@ -95,7 +101,7 @@ impl Vit<'_> {
     /// # Errors
     /// [`Error::TileRows`], [`Error::PlanTooLarge`].
     pub fn plan_with_tile_rows(&self, tile: usize) -> Result<Plan, Error> {
-        self.plan_for(tile, &PORTABLE, 1)
+        self.plan_for(tile, TableSpec::of_layout(self.model().layout()), 1)
     }
 
     /// The memory plan of a run on a kernel table and a number of workers: tables may order keys and values differently and take
@@ -103,7 +109,7 @@ impl Vit<'_> {
     ///
     /// # Errors
     /// As [`Vit::plan_with_tile_rows`].
-    pub fn plan_for(&self, tile: usize, kernels: &Kernels, workers: usize) -> Result<Plan, Error> {
+    pub fn plan_for(&self, tile: usize, kernels: &TableSpec, workers: usize) -> Result<Plan, Error> {
         if tile == 0 || tile > MAX_TILE_ROWS {
             return Err(Error::TileRows { found: tile, limit: MAX_TILE_ROWS });
         }
@@ -112,6 +118,10 @@ impl Vit<'_> {
         let attention = (kernels.attention_memory)(tokens, head_dim);
         let any_f16 = (0..c.depth).any(|layer| self.block_precision(layer).qkv == Precision::F16);
         let plane_row = if any_f16 { padded(2 * c.dim) } else { padded(c.dim) };
+        let linear = |pitches: &[usize]| {
+            let widest = pitches.iter().copied().max().unwrap_or(0);
+            workers * (kernels.linear_scratch)(padded(widest))
+        };
         let dist_classes = if c.head == super::Head::Distilled { c.classes } else { 0 };
         let mut plan = Plan::new();
         plan.add("tokens", tokens * c.dim, 2, EMBED..=HEAD);
@@ -144,6 +154,10 @@ impl Vit<'_> {
         plan.add("head input i8", padded(c.dim), 1, HEAD..=HEAD);
         plan.add("logits", c.classes, 4, HEAD..=HEAD);
         plan.add("logits dist", dist_classes, 4, HEAD..=HEAD);
+        plan.add("embed scratch", linear(&[c.patch_bytes()]), 4, EMBED..=EMBED);
+        plan.add("attention scratch", linear(&[c.dim, head_dim]), 4, ATTENTION..=ATTENTION);
+        plan.add("mlp scratch", linear(&[c.dim, c.hidden]), 4, MLP..=MLP);
+        plan.add("head scratch", linear(&[c.dim]), 4, HEAD..=HEAD);
         plan.checked()
     }
 }

@@ -99,10 +99,10 @@ impl<'m> Vit<'m> {
     ) -> Result<Run<'r, 'm>, Error> {
         let RunOptions { tile_rows, kernels, pool } = options;
         let layout = self.model().layout();
-        if !(kernels.supports)(layout) {
+        if !kernels.spec.reads(layout) {
             return Err(Error::Layout { nr: layout.nr, kr: layout.kr });
         }
-        let plan = self.plan_for(tile_rows, kernels, pool.workers())?;
+        let plan = self.plan_for(tile_rows, kernels.spec, pool.workers())?;
         let arena = plan.check(arena)?;
         let cursor = Cursor::At(Stage::Embed, 0);
         Ok(Run { vit: self, kernels, pool, plan, arena, tile: tile_rows, value_scale: 0.0, cursor })

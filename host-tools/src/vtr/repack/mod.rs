@@ -6,6 +6,8 @@ mod vit;
 use anyhow::{Context, Result};
 use half::f16;
 use vitreous::format::{SectionKind, ARCHITECTURE_IPT};
+use vitreous::models::ipt::Ipt;
+use vitreous::models::vit::Vit;
 use vitreous::tensor::{padded, PanelLayout, Precision, ALIGN};
 use vitreous::Model;
 
@@ -22,16 +24,38 @@ pub fn repack(bytes: &[u8], layout: PanelLayout) -> Result<AlignedBytes> {
         ARCHITECTURE_IPT => ipt::sections(&model, layout)?,
         _ => vit::sections(&model, layout)?,
     };
-    let header = VtrHeader {
+    let mut header = VtrHeader {
         architecture: model.architecture(),
         model_version: model.version(),
         layout,
-        arena_bytes: model.arena_bytes() as u32,
+        arena_bytes: 0,
         tile_rows: model.tile_rows() as u32,
         source_sha256: model.source_sha256(),
         name: model.name().to_owned(),
     };
+    // The engine itself plans the arena, from a first version of the file.
+    let draft = AlignedBytes::copy_of(&sections.finish(&header)?);
+    header.arena_bytes = arena_of(draft.as_slice())?;
     Ok(AlignedBytes::copy_of(&sections.finish(&header)?))
+}
+
+/// The arena that a file states: its plan, or that of the task that needs the most.
+///
+/// # Errors
+/// A file that the engine refuses; a plan of over 4 GiB.
+pub fn arena_of(bytes: &[u8]) -> Result<u32> {
+    let model = Model::parse_without_checksums(bytes)?;
+    let arena = if model.architecture() == ARCHITECTURE_IPT {
+        let ipt = Ipt::new(&model)?;
+        let mut largest = 0;
+        for task in 0..ipt.config().tasks.len() {
+            largest = largest.max(ipt.plan(task)?.arena_bytes());
+        }
+        largest
+    } else {
+        Vit::new(&model)?.plan().arena_bytes()
+    };
+    u32::try_from(arena).context("the memory plan is over 4 GiB")
 }
 
 /// Goes through the sections of a file in their order.

@@ -1,0 +1,54 @@
+//! Picks the kernel table of a microcontroller: `cfg(table = "…")`.
+//!
+//! Rust doesn't tell a crate on stable whether a Cortex-M has its DSP or Helium instructions. The target triple and `-C target-cpu`
+//! do. `--cfg vitreous_kernels="portable"` (or another table's name) in the rustflags forces one.
+
+use std::env;
+
+/// Tables that are picked here; the others are picked at run time.
+const TABLES: [&str; 2] = ["cortex-m-dsp", "cortex-m-helium"];
+
+fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rustc-check-cfg=cfg(table, values(\"cortex-m-dsp\", \"cortex-m-helium\"))");
+    println!("cargo:rustc-check-cfg=cfg(dual_issue)");
+    let target = env::var("TARGET").unwrap_or_default();
+    let cpu = target_cpu();
+    let forced = env::var("CARGO_CFG_VITREOUS_KERNELS").ok();
+    let table = match &forced {
+        Some(name) => TABLES.into_iter().find(|table| table == name),
+        None => native(&target, cpu.as_deref()),
+    };
+    if let Some(name) = forced.filter(|name| name != "portable" && table.is_none()) {
+        println!("cargo:warning=there is no kernel table `{name}` to force: portable, {}", TABLES.join(", "));
+    }
+    if let Some(table) = table {
+        println!("cargo:rustc-cfg=table=\"{table}\"");
+    }
+    // The Cortex-M7 issues two instructions at a time, but none beside a load of two registers.
+    if cpu.as_deref() == Some("cortex-m7") {
+        println!("cargo:rustc-cfg=dual_issue");
+    }
+}
+
+/// The table that every core of the target can run.
+fn native(target: &str, cpu: Option<&str>) -> Option<&'static str> {
+    if target.starts_with("thumbv7em-") {
+        return Some("cortex-m-dsp");
+    }
+    // Optional on Armv8-M: only the core's name tells.
+    match cpu {
+        Some("cortex-m33" | "cortex-m35p") if target.starts_with("thumbv8m.main-") => Some("cortex-m-dsp"),
+        Some("cortex-m55" | "cortex-m85" | "cortex-m52") if target.starts_with("thumbv8m.main-") => {
+            Some("cortex-m-helium")
+        }
+        _ => None,
+    }
+}
+
+/// The core that `-C target-cpu` names; the last one counts, as for the compiler.
+fn target_cpu() -> Option<String> {
+    let flags = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
+    let flags = flags.replace("-C\u{1f}", "-C");
+    flags.split('\u{1f}').filter_map(|flag| flag.strip_prefix("-Ctarget-cpu=")).next_back().map(str::to_owned)
+}

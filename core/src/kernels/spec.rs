@@ -1,0 +1,140 @@
+//! What a memory plan and a converter must know of a kernel table. Known on every machine, also where the table's instructions are
+//! not: a host plans and packs for a target.
+
+use crate::tensor::{padded, PanelLayout};
+
+/// Name, weight layout and memory of a kernel table.
+#[derive(Debug)]
+pub struct TableSpec {
+    /// Name as users give it: `portable`, `avx2`, `avx512-vnni`, …
+    pub name: &'static str,
+    /// The weight layout that the int8 kernels are fastest with.
+    pub layout: PanelLayout,
+    /// Whether they can read every other layout, too.
+    pub reads_every_layout: bool,
+    /// Rows that the layer norm is fastest with.
+    pub norm_rows: usize,
+    /// Memory that attention over `(tokens, head_dim)` takes in one head.
+    pub attention_memory: fn(usize, usize) -> AttentionMemory,
+    /// i32 that an int8 linear layer works in, for rows of a pitch.
+    pub linear_scratch: fn(usize) -> usize,
+}
+
+/// Bytes for attention in one head.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct AttentionMemory {
+    /// All keys.
+    pub keys: usize,
+    /// All values.
+    pub values: usize,
+    /// Scores of the queries at work (f32).
+    pub scores: usize,
+    /// Their softmax weights (i16).
+    pub weights: usize,
+    /// Their weighted sums (i32).
+    pub sums: usize,
+}
+
+impl TableSpec {
+    /// Whether the int8 kernels can read a weight layout.
+    pub fn reads(&self, layout: PanelLayout) -> bool {
+        layout == self.layout || (self.reads_every_layout && layout.is_valid())
+    }
+
+    /// The table that a file of a layout is planned for where nothing else is said: the microcontroller's with that layout, else
+    /// `portable`. (A host plans for the table that it runs.)
+    pub fn of_layout(layout: PanelLayout) -> &'static TableSpec {
+        ON_TARGETS.into_iter().find(|spec| spec.layout == layout).unwrap_or(&PORTABLE)
+    }
+
+    /// The table of a name, of any machine.
+    pub fn find(name: &str) -> Option<&'static TableSpec> {
+        [&PORTABLE, &AVX2, &AVX512_VNNI].into_iter().chain(ON_TARGETS).find(|spec| spec.name == name)
+    }
+}
+
+/// Tables of microcontrollers.
+const ON_TARGETS: [&TableSpec; 2] = [&CORTEX_M_DSP, &CORTEX_M_HELIUM];
+
+/// Plain Rust, on every machine.
+pub static PORTABLE: TableSpec = TableSpec {
+    name: "portable",
+    layout: PanelLayout::ROW_MAJOR,
+    reads_every_layout: true,
+    norm_rows: 1,
+    attention_memory: |tokens, head_dim| rows_memory(tokens, head_dim, 1),
+    linear_scratch: |_| 0,
+};
+
+/// x86-64 with AVX2 and F16C.
+pub static AVX2: TableSpec = TableSpec {
+    name: "avx2",
+    layout: PanelLayout::VECTOR,
+    reads_every_layout: false,
+    norm_rows: VECTOR_NORM_ROWS,
+    attention_memory: |tokens, head_dim| vector_memory(tokens, head_dim, AVX2_ROWS),
+    linear_scratch: |_| 0,
+};
+
+/// x86-64 with AVX-512 VNNI.
+pub static AVX512_VNNI: TableSpec = TableSpec {
+    name: "avx512-vnni",
+    layout: PanelLayout::VECTOR,
+    reads_every_layout: false,
+    norm_rows: VECTOR_NORM_ROWS,
+    attention_memory: |tokens, head_dim| vector_memory(tokens, head_dim, AVX512_ROWS),
+    linear_scratch: |_| 0,
+};
+
+/// Cortex-M4, -M7 and -M33: two multiplications of 16 bits at a time (SMLAD). Panels of two outputs, whose weights alternate, so that
+/// one load feeds both.
+pub static CORTEX_M_DSP: TableSpec = TableSpec {
+    name: "cortex-m-dsp",
+    layout: PanelLayout { nr: 2, kr: 1 },
+    reads_every_layout: false,
+    norm_rows: 1,
+    attention_memory: |tokens, head_dim| rows_memory(tokens, head_dim, 1),
+    linear_scratch: |_| 0,
+};
+
+/// Cortex-M55 and -M85: sixteen multiplications of 8 bits at a time (VMLADAVA). Panels of two outputs, sixteen weights of each in turn.
+pub static CORTEX_M_HELIUM: TableSpec = TableSpec {
+    name: "cortex-m-helium",
+    layout: PanelLayout { nr: 2, kr: 16 },
+    reads_every_layout: false,
+    norm_rows: 1,
+    attention_memory: |tokens, head_dim| rows_memory(tokens, head_dim, 1),
+    linear_scratch: |_| 0,
+};
+
+/// Rows that the vector tables' layer norm takes together: sums of one row wait for each other, those of several don't.
+pub(super) const VECTOR_NORM_ROWS: usize = 4;
+/// Rows of a block of a table's matrix product, and queries at a time.
+pub(super) const AVX2_ROWS: usize = 3;
+pub(super) const AVX512_ROWS: usize = 6;
+
+/// Keys and values as rows, `queries` at work at a time.
+pub(super) fn rows_memory(tokens: usize, head_dim: usize, queries: usize) -> AttentionMemory {
+    let pitch = padded(head_dim);
+    let cache = tokens.saturating_mul(pitch);
+    AttentionMemory {
+        keys: cache,
+        values: cache,
+        scores: tokens.saturating_mul(4 * queries),
+        weights: tokens.saturating_mul(2 * queries),
+        sums: pitch.saturating_mul(4 * queries),
+    }
+}
+
+/// Keys in panels, values in pairs of tokens, widened to i16; `rows` queries at a time.
+fn vector_memory(tokens: usize, head_dim: usize, rows: usize) -> AttentionMemory {
+    let (tokens, pitch) = (padded(tokens), padded(head_dim));
+    AttentionMemory {
+        keys: tokens.saturating_mul(pitch),
+        values: tokens.saturating_mul(pitch).saturating_mul(2),
+        scores: tokens.saturating_mul(4 * rows),
+        weights: tokens.saturating_mul(2 * rows),
+        sums: 0,
+    }
+}
