@@ -78,6 +78,8 @@ pub enum Work {
     Classify,
     /// Nothing but restoration.
     Restore,
+    /// No model at all: the check and the measurement of the kernel table.
+    Kernels,
 }
 
 impl Work {
@@ -95,6 +97,14 @@ impl Work {
             Work::All => "both",
             Work::Classify => "classify",
             Work::Restore => "restore",
+            Work::Kernels => "kernels",
+        }
+    }
+
+    fn binary(self) -> &'static str {
+        match self {
+            Work::Kernels => "vitreous-kernels",
+            _ => "vitreous-firmware",
         }
     }
 }
@@ -110,8 +120,12 @@ pub fn build(board: &Board, opt_level: OptLevel, work: Work) -> Result<PathBuf> 
     let flags = [format!("-Ctarget-cpu={}", board.cpu), "-Csymbol-mangling-version=v0".into()];
     let mut command = toolchain.cargo_build(board.target, &flags);
     command.current_dir(&source).args(["--release", "--locked", "--quiet", "--features", board.name]);
-    if work != Work::All {
-        command.args(["--no-default-features", "--features", work.name()]);
+    command.args(["--bin", work.binary()]);
+    match work {
+        Work::All | Work::Kernels => {}
+        Work::Classify | Work::Restore => {
+            command.args(["--no-default-features", "--features", work.name()]);
+        }
     }
     command.arg("--target-dir").arg(&target_folder);
     if opt_level == OptLevel::Size {
@@ -119,7 +133,7 @@ pub fn build(board: &Board, opt_level: OptLevel, work: Work) -> Result<PathBuf> 
     }
     run(&mut command)
         .with_context(|| format!("building the firmware of {} with {}", board.name, toolchain.describe()))?;
-    let built = target_folder.join(board.target).join("release/vitreous-firmware");
+    let built = target_folder.join(board.target).join("release").join(work.binary());
     let mut name = board.name.to_owned();
     if work != Work::All {
         name += &format!("-{}", work.name());

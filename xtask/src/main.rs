@@ -3,6 +3,7 @@
 
 mod demo;
 mod firmware;
+mod kernels;
 mod setup;
 mod shell;
 mod size;
@@ -22,6 +23,8 @@ cargo xtask COMMAND
            [--only WORK]      classify or restore; both if not given
   demo                      train, convert, prove and run a small model, on the host and on emulated boards
   test [--no-target]        every test; --no-target leaves out what needs an emulator
+  kernels [TARGET…]         check the boards' kernel tables against portable and count their instructions
+          [--record]          write the counts to benches/record
   size [TARGET]             flash bytes of the firmware and of the engine in it (default: qemu-m4)";
 
 fn main() -> ExitCode {
@@ -44,6 +47,7 @@ fn dispatch(arguments: &[&str]) -> Result<()> {
         ["demo"] => demo::command(),
         ["test"] => test::command(true),
         ["test", "--no-target"] => test::command(false),
+        ["kernels", rest @ ..] => kernels::command(rest),
         ["size"] => size::command("qemu-m4"),
         ["size", target] => size::command(target),
         [] | ["help" | "--help" | "-h"] => {

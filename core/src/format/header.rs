@@ -9,7 +9,7 @@ pub const MAGIC: [u8; 8] = *b"\x89VTR\r\n\x1a\n";
 /// Version of the container that this engine reads.
 pub const FORMAT_VERSION: u16 = 1;
 /// Version of the arithmetic contract that this engine computes.
-pub const NUMERICS_VERSION: u16 = 1;
+pub const NUMERICS_VERSION: u16 = 2;
 /// Bytes of the header; the section table follows.
 pub const HEADER_BYTES: usize = 128;
 /// Bytes of an entry of the section table.

@@ -9,7 +9,7 @@ use half::f16;
 use crate::kernels::spec;
 use crate::kernels::vector::table::vector_table;
 use crate::kernels::vector::{Dot, Floats, Ints, LANES};
-use crate::math::{Lane, MAGIC};
+use crate::math::{GateTable, Lane, GATE_ZERO, MAGIC};
 
 vector_table!(spec::AVX2, "avx2,f16c", F32x16, Widened, rows spec::AVX2_ROWS, panels 1);
 
@@ -69,6 +69,21 @@ impl Lane for F32x16 {
                 _mm256_castsi256_ps(_mm256_add_epi32(high, bias)),
             ])
         )
+    }
+    #[inline(always)]
+    fn gate(self, table: &GateTable) -> Self {
+        let base = table.entries().as_ptr().cast::<i32>();
+        let half = |x: __m256| {
+            native!(
+                let x = _mm256_mul_ps(x, _mm256_set1_ps(64.0));
+                let x = _mm256_min_ps(_mm256_max_ps(x, _mm256_set1_ps(-256.0)), _mm256_set1_ps(255.0));
+                let entry = _mm256_add_epi32(_mm256_cvttps_epi32(x), _mm256_set1_epi32(GATE_ZERO as i32));
+                let found = _mm256_and_si256(_mm256_i32gather_epi32::<2>(base, entry), _mm256_set1_epi32(0xffff));
+                let halves = _mm_packus_epi32(_mm256_castsi256_si128(found), _mm256_extracti128_si256::<1>(found));
+                _mm256_cvtph_ps(halves)
+            )
+        };
+        Self([half(self.0[0]), half(self.0[1])])
     }
 }
 

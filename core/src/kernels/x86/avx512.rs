@@ -8,7 +8,7 @@ use half::f16;
 use crate::kernels::spec;
 use crate::kernels::vector::table::vector_table;
 use crate::kernels::vector::{Dot, Floats, Ints, LANES};
-use crate::math::{Lane, MAGIC};
+use crate::math::{GateTable, Lane, GATE_ZERO, MAGIC};
 
 vector_table!(spec::AVX512_VNNI, "avx512f,avx512bw,avx512vl,avx512vnni,avx2,f16c", F32x16, Vnni, rows spec::AVX512_ROWS, panels 4);
 
@@ -64,6 +64,16 @@ impl Lane for F32x16 {
             _mm512_slli_epi32::<23>(_mm512_castps_si512(self.0)),
             _mm512_set1_epi32(127 << 23)
         ))))
+    }
+    #[inline(always)]
+    fn gate(self, table: &GateTable) -> Self {
+        native!(
+            let x = _mm512_mul_ps(self.0, _mm512_set1_ps(64.0));
+            let x = _mm512_min_ps(_mm512_max_ps(x, _mm512_set1_ps(-256.0)), _mm512_set1_ps(255.0));
+            let entry = _mm512_add_epi32(_mm512_cvttps_epi32(x), _mm512_set1_epi32(GATE_ZERO as i32));
+            let found = _mm512_i32gather_epi32::<2>(entry, table.entries().as_ptr().cast());
+            Self(_mm512_cvtph_ps(_mm512_cvtepi32_epi16(found)))
+        )
     }
 }
 

@@ -13,11 +13,11 @@ pub enum Activation {
 }
 
 impl Activation {
-    /// A lower bound of its values, from which the hidden layer's quantization starts: GELU's minimum is −0.16997 (erf) or
-    /// −0.17004 (tanh).
+    /// A lower bound of its values, from which the hidden layer's quantization starts: GELU's minimum is −0.1700, with the steps of
+    /// its table −0.1719.
     pub const fn floor(self) -> f32 {
         match self {
-            Activation::GeluErf | Activation::GeluTanh => -0.1701,
+            Activation::GeluErf | Activation::GeluTanh => -0.172,
             Activation::Relu => 0.0,
         }
     }

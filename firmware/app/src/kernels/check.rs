@@ -1,0 +1,165 @@
+//! A table's functions against `portable`, bit for bit, at ragged shapes and with every kind of number that a model can hold.
+
+use half::f16;
+use semihosting::println;
+use vitreous::kernels::{Epilogue, Kernels, PORTABLE};
+use vitreous::models::vit::Activation;
+use vitreous::tensor::{LinearF16, NormWeights};
+
+use crate::numbers::{is_intact, Numbers, Pool};
+use crate::shapes::{Head, LinearNumbers};
+
+const EPILOGUES: [Epilogue; 4] = [
+    Epilogue::None,
+    Epilogue::Activation(Activation::GeluErf),
+    Epilogue::Activation(Activation::GeluTanh),
+    Epilogue::Activation(Activation::Relu),
+];
+
+/// A case: what differs, or nothing; and the pieces of memory that it took.
+type Case = fn(&Kernels, &mut [u128], &mut Numbers) -> (Option<&'static str>, usize);
+
+/// Checks all functions; returns how many cases failed.
+pub fn all(table: &'static Kernels, memory: &mut [u128]) -> u32 {
+    let groups: [(&str, u64, Case); 4] = [
+        ("linear_i8", 160, linear_i8),
+        ("linear_f16", 40, linear_f16),
+        ("rows", 160, rows),
+        ("attention", 120, attention),
+    ];
+    let mut failures = 0;
+    for (name, cases, case) in groups {
+        let mut failed = 0;
+        for seed in 0..cases {
+            let (difference, taken) = case(table, memory, &mut Numbers::new(seed));
+            let difference = match is_intact(memory, taken) {
+                true => difference,
+                false => Some("writes behind its memory"),
+            };
+            if let Some(what) = difference {
+                println!("failed {} case {}: {}", name, seed, what);
+                failed += 1;
+            }
+        }
+        println!("check {} {} of {}", name, cases - failed, cases);
+        failures += failed as u32;
+    }
+    failures
+}
+
+/// Equal bits; all numbers that are none count as one.
+fn equal(a: &[f32], b: &[f32]) -> bool {
+    a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan()))
+}
+
+fn linear_i8(table: &Kernels, memory: &mut [u128], numbers: &mut Numbers) -> (Option<&'static str>, usize) {
+    let mut pool = Pool::new(memory);
+    let (rows, inputs, outputs) = (numbers.between(1, 10), numbers.between(1, 200), numbers.between(1, 50));
+    let zero = numbers.bits() % 2 == 0;
+    let layer = LinearNumbers::new(&mut pool, numbers, (rows, inputs, outputs), zero);
+    let mut oracle = layer.packed(&mut pool, &PORTABLE);
+    let mut packed = layer.packed(&mut pool, table);
+    let mut difference = None;
+    for epilogue in EPILOGUES {
+        let (want, got) = (pool.take::<f32>(rows * outputs), pool.take::<f32>(rows * outputs));
+        oracle.run(&PORTABLE, epilogue, want);
+        packed.run(table, epilogue, got);
+        if !equal(want, got) {
+            difference = Some("linear_i8");
+        }
+    }
+    let (want, got) = (pool.take::<f16>(rows * outputs), pool.take::<f16>(rows * outputs));
+    let limit = if numbers.bits() % 4 == 0 { 65504.0 } else { 100.0 };
+    numbers.f16s(want, limit);
+    got.copy_from_slice(want);
+    oracle.run_residual(&PORTABLE, want);
+    packed.run_residual(table, got);
+    if want != got {
+        difference = Some("linear_i8_residual");
+    }
+    (difference, pool.taken())
+}
+
+fn linear_f16(table: &Kernels, memory: &mut [u128], numbers: &mut Numbers) -> (Option<&'static str>, usize) {
+    let mut pool = Pool::new(memory);
+    let (rows, inputs, outputs) = (numbers.between(1, 7), numbers.between(1, 40), numbers.between(1, 50));
+    let panels = pool.take::<f16>(outputs.next_multiple_of(16) * inputs);
+    numbers.f16s(panels, 2.0);
+    let (bias, x) = (pool.take::<f32>(outputs), pool.take::<f32>(rows * inputs));
+    numbers.floats(bias, 1.0);
+    numbers.floats(x, 4.0);
+    let weights = LinearF16 { panels, bias, inputs, outputs };
+    let mut difference = None;
+    for epilogue in EPILOGUES {
+        let (want, got) = (pool.take::<f32>(rows * outputs), pool.take::<f32>(rows * outputs));
+        (PORTABLE.linear_f16)(x, &weights, epilogue, want);
+        (table.linear_f16)(x, &weights, epilogue, got);
+        if !equal(want, got) {
+            difference = Some("linear_f16");
+        }
+    }
+    let (want, got) = (pool.take::<f16>(rows * outputs), pool.take::<f16>(rows * outputs));
+    numbers.f16s(want, 60000.0);
+    got.copy_from_slice(want);
+    (PORTABLE.linear_f16_residual)(x, &weights, want);
+    (table.linear_f16_residual)(x, &weights, got);
+    if want != got {
+        difference = Some("linear_f16_residual");
+    }
+    (difference, pool.taken())
+}
+
+fn rows(table: &Kernels, memory: &mut [u128], numbers: &mut Numbers) -> (Option<&'static str>, usize) {
+    let mut pool = Pool::new(memory);
+    let (length, extra) = (numbers.between(1, 300), numbers.between(0, 33));
+    let hostile = numbers.bits() % 2 == 0;
+    let exponent = numbers.between(0, 40) as u32;
+    let limit = f32::from_bits((127 - 20 + exponent) << 23);
+    let (x, above) = (pool.take::<f32>(length), pool.take::<f32>(length));
+    numbers.any_floats(x, limit, hostile);
+    above.iter_mut().zip(&*x).for_each(|(to, x)| *to = if *x < -0.172 { -0.172 } else { *x });
+    let mut difference = None;
+    let (want, got) = (pool.take::<i8>(length + extra), pool.take::<i8>(length + extra));
+    want.fill(1);
+    let scales = ((PORTABLE.quantize_row)(x, want), (table.quantize_row)(x, got));
+    if scales.0.to_bits() != scales.1.to_bits() || want != got {
+        difference = Some("quantize_row");
+    }
+    for floor in [-0.172, 0.0] {
+        let a = (PORTABLE.quantize_row_above)(above, floor, want);
+        let b = (table.quantize_row_above)(above, floor, got);
+        if (a.0.to_bits(), a.1) != (b.0.to_bits(), b.1) || want != got {
+            difference = Some("quantize_row_above");
+        }
+    }
+    let tokens = pool.take::<f16>(length * (extra % 5 + 1));
+    numbers.f16s(tokens, 50.0);
+    let (gamma, beta) = (pool.take::<f32>(length), pool.take::<f32>(length));
+    numbers.floats(gamma, 2.0);
+    numbers.floats(beta, 2.0);
+    let norm = NormWeights { gamma, beta, eps: 1e-6 };
+    let (want, got) = (pool.take::<f32>(tokens.len()), pool.take::<f32>(tokens.len()));
+    (PORTABLE.layer_norm)(tokens, &norm, want);
+    (table.layer_norm)(tokens, &norm, got);
+    if !equal(want, got) {
+        difference = Some("layer_norm");
+    }
+    (difference, pool.taken())
+}
+
+fn attention(table: &Kernels, memory: &mut [u128], numbers: &mut Numbers) -> (Option<&'static str>, usize) {
+    let mut pool = Pool::new(memory);
+    let (queries, tokens, head_dim) =
+        (numbers.between(1, 12), numbers.between(1, 120), numbers.between(1, 80));
+    let (hostile, tile) = (numbers.bits() % 2 == 0, numbers.between(1, 9));
+    let [q, k, v] = [queries, tokens, tokens].map(|rows| {
+        let x = pool.take::<f32>(rows * head_dim);
+        numbers.any_floats(x, 3.0, hostile);
+        &*x
+    });
+    let (want, got) = (pool.take::<f32>(queries * head_dim), pool.take::<f32>(queries * head_dim));
+    Head::new(&mut pool, &PORTABLE, (q, k, v), head_dim, tile).run(&PORTABLE, want);
+    Head::new(&mut pool, table, (q, k, v), head_dim, tile).run(table, got);
+    let difference = (!equal(want, got)).then_some("attention");
+    (difference, pool.taken())
+}
