@@ -93,13 +93,18 @@ pub fn exp2<L: Lane>(x: L) -> L {
     let x = x.max(L::splat(-126.0));
     let magic = x + L::splat(MAGIC);
     let f = x - (magic - L::splat(MAGIC));
+    exp2_of_fraction(f) * magic.exp2_of_magic()
+}
+
+/// `2^f` for −½ ≤ f ≤ ½.
+#[inline(always)]
+pub(crate) fn exp2_of_fraction<L: Lane>(f: L) -> L {
     let mut p = L::splat(0.001_327_647);
     p = mul_add(p, f, 0.009_675_541);
     p = mul_add(p, f, 0.055_507_13);
     p = mul_add(p, f, 0.240_221_2);
     p = mul_add(p, f, 0.693_146_94);
-    p = mul_add(p, f, 1.0);
-    p * magic.exp2_of_magic()
+    mul_add(p, f, 1.0)
 }
 
 /// `max(x, 0)`.
