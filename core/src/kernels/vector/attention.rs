@@ -138,20 +138,31 @@ struct Scores<'a, F, const MR: usize> {
 
 impl<F: Floats, const MR: usize> Epilogue<F> for Scores<'_, F, MR> {
     #[inline(always)]
-    fn take<const NV: usize>(&mut self, row: usize, panel: usize, dots: [F::Ints; NV]) {
-        let (start, at) = (panel * LANES, row * self.stride + panel * LANES);
-        let (Some(query_scale), Some(max)) = (self.query_scales.get(row), self.max.get_mut(row)) else {
-            return;
-        };
-        let Some(out) = self.scores.get_mut(at..at + NV * LANES) else { return };
-        let factor = F::splat(self.factor * *query_scale);
-        let scales = self.key_scales.get(start..).unwrap_or(&[]).chunks(LANES);
-        for ((dots, out), scales) in dots.into_iter().zip(out.as_chunks_mut::<LANES>().0).zip(scales) {
-            let score = F::from_ints(dots) * (factor * load(scales));
-            // Tokens behind the last one get the least score, hence weight 0.
-            let score = score.first(scales.len(), F::splat(f32::MIN));
-            *max = score.max(*max);
-            score.store(out);
+    fn take<const ROWS: usize, const NV: usize>(
+        &mut self,
+        row: usize,
+        rows: usize,
+        panel: usize,
+        dots: &[[F::Ints; NV]; ROWS],
+    ) {
+        let start = panel * LANES;
+        let scales = self.key_scales.get(start..).unwrap_or(&[]);
+        for (r, dots) in dots.iter().enumerate().take(rows) {
+            let at = (row + r) * self.stride + start;
+            let query_scale = self.query_scales.get(row + r);
+            let (Some(query_scale), Some(max)) = (query_scale, self.max.get_mut(row + r)) else { return };
+            let Some(out) = self.scores.get_mut(at..at + NV * LANES) else { return };
+            let factor = F::splat(self.factor * *query_scale);
+            for (v, out) in out.as_chunks_mut::<LANES>().0.iter_mut().enumerate().take(NV) {
+                let scales = scales.get(v * LANES..).unwrap_or(&[]);
+                let mut score = F::from_ints(dots[v]) * (factor * load(scales));
+                if scales.len() < LANES {
+                    // Tokens behind the last one get the least score, hence weight 0.
+                    score = score.first(scales.len(), F::splat(f32::MIN));
+                }
+                *max = score.max(*max);
+                score.store(out);
+            }
         }
     }
 }

@@ -36,8 +36,14 @@ impl<'a> Panels<'a> {
 
 /// What becomes of the dot products.
 pub(super) trait Epilogue<F: Floats> {
-    /// Takes those of one row with the outputs from `16·panel` on; some of the last panel may not exist.
-    fn take<const NV: usize>(&mut self, row: usize, panel: usize, dots: [F::Ints; NV]);
+    /// Takes those of the `rows` rows from `row` on with the outputs from `16·panel` on; some of the last panel may not exist.
+    fn take<const MR: usize, const NV: usize>(
+        &mut self,
+        row: usize,
+        rows: usize,
+        panel: usize,
+        dots: &[[F::Ints; NV]; MR],
+    );
 }
 
 /// Rows whose sums of inputs are held at a time.
@@ -120,12 +126,13 @@ fn column<D: Dot, const MR: usize, const NV: usize>(
         // SAFETY: every row lies in the inputs' data (`Inputs::new`), every panel in the weights'.
         let sums =
             unsafe { block::<D, MR, NV>(x.data.as_ptr(), at, begin, weights, panel_bytes, w.pitch / 4) };
-        // Unrolled whole, so that the sums stay in their registers.
+        let mut dots = [[<D::Floats as Floats>::Ints::splat(0); NV]; MR];
         for r in 0..MR {
-            if row + r < rows {
-                epilogue.take(first + row + r, panel, sums[r].map(D::finish));
+            for v in 0..NV {
+                dots[r][v] = D::finish(sums[r][v]);
             }
         }
+        epilogue.take(first + row, MR.min(rows - row), panel, &dots);
         row += MR;
     }
 }

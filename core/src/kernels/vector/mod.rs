@@ -132,8 +132,17 @@ trait Put<F> {
     where
         F: Copy,
     {
-        for (y, out) in y.into_iter().zip(out.chunks_mut(LANES)) {
-            Self::put(y, out);
+        match out.as_chunks_mut::<LANES>().0.first_chunk_mut::<N>() {
+            Some(whole) => {
+                for v in 0..N {
+                    Self::put(y[v], &mut whole[v]);
+                }
+            }
+            None => {
+                for (y, out) in y.into_iter().zip(out.chunks_mut(LANES)) {
+                    Self::put(y, out);
+                }
+            }
         }
     }
 }
@@ -149,17 +158,19 @@ struct Residual;
 
 /// `y · gate(y)`, two registers at a time where there are two.
 #[inline(always)]
-fn put_gated<F: Floats, const N: usize>(y: [F; N], table: &GateTable, out: &mut [f32]) {
-    let mut out = out.chunks_mut(LANES);
-    for v in (0..N).step_by(2) {
+fn put_gated<F: Floats, const N: usize>(mut y: [F; N], table: &GateTable, out: &mut [f32]) {
+    let mut v = 0;
+    while v < N {
         let (a, b) = (y[v], y[(v + 1).min(N - 1)]);
-        let gates = if v + 1 < N { F::gate_pair(a, b, table) } else { (a.gate(table), a) };
-        for (y, gate) in [(a, gates.0), (b, gates.1)] {
-            if let Some(out) = out.next() {
-                store(y * gate, out);
-            }
+        if v + 1 < N {
+            let gates = F::gate_pair(a, b, table);
+            (y[v], y[v + 1]) = (a * gates.0, b * gates.1);
+        } else {
+            y[v] = a * a.gate(table);
         }
+        v += 2;
     }
+    Plain::put_all(y, out);
 }
 
 impl<F: Floats> Put<F> for Plain {
