@@ -13,7 +13,7 @@ mod linear_f16;
 mod rows;
 pub(super) mod table;
 
-pub(super) use attention::{attend, store_keys, store_values};
+pub(super) use attention::{attend, scores, softmax, store_keys, store_values, weighted_sums, Steps};
 pub(super) use gemm::{peak, peak_macs};
 pub(super) use linear::{linear_i8, linear_i8_residual};
 pub(super) use linear_f16::{linear_f16, linear_f16_residual};
