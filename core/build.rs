@@ -1,4 +1,4 @@
-//! Picks the kernel table of a microcontroller: `cfg(table = "…")`.
+//! Picks the kernel table that `default_kernels` has: `cfg(table = "…")`.
 //!
 //! Rust doesn't tell a crate on stable whether a Cortex-M has its DSP or Helium instructions. The target triple and `-C target-cpu`
 //! do. `--cfg vitreous_kernels="portable"` (or another table's name) in the rustflags forces one.
@@ -6,11 +6,11 @@
 use std::env;
 
 /// Tables that are picked here; the others are picked at run time.
-const TABLES: [&str; 2] = ["cortex-m-dsp", "cortex-m-helium"];
+const TABLES: [&str; 4] = ["cortex-m-dsp", "cortex-m-helium", "neon", "neon-dotprod"];
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    println!("cargo:rustc-check-cfg=cfg(table, values(\"cortex-m-dsp\", \"cortex-m-helium\"))");
+    println!("cargo:rustc-check-cfg=cfg(table, values(\"{}\"))", TABLES.join("\", \""));
     println!("cargo:rustc-check-cfg=cfg(dual_issue)");
     let target = env::var("TARGET").unwrap_or_default();
     let cpu = target_cpu();
@@ -33,6 +33,12 @@ fn main() {
 
 /// The table that every core of the target can run.
 fn native(target: &str, cpu: Option<&str>) -> Option<&'static str> {
+    if target.starts_with("aarch64-") {
+        let features = env::var("CARGO_CFG_TARGET_FEATURE").unwrap_or_default();
+        let has = |feature| features.split(',').any(|there| there == feature);
+        // A processor without floating point has neither.
+        return has("neon").then_some(if has("dotprod") { "neon-dotprod" } else { "neon" });
+    }
     if target.starts_with("thumbv7em-") {
         return Some("cortex-m-dsp");
     }

@@ -5,11 +5,13 @@
 
 #![allow(unsafe_code)]
 
+#[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+mod aarch64;
 mod portable;
 pub mod spec;
 #[cfg(test)]
 mod tests;
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", all(target_arch = "aarch64", target_feature = "neon")))]
 mod vector;
 #[cfg(target_arch = "x86_64")]
 mod x86;
@@ -146,14 +148,21 @@ pub struct AttentionScratch<'a> {
 
 /// The table for this build.
 pub fn default_kernels() -> &'static Kernels {
-    &PORTABLE
+    #[cfg(table = "neon")]
+    return &aarch64::NEON;
+    #[cfg(table = "neon-dotprod")]
+    return &aarch64::NEON_DOTPROD;
+    #[cfg(not(any(table = "neon", table = "neon-dotprod")))]
+    return &PORTABLE;
 }
 
 /// The tables that this machine can run, the fastest first; `portable` is the last.
 pub fn supported_kernels() -> impl Iterator<Item = &'static Kernels> {
     #[cfg(target_arch = "x86_64")]
     let native = x86::supported();
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+    let native = aarch64::supported();
+    #[cfg(not(any(target_arch = "x86_64", all(target_arch = "aarch64", target_feature = "neon"))))]
     let native = core::iter::empty();
     native.chain([&PORTABLE])
 }
@@ -162,7 +171,9 @@ pub fn supported_kernels() -> impl Iterator<Item = &'static Kernels> {
 pub fn kernel_names() -> impl Iterator<Item = &'static str> {
     #[cfg(target_arch = "x86_64")]
     let native = x86::SPECS.iter().map(|spec| spec.name);
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+    let native = aarch64::SPECS.iter().map(|spec| spec.name);
+    #[cfg(not(any(target_arch = "x86_64", all(target_arch = "aarch64", target_feature = "neon"))))]
     let native = core::iter::empty();
     native.chain([spec::PORTABLE.name])
 }

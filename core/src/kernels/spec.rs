@@ -50,7 +50,10 @@ impl TableSpec {
 
     /// The table of a name, of any machine.
     pub fn find(name: &str) -> Option<&'static TableSpec> {
-        [&PORTABLE, &AVX2, &AVX512_VNNI].into_iter().chain(ON_TARGETS).find(|spec| spec.name == name)
+        [&PORTABLE, &AVX2, &AVX512_VNNI, &NEON, &NEON_DOTPROD]
+            .into_iter()
+            .chain(ON_TARGETS)
+            .find(|spec| spec.name == name)
     }
 }
 
@@ -87,6 +90,26 @@ pub static AVX512_VNNI: TableSpec = TableSpec {
     linear_scratch: |_| 0,
 };
 
+/// AArch64, of which all have NEON.
+pub static NEON: TableSpec = TableSpec {
+    name: "neon",
+    layout: PanelLayout::VECTOR,
+    reads_every_layout: false,
+    norm_rows: VECTOR_NORM_ROWS,
+    attention_memory: |tokens, head_dim| vector_memory(tokens, head_dim, NEON_ROWS),
+    linear_scratch: |_| 0,
+};
+
+/// AArch64 with the dot product of bytes (SDOT): Armv8.2-A and later, mostly.
+pub static NEON_DOTPROD: TableSpec = TableSpec {
+    name: "neon-dotprod",
+    layout: PanelLayout::VECTOR,
+    reads_every_layout: false,
+    norm_rows: VECTOR_NORM_ROWS,
+    attention_memory: |tokens, head_dim| vector_memory(tokens, head_dim, NEON_DOTPROD_ROWS),
+    linear_scratch: |_| 0,
+};
+
 /// Cortex-M4, -M7 and -M33: two multiplications of 16 bits at a time (SMLAD). Panels of two outputs, whose weights alternate, so that
 /// one load feeds both.
 pub static CORTEX_M_DSP: TableSpec = TableSpec {
@@ -113,6 +136,8 @@ pub(super) const VECTOR_NORM_ROWS: usize = 4;
 /// Rows of a block of a table's matrix product, and queries at a time.
 pub(super) const AVX2_ROWS: usize = 3;
 pub(super) const AVX512_ROWS: usize = 6;
+pub(super) const NEON_ROWS: usize = 2;
+pub(super) const NEON_DOTPROD_ROWS: usize = 4;
 
 /// Keys and values as rows, `queries` at work at a time.
 pub(super) fn rows_memory(tokens: usize, head_dim: usize, queries: usize) -> AttentionMemory {

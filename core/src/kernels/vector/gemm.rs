@@ -57,7 +57,7 @@ pub(super) fn multiply<D: Dot, const MR: usize, const NV: usize>(
     w: Panels,
     epilogue: &mut impl Epilogue<D::Floats>,
 ) {
-    if x.pitch != w.pitch || x.pitch == 0 || !x.pitch.is_multiple_of(4) {
+    if x.pitch != w.pitch || x.pitch == 0 || !x.pitch.is_multiple_of(4 * D::GROUPS) {
         return;
     }
     let mut first = 0;
@@ -124,8 +124,9 @@ fn column<D: Dot, const MR: usize, const NV: usize>(
             begin[r] = starts[index.min(CHUNK - 1)];
         }
         // SAFETY: every row lies in the inputs' data (`Inputs::new`), every panel in the weights'.
-        let sums =
-            unsafe { block::<D, MR, NV>(x.data.as_ptr(), at, begin, weights, panel_bytes, w.pitch / 4) };
+        let sums = unsafe {
+            block::<D, MR, NV>(x.data.as_ptr(), at, begin, weights, panel_bytes, w.pitch / 4 / D::GROUPS)
+        };
         let mut dots = [[<D::Floats as Floats>::Ints::splat(0); NV]; MR];
         for r in 0..MR {
             for v in 0..NV {
@@ -140,7 +141,8 @@ fn column<D: Dot, const MR: usize, const NV: usize>(
 /// `MR` rows times `NV` panels.
 ///
 /// # Safety
-/// `4·groups` inputs can be read at each row's offset, `NV` panels of `64·groups` bytes at `weights`, `panel_bytes` apart.
+/// `4·GROUPS·steps` inputs can be read at each row's offset, `NV` panels of `64·GROUPS·steps` bytes at `weights`, `panel_bytes`
+/// apart.
 #[inline(always)]
 unsafe fn block<D: Dot, const MR: usize, const NV: usize>(
     x: *const i8,
@@ -148,21 +150,21 @@ unsafe fn block<D: Dot, const MR: usize, const NV: usize>(
     begin: [i32; MR],
     weights: *const i8,
     panel_bytes: usize,
-    groups: usize,
+    steps: usize,
 ) -> [[D::Sums; NV]; MR] {
     let mut sums = [[D::start(0); NV]; MR];
     for r in 0..MR {
         sums[r] = [D::start(begin[r]); NV];
     }
-    for group in 0..groups {
+    for step in 0..steps {
         let mut w = [const { core::mem::MaybeUninit::<D::Weights>::uninit() }; NV];
         for (v, w) in w.iter_mut().enumerate() {
-            // SAFETY: `group` is below `groups`, `v` below `NV`.
-            w.write(unsafe { D::load_weights(weights.add(v * panel_bytes + group * GROUP)) });
+            // SAFETY: `step` is below `steps`, `v` below `NV`.
+            w.write(unsafe { D::load_weights(weights.add(v * panel_bytes + step * D::GROUPS * GROUP)) });
         }
         for r in 0..MR {
-            // SAFETY: `group` is below `groups`.
-            let inputs = unsafe { D::load_inputs(x.add(at[r] + 4 * group)) };
+            // SAFETY: `step` is below `steps`.
+            let inputs = unsafe { D::load_inputs(x.add(at[r] + step * D::GROUPS * 4)) };
             for v in 0..NV {
                 // SAFETY: written above.
                 sums[r][v] = D::dot(sums[r][v], unsafe { w[v].assume_init() }, inputs);
@@ -173,26 +175,28 @@ unsafe fn block<D: Dot, const MR: usize, const NV: usize>(
 }
 
 /// Multiply-accumulates of an iteration of [`peak`].
-pub(in crate::kernels) const fn peak_macs(rows: usize, panels: usize) -> usize {
-    rows * panels * GROUP
+pub(in crate::kernels) const fn peak_macs<D: Dot>(rows: usize, panels: usize) -> usize {
+    rows * panels * D::GROUPS * GROUP
 }
 
 /// The innermost loop of [`block`] on weights that stay in registers. Inputs are loaded, or the compiler would see that all
 /// products are alike.
 #[inline(always)]
 pub(in crate::kernels) fn peak<D: Dot, const MR: usize, const NV: usize>(iterations: usize) -> i32 {
-    let weights = core::hint::black_box([[1i8; GROUP]; NV]);
-    let inputs = core::hint::black_box([[1i8; 4]; MR]);
+    const MOST_GROUPS: usize = 4;
+    const { assert!(D::GROUPS <= MOST_GROUPS) };
+    let weights = core::hint::black_box([[1i8; MOST_GROUPS * GROUP]; NV]);
+    let inputs = core::hint::black_box([[1i8; MOST_GROUPS * 4]; MR]);
     let mut w = [const { core::mem::MaybeUninit::<D::Weights>::uninit() }; NV];
     for (w, weights) in w.iter_mut().zip(&weights) {
-        // SAFETY: the array has the 64 bytes that are read.
+        // SAFETY: the array has the bytes that are read.
         w.write(unsafe { D::load_weights(weights.as_ptr()) });
     }
     let mut sums = [[D::start(0); NV]; MR];
     for _ in 0..iterations {
         let inputs = core::hint::black_box(&inputs);
         for r in 0..MR {
-            // SAFETY: the array has the 4 bytes that are read.
+            // SAFETY: the array has the bytes that are read.
             let x = unsafe { D::load_inputs(inputs[r].as_ptr()) };
             for v in 0..NV {
                 // SAFETY: written above.

@@ -91,23 +91,25 @@ pub(super) trait Dot {
     type Floats: Floats;
     /// Sums of 16 outputs, perhaps of several partial sums each.
     type Sums: Copy;
-    /// Weights of 16 outputs and 4 inputs.
+    /// Weights of 16 outputs and 4·`GROUPS` inputs.
     type Weights: Copy;
-    /// Four inputs of one row, for all outputs.
+    /// 4·`GROUPS` inputs of one row, for all outputs.
     type Inputs: Copy;
     /// Sums of 16 columns of values.
     type PairSums: Copy;
+    /// Groups of 4 inputs that are taken at a time: 1, 2 or 4, so that every pitch is a multiple.
+    const GROUPS: usize;
     /// What is added to each weight on its way: `OFFSET·Σx` is part of the sums unless they start at its negative.
     const OFFSET: i32;
 
     fn start(value: i32) -> Self::Sums;
-    /// Sums of the inputs of up to sixteen rows; asked for where there is an offset.
+    /// Sums of those inputs of up to sixteen rows whose weights have an offset; asked for where there is one.
     fn sums(x: &[i8], pitch: usize) -> <Self::Floats as Floats>::Ints;
     /// # Safety
-    /// 64 bytes can be read there.
-    unsafe fn load_weights(group: *const i8) -> Self::Weights;
+    /// 64·`GROUPS` bytes can be read there.
+    unsafe fn load_weights(groups: *const i8) -> Self::Weights;
     /// # Safety
-    /// 4 bytes can be read there.
+    /// 4·`GROUPS` bytes can be read there.
     unsafe fn load_inputs(x: *const i8) -> Self::Inputs;
     fn dot(sums: Self::Sums, weights: Self::Weights, x: Self::Inputs) -> Self::Sums;
     fn finish(sums: Self::Sums) -> <Self::Floats as Floats>::Ints;

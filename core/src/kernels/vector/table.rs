@@ -52,7 +52,7 @@ macro_rules! vector_table {
             quantize_row,
             quantize_row_above,
             layer_norm,
-            peak: Some(kernels::Peak { macs: vector::peak_macs($mr, $nv), run: peak }),
+            peak: Some(kernels::Peak { macs: vector::peak_macs::<$dot>($mr, $nv), run: peak }),
             store_keys,
             store_values,
             attend,

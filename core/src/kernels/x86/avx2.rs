@@ -280,6 +280,7 @@ impl Dot for Widened {
     type Weights = [__m256i; 4];
     type Inputs = __m256i;
     type PairSums = [__m256i; 2];
+    const GROUPS: usize = 1;
     const OFFSET: i32 = 0;
 
     #[inline(always)]

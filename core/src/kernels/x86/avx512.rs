@@ -293,6 +293,7 @@ impl Dot for Vnni {
     type Weights = __m512i;
     type Inputs = __m512i;
     type PairSums = __m512i;
+    const GROUPS: usize = 1;
     const OFFSET: i32 = 128;
 
     #[inline(always)]
