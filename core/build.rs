@@ -12,6 +12,7 @@ fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rustc-check-cfg=cfg(table, values(\"cortex-m-dsp\", \"cortex-m-helium\"))");
     println!("cargo:rustc-check-cfg=cfg(dual_issue)");
+    println!("cargo:rustc-check-cfg=cfg(armv8_fpu)");
     let target = env::var("TARGET").unwrap_or_default();
     let cpu = target_cpu();
     let forced = env::var("CARGO_CFG_VITREOUS_KERNELS").ok();
@@ -29,10 +30,18 @@ fn main() {
     if cpu.as_deref() == Some("cortex-m7") {
         println!("cargo:rustc-cfg=dual_issue");
     }
+    // Its FPU and those of Armv8-M take the larger of two numbers in one instruction.
+    if cpu.as_deref() == Some("cortex-m7") || target.starts_with("thumbv8m.main-") {
+        println!("cargo:rustc-cfg=armv8_fpu");
+    }
 }
 
 /// The table that every core of the target can run.
 fn native(target: &str, cpu: Option<&str>) -> Option<&'static str> {
+    // Without an FPU (and on the softer of two ABIs there need not be one) there is no table.
+    if !target.ends_with("-eabihf") {
+        return None;
+    }
     if target.starts_with("thumbv7em-") {
         return Some("cortex-m-dsp");
     }

@@ -5,6 +5,8 @@
 
 #![allow(unsafe_code)]
 
+#[cfg(table = "cortex-m-dsp")]
+mod cortex_m_dsp;
 mod portable;
 pub mod spec;
 #[cfg(test)]
@@ -14,6 +16,8 @@ mod vector;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+#[cfg(table = "cortex-m-dsp")]
+pub use cortex_m_dsp::CORTEX_M_DSP;
 pub use portable::PORTABLE;
 pub use spec::{AttentionMemory, TableSpec};
 
@@ -146,14 +150,19 @@ pub struct AttentionScratch<'a> {
 
 /// The table for this build.
 pub fn default_kernels() -> &'static Kernels {
-    &PORTABLE
+    #[cfg(table = "cortex-m-dsp")]
+    return &CORTEX_M_DSP;
+    #[cfg(not(table = "cortex-m-dsp"))]
+    return &PORTABLE;
 }
 
 /// The tables that this machine can run, the fastest first; `portable` is the last.
 pub fn supported_kernels() -> impl Iterator<Item = &'static Kernels> {
     #[cfg(target_arch = "x86_64")]
     let native = x86::supported();
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(table = "cortex-m-dsp")]
+    let native = core::iter::once(&CORTEX_M_DSP);
+    #[cfg(not(any(target_arch = "x86_64", table = "cortex-m-dsp")))]
     let native = core::iter::empty();
     native.chain([&PORTABLE])
 }
@@ -162,7 +171,9 @@ pub fn supported_kernels() -> impl Iterator<Item = &'static Kernels> {
 pub fn kernel_names() -> impl Iterator<Item = &'static str> {
     #[cfg(target_arch = "x86_64")]
     let native = x86::SPECS.iter().map(|spec| spec.name);
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(table = "cortex-m-dsp")]
+    let native = core::iter::once(spec::CORTEX_M_DSP.name);
+    #[cfg(not(any(target_arch = "x86_64", table = "cortex-m-dsp")))]
     let native = core::iter::empty();
     native.chain([spec::PORTABLE.name])
 }

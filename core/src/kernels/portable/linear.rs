@@ -99,12 +99,12 @@ fn dot_in_panel(x: &[i8], panel: &[i8], nr: usize, kr: usize, output: usize) -> 
     tensor::rows(x, kr).zip(weights).fold(0i32, |sum, (x, w)| sum.wrapping_add(dot(x, w)))
 }
 
-pub(super) fn linear_f16(x: &[f32], weights: &LinearF16, epilogue: Epilogue, out: &mut [f32]) {
+pub(in crate::kernels) fn linear_f16(x: &[f32], weights: &LinearF16, epilogue: Epilogue, out: &mut [f32]) {
     for_each_f16_output(x, weights, out, |out, value| *out = value);
     activate(epilogue, out);
 }
 
-pub(super) fn linear_f16_residual(x: &[f32], weights: &LinearF16, residual: &mut [f16]) {
+pub(in crate::kernels) fn linear_f16_residual(x: &[f32], weights: &LinearF16, residual: &mut [f16]) {
     for_each_f16_output(x, weights, residual, |out, value| *out = to_f16(out.to_f32() + value));
 }
 

@@ -4,6 +4,11 @@ mod attention;
 mod linear;
 mod rows;
 
+#[cfg(table = "cortex-m-dsp")]
+pub(super) use linear::{linear_f16, linear_f16_residual};
+#[cfg(table = "cortex-m-dsp")]
+pub(super) use rows::{layer_norm, quantize_row, quantize_row_above};
+
 use super::{spec, Kernels};
 
 /// The portable kernels; they read every weight layout.
