@@ -13,6 +13,7 @@ fn main() {
     println!("cargo:rustc-check-cfg=cfg(table, values(\"cortex-m-dsp\", \"cortex-m-helium\"))");
     println!("cargo:rustc-check-cfg=cfg(dual_issue)");
     println!("cargo:rustc-check-cfg=cfg(armv8_fpu)");
+    println!("cargo:rustc-check-cfg=cfg(armv8_m)");
     let target = env::var("TARGET").unwrap_or_default();
     let cpu = target_cpu();
     let forced = env::var("CARGO_CFG_VITREOUS_KERNELS").ok();
@@ -30,8 +31,12 @@ fn main() {
     if cpu.as_deref() == Some("cortex-m7") {
         println!("cargo:rustc-cfg=dual_issue");
     }
-    // Its FPU and those of Armv8-M take the larger of two numbers in one instruction.
-    if cpu.as_deref() == Some("cortex-m7") || target.starts_with("thumbv8m.main-") {
+    let is_armv8 = target.starts_with("thumbv8m.main-");
+    if is_armv8 {
+        println!("cargo:rustc-cfg=armv8_m");
+    }
+    // The Cortex-M7's FPU and those of Armv8-M take the larger of two numbers in one instruction.
+    if cpu.as_deref() == Some("cortex-m7") || is_armv8 {
         println!("cargo:rustc-cfg=armv8_fpu");
     }
 }

@@ -44,6 +44,19 @@ macro_rules! dual_issue {
         ".equ VITREOUS_DUAL_ISSUE, 0\n"
     };
 }
+/// The assembler forgets `-C target-cpu`.
+#[cfg(armv8_m)]
+macro_rules! cpu {
+    () => {
+        ".cpu cortex-m33\n"
+    };
+}
+#[cfg(not(armv8_m))]
+macro_rules! cpu {
+    () => {
+        ".cpu cortex-m4\n"
+    };
+}
 /// 1 if the FPU has VMAXNM.
 #[cfg(armv8_fpu)]
 macro_rules! fpu {
@@ -61,6 +74,7 @@ macro_rules! fpu {
 // One piece, since the files share macros.
 global_asm!(
     ".syntax unified",
+    cpu!(),
     fpu!(),
     dual_issue!(),
     include_str!("product.s"),
