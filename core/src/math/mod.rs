@@ -97,14 +97,19 @@ pub fn exp2<L: Lane>(x: L) -> L {
     let x = x.max(L::splat(-126.0));
     let magic = x + L::splat(MAGIC);
     let f = x - (magic - L::splat(MAGIC));
+    exp2_of_fraction(f) * magic.exp2_of_magic()
+}
+
+/// `2^f` for −½ ≤ f ≤ ½.
+#[inline(always)]
+pub(crate) fn exp2_of_fraction<L: Lane>(f: L) -> L {
     let [c5, c4, c3, c2, c1, c0] = EXP2_COEFFICIENTS;
     let mut p = L::splat(c5);
     p = mul_add(p, f, c4);
     p = mul_add(p, f, c3);
     p = mul_add(p, f, c2);
     p = mul_add(p, f, c1);
-    p = mul_add(p, f, c0);
-    p * magic.exp2_of_magic()
+    mul_add(p, f, c0)
 }
 
 /// `max(x, 0)`.

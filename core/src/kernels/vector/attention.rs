@@ -8,7 +8,7 @@ use super::gemm::{multiply, Epilogue, Inputs, Panels};
 use super::rows::{quantize, Codes};
 use super::{load, store, Dot, Floats, Ints, GROUP, LANES};
 use crate::kernels::{Attention, AttentionScratch};
-use crate::math::{exp2, Lane};
+use crate::math::Lane;
 use crate::tensor::padded;
 
 /// Quantizes rows of `head_dim` floats and places them as keys of the tokens from `first` on.
@@ -34,11 +34,14 @@ impl<I: Ints> Codes<I> for Key<'_> {
     #[inline(always)]
     fn take(&mut self, column: usize, codes: I) {
         let codes = codes.to_i8();
-        let groups = self.0.get_mut(column / 4 * GROUP..).unwrap_or(&mut []).chunks_mut(GROUP);
-        for (group, codes) in groups.zip(codes.as_chunks::<4>().0) {
-            if let Some(group) = group.first_chunk_mut::<4>() {
-                *group = *codes;
-            }
+        // From the token's first group to the end of its last.
+        let Some(groups) =
+            self.0.get_mut(column / 4 * GROUP..).and_then(|rest| rest.first_chunk_mut::<{ 3 * GROUP + 4 }>())
+        else {
+            return;
+        };
+        for (i, codes) in codes.as_chunks::<4>().0.iter().enumerate() {
+            groups[i * GROUP..i * GROUP + 4].copy_from_slice(codes);
         }
     }
 }
@@ -135,7 +138,7 @@ struct Scores<'a, F, const MR: usize> {
 
 impl<F: Floats, const MR: usize> Epilogue<F> for Scores<'_, F, MR> {
     #[inline(always)]
-    fn take<const NV: usize>(&mut self, row: usize, panel: usize, dots: &[[i32; LANES]; NV]) {
+    fn take<const NV: usize>(&mut self, row: usize, panel: usize, dots: [F::Ints; NV]) {
         let (start, at) = (panel * LANES, row * self.stride + panel * LANES);
         let (Some(query_scale), Some(max)) = (self.query_scales.get(row), self.max.get_mut(row)) else {
             return;
@@ -143,8 +146,8 @@ impl<F: Floats, const MR: usize> Epilogue<F> for Scores<'_, F, MR> {
         let Some(out) = self.scores.get_mut(at..at + NV * LANES) else { return };
         let factor = F::splat(self.factor * *query_scale);
         let scales = self.key_scales.get(start..).unwrap_or(&[]).chunks(LANES);
-        for ((dots, out), scales) in dots.iter().zip(out.as_chunks_mut::<LANES>().0).zip(scales) {
-            let score = F::from_ints(Ints::load(dots)) * (factor * load(scales));
+        for ((dots, out), scales) in dots.into_iter().zip(out.as_chunks_mut::<LANES>().0).zip(scales) {
+            let score = F::from_ints(dots) * (factor * load(scales));
             // Tokens behind the last one get the least score, hence weight 0.
             let score = score.first(scales.len(), F::splat(f32::MIN));
             *max = score.max(*max);
@@ -160,7 +163,7 @@ fn softmax<F: Floats>(scores: &[f32], max: f32, weight_max: f32, scales: &[f32],
     let mut sum = F::Ints::splat(0);
     let rows = scores.as_chunks::<LANES>().0.iter().zip(weights.as_chunks_mut::<LANES>().0);
     for ((scores, weights), scales) in rows.zip(scales.chunks(LANES)) {
-        let numerator = weight_max * exp2(F::load(scores) - max);
+        let numerator = weight_max * (F::load(scores) - max).exp2();
         sum = sum.add(numerator.round());
         (numerator * load(scales)).round().store_i16(weights);
     }

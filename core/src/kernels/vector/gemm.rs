@@ -37,7 +37,7 @@ impl<'a> Panels<'a> {
 /// What becomes of the dot products.
 pub(super) trait Epilogue<F: Floats> {
     /// Takes those of one row with the outputs from `16·panel` on; some of the last panel may not exist.
-    fn take<const NV: usize>(&mut self, row: usize, panel: usize, dots: &[[i32; LANES]; NV]);
+    fn take<const NV: usize>(&mut self, row: usize, panel: usize, dots: [F::Ints; NV]);
 }
 
 /// Rows whose sums of inputs are held at a time.
@@ -81,9 +81,11 @@ pub(super) fn multiply<D: Dot, const MR: usize, const NV: usize>(
 fn starts<D: Dot>(x: &Inputs, first: usize, rows: usize) -> [i32; CHUNK] {
     let mut starts = [0i32; CHUNK];
     if D::OFFSET != 0 {
-        let data = x.data.get(first * x.pitch..).unwrap_or(&[]);
-        for (start, row) in starts.iter_mut().zip(data.chunks_exact(x.pitch)).take(rows) {
-            *start = D::sum(row).wrapping_mul(D::OFFSET).wrapping_neg();
+        let data = x.data.get(first * x.pitch..(first + rows) * x.pitch).unwrap_or(&[]);
+        let chunks = starts.as_chunks_mut::<LANES>().0.iter_mut();
+        for (starts, rows) in chunks.zip(data.chunks(LANES * x.pitch)) {
+            let offset = <D::Floats as Floats>::Ints::splat(D::OFFSET.wrapping_neg());
+            D::sums(rows, x.pitch).mul(offset).store(starts);
         }
     }
     starts
@@ -115,13 +117,14 @@ fn column<D: Dot, const MR: usize, const NV: usize>(
             at[r] = (first + index) * x.pitch;
             begin[r] = starts[index.min(CHUNK - 1)];
         }
-        let mut dots = [[[0i32; LANES]; NV]; MR];
         // SAFETY: every row lies in the inputs' data (`Inputs::new`), every panel in the weights'.
-        unsafe {
-            block::<D, MR, NV>(x.data.as_ptr(), at, begin, weights, panel_bytes, w.pitch / 4, &mut dots)
-        };
-        for (r, dots) in dots.iter().enumerate().take(rows - row) {
-            epilogue.take(first + row + r, panel, dots);
+        let sums =
+            unsafe { block::<D, MR, NV>(x.data.as_ptr(), at, begin, weights, panel_bytes, w.pitch / 4) };
+        // Unrolled whole, so that the sums stay in their registers.
+        for r in 0..MR {
+            if row + r < rows {
+                epilogue.take(first + row + r, panel, sums[r].map(D::finish));
+            }
         }
         row += MR;
     }
@@ -139,8 +142,7 @@ unsafe fn block<D: Dot, const MR: usize, const NV: usize>(
     weights: *const i8,
     panel_bytes: usize,
     groups: usize,
-    dots: &mut [[[i32; LANES]; NV]; MR],
-) {
+) -> [[D::Sums; NV]; MR] {
     let mut sums = [[D::start(0); NV]; MR];
     for r in 0..MR {
         sums[r] = [D::start(begin[r]); NV];
@@ -160,11 +162,7 @@ unsafe fn block<D: Dot, const MR: usize, const NV: usize>(
             }
         }
     }
-    for r in 0..MR {
-        for v in 0..NV {
-            D::finish(sums[r][v]).store(&mut dots[r][v]);
-        }
-    }
+    sums
 }
 
 /// Multiply-accumulates of an iteration of [`peak`].

@@ -59,7 +59,7 @@ struct Dequantize<'a, F, P: Put<F>> {
 
 impl<F: Floats, P: Put<F>> Epilogue<F> for Dequantize<'_, F, P> {
     #[inline(always)]
-    fn take<const NV: usize>(&mut self, row: usize, panel: usize, dots: &[[i32; LANES]; NV]) {
+    fn take<const NV: usize>(&mut self, row: usize, panel: usize, dots: [F::Ints; NV]) {
         let (start, w) = (panel * LANES, self.weights);
         let end = self.outputs.min(start + NV * LANES);
         let zero_point = self.rows.zero_points.get(row).copied().unwrap_or(0);
@@ -71,14 +71,21 @@ impl<F: Floats, P: Put<F>> Epilogue<F> for Dequantize<'_, F, P> {
             return;
         };
         let sums = if zero_point == 0 { &[] } else { w.sums.get(start..end).unwrap_or(&[]) };
-        let mut sums = sums.chunks(LANES);
-        let columns = out.chunks_mut(LANES).zip(scales.chunks(LANES).zip(bias.chunks(LANES)));
-        for (dots, (out, (scales, bias))) in dots.iter().zip(columns) {
-            let mut dots = F::Ints::load(dots);
-            if let Some(sums) = sums.next() {
-                dots = dots.sub(load_ints::<F::Ints>(sums).mul(F::Ints::splat(zero_point)));
+        let mut y = [F::splat(0.0); NV];
+        for v in 0..NV {
+            let mut dots = dots[v];
+            if !sums.is_empty() {
+                dots = dots.sub(load_ints::<F::Ints>(part(sums, v)).mul(F::Ints::splat(zero_point)));
             }
-            P::put(F::from_ints(dots) * load(scales) * scale + load(bias), out);
+            y[v] = F::from_ints(dots) * load(part(scales, v)) * scale + load(part(bias, v));
         }
+        P::put_all(y, out);
     }
+}
+
+/// The columns of one panel; empty behind the last one.
+#[inline(always)]
+fn part<T>(columns: &[T], panel: usize) -> &[T] {
+    let rest = columns.get(panel * LANES..).unwrap_or(&[]);
+    rest.get(..LANES).unwrap_or(rest)
 }

@@ -21,7 +21,7 @@ pub(super) use rows::{layer_norm, quantize_row, quantize_row_above};
 
 use half::f16;
 
-use crate::math::{gelu_erf, gelu_tanh, relu, Lane};
+use crate::math::{exp2, gelu_erf, gelu_tanh, relu, GateTable, Lane, GATE_ERF, GATE_TANH};
 
 /// Lanes of a [`Floats`].
 pub(super) const LANES: usize = 16;
@@ -55,6 +55,16 @@ pub(super) trait Floats: Lane {
     fn round(self) -> Self::Ints;
     /// Nearest f32, ties to even.
     fn from_ints(ints: Self::Ints) -> Self;
+    /// [`crate::math::exp2`], but that a subnormal result may be any other one.
+    #[inline(always)]
+    fn exp2(self) -> Self {
+        exp2(self)
+    }
+    /// [`Lane::gate`] of both.
+    #[inline(always)]
+    fn gate_pair(a: Self, b: Self, table: &GateTable) -> (Self, Self) {
+        (a.gate(table), b.gate(table))
+    }
 }
 
 /// Sixteen i32, wrapping.
@@ -91,8 +101,8 @@ pub(super) trait Dot {
     const OFFSET: i32;
 
     fn start(value: i32) -> Self::Sums;
-    /// Sum of a row's inputs; asked for where there is an offset.
-    fn sum(x: &[i8]) -> i32;
+    /// Sums of the inputs of up to sixteen rows; asked for where there is an offset.
+    fn sums(x: &[i8], pitch: usize) -> <Self::Floats as Floats>::Ints;
     /// # Safety
     /// 64 bytes can be read there.
     unsafe fn load_weights(group: *const i8) -> Self::Weights;
@@ -116,6 +126,16 @@ pub(super) trait Dot {
 trait Put<F> {
     type Element;
     fn put(y: F, out: &mut [Self::Element]);
+    /// Sixteen elements each; of the last ones there may be fewer.
+    #[inline(always)]
+    fn put_all<const N: usize>(y: [F; N], out: &mut [Self::Element])
+    where
+        F: Copy,
+    {
+        for (y, out) in y.into_iter().zip(out.chunks_mut(LANES)) {
+            Self::put(y, out);
+        }
+    }
 }
 
 /// As they are.
@@ -126,6 +146,21 @@ struct GeluTanh;
 struct Relu;
 /// Added to the residual stream.
 struct Residual;
+
+/// `y · gate(y)`, two registers at a time where there are two.
+#[inline(always)]
+fn put_gated<F: Floats, const N: usize>(y: [F; N], table: &GateTable, out: &mut [f32]) {
+    let mut out = out.chunks_mut(LANES);
+    for v in (0..N).step_by(2) {
+        let (a, b) = (y[v], y[(v + 1).min(N - 1)]);
+        let gates = if v + 1 < N { F::gate_pair(a, b, table) } else { (a.gate(table), a) };
+        for (y, gate) in [(a, gates.0), (b, gates.1)] {
+            if let Some(out) = out.next() {
+                store(y * gate, out);
+            }
+        }
+    }
+}
 
 impl<F: Floats> Put<F> for Plain {
     type Element = f32;
@@ -141,6 +176,10 @@ impl<F: Floats> Put<F> for Gelu {
     fn put(y: F, out: &mut [f32]) {
         store(gelu_erf(y), out);
     }
+    #[inline(always)]
+    fn put_all<const N: usize>(y: [F; N], out: &mut [f32]) {
+        put_gated(y, &GATE_ERF, out);
+    }
 }
 
 impl<F: Floats> Put<F> for GeluTanh {
@@ -148,6 +187,10 @@ impl<F: Floats> Put<F> for GeluTanh {
     #[inline(always)]
     fn put(y: F, out: &mut [f32]) {
         store(gelu_tanh(y), out);
+    }
+    #[inline(always)]
+    fn put_all<const N: usize>(y: [F; N], out: &mut [f32]) {
+        put_gated(y, &GATE_TANH, out);
     }
 }
 
