@@ -87,11 +87,11 @@ pub static AVX512_VNNI: TableSpec = TableSpec {
     linear_scratch: |_| 0,
 };
 
-/// Cortex-M4, -M7 and -M33: two multiplications of 16 bits at a time (SMLAD). Panels of two outputs, whose weights alternate, so that
-/// one load feeds both.
+/// Cortex-M4, -M7 and -M33: two multiplications of 16 bits at a time (SMLAD). Panels of two outputs, whose weights are paired: one
+/// load and one instruction to unpack feed both.
 pub static CORTEX_M_DSP: TableSpec = TableSpec {
     name: "cortex-m-dsp",
-    layout: PanelLayout { nr: 2, kr: 1 },
+    layout: PanelLayout::PAIRED,
     reads_every_layout: false,
     norm_rows: 1,
     attention_memory: dsp_memory,

@@ -29,8 +29,30 @@ const GROUP: usize = 4;
 pub(super) fn store_keys(x: &[f32], head_dim: usize, first: usize, cache: &mut [i8], scales: &mut [f32]) {
     let pitch = padded(head_dim);
     for ((token, x), scale) in (first..).zip(rows(x, head_dim)).zip(scales) {
-        let to = cache.get_mut(token / 2 * 2 * pitch + token % 2..).unwrap_or(&mut []);
-        *scale = quantize_into_pairs(x, to, Pairs { second: 2, next: 4 });
+        let pair = cache.get_mut(token / 2 * 2 * pitch..).unwrap_or(&mut []);
+        *scale = quantize_into_pairs(
+            x,
+            pair.get_mut(token % 2..).unwrap_or(&mut []),
+            Pairs { second: 2, next: 4 },
+        );
+        if token % 2 == 1 {
+            pair_up(pair.get_mut(..2 * head_dim).unwrap_or(&mut []));
+        }
+    }
+}
+
+/// Makes two alternating rows of bytes one of 16-bit numbers, the first byte plus 256 times the second.
+fn pair_up(rows: &mut [i8]) {
+    // The first byte's sign, times 256, comes off; bits 15 and 31 are kept out of it, so that no half borrows from the other.
+    const TOPS: u32 = 0x8000_8000;
+    let (words, rest) = rows.as_chunks_mut::<4>();
+    for word in words {
+        let bits = u32::from_le_bytes(word.map(|byte| byte as u8));
+        let paired = (bits | TOPS).wrapping_sub((bits & 0x0080_0080) << 1) ^ (!bits & TOPS);
+        *word = paired.to_le_bytes().map(|byte| byte as i8);
+    }
+    if let [first, second] = rest {
+        *second = second.wrapping_sub(i8::from(*first < 0));
     }
 }
 

@@ -13,6 +13,9 @@ use crate::tensor::{self, LinearI8, RowsI8};
 /// Rows of a block.
 pub(super) const BLOCK: usize = 4;
 
+/// Most inputs that are summed up at a time, a multiple of 32: 256 times a sum of paired weights must fit in 32 bits.
+const CHUNK: usize = 480;
+
 /// A piece of the assembly: where [`Product`] goes on. Not to be called.
 pub(super) type Label = unsafe extern "C" fn();
 
@@ -22,6 +25,7 @@ extern "C" {
     fn vitreous_dsp_four_rows();
     fn vitreous_dsp_four_rows_from_middle();
     fn vitreous_dsp_one_row();
+    fn vitreous_dsp_next_chunk();
     fn vitreous_dsp_with_zero_points();
     fn vitreous_dsp_to_f32();
     fn vitreous_dsp_gelu_to_f32();
@@ -64,12 +68,21 @@ pub(super) struct Product {
     pub block_step: usize,
     /// Table of gates, its entry of 0.
     pub gate: *const f16,
+    /// End of the first chunk of activations.
+    pub first_end: *const i32,
+    /// Bytes of the activations of each other chunk.
+    pub chunk: usize,
+    /// Their inner loop.
+    pub chunk_inner: Label,
+    /// What follows the last chunk.
+    pub after_chunks: Label,
 }
 
 const _: () = {
     assert!(offset_of!(Product, activations) == 32 && offset_of!(Product, panels) == 48);
     assert!(offset_of!(Product, out_end) == 68 && offset_of!(Product, zero_points) == 104);
     assert!(offset_of!(Product, sums) == 120 && offset_of!(Product, gate) == 132);
+    assert!(offset_of!(Product, after_chunks) == 148);
 };
 
 impl Product {
@@ -95,6 +108,10 @@ impl Product {
             then: epilogue,
             block_step: 0,
             gate: ptr::null(),
+            first_end: activations.end,
+            chunk: 0,
+            chunk_inner: inner,
+            after_chunks: epilogue,
         }
     }
 
@@ -187,10 +204,12 @@ fn multiply<T: Copy + Default>(
     let (mut data, mut scales, mut zero_points, mut out) = (rows.data, rows.scales, rows.zero_points, out);
     while !scales.is_empty() {
         let count = if scales.len() < BLOCK { 1 } else { BLOCK };
-        let (block, inner) = if count == 1 {
-            (pack_one(data.get(..pitch)?, scratch)?, vitreous_dsp_one_row as Label)
+        let first_chunk = (pitch - 1) % CHUNK + 1;
+        let (block, inner, chunk_inner) = if count == 1 {
+            let one: Label = vitreous_dsp_one_row;
+            (pack_one(data.get(..pitch)?, scratch)?, one, one)
         } else {
-            (pack(data, pitch, scratch)?, four_rows(pitch))
+            (pack(data, pitch, scratch)?, four_rows(first_chunk), four_rows(CHUNK))
         };
         let mut product = Product::new(block, inner, epilogue);
         product.gate = gate;
@@ -198,9 +217,17 @@ fn multiply<T: Copy + Default>(
         product.stride = if count == 1 { 0 } else { outputs.checked_mul(size_of::<T>())? };
         if !zero_points.is_empty() && !weights.sums.is_empty() {
             product.epilogue = vitreous_dsp_with_zero_points;
+            product.after_chunks = product.epilogue;
             product.zero_points = to_block(zero_points);
             // Until the columns' own sums stand there.
             product.sums = weights.sums.as_ptr();
+        }
+        if first_chunk < pitch {
+            let words = |inputs: usize| inputs * count / 2;
+            product.first_end = block.get(..words(first_chunk))?.as_ptr_range().end;
+            product.chunk = words(CHUNK) * size_of::<i32>();
+            product.chunk_inner = chunk_inner;
+            product.epilogue = vitreous_dsp_next_chunk;
         }
         let (results, rest) = out.split_at_mut_checked(outputs.checked_mul(count)?)?;
         columns(product, weights, results, count)?;

@@ -1,14 +1,16 @@
 @ Matrix products of bytes by pairs of 16 bits: four rows by two columns in eight accumulators, or one row by two columns.
 @
 @ Rows ("activations") lie in pairs of 16 bits, (k, k+1), the four rows of a block side by side: 8 bytes per input and block. Weights
-@ stay bytes: one word holds (c0 k, c1 k, c0 k+1, c1 k+1), which SXTB16 and SXTB16 ROR #8 take apart into a pair for each column. Two
-@ inputs thus cost 1 load of weights, 2 to unpack them, 2 loads of activations (LDRD) and 8 SMLAD for 16 multiply-accumulates.
+@ stay bytes, two columns of an input side by side. With "paired" weights those two bytes are one 16-bit number c0 + 256 c1: SMLAD with
+@ the word as it is sums up c0 + 256 c1, with the bytes that SXTB16 takes out of it c0, and the difference is 256 times the sum of c1.
+@ Two inputs thus cost 1 load of weights, 1 instruction to unpack them, 2 loads of activations (LDRD) and 8 SMLAD, for 16
+@ multiply-accumulates. The difference fits 32 bits for 511 inputs; more are done in chunks.
 @
 @ In the inner loop every register is taken:
 @   r0 activations, r1 weights, r2 r3 activations of two rows, r12 lr weights, r4-r11 accumulators (r4 r5: row 0, columns 0 1; ...).
 @ What is needed once per panel waits in the arguments (struct Product, whose address is at the stack's top) and in the FPU:
 @   s16 end of the activations, s17 end of the first row's results, s18 step from a block of values to the next,
-@   s20-s23 a scale for each row, s24-s27 the largest score of each.
+@   s20-s23 a scale for each row, s24-s27 the largest score of each, s28-s31 sums of column 1 in the chunks before.
 
 .equ PRODUCT_ACTIVATIONS, 32        @ behind eight zeros
 .equ PRODUCT_INNER, 36
@@ -27,9 +29,13 @@
 .equ PRODUCT_THEN, 124
 .equ PRODUCT_BLOCK_STEP, 128
 .equ PRODUCT_GATE, 132
+.equ PRODUCT_FIRST_END, 136
+.equ PRODUCT_CHUNK, 140
+.equ PRODUCT_CHUNK_INNER, 144
+.equ PRODUCT_AFTER_CHUNKS, 148
 
 @ Two inputs of four rows and two columns. Immediate offsets on cores of two issues; elsewhere the pointers move along.
-.macro vitreous_step at
+.macro vitreous_step at, paired
 .if VITREOUS_DUAL_ISSUE
     ldr     r12, [r1, #4 * \at]
     ldr     r2, [r0, #16 * \at]
@@ -39,7 +45,9 @@
     ldrd    r2, r3, [r0], #8
 .endif
     sxtb16  lr, r12
+.if \paired == 0
     sxtb16  r12, r12, ror #8
+.endif
     smlad   r4, r2, lr, r4
     smlad   r5, r2, r12, r5
     smlad   r6, r3, lr, r6
@@ -57,15 +65,15 @@
 .endm
 
 @ Sixteen inputs.
-.macro vitreous_steps first
-    vitreous_step \first
-    vitreous_step (\first + 1)
-    vitreous_step (\first + 2)
-    vitreous_step (\first + 3)
-    vitreous_step (\first + 4)
-    vitreous_step (\first + 5)
-    vitreous_step (\first + 6)
-    vitreous_step (\first + 7)
+.macro vitreous_steps first, paired
+    vitreous_step \first, \paired
+    vitreous_step (\first + 1), \paired
+    vitreous_step (\first + 2), \paired
+    vitreous_step (\first + 3), \paired
+    vitreous_step (\first + 4), \paired
+    vitreous_step (\first + 5), \paired
+    vitreous_step (\first + 6), \paired
+    vitreous_step (\first + 7), \paired
 .endm
 
 @ Sets s\a and s\b to the floats of two accumulators.
@@ -156,7 +164,8 @@ vitreous_function vitreous_dsp_product
     push    {r4-r11, lr}
     vpush   {s16-s31}
     push    {r0}
-    vldr    s16, [r0, #PRODUCT_ACTIVATIONS_END]
+    vldmia  r0, {s28-s31}
+    vldr    s16, [r0, #PRODUCT_FIRST_END]
     vldr    s17, [r0, #PRODUCT_OUT_END]
     vldr    s18, [r0, #PRODUCT_BLOCK_STEP]
     add     r1, r0, #PRODUCT_ROW_SCALES
@@ -182,8 +191,8 @@ vitreous_function vitreous_dsp_four_rows_from_middle
 .endif
     b       2f
 vitreous_function vitreous_dsp_four_rows
-1:  vitreous_steps 0
-2:  vitreous_steps 8
+1:  vitreous_steps 0, 1
+2:  vitreous_steps 8, 1
 .if VITREOUS_DUAL_ISSUE
     add     r0, r0, #256
     add     r1, r1, #64
@@ -191,13 +200,22 @@ vitreous_function vitreous_dsp_four_rows
     vmov    r2, s16
     cmp     r0, r2
     bne     1b
-.Lvitreous_epilogue:
+.Lvitreous_unpair:
+    sub     r5, r5, r4
+    sub     r7, r7, r6
+    sub     r9, r9, r8
+    sub     r11, r11, r10
+    asr     r5, r5, #8
+    asr     r7, r7, #8
+    asr     r9, r9, #8
+    asr     r11, r11, #8
     ldr     r12, [sp]
     ldr     pc, [r12, #PRODUCT_EPILOGUE]
 
-@ The same where sixteen inputs of a panel are followed by those of other panels: values, whose inputs are tokens.
+@ Values: their inputs are tokens, and sixteen inputs of a panel are followed by those of other panels. Not paired, since softmax weights
+@ of 15 bits leave no room for it.
 vitreous_function vitreous_dsp_four_rows_in_blocks
-1:  vitreous_steps 0
+1:  vitreous_steps 0, 0
 .if VITREOUS_DUAL_ISSUE
     add     r0, r0, #128
 .endif
@@ -206,13 +224,13 @@ vitreous_function vitreous_dsp_four_rows_in_blocks
     vmov    r2, s16
     cmp     r0, r2
     bne     1b
-    b       .Lvitreous_epilogue
+    ldr     r12, [sp]
+    ldr     pc, [r12, #PRODUCT_EPILOGUE]
 
 @ Inner loop of one row, 16 inputs a turn; what the other accumulators hold becomes results that are overwritten.
 .macro vitreous_single activations
     ldr     r12, [r1], #4
     sxtb16  lr, r12
-    sxtb16  r12, r12, ror #8
     smlad   r4, \activations, lr, r4
     smlad   r5, \activations, r12, r5
 .endm
@@ -230,7 +248,32 @@ vitreous_function vitreous_dsp_one_row
     vmov    r2, s16
     cmp     r0, r2
     bne     1b
-    b       .Lvitreous_epilogue
+    b       .Lvitreous_unpair
+
+@ Before an epilogue: behind a chunk of inputs. The next one begins as if column 1 had been zero so far.
+vitreous_function vitreous_dsp_next_chunk
+    vmov    r2, r3, s28, s29
+    add     r5, r5, r2
+    add     r7, r7, r3
+    vmov    r2, r3, s30, s31
+    add     r9, r9, r2
+    add     r11, r11, r3
+    ldr     r2, [r12, #PRODUCT_ACTIVATIONS_END]
+    cmp     r0, r2
+    beq     5f
+    vmov    s28, s29, r5, r7
+    vmov    s30, s31, r9, r11
+    mov     r5, r4
+    mov     r7, r6
+    mov     r9, r8
+    mov     r11, r10
+    ldr     r2, [r12, #PRODUCT_CHUNK]
+    add     r2, r2, r0
+    vmov    s16, r2
+    ldr     pc, [r12, #PRODUCT_CHUNK_INNER]
+5:  vldmia  r12, {s28-s31}
+    vldr    s16, [r12, #PRODUCT_FIRST_END]
+    ldr     pc, [r12, #PRODUCT_AFTER_CHUNKS]
 
 @ Before an epilogue: accumulators less zero point times sum of weights.
 vitreous_function vitreous_dsp_with_zero_points
@@ -401,9 +444,14 @@ vitreous_function vitreous_dsp_to_residual
 .else
     vcmp.f32 s\x, s\largest
     vmrs    APSR_nzcv, fpscr
-    it      gt
-    vmovgt.f32 s\largest, s\x
+    bgt     .Lvitreous_larger_\x
+.Lvitreous_not_larger_\x:
 .endif
+.endm
+.macro vitreous_note_larger x, largest
+.Lvitreous_larger_\x:
+    vmov.f32 s\largest, s\x
+    b       .Lvitreous_not_larger_\x
 .endm
 @ Scores s\x and s\y of a query and two keys.
 .macro vitreous_score x, y, query, largest
@@ -427,6 +475,16 @@ vitreous_function vitreous_dsp_to_scores
     vitreous_score 6, 7, 23, 27
     vitreous_store
     vitreous_next_panel
+.if VITREOUS_ARMV8_FPU == 0
+    vitreous_note_larger 0, 24
+    vitreous_note_larger 1, 24
+    vitreous_note_larger 2, 25
+    vitreous_note_larger 3, 25
+    vitreous_note_larger 4, 26
+    vitreous_note_larger 5, 26
+    vitreous_note_larger 6, 27
+    vitreous_note_larger 7, 27
+.endif
 
 @ Epilogue: accumulators times the row's scale; panels lie 32 bytes apart, one after the other in each block of sixteen inputs.
 vitreous_function vitreous_dsp_to_weighted_sums
@@ -451,27 +509,24 @@ vitreous_function vitreous_dsp_pack
     ldr     r8, [r0, r1, lsl #1]
     ldr     r10, [r0, lr]
     add     r0, r0, #4
-    sxtb16  r5, r4, ror #8
-    sxtb16  r4, r4
-    sxtb16  r7, r6, ror #8
-    sxtb16  r6, r6
-    sxtb16  r9, r8, ror #8
-    sxtb16  r8, r8
     sxtb16  r11, r10, ror #8
     sxtb16  r10, r10
-    pkhbt   r12, r4, r5, lsl #16
-    str     r12, [r2], #4
-    pkhbt   r12, r6, r7, lsl #16
-    str     r12, [r2], #4
-    pkhbt   r12, r8, r9, lsl #16
-    str     r12, [r2], #4
-    pkhbt   r12, r10, r11, lsl #16
-    str     r12, [r2], #4
-    pkhtb   r4, r5, r4, asr #16
-    pkhtb   r6, r7, r6, asr #16
-    pkhtb   r8, r9, r8, asr #16
-    pkhtb   r10, r11, r10, asr #16
+    sxtb16  r9, r8, ror #8
+    sxtb16  r8, r8
+    sxtb16  r7, r6, ror #8
+    sxtb16  r6, r6
+    sxtb16  r5, r4, ror #8
+    sxtb16  r4, r4
+    pkhtb   r12, r11, r10, asr #16
+    pkhbt   r10, r10, r11, lsl #16
+    pkhtb   r11, r9, r8, asr #16
+    pkhbt   r8, r8, r9, lsl #16
+    pkhtb   r9, r7, r6, asr #16
+    pkhbt   r6, r6, r7, lsl #16
+    pkhtb   r7, r5, r4, asr #16
+    pkhbt   r4, r4, r5, lsl #16
     stmia   r2!, {r4, r6, r8, r10}
+    stmia   r2!, {r7, r9, r11, r12}
     subs    r3, r3, #1
     bne     1b
     pop     {r4-r11, pc}
