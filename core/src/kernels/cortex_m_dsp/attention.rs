@@ -102,9 +102,10 @@ fn attend_block(
     let mut totals = [0.0; BLOCK];
     // Tokens that are not there have no weight.
     weights.get_mut(tokens / ALIGN * ALIGN * (BLOCK / 2)..)?.fill(0);
-    for (query, scores) in rows(scores, score_pitch).take(count).enumerate() {
-        let sum = softmax(scores.get(..tokens)?, largest[query], a, weights.get_mut(query..)?);
-        totals[query] = a.value_scale / sum.max(1) as f32;
+    let score_rows = rows(scores, score_pitch).zip(largest).zip(&mut totals).take(count);
+    for (query, ((scores, largest), total)) in score_rows.enumerate() {
+        let sum = softmax(scores.get(..tokens)?, largest, a, weights.get_mut(query..)?);
+        *total = a.value_scale / sum.max(1) as f32;
     }
     weighted_sums(a, weights, totals, sums, out)
 }

@@ -5,10 +5,10 @@ use core::ptr;
 
 use half::f16;
 
-use crate::kernels::{spec, Epilogue};
+use crate::kernels::Epilogue;
 use crate::math::{relu, GATE_ERF, GATE_TANH, GATE_ZERO};
 use crate::models::vit::Activation;
-use crate::tensor::{self, LinearI8, RowsI8};
+use crate::tensor::{LinearI8, PanelLayout, RowsI8};
 
 /// Rows of a block.
 pub(super) const BLOCK: usize = 4;
@@ -164,18 +164,18 @@ pub(super) fn linear_i8(
     scratch: &mut [i32],
 ) {
     let gates = match epilogue {
-        Epilogue::Activation(Activation::GeluErf) => GATE_ERF.entries(),
-        Epilogue::Activation(Activation::GeluTanh) => GATE_TANH.entries(),
-        _ => {
-            let _ = multiply(rows, weights, vitreous_dsp_to_f32, ptr::null(), out, scratch);
-            if epilogue != Epilogue::None {
-                out.iter_mut().for_each(|x| *x = relu(*x));
-            }
-            return;
-        }
+        Epilogue::Activation(Activation::GeluErf) => Some(&GATE_ERF),
+        Epilogue::Activation(Activation::GeluTanh) => Some(&GATE_TANH),
+        _ => None,
     };
-    let (_, above) = gates.split_at(GATE_ZERO);
-    let _ = multiply(rows, weights, vitreous_dsp_gelu_to_f32, above.as_ptr(), out, scratch);
+    // The table's second half begins with the gate of 0; entries before it are read as well.
+    let gate = gates.map_or(ptr::null(), |table| table.entries().as_ptr().wrapping_add(GATE_ZERO));
+    let label = if gates.is_some() { vitreous_dsp_gelu_to_f32 } else { vitreous_dsp_to_f32 as Label };
+    let results = Results { bytes: bytemuck::cast_slice_mut(out), size: size_of::<f32>() };
+    let _ = multiply(rows, weights, (label, gate), results, scratch);
+    if epilogue == Epilogue::Activation(Activation::Relu) {
+        out.iter_mut().for_each(|x| *x = relu(*x));
+    }
 }
 
 pub(super) fn linear_i8_residual(
@@ -184,27 +184,36 @@ pub(super) fn linear_i8_residual(
     residual: &mut [f16],
     scratch: &mut [i32],
 ) {
-    let _ = multiply(rows, weights, vitreous_dsp_to_residual, ptr::null(), residual, scratch);
+    let results = Results { bytes: bytemuck::cast_slice_mut(residual), size: size_of::<f16>() };
+    let _ = multiply(rows, weights, (vitreous_dsp_to_residual, ptr::null()), results, scratch);
+}
+
+/// Rows of results, f32 or f16: one function does for both.
+struct Results<'a> {
+    bytes: &'a mut [u8],
+    /// Bytes of a result.
+    size: usize,
 }
 
 /// All rows; nothing more from the first view on that is too short.
 #[inline(never)]
-fn multiply<T: Copy + Default>(
+fn multiply(
     rows: &RowsI8,
     weights: &LinearI8,
-    epilogue: Label,
-    gate: *const f16,
-    out: &mut [T],
+    (epilogue, gate): (Label, *const f16),
+    results: Results,
     scratch: &mut [i32],
 ) -> Option<()> {
     let (pitch, outputs) = (weights.pitch, weights.outputs);
-    if weights.layout != spec::CORTEX_M_DSP.layout || rows.pitch != pitch || pitch == 0 || pitch % 16 != 0 {
+    if weights.layout != PanelLayout::PAIRED || rows.pitch != pitch || pitch == 0 || pitch % 16 != 0 {
         return None;
     }
-    let (mut data, mut scales, mut zero_points, mut out) = (rows.data, rows.scales, rows.zero_points, out);
+    let Results { bytes: mut out, size } = results;
+    let row = outputs.checked_mul(size)?;
+    let (mut data, mut scales, mut zero_points) = (rows.data, rows.scales, rows.zero_points);
+    let first_chunk = (pitch - 1) % CHUNK + 1;
     while !scales.is_empty() {
         let count = if scales.len() < BLOCK { 1 } else { BLOCK };
-        let first_chunk = (pitch - 1) % CHUNK + 1;
         let (block, inner, chunk_inner) = if count == 1 {
             let one: Label = vitreous_dsp_one_row;
             (pack_one(data.get(..pitch)?, scratch)?, one, one)
@@ -214,7 +223,7 @@ fn multiply<T: Copy + Default>(
         let mut product = Product::new(block, inner, epilogue);
         product.gate = gate;
         product.row_scales = to_block(scales);
-        product.stride = if count == 1 { 0 } else { outputs.checked_mul(size_of::<T>())? };
+        product.stride = if count == 1 { 0 } else { row };
         if !zero_points.is_empty() && !weights.sums.is_empty() {
             product.epilogue = vitreous_dsp_with_zero_points;
             product.after_chunks = product.epilogue;
@@ -229,8 +238,8 @@ fn multiply<T: Copy + Default>(
             product.chunk_inner = chunk_inner;
             product.epilogue = vitreous_dsp_next_chunk;
         }
-        let (results, rest) = out.split_at_mut_checked(outputs.checked_mul(count)?)?;
-        columns(product, weights, results, count)?;
+        let (bytes, rest) = out.split_at_mut_checked(row.checked_mul(count)?)?;
+        columns(product, weights, Results { bytes, size })?;
         data = data.get(pitch.checked_mul(count)?..)?;
         scales = scales.get(count..)?;
         zero_points = zero_points.get(count..).unwrap_or(&[]);
@@ -248,15 +257,10 @@ fn to_block<T: Copy + Default>(values: &[T]) -> [T; BLOCK] {
     rows
 }
 
-/// All columns of `count` rows (1 or [`BLOCK`]), `out` being as many rows of results.
+/// All columns of one row or a block, `out` being as many rows of results.
 #[inline(always)]
-fn columns<T: Copy + Default>(
-    mut product: Product,
-    weights: &LinearI8,
-    out: &mut [T],
-    count: usize,
-) -> Option<()> {
-    let outputs = weights.outputs;
+fn columns(mut product: Product, weights: &LinearI8, out: Results) -> Option<()> {
+    let (outputs, size) = (weights.outputs, out.size);
     let pairs = outputs / 2 * 2;
     let (panels, last_panel) = weights.panels.split_at_checked(pairs.checked_mul(weights.pitch)?)?;
     let (scales, last_scale) = weights.scales.get(..outputs)?.split_at_checked(pairs)?;
@@ -269,11 +273,10 @@ fn columns<T: Copy + Default>(
     product.scales = scales.as_ptr();
     product.bias = bias.as_ptr();
     product.sums = sums.as_ptr();
-    let first = out.as_mut_ptr();
+    product.out = out.bytes.as_mut_ptr();
+    product.out_end = product.out.wrapping_add(pairs * size);
     if pairs > 0 {
-        product.out = first.cast();
-        product.out_end = first.wrapping_add(pairs).cast();
-        // SAFETY: there are panels, scales, biases and, where they are read, sums of `pairs` columns, and `count` rows of results,
+        // SAFETY: there are panels, scales, biases and, where they are read, sums of `pairs` columns, and as many rows of results,
         // `outputs` apart; a single row's are written by all rows of the block, whose distance is 0.
         unsafe { product.run() };
     }
@@ -283,22 +286,27 @@ fn columns<T: Copy + Default>(
         let last = |values: &[f32]| [values.first().copied().unwrap_or(0.0), 0.0];
         let (scale, bias) = (last(last_scale), last(last_bias));
         let sum = [last_sum.first().copied().unwrap_or(0), 0];
-        let mut results = [[T::default(); 2]; BLOCK];
-        for (result, row) in results.iter_mut().zip(tensor::rows(out, outputs)) {
-            result[0] = row.last().copied().unwrap_or_default();
+        let mut results = [0u32; 2 * BLOCK];
+        let results: &mut [u8] = bytemuck::cast_slice_mut(&mut results);
+        let column = |row: usize| (row + 1) * outputs * size - size;
+        for (row, to) in results.chunks_mut(2 * size).enumerate() {
+            copy(out.bytes.get(column(row)..).unwrap_or(&[]), to, size);
         }
         product.panels = last_panel.as_ptr();
         (product.scales, product.bias, product.sums) = (scale.as_ptr(), bias.as_ptr(), sum.as_ptr());
-        product.out = results.as_mut_ptr().cast();
-        product.out_end = product.out.wrapping_add(2 * size_of::<T>());
-        product.stride = if count == 1 { 0 } else { 2 * size_of::<T>() };
+        product.out = results.as_mut_ptr();
+        product.out_end = product.out.wrapping_add(2 * size);
+        product.stride = if product.stride == 0 { 0 } else { 2 * size };
         // SAFETY: a panel, and two scales, biases, sums and results of each row.
         unsafe { product.run() };
-        for (result, row) in results.iter().zip(tensor::rows_mut(out, outputs)) {
-            if let Some(to) = row.last_mut() {
-                *to = result[0];
-            }
+        for (row, from) in results.chunks(2 * size).enumerate() {
+            copy(from, out.bytes.get_mut(column(row)..).unwrap_or(&mut []), size);
         }
     }
     Some(())
+}
+
+/// Copies up to `count` bytes.
+fn copy(from: &[u8], to: &mut [u8], count: usize) {
+    to.iter_mut().zip(from).take(count).for_each(|(to, from)| *to = *from);
 }
