@@ -12,6 +12,8 @@ fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rustc-check-cfg=cfg(table, values(\"{}\"))", TABLES.join("\", \""));
     println!("cargo:rustc-check-cfg=cfg(dual_issue)");
+    println!("cargo:rustc-check-cfg=cfg(armv8_fpu)");
+    println!("cargo:rustc-check-cfg=cfg(armv8_m)");
     let target = env::var("TARGET").unwrap_or_default();
     let cpu = target_cpu();
     let forced = env::var("CARGO_CFG_VITREOUS_KERNELS").ok();
@@ -29,6 +31,14 @@ fn main() {
     if cpu.as_deref() == Some("cortex-m7") {
         println!("cargo:rustc-cfg=dual_issue");
     }
+    let is_armv8 = target.starts_with("thumbv8m.main-");
+    if is_armv8 {
+        println!("cargo:rustc-cfg=armv8_m");
+    }
+    // The Cortex-M7's FPU and those of Armv8-M take the larger of two numbers in one instruction.
+    if cpu.as_deref() == Some("cortex-m7") || is_armv8 {
+        println!("cargo:rustc-cfg=armv8_fpu");
+    }
 }
 
 /// The table that every core of the target can run.
@@ -38,6 +48,10 @@ fn native(target: &str, cpu: Option<&str>) -> Option<&'static str> {
         let has = |feature| features.split(',').any(|there| there == feature);
         // A processor without floating point has neither.
         return has("neon").then_some(if has("dotprod") { "neon-dotprod" } else { "neon" });
+    }
+    // Without an FPU (and on the softer of two ABIs there need not be one) there is no table.
+    if !target.ends_with("-eabihf") {
+        return None;
     }
     if target.starts_with("thumbv7em-") {
         return Some("cortex-m-dsp");

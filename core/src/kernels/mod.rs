@@ -7,6 +7,8 @@
 
 #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
 mod aarch64;
+#[cfg(table = "cortex-m-dsp")]
+mod cortex_m_dsp;
 mod portable;
 pub mod spec;
 #[cfg(test)]
@@ -18,6 +20,20 @@ mod x86;
 
 pub use portable::PORTABLE;
 pub use spec::{AttentionMemory, TableSpec};
+
+// What the machine has beside `portable`: `default`, `supported`, `SPECS`.
+#[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+use aarch64 as native;
+#[cfg(table = "cortex-m-dsp")]
+use cortex_m_dsp as native;
+#[cfg(not(any(
+    table = "cortex-m-dsp",
+    target_arch = "x86_64",
+    all(target_arch = "aarch64", target_feature = "neon")
+)))]
+use portable as native;
+#[cfg(target_arch = "x86_64")]
+use x86 as native;
 
 use half::f16;
 
@@ -148,32 +164,15 @@ pub struct AttentionScratch<'a> {
 
 /// The table for this build.
 pub fn default_kernels() -> &'static Kernels {
-    #[cfg(table = "neon")]
-    return &aarch64::NEON;
-    #[cfg(table = "neon-dotprod")]
-    return &aarch64::NEON_DOTPROD;
-    #[cfg(not(any(table = "neon", table = "neon-dotprod")))]
-    return &PORTABLE;
+    native::default()
 }
 
 /// The tables that this machine can run, the fastest first; `portable` is the last.
 pub fn supported_kernels() -> impl Iterator<Item = &'static Kernels> {
-    #[cfg(target_arch = "x86_64")]
-    let native = x86::supported();
-    #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
-    let native = aarch64::supported();
-    #[cfg(not(any(target_arch = "x86_64", all(target_arch = "aarch64", target_feature = "neon"))))]
-    let native = core::iter::empty();
-    native.chain([&PORTABLE])
+    native::supported().chain([&PORTABLE])
 }
 
 /// Names of the tables of this architecture, also of those that this machine can't run.
 pub fn kernel_names() -> impl Iterator<Item = &'static str> {
-    #[cfg(target_arch = "x86_64")]
-    let native = x86::SPECS.iter().map(|spec| spec.name);
-    #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
-    let native = aarch64::SPECS.iter().map(|spec| spec.name);
-    #[cfg(not(any(target_arch = "x86_64", all(target_arch = "aarch64", target_feature = "neon"))))]
-    let native = core::iter::empty();
-    native.chain([spec::PORTABLE.name])
+    native::SPECS.iter().map(|spec| spec.name).chain([spec::PORTABLE.name])
 }

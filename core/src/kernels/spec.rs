@@ -110,15 +110,16 @@ pub static NEON_DOTPROD: TableSpec = TableSpec {
     linear_scratch: |_| 0,
 };
 
-/// Cortex-M4, -M7 and -M33: two multiplications of 16 bits at a time (SMLAD). Panels of two outputs, whose weights alternate, so that
-/// one load feeds both.
+/// Cortex-M4, -M7 and -M33: two multiplications of 16 bits at a time (SMLAD). Panels of two outputs, whose weights are paired: one
+/// load and one instruction to unpack feed both.
 pub static CORTEX_M_DSP: TableSpec = TableSpec {
     name: "cortex-m-dsp",
-    layout: PanelLayout { nr: 2, kr: 1 },
+    layout: PanelLayout::PAIRED,
     reads_every_layout: false,
     norm_rows: 1,
-    attention_memory: |tokens, head_dim| rows_memory(tokens, head_dim, 1),
-    linear_scratch: |_| 0,
+    attention_memory: dsp_memory,
+    // Four rows of pairs of 16 bits.
+    linear_scratch: |pitch| pitch.saturating_mul(2),
 };
 
 /// Cortex-M55 and -M85: sixteen multiplications of 8 bits at a time (VMLADAVA). Panels of two outputs, sixteen weights of each in turn.
@@ -149,6 +150,21 @@ pub(super) fn rows_memory(tokens: usize, head_dim: usize, queries: usize) -> Att
         scores: tokens.saturating_mul(4 * queries),
         weights: tokens.saturating_mul(2 * queries),
         sums: pitch.saturating_mul(4 * queries),
+    }
+}
+
+/// Keys in pairs of tokens, values in blocks of sixteen; four queries at a time. The queries' pairs of 16 bits, then their weighted
+/// sums take turns.
+fn dsp_memory(tokens: usize, head_dim: usize) -> AttentionMemory {
+    const QUERIES: usize = 4;
+    let pitch = padded(head_dim);
+    let even = tokens.saturating_add(tokens % 2);
+    AttentionMemory {
+        keys: even.saturating_mul(pitch),
+        values: padded(tokens).saturating_mul(pitch),
+        scores: even.saturating_mul(4 * QUERIES),
+        weights: padded(tokens).saturating_mul(2 * QUERIES),
+        sums: pitch.saturating_mul(4 * QUERIES),
     }
 }
 

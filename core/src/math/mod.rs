@@ -85,6 +85,10 @@ fn mul_add<L: Lane>(a: L, u: L, b: f32) -> L {
     a * u + L::splat(b)
 }
 
+/// Coefficients of [`exp2`]'s polynomial, from the highest power down.
+pub(crate) const EXP2_COEFFICIENTS: [f32; 6] =
+    [0.001_327_647, 0.009_675_541, 0.055_507_13, 0.240_221_2, 0.693_146_94, 1.0];
+
 /// `2^x` for −126 ≤ x ≤ 0 (smaller x count as −126), within 3 ULP; `exp2(0) = 1` exactly.
 ///
 /// Split at the nearest whole number, 2^f on [−½, ½] by a minimax polynomial of degree 5 (relative error below 2·10⁻⁷).
@@ -99,12 +103,13 @@ pub fn exp2<L: Lane>(x: L) -> L {
 /// `2^f` for −½ ≤ f ≤ ½.
 #[inline(always)]
 pub(crate) fn exp2_of_fraction<L: Lane>(f: L) -> L {
-    let mut p = L::splat(0.001_327_647);
-    p = mul_add(p, f, 0.009_675_541);
-    p = mul_add(p, f, 0.055_507_13);
-    p = mul_add(p, f, 0.240_221_2);
-    p = mul_add(p, f, 0.693_146_94);
-    mul_add(p, f, 1.0)
+    let [c5, c4, c3, c2, c1, c0] = EXP2_COEFFICIENTS;
+    let mut p = L::splat(c5);
+    p = mul_add(p, f, c4);
+    p = mul_add(p, f, c3);
+    p = mul_add(p, f, c2);
+    p = mul_add(p, f, c1);
+    mul_add(p, f, c0)
 }
 
 /// `max(x, 0)`.

@@ -7,8 +7,8 @@ mod dotprod;
 mod lanes;
 mod neon;
 
-pub(super) use dotprod::TABLE as NEON_DOTPROD;
-pub(super) use neon::TABLE as NEON;
+use dotprod::TABLE as NEON_DOTPROD;
+use neon::TABLE as NEON;
 
 use super::{spec, Kernels, TableSpec};
 
@@ -19,4 +19,12 @@ pub(super) static SPECS: [&TableSpec; 2] = [&spec::NEON_DOTPROD, &spec::NEON];
 pub(super) fn supported() -> impl Iterator<Item = &'static Kernels> {
     let dotprod = detect::has_dotprod().then_some(&NEON_DOTPROD);
     dotprod.into_iter().chain([&NEON])
+}
+
+/// The table for this build.
+pub(super) fn default() -> &'static Kernels {
+    match cfg!(table = "neon-dotprod") {
+        true => &NEON_DOTPROD,
+        false => &NEON,
+    }
 }
