@@ -5,6 +5,8 @@
 
 #![allow(unsafe_code)]
 
+#[cfg(table = "cortex-m-helium")]
+mod cortex_m_helium;
 mod portable;
 pub mod spec;
 #[cfg(test)]
@@ -146,6 +148,9 @@ pub struct AttentionScratch<'a> {
 
 /// The table for this build.
 pub fn default_kernels() -> &'static Kernels {
+    #[cfg(table = "cortex-m-helium")]
+    return &cortex_m_helium::TABLE;
+    #[cfg(not(table = "cortex-m-helium"))]
     &PORTABLE
 }
 

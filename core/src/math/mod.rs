@@ -85,6 +85,9 @@ fn mul_add<L: Lane>(a: L, u: L, b: f32) -> L {
     a * u + L::splat(b)
 }
 
+/// Coefficients of [`exp2`], the highest power first.
+pub const EXP2: [f32; 6] = [0.001_327_647, 0.009_675_541, 0.055_507_13, 0.240_221_2, 0.693_146_94, 1.0];
+
 /// `2^x` for −126 ≤ x ≤ 0 (smaller x count as −126), within 3 ULP; `exp2(0) = 1` exactly.
 ///
 /// Split at the nearest whole number, 2^f on [−½, ½] by a minimax polynomial of degree 5 (relative error below 2·10⁻⁷).
@@ -93,12 +96,11 @@ pub fn exp2<L: Lane>(x: L) -> L {
     let x = x.max(L::splat(-126.0));
     let magic = x + L::splat(MAGIC);
     let f = x - (magic - L::splat(MAGIC));
-    let mut p = L::splat(0.001_327_647);
-    p = mul_add(p, f, 0.009_675_541);
-    p = mul_add(p, f, 0.055_507_13);
-    p = mul_add(p, f, 0.240_221_2);
-    p = mul_add(p, f, 0.693_146_94);
-    p = mul_add(p, f, 1.0);
+    let [highest, rest @ ..] = EXP2;
+    let mut p = L::splat(highest);
+    for coefficient in rest {
+        p = mul_add(p, f, coefficient);
+    }
     p * magic.exp2_of_magic()
 }
 
