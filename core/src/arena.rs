@@ -7,6 +7,8 @@ use crate::tensor::{padded, ALIGN};
 
 /// Most regions that a plan can hold.
 pub const MAX_REGIONS: usize = 42;
+/// Most regions that are looked at together.
+const MAX_VIEWS: usize = 20;
 
 /// Memory for activations, aligned as every plan needs it. Put it into a `static` or on the heap of a host.
 ///
@@ -160,40 +162,32 @@ impl Plan {
         arena: &'a mut [u8],
         ids: [usize; N],
     ) -> Result<[&'a mut [u8]; N], Error> {
-        let mut views = [const { None }; N];
+        let mut views = core::array::from_fn(|_| [].as_mut_slice());
         self.carve(arena, &ids, &mut views)?;
-        Ok(views.map(Option::unwrap_or_default))
+        Ok(views)
     }
 
     /// Cuts regions off the front of the arena, from the lowest to the highest. One function for any number of them: a model's
     /// stages all ask for another.
-    fn carve<'a>(
-        &self,
-        arena: &'a mut [u8],
-        ids: &[usize],
-        views: &mut [Option<&'a mut [u8]>],
-    ) -> Result<(), Error> {
+    fn carve<'a>(&self, arena: &'a mut [u8], ids: &[usize], views: &mut [&'a mut [u8]]) -> Result<(), Error> {
+        let mut order = [Place::default(); MAX_VIEWS];
+        let order = order.get_mut(..ids.len()).ok_or(Error::Internal(2))?;
+        for (view, id) in ids.iter().enumerate() {
+            let region = self.regions.get(*id).ok_or(Error::Internal(2))?;
+            insert(order, view, Place { offset: region.offset, bytes: region.bytes, view });
+        }
         let (mut rest, mut base) = (arena, 0);
-        for _ in ids {
-            let mut lowest: Option<(&Region, &mut Option<&'a mut [u8]>)> = None;
-            for (id, view) in ids.iter().zip(views.iter_mut()) {
-                let region = self.regions.get(*id).ok_or(Error::Internal(2))?;
-                let before = lowest.as_ref().is_none_or(|(other, _)| region.offset < other.offset);
-                if view.is_none() && before {
-                    lowest = Some((region, view));
-                }
-            }
-            let Some((region, view)) = lowest else { break };
+        for place in order {
             // An empty region may lie anywhere, but must be as aligned as the others: it gets the place where the last one ended.
-            let start = if region.bytes == 0 { base } else { region.offset };
+            let start = if place.bytes == 0 { base } else { place.offset };
             // A region that overlaps the one before it begins below the base.
             let gap = start.checked_sub(base).ok_or(Error::Internal(3))?;
             let (found, tail) = rest
                 .get_mut(gap..)
-                .and_then(|rest| rest.split_at_mut_checked(region.bytes))
+                .and_then(|rest| rest.split_at_mut_checked(place.bytes))
                 .ok_or(Error::Internal(3))?;
-            *view = Some(found);
-            (rest, base) = (tail, start + region.bytes);
+            *views.get_mut(place.view).ok_or(Error::Internal(3))? = found;
+            (rest, base) = (tail, start + place.bytes);
         }
         Ok(())
     }
@@ -211,6 +205,30 @@ impl Plan {
         }
         let found = arena.len();
         arena.get_mut(..self.arena_bytes).ok_or(Error::ArenaTooSmall { needed: self.arena_bytes, found })
+    }
+}
+
+/// Where one of the regions asked for lies, and its number among them.
+#[derive(Clone, Copy, Default)]
+struct Place {
+    offset: usize,
+    bytes: usize,
+    view: usize,
+}
+
+/// Puts a place among the first `count`, which are in order of their offsets. Regions are mostly asked for in that order.
+fn insert(order: &mut [Place], count: usize, place: Place) {
+    let mut at = count;
+    while let Some(before) =
+        at.checked_sub(1).and_then(|i| order.get(i)).copied().filter(|before| before.offset > place.offset)
+    {
+        if let Some(to) = order.get_mut(at) {
+            *to = before;
+        }
+        at -= 1;
+    }
+    if let Some(to) = order.get_mut(at) {
+        *to = place;
     }
 }
 

@@ -1,13 +1,15 @@
 //! int8 linear layers: blocks of 4 rows × 2 outputs (`linear.s`).
 
 use core::ptr::null;
+use core::slice;
 
 use half::f16;
 
+use super::linear_f16::{activate, middle};
 use super::PORTABLE;
 use crate::kernels::spec::CORTEX_M_HELIUM;
 use crate::kernels::Epilogue;
-use crate::math::{gelu_erf, gelu_tanh, relu, GateTable, GATE_ERF, GATE_TANH, GATE_ZERO};
+use crate::math::{GATE_ERF, GATE_TANH};
 use crate::models::vit::Activation;
 use crate::tensor::{LinearI8, RowsI8};
 
@@ -73,15 +75,13 @@ pub(super) fn linear_i8(x: &RowsI8, w: &LinearI8, epilogue: Epilogue, out: &mut 
     });
     let Epilogue::Activation(activation) = epilogue else { return };
     if shape.zero {
-        activate(activation, out.iter_mut());
+        activate(activation, out);
     } else if !w.outputs.is_multiple_of(2) {
-        activate(activation, out.iter_mut().skip(w.outputs - 1).step_by(w.outputs));
+        out.iter_mut()
+            .skip(w.outputs - 1)
+            .step_by(w.outputs)
+            .for_each(|x| activate(activation, slice::from_mut(x)));
     }
-}
-
-/// The entry of 0.
-fn middle(table: &'static GateTable) -> *const f16 {
-    table.entries().as_ptr().wrapping_add(GATE_ZERO)
 }
 
 pub(super) fn linear_i8_residual(x: &RowsI8, w: &LinearI8, residual: &mut [f16]) {
@@ -191,13 +191,5 @@ impl Shape {
             let acc = dot.wrapping_sub(zero.wrapping_mul(sum));
             store(row, acc as f32 * *scale * *row_scale + *bias);
         }
-    }
-}
-
-fn activate<'a>(activation: Activation, out: impl Iterator<Item = &'a mut f32>) {
-    match activation {
-        Activation::GeluErf => out.for_each(|x| *x = gelu_erf(*x)),
-        Activation::GeluTanh => out.for_each(|x| *x = gelu_tanh(*x)),
-        Activation::Relu => out.for_each(|x| *x = relu(*x)),
     }
 }

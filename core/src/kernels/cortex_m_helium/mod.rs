@@ -6,6 +6,7 @@
 
 mod attention;
 mod linear;
+mod linear_f16;
 mod rows;
 
 use super::portable::PORTABLE;
@@ -16,8 +17,8 @@ pub(super) static TABLE: Kernels = Kernels {
     spec: &spec::CORTEX_M_HELIUM,
     linear_i8: |x, w, f, out, _| linear::linear_i8(x, w, f, out),
     linear_i8_residual: |x, w, residual, _| linear::linear_i8_residual(x, w, residual),
-    linear_f16: PORTABLE.linear_f16,
-    linear_f16_residual: PORTABLE.linear_f16_residual,
+    linear_f16: linear_f16::linear_f16,
+    linear_f16_residual: linear_f16::linear_f16_residual,
     quantize_row: rows::quantize_row,
     quantize_row_above: rows::quantize_row_above,
     layer_norm: rows::layer_norm,

@@ -3,7 +3,7 @@
 use half::f16;
 
 use super::plan::{region, DEFAULT_TILE_ROWS};
-use super::weights::Vit;
+use super::weights::{HeadWeights, Vit};
 use crate::arena::{cast, Plan};
 use crate::error::Error;
 use crate::fork::{ForkJoin, Serial};
@@ -31,6 +31,8 @@ pub struct Run<'r, 'm> {
     pub(super) tile: usize,
     /// Largest scale of the values of the head at work.
     pub(super) value_scale: f32,
+    /// Weights of the head at work, which every tile of it reads: layer, head.
+    head: Option<(usize, usize, HeadWeights<'m>)>,
     cursor: Cursor,
 }
 
@@ -105,11 +107,21 @@ impl<'m> Vit<'m> {
         let plan = self.plan_for(tile_rows, kernels.spec, pool.workers())?;
         let arena = plan.check(arena)?;
         let cursor = Cursor::At(Stage::Embed, 0);
-        Ok(Run { vit: self, kernels, pool, plan, arena, tile: tile_rows, value_scale: 0.0, cursor })
+        Ok(Run {
+            vit: self,
+            kernels,
+            pool,
+            plan,
+            arena,
+            tile: tile_rows,
+            value_scale: 0.0,
+            head: None,
+            cursor,
+        })
     }
 }
 
-impl Run<'_, '_> {
+impl<'m> Run<'_, 'm> {
     /// Does one tile and returns, so that a watchdog can be fed or another task can run.
     ///
     /// # Errors
@@ -144,6 +156,14 @@ impl Run<'_, '_> {
     pub fn finish<S: PixelSource + ?Sized>(&mut self, source: &mut S) -> Result<(), Error> {
         while self.step(source)? != Progress::Done {}
         Ok(())
+    }
+
+    /// Weights of a head; found once for all of its tiles.
+    pub(super) fn head_weights(&mut self, layer: usize, head: usize) -> Result<HeadWeights<'m>, Error> {
+        match &self.head {
+            Some((at_layer, at_head, weights)) if (*at_layer, *at_head) == (layer, head) => Ok(*weights),
+            _ => Ok(self.head.insert((layer, head, self.vit.head(layer, head)?)).2),
+        }
     }
 
     /// The stage that follows a completed one.
