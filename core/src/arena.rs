@@ -170,24 +170,46 @@ impl Plan {
     /// Cuts regions off the front of the arena, from the lowest to the highest. One function for any number of them: a model's
     /// stages all ask for another.
     fn carve<'a>(&self, arena: &'a mut [u8], ids: &[usize], views: &mut [&'a mut [u8]]) -> Result<(), Error> {
-        let mut order = [Place::default(); MAX_VIEWS];
-        let order = order.get_mut(..ids.len()).ok_or(Error::Internal(2))?;
+        let offset =
+            |view: u8| ids.get(view as usize).and_then(|id| self.regions.get(*id)).map_or(0, |r| r.offset);
+        let mut rest = arena;
+        // Numbers of the views, in order of their offsets.
+        let (mut order, mut count) = ([0u8; MAX_VIEWS], 0usize);
         for (view, id) in ids.iter().enumerate() {
             let region = self.regions.get(*id).ok_or(Error::Internal(2))?;
-            insert(order, view, Place { offset: region.offset, bytes: region.bytes, view });
+            if region.bytes == 0 {
+                // It may lie anywhere, but must be as aligned as the others.
+                let (empty, all) = rest.split_at_mut_checked(0).ok_or(Error::Internal(3))?;
+                *views.get_mut(view).ok_or(Error::Internal(3))? = empty;
+                rest = all;
+                continue;
+            }
+            // Regions are mostly asked for in their order, so that hardly any is moved.
+            let mut at = count;
+            while let Some(before) = at
+                .checked_sub(1)
+                .and_then(|i| order.get(i))
+                .copied()
+                .filter(|before| offset(*before) > region.offset)
+            {
+                *order.get_mut(at).ok_or(Error::Internal(2))? = before;
+                at -= 1;
+            }
+            *order.get_mut(at).ok_or(Error::Internal(2))? = view as u8;
+            count += 1;
         }
-        let (mut rest, mut base) = (arena, 0);
-        for place in order {
-            // An empty region may lie anywhere, but must be as aligned as the others: it gets the place where the last one ended.
-            let start = if place.bytes == 0 { base } else { place.offset };
+        let mut base = 0;
+        for view in order.iter().take(count) {
+            let view = *view as usize;
+            let region = ids.get(view).and_then(|id| self.regions.get(*id)).ok_or(Error::Internal(2))?;
             // A region that overlaps the one before it begins below the base.
-            let gap = start.checked_sub(base).ok_or(Error::Internal(3))?;
+            let gap = region.offset.checked_sub(base).ok_or(Error::Internal(3))?;
             let (found, tail) = rest
                 .get_mut(gap..)
-                .and_then(|rest| rest.split_at_mut_checked(place.bytes))
+                .and_then(|rest| rest.split_at_mut_checked(region.bytes))
                 .ok_or(Error::Internal(3))?;
-            *views.get_mut(place.view).ok_or(Error::Internal(3))? = found;
-            (rest, base) = (tail, start + place.bytes);
+            *views.get_mut(view).ok_or(Error::Internal(3))? = found;
+            (rest, base) = (tail, region.offset + region.bytes);
         }
         Ok(())
     }
@@ -205,30 +227,6 @@ impl Plan {
         }
         let found = arena.len();
         arena.get_mut(..self.arena_bytes).ok_or(Error::ArenaTooSmall { needed: self.arena_bytes, found })
-    }
-}
-
-/// Where one of the regions asked for lies, and its number among them.
-#[derive(Clone, Copy, Default)]
-struct Place {
-    offset: usize,
-    bytes: usize,
-    view: usize,
-}
-
-/// Puts a place among the first `count`, which are in order of their offsets. Regions are mostly asked for in that order.
-fn insert(order: &mut [Place], count: usize, place: Place) {
-    let mut at = count;
-    while let Some(before) =
-        at.checked_sub(1).and_then(|i| order.get(i)).copied().filter(|before| before.offset > place.offset)
-    {
-        if let Some(to) = order.get_mut(at) {
-            *to = before;
-        }
-        at -= 1;
-    }
-    if let Some(to) = order.get_mut(at) {
-        *to = place;
     }
 }
 

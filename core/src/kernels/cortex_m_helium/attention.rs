@@ -3,10 +3,9 @@
 //! Keys lie in pairs, `(tokens/2, pitch/16, 2, 16)`, as weights do; values in blocks of 16 tokens, `(tokens/16, pitch, 16)`, so that a
 //! column's products with softmax weights are a sum along a row. Softmax weights of four queries take turns: `(tokens/8, 4, 8)`.
 
-use super::rows::{scale_of, vitreous_helium_quantize_column, vitreous_helium_quantize_key, Quantize, ROUND};
+use super::rows::{quantize, vitreous_helium_quantize_key, vitreous_helium_quantize_value};
 use crate::kernels::{Attention, AttentionScratch};
 use crate::math::{EXP2, MAGIC};
-use crate::quant::to_i8;
 use crate::tensor::{padded, rows};
 
 core::arch::global_asm!(".cpu cortex-m55", include_str!("attention.s"), options(raw));
@@ -75,6 +74,7 @@ struct ValueJob {
 }
 
 extern "C" {
+    fn vitreous_helium_pack(rows: &[*const i8; QUERIES], steps: usize, to: *mut i8);
     fn vitreous_helium_scores(job: *mut ScoreJob);
     fn vitreous_helium_scores_wide(job: *mut ScoreJob);
     fn vitreous_helium_softmax(job: *mut SoftmaxJob);
@@ -86,9 +86,16 @@ pub(super) fn store_keys(x: &[f32], head_dim: usize, first: usize, keys: &mut [i
     let pitch = padded(head_dim);
     for ((token, x), scale) in (first..).zip(rows(x, head_dim)).zip(scales) {
         let start = token / 2 * 2 * pitch + token % 2 * STEP;
-        let end = start + 2 * pitch - STEP;
-        let Some(key) = keys.get_mut(start..end) else { return };
-        *scale = store(x, pitch, vitreous_helium_quantize_key, key, |i| i / STEP * 2 * STEP + i % STEP);
+        let Some(key) = keys.get_mut(start..start + 2 * pitch - STEP) else { return };
+        let to = key.as_mut_ptr();
+        // SAFETY: the token's last step ends with `key`.
+        *scale = unsafe {
+            quantize(x, pitch, vitreous_helium_quantize_key, to, |i, code| {
+                if let Some(to) = key.get_mut(i / STEP * 2 * STEP + i % STEP) {
+                    *to = code;
+                }
+            })
+        };
     }
 }
 
@@ -97,27 +104,17 @@ pub(super) fn store_values(x: &[f32], head_dim: usize, first: usize, values: &mu
     let pitch = padded(head_dim);
     for ((token, x), scale) in (first..).zip(rows(x, head_dim)).zip(scales) {
         let start = token / BLOCK * BLOCK * pitch + token % BLOCK;
-        let end = start + (pitch - 1) * BLOCK + 1;
-        let Some(value) = values.get_mut(start..end) else { return };
-        *scale = store(x, pitch, vitreous_helium_quantize_column, value, |i| i * BLOCK);
+        let Some(value) = values.get_mut(start..start + (pitch - 1) * BLOCK + 1) else { return };
+        let to = value.as_mut_ptr();
+        // SAFETY: the token's last column is the last of `value`.
+        *scale = unsafe {
+            quantize(x, pitch, vitreous_helium_quantize_value, to, |i, code| {
+                if let Some(to) = value.get_mut(i * BLOCK) {
+                    *to = code;
+                }
+            })
+        };
     }
-}
-
-/// Quantizes a row into codes that lie as `code` and `place` have it, zeros up to the pitch; returns the scale.
-#[inline(always)]
-fn store(x: &[f32], pitch: usize, code: Quantize, to: &mut [i8], place: impl Fn(usize) -> usize) -> f32 {
-    let (scale, factor, bounded) = scale_of(x);
-    let rounds = if bounded { x.len() / ROUND } else { 0 };
-    if rounds > 0 {
-        // SAFETY: as many elements as `x` has; where the last of them goes is within `to`, which holds a whole token.
-        unsafe { code(x.as_ptr(), rounds, factor.to_bits(), to.as_mut_ptr()) };
-    }
-    for i in rounds * ROUND..pitch {
-        if let Some(to) = to.get_mut(place(i)) {
-            *to = x.get(i).map_or(0, |x| to_i8(*x, factor));
-        }
-    }
-    scale
 }
 
 /// `out = softmax(q·Kᵀ/√d)·V` for every query (Vaswani et al., arXiv 1706.03762, §3.2.1).
@@ -141,12 +138,9 @@ pub(super) fn attend(a: &Attention, scratch: &mut AttentionScratch, out: &mut [f
     while first < count {
         // Missing queries are stood in for by the last one: the same results, stored again.
         let queries: [usize; QUERIES] = core::array::from_fn(|q| (first + q).min(count - 1));
-        for (q, query) in queries.iter().enumerate() {
-            let codes = rows(a.queries.data.get(query * pitch..).unwrap_or(&[]), STEP);
-            for (to, codes) in rows_mut_at(packed, q).zip(codes) {
-                to.copy_from_slice(codes);
-            }
-        }
+        let rows = queries.map(|query| a.queries.data.as_ptr().wrapping_add(query * pitch));
+        // SAFETY: four rows of queries, and `packed` has room for them.
+        unsafe { vitreous_helium_pack(&rows, pitch / STEP, packed.as_mut_ptr()) };
         let scales = queries.map(|query| a.factor * a.queries.scales.get(query).copied().unwrap_or(0.0));
         // SAFETY: `enough` has seen that all is as long as the functions say.
         let (max, sums) = unsafe {
@@ -160,11 +154,6 @@ pub(super) fn attend(a: &Attention, scratch: &mut AttentionScratch, out: &mut [f
         unsafe { weighted_sums(a, scratch.weights, scales, queries, out) };
         first += QUERIES;
     }
-}
-
-/// The steps of query q among four that take turns.
-fn rows_mut_at(packed: &mut [i8], q: usize) -> impl Iterator<Item = &mut [i8]> {
-    crate::tensor::rows_mut(packed, STEP).skip(q).step_by(QUERIES)
 }
 
 /// Scores `(tokens, 4)`, not-a-numbers up to a multiple of 8 tokens; returns the largest of each query.

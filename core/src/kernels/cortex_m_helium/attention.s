@@ -4,6 +4,27 @@
 @ linear.s; r1 points at the four rows, whose steps take turns.
 
 
+@ Lets the steps of four rows (pointers at r0) take turns: r1 steps of 16 bytes, to r2.
+    .section .text.vitreous_helium_pack, "ax", %progbits
+    .global vitreous_helium_pack
+    .type vitreous_helium_pack, %function
+    .thumb_func
+vitreous_helium_pack:
+    push {r4-r6, lr}
+    mov r6, r2
+    dls lr, r1
+    ldm r0, {r2, r3, r4, r5}
+1:  vldrb.u8 q0, [r2], #16
+    vldrb.u8 q1, [r3], #16
+    vstrb.8 q0, [r6], #16
+    vldrb.u8 q2, [r4], #16
+    vstrb.8 q1, [r6], #16
+    vldrb.u8 q3, [r5], #16
+    vstrb.8 q2, [r6], #16
+    vstrb.8 q3, [r6], #16
+    le lr, 1b
+    pop {r4-r6, pc}
+
 @ 16 inputs of four queries and two keys.
 .macro score_step op
     vldrb.u8 q4, [r9], #16

@@ -4,25 +4,35 @@ use half::f16;
 
 use super::PORTABLE;
 use crate::math::inverse_sqrt;
-use crate::quant::{row_scale, row_scale_above, to_i8, to_i8_above};
+use crate::quant::{row_max_abs, row_scale, row_scale_above, to_i8, to_i8_above};
 use crate::tensor::{rows, rows_mut, NormWeights};
 
 core::arch::global_asm!(".cpu cortex-m55", include_str!("rows.s"), options(raw));
 
 /// Elements of a round in `rows.s`.
-pub(super) const ROUND: usize = 16;
+const ROUND: usize = 16;
 /// Bits of the largest finite f32.
 const FINITE: u32 = f32::MAX.to_bits();
 
-/// Codes of rounds: floats, rounds, bits of the factor, codes.
-pub(super) type Quantize = unsafe extern "C" fn(*const f32, usize, u32, *mut i8);
+/// Quantizes rounds of a row: floats, rounds, codes, bits of the largest magnitude of the rest; returns bits of the scale and, in the upper
+/// half, of the largest magnitude; or 0 where something is infinite or not a number.
+pub(super) type Quantize = unsafe extern "C" fn(*const f32, usize, *mut i8, u32) -> u64;
 
 extern "C" {
-    fn vitreous_helium_max_abs(x: *const f32, rounds: usize) -> u32;
+    pub(super) fn vitreous_helium_quantize(x: *const f32, rounds: usize, codes: *mut i8, rest: u32) -> u64;
+    pub(super) fn vitreous_helium_quantize_key(
+        x: *const f32,
+        rounds: usize,
+        codes: *mut i8,
+        rest: u32,
+    ) -> u64;
+    pub(super) fn vitreous_helium_quantize_value(
+        x: *const f32,
+        rounds: usize,
+        codes: *mut i8,
+        rest: u32,
+    ) -> u64;
     fn vitreous_helium_max(x: *const f32, rounds: usize) -> u32;
-    pub(super) fn vitreous_helium_quantize(x: *const f32, rounds: usize, factor: u32, codes: *mut i8);
-    pub(super) fn vitreous_helium_quantize_key(x: *const f32, rounds: usize, factor: u32, codes: *mut i8);
-    pub(super) fn vitreous_helium_quantize_column(x: *const f32, rounds: usize, factor: u32, codes: *mut i8);
     fn vitreous_helium_quantize_above(x: *const f32, rounds: usize, factor: u32, codes: *mut i8, zero: u32);
     fn vitreous_helium_sums(x: *const f16, rounds: usize, mean: u32, sums: *mut [f32; 8]);
     fn vitreous_helium_square_sums(x: *const f16, rounds: usize, mean: u32, sums: *mut [f32; 8]);
@@ -37,41 +47,53 @@ extern "C" {
     );
 }
 
-/// Scale of a row and the factor that quantizes it, and whether no product with it can leave ±127: not where something is infinite or
-/// not a number.
+/// Quantizes a row by `code`, which places sixteen codes a round from `to` on; the others, and zeros up to `length`, are handed to
+/// `put`. Returns the scale.
+///
+/// # Safety
+/// `code` may write as many rounds from `to` on as `x` has.
 #[inline(always)]
-pub(super) fn scale_of(x: &[f32]) -> (f32, f32, bool) {
-    let (whole, rest) = x.split_at(x.len() / ROUND * ROUND);
-    let mut bits = 0;
-    if !whole.is_empty() {
-        // SAFETY: that many rounds can be read.
-        bits = unsafe { vitreous_helium_max_abs(whole.as_ptr(), whole.len() / ROUND) };
+pub(super) unsafe fn quantize(
+    x: &[f32],
+    length: usize,
+    code: Quantize,
+    to: *mut i8,
+    mut put: impl FnMut(usize, i8),
+) -> f32 {
+    let (rounds, rest) = x.as_chunks::<ROUND>();
+    let largest = rest.iter().fold(0, |bits, x| x.abs().to_bits().max(bits));
+    // SAFETY: as the caller has it.
+    let found = if rounds.is_empty() { 0 } else { unsafe { code(x.as_ptr(), rounds.len(), to, largest) } };
+    if found != 0 && rest.is_empty() && x.len() == length {
+        return f32::from_bits(found as u32);
     }
-    bits = rest.iter().fold(bits, |bits, x| bits.max(x.abs().to_bits()));
-    if bits > FINITE {
-        let (scale, factor) = row_scale(crate::quant::row_max_abs(x));
-        return (scale, factor, false);
+    let (largest, done) = match found {
+        0 => (row_max_abs(x), 0),
+        found => (f32::from_bits((found >> 32) as u32), rounds.len() * ROUND),
+    };
+    let (scale, factor) = row_scale(largest);
+    for (i, x) in x.iter().enumerate().skip(done) {
+        put(i, to_i8(*x, factor));
     }
-    let (scale, factor) = row_scale(f32::from_bits(bits));
-    (scale, factor, true)
+    for i in x.len()..length {
+        put(i, 0);
+    }
+    scale
 }
 
 pub(super) fn quantize_row(x: &[f32], out: &mut [i8]) -> f32 {
     if x.len() > out.len() {
         return (PORTABLE.quantize_row)(x, out);
     }
-    let (scale, factor, bounded) = scale_of(x);
-    let rounds = if bounded { x.len() / ROUND } else { 0 };
-    if rounds > 0 {
-        // SAFETY: as many elements as `x` has, and `out` is no shorter.
-        unsafe { vitreous_helium_quantize(x.as_ptr(), rounds, factor.to_bits(), out.as_mut_ptr()) };
+    let (to, length) = (out.as_mut_ptr(), out.len());
+    // SAFETY: `out` is no shorter than `x`.
+    unsafe {
+        quantize(x, length, vitreous_helium_quantize, to, |i, code| {
+            if let Some(to) = out.get_mut(i) {
+                *to = code;
+            }
+        })
     }
-    let mut rest = out.iter_mut().skip(rounds * ROUND);
-    for (x, out) in x.iter().skip(rounds * ROUND).zip(rest.by_ref()) {
-        *out = to_i8(*x, factor);
-    }
-    rest.for_each(|out| *out = 0);
-    scale
 }
 
 pub(super) fn quantize_row_above(x: &[f32], floor: f32, out: &mut [i8]) -> (f32, i32) {

@@ -1,32 +1,7 @@
 @ Rows of floats: layer norm, and quantization. Sixteen elements a round.
 
-@ r0 = bits of the largest |x|, of r1 rounds of 16 f32 at r0. As integers, bits of magnitudes are in order, infinity and not-a-numbers last.
-    .section .text.vitreous_helium_max_abs, "ax", %progbits
-    .global vitreous_helium_max_abs
-    .type vitreous_helium_max_abs, %function
-    .thumb_func
-vitreous_helium_max_abs:
-    push {r7, lr}
-    vmov.i32 q3, #0
-    dls lr, r1
-1:  vldrw.u32 q0, [r0], #16
-    vldrw.u32 q1, [r0], #16
-    vbic.i32 q0, #0x80000000
-    vbic.i32 q1, #0x80000000
-    vldrw.u32 q2, [r0], #16
-    vmax.u32 q3, q0, q3
-    vldrw.u32 q0, [r0], #16
-    vmax.u32 q3, q1, q3
-    vbic.i32 q2, #0x80000000
-    vbic.i32 q0, #0x80000000
-    vmax.u32 q3, q2, q3
-    vmax.u32 q3, q0, q3
-    le lr, 1b
-    movs r0, #0
-    vmaxv.u32 r0, q3
-    pop {r7, pc}
-
-@ r0 = bits of the largest x, at least 0, likewise.
+@ r0 = bits of the largest x, at least 0, of r1 rounds of f32 at r0. As integers, bits of numbers from 0 up are in order, infinity and
+@ not-a-numbers last.
     .section .text.vitreous_helium_max, "ax", %progbits
     .global vitreous_helium_max
     .type vitreous_helium_max, %function
@@ -48,60 +23,103 @@ vitreous_helium_max:
     vmaxv.s32 r0, q3
     pop {r7, pc}
 
-@ Codes of r1 rounds of 16 f32 at r0: x times r2 (f32), which nowhere exceeds 127, to the bytes at r3, where `gap` bytes lie between
-@ rounds.
-.macro quantize name, gap
+@ Quantizes r1 rounds of f32 at r0 to the bytes at r2; r3 is bits of the largest magnitude of what the row has besides. Returns bits of
+@ the scale and, in the upper half, of the largest magnitude, or 0, with nothing written, if something is infinite or not a number: so no product leaves ±127.
+.macro quantize name, store, offsets
     .section .text.\name, "ax", %progbits
     .global \name
     .type \name, %function
     .thumb_func
 \name:
-    push {r7, lr}
+    push {r4, lr}
+    mov r4, r0
+    vmov.i32 q3, #0
     dls lr, r1
 1:  vldrw.u32 q0, [r0], #16
     vldrw.u32 q1, [r0], #16
-    vmul.f32 q0, q0, r2
+    vbic.i32 q0, #0x80000000
+    vbic.i32 q1, #0x80000000
     vldrw.u32 q2, [r0], #16
-    vmul.f32 q1, q1, r2
-    vcvtn.s32.f32 q0, q0
-    vldrw.u32 q3, [r0], #16
-    vmul.f32 q2, q2, r2
-    vcvtn.s32.f32 q1, q1
-    vstrb.32 q0, [r3], #4
-    vmul.f32 q3, q3, r2
-    vcvtn.s32.f32 q2, q2
-    vstrb.32 q1, [r3], #4
-    vcvtn.s32.f32 q3, q3
-    vstrb.32 q2, [r3], #4
-    vstrb.32 q3, [r3], #(4 + \gap)
+    vmax.u32 q3, q0, q3
+    vldrw.u32 q0, [r0], #16
+    vmax.u32 q3, q1, q3
+    vbic.i32 q2, #0x80000000
+    vbic.i32 q0, #0x80000000
+    vmax.u32 q3, q2, q3
+    vmax.u32 q3, q0, q3
     le lr, 1b
-    pop {r7, pc}
+    vmaxv.u32 r3, q3
+    movw r0, #0xffff
+    movt r0, #0x7f7f
+    cmp r3, r0
+    bhi 3f
+    mov r0, #0x2b800000 @ 2^-40
+    cmp r3, r0
+    it lo
+    movlo r3, r0
+    movw r0, #0x0204
+    movt r0, #0x3c01 @ 1/127
+    movw r12, #0
+    movt r12, #0x42fe @ 127
+    vmov s2, s3, r3, r0
+    vmov s0, r12
+    vmul.f32 s1, s2, s3
+    vdiv.f32 s0, s0, s2
+    vmov r3, s0
+    .if \offsets
+    vpush {d8-d9}
+    movs r0, #0
+    vidup.u32 q4, r0, #8
+    vshl.i32 q4, q4, #1
+    .endif
+    dls lr, r1
+    vmov r0, r1, s1, s2
+2:  vldrw.u32 q0, [r4], #16
+    vldrw.u32 q1, [r4], #16
+    vmul.f32 q0, q0, r3
+    vldrw.u32 q2, [r4], #16
+    vmul.f32 q1, q1, r3
+    vcvtn.s32.f32 q0, q0
+    vldrw.u32 q3, [r4], #16
+    vmul.f32 q2, q2, r3
+    vcvtn.s32.f32 q1, q1
+    vmul.f32 q3, q3, r3
+    vcvtn.s32.f32 q2, q2
+    vcvtn.s32.f32 q3, q3
+    \store
+    le lr, 2b
+    .if \offsets
+    vpop {d8-d9}
+    .endif
+    pop {r4, pc}
+3:  movs r0, #0
+    movs r1, #0
+    pop {r4, pc}
 .endm
 
-@ The same to bytes that lie 16 apart: values of one token.
-    .section .text.vitreous_helium_quantize_column, "ax", %progbits
-    .global vitreous_helium_quantize_column
-    .type vitreous_helium_quantize_column, %function
-    .thumb_func
-vitreous_helium_quantize_column:
-    push {r4, lr}
-    movs r4, #0
-    vidup.u32 q3, r4, #8
-    vshl.i32 q3, q3, #1
-    lsls r1, r1, #1
-    dls lr, r1
-1:  vldrw.u32 q0, [r0], #16
-    vldrw.u32 q1, [r0], #16
-    vmul.f32 q0, q0, r2
-    vmul.f32 q1, q1, r2
-    vcvtn.s32.f32 q0, q0
-    vcvtn.s32.f32 q1, q1
-    vstrb.32 q0, [r3, q3]
-    adds r3, #64
-    vstrb.32 q1, [r3, q3]
-    adds r3, #64
-    le lr, 1b
-    pop {r4, pc}
+@ One code after the other; with 16 bytes between rounds: keys; 16 bytes apart: values.
+.macro store_row
+    vstrb.32 q0, [r2], #4
+    vstrb.32 q1, [r2], #4
+    vstrb.32 q2, [r2], #4
+    vstrb.32 q3, [r2], #4
+.endm
+.macro store_key
+    vstrb.32 q0, [r2], #4
+    vstrb.32 q1, [r2], #4
+    vstrb.32 q2, [r2], #4
+    vstrb.32 q3, [r2], #20
+.endm
+.macro store_value
+    vstrb.32 q0, [r2, q4]
+    adds r2, #64
+    vstrb.32 q1, [r2, q4]
+    adds r2, #64
+    vstrb.32 q2, [r2, q4]
+    adds r2, #64
+    vstrb.32 q3, [r2, q4]
+    adds r2, #64
+.endm
 
 @ Codes with a zero point: x times r2 plus the f32 on the stack, saturated. Loads of every fourth element, so that narrowing into
 @ bottoms and tops puts them in order.
@@ -218,7 +236,8 @@ vitreous_helium_norm:
     vpop {d8-d13}
     pop {r4-r7, pc}
 
-quantize vitreous_helium_quantize, 0
-quantize vitreous_helium_quantize_key, 16
+quantize vitreous_helium_quantize, store_row, 0
+quantize vitreous_helium_quantize_key, store_key, 0
+quantize vitreous_helium_quantize_value, store_value, 1
 partial_sums vitreous_helium_sums, 0
 partial_sums vitreous_helium_square_sums, 1

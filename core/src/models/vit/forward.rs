@@ -98,7 +98,7 @@ impl Run<'_, '_> {
         let c = *self.vit.config();
         let rows = self.tile.min(c.tokens() - row);
         let head_dim = c.head_dim();
-        let weights = self.head_weights(layer, head)?;
+        let weights = self.head.get(self.vit, layer, head)?;
         let ids = [
             region::PLANE,
             region::PLANE_SCALES,
@@ -140,7 +140,7 @@ impl Run<'_, '_> {
         let c = *self.vit.config();
         let rows = self.tile.min(c.tokens() - row);
         let (n, head_dim, pitch) = (c.tokens(), c.head_dim(), padded(c.head_dim()));
-        let weights = self.head_weights(layer, head)?;
+        let weights = self.head.get(self.vit, layer, head)?;
         let ids = [
             region::TOKENS,
             region::PLANE,

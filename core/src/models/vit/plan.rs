@@ -6,8 +6,9 @@ use crate::error::Error;
 use crate::kernels::TableSpec;
 use crate::tensor::{padded, Precision};
 
-/// Rows per tile where nothing else is said.
-pub const DEFAULT_TILE_ROWS: usize = 4;
+/// Rows per tile where nothing else is said: two blocks of the microcontrollers' kernels, so that what a tile takes besides is
+/// shared by both.
+pub const DEFAULT_TILE_ROWS: usize = 8;
 /// Most rows per tile.
 pub const MAX_TILE_ROWS: usize = 256;
 

@@ -32,8 +32,25 @@ pub struct Run<'r, 'm> {
     /// Largest scale of the values of the head at work.
     pub(super) value_scale: f32,
     /// Weights of the head at work, which every tile of it reads: layer, head.
-    head: Option<(usize, usize, HeadWeights<'m>)>,
+    pub(super) head: HeadCache<'m>,
     cursor: Cursor,
+}
+
+/// Weights of one head, found once for all of its tiles: layer, head, weights.
+pub(super) struct HeadCache<'m>(Option<(usize, usize, HeadWeights<'m>)>);
+
+impl<'m> HeadCache<'m> {
+    pub(super) fn get(
+        &mut self,
+        vit: &Vit<'m>,
+        layer: usize,
+        head: usize,
+    ) -> Result<&HeadWeights<'m>, Error> {
+        if !matches!(&self.0, Some((at_layer, at_head, _)) if (*at_layer, *at_head) == (layer, head)) {
+            self.0 = Some((layer, head, vit.head(layer, head)?));
+        }
+        self.0.as_ref().map(|(_, _, weights)| weights).ok_or(Error::Internal(57))
+    }
 }
 
 /// What a run computes with. None of it changes a bit of the result.
@@ -115,7 +132,7 @@ impl<'m> Vit<'m> {
             arena,
             tile: tile_rows,
             value_scale: 0.0,
-            head: None,
+            head: HeadCache(None),
             cursor,
         })
     }
@@ -156,14 +173,6 @@ impl<'m> Run<'_, 'm> {
     pub fn finish<S: PixelSource + ?Sized>(&mut self, source: &mut S) -> Result<(), Error> {
         while self.step(source)? != Progress::Done {}
         Ok(())
-    }
-
-    /// Weights of a head; found once for all of its tiles.
-    pub(super) fn head_weights(&mut self, layer: usize, head: usize) -> Result<HeadWeights<'m>, Error> {
-        match &self.head {
-            Some((at_layer, at_head, weights)) if (*at_layer, *at_head) == (layer, head) => Ok(*weights),
-            _ => Ok(self.head.insert((layer, head, self.vit.head(layer, head)?)).2),
-        }
     }
 
     /// The stage that follows a completed one.
