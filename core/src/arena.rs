@@ -7,6 +7,8 @@ use crate::tensor::{padded, ALIGN};
 
 /// Most regions that a plan can hold.
 pub const MAX_REGIONS: usize = 42;
+/// Most regions that are looked at together.
+const MAX_VIEWS: usize = 20;
 
 /// Memory for activations, aligned as every plan needs it. Put it into a `static` or on the heap of a host.
 ///
@@ -160,40 +162,54 @@ impl Plan {
         arena: &'a mut [u8],
         ids: [usize; N],
     ) -> Result<[&'a mut [u8]; N], Error> {
-        let mut views = [const { None }; N];
+        let mut views = core::array::from_fn(|_| [].as_mut_slice());
         self.carve(arena, &ids, &mut views)?;
-        Ok(views.map(Option::unwrap_or_default))
+        Ok(views)
     }
 
     /// Cuts regions off the front of the arena, from the lowest to the highest. One function for any number of them: a model's
     /// stages all ask for another.
-    fn carve<'a>(
-        &self,
-        arena: &'a mut [u8],
-        ids: &[usize],
-        views: &mut [Option<&'a mut [u8]>],
-    ) -> Result<(), Error> {
-        let (mut rest, mut base) = (arena, 0);
-        for _ in ids {
-            let mut lowest: Option<(&Region, &mut Option<&'a mut [u8]>)> = None;
-            for (id, view) in ids.iter().zip(views.iter_mut()) {
-                let region = self.regions.get(*id).ok_or(Error::Internal(2))?;
-                let before = lowest.as_ref().is_none_or(|(other, _)| region.offset < other.offset);
-                if view.is_none() && before {
-                    lowest = Some((region, view));
-                }
+    fn carve<'a>(&self, arena: &'a mut [u8], ids: &[usize], views: &mut [&'a mut [u8]]) -> Result<(), Error> {
+        let offset =
+            |view: u8| ids.get(view as usize).and_then(|id| self.regions.get(*id)).map_or(0, |r| r.offset);
+        let mut rest = arena;
+        // Numbers of the views, in order of their offsets.
+        let (mut order, mut count) = ([0u8; MAX_VIEWS], 0usize);
+        for (view, id) in ids.iter().enumerate() {
+            let region = self.regions.get(*id).ok_or(Error::Internal(2))?;
+            if region.bytes == 0 {
+                // It may lie anywhere, but must be as aligned as the others.
+                let (empty, all) = rest.split_at_mut_checked(0).ok_or(Error::Internal(3))?;
+                *views.get_mut(view).ok_or(Error::Internal(3))? = empty;
+                rest = all;
+                continue;
             }
-            let Some((region, view)) = lowest else { break };
-            // An empty region may lie anywhere, but must be as aligned as the others: it gets the place where the last one ended.
-            let start = if region.bytes == 0 { base } else { region.offset };
+            // Regions are mostly asked for in their order, so that hardly any is moved.
+            let mut at = count;
+            while let Some(before) = at
+                .checked_sub(1)
+                .and_then(|i| order.get(i))
+                .copied()
+                .filter(|before| offset(*before) > region.offset)
+            {
+                *order.get_mut(at).ok_or(Error::Internal(2))? = before;
+                at -= 1;
+            }
+            *order.get_mut(at).ok_or(Error::Internal(2))? = view as u8;
+            count += 1;
+        }
+        let mut base = 0;
+        for view in order.iter().take(count) {
+            let view = *view as usize;
+            let region = ids.get(view).and_then(|id| self.regions.get(*id)).ok_or(Error::Internal(2))?;
             // A region that overlaps the one before it begins below the base.
-            let gap = start.checked_sub(base).ok_or(Error::Internal(3))?;
+            let gap = region.offset.checked_sub(base).ok_or(Error::Internal(3))?;
             let (found, tail) = rest
                 .get_mut(gap..)
                 .and_then(|rest| rest.split_at_mut_checked(region.bytes))
                 .ok_or(Error::Internal(3))?;
-            *view = Some(found);
-            (rest, base) = (tail, start + region.bytes);
+            *views.get_mut(view).ok_or(Error::Internal(3))? = found;
+            (rest, base) = (tail, region.offset + region.bytes);
         }
         Ok(())
     }

@@ -9,6 +9,8 @@
 mod aarch64;
 #[cfg(table = "cortex-m-dsp")]
 mod cortex_m_dsp;
+#[cfg(table = "cortex-m-helium")]
+mod cortex_m_helium;
 mod portable;
 pub mod spec;
 #[cfg(test)]
@@ -26,8 +28,11 @@ pub use spec::{AttentionMemory, TableSpec};
 use aarch64 as native;
 #[cfg(table = "cortex-m-dsp")]
 use cortex_m_dsp as native;
+#[cfg(table = "cortex-m-helium")]
+use cortex_m_helium as native;
 #[cfg(not(any(
     table = "cortex-m-dsp",
+    table = "cortex-m-helium",
     target_arch = "x86_64",
     all(target_arch = "aarch64", target_feature = "neon")
 )))]

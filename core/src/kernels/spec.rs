@@ -128,7 +128,7 @@ pub static CORTEX_M_HELIUM: TableSpec = TableSpec {
     layout: PanelLayout { nr: 2, kr: 16 },
     reads_every_layout: false,
     norm_rows: 1,
-    attention_memory: |tokens, head_dim| rows_memory(tokens, head_dim, 1),
+    attention_memory: helium_memory,
     linear_scratch: |_| 0,
 };
 
@@ -177,5 +177,20 @@ fn vector_memory(tokens: usize, head_dim: usize, rows: usize) -> AttentionMemory
         scores: tokens.saturating_mul(4 * rows),
         weights: tokens.saturating_mul(2 * rows),
         sums: 0,
+    }
+}
+
+/// Keys in pairs of tokens, values in blocks of 16; scores and weights of four queries, which take turns, in whole rounds of 8 and 16
+/// tokens; the four queries themselves instead of weighted sums, which stay in registers.
+fn helium_memory(tokens: usize, head_dim: usize) -> AttentionMemory {
+    const QUERIES: usize = 4;
+    let pitch = padded(head_dim);
+    let up_to = |tokens_of: usize| tokens.div_ceil(tokens_of).saturating_mul(tokens_of);
+    AttentionMemory {
+        keys: up_to(2).saturating_mul(pitch),
+        values: up_to(16).saturating_mul(pitch),
+        scores: up_to(8).saturating_mul(4 * QUERIES),
+        weights: up_to(16).saturating_mul(2 * QUERIES),
+        sums: pitch.saturating_mul(QUERIES),
     }
 }

@@ -103,13 +103,12 @@ pub fn exp2<L: Lane>(x: L) -> L {
 /// `2^f` for −½ ≤ f ≤ ½.
 #[inline(always)]
 pub(crate) fn exp2_of_fraction<L: Lane>(f: L) -> L {
-    let [c5, c4, c3, c2, c1, c0] = EXP2_COEFFICIENTS;
-    let mut p = L::splat(c5);
-    p = mul_add(p, f, c4);
-    p = mul_add(p, f, c3);
-    p = mul_add(p, f, c2);
-    p = mul_add(p, f, c1);
-    mul_add(p, f, c0)
+    let [highest, rest @ ..] = EXP2_COEFFICIENTS;
+    let mut p = L::splat(highest);
+    for coefficient in rest {
+        p = mul_add(p, f, coefficient);
+    }
+    p
 }
 
 /// `max(x, 0)`.

@@ -126,7 +126,7 @@ pub const BOARDS: [Board; 5] = [
         machine: "mps3-an547",
         target: "thumbv8m.main-none-eabihf",
         cpu: "cortex-m55",
-        kernels: "portable",
+        kernels: "cortex-m-helium",
         code: region(0x1000_0000, 512 * KIB),
         ram: region(0x3000_0000, 256 * KIB),
         arena: region(0x3100_0000, 4 * MIB),

@@ -10,8 +10,8 @@ use crate::arena::{cast_mut, part, part_mut, typed};
 use crate::error::Error;
 use crate::fork::fork;
 use crate::kernels::{Attention, AttentionScratch, Epilogue, Kernels};
-use crate::math::{inverse_sqrt, to_f16, to_f16s};
-use crate::ops::{apply, quantize_rows, Operand};
+use crate::math::{inverse_sqrt, to_f16s};
+use crate::ops::{apply, apply_residual, quantize_rows, Operand};
 use crate::quant::make_relative;
 use crate::source::PixelSource;
 use crate::tensor::{self, padded, Linear, Precision, RowsI8};
@@ -25,15 +25,9 @@ impl Run<'_, '_> {
     ) -> Result<usize, Error> {
         let c = *self.vit.config();
         let weights = self.vit.embed()?;
-        let ids = [
-            region::TOKENS,
-            region::STRIP,
-            region::PATCHES,
-            region::PATCH_SCALES,
-            region::EMBEDDED,
-            region::EMBED_LINEAR,
-        ];
-        let [tokens, strip, patches, scales, embedded, scratch] = self.plan.views(self.arena, ids)?;
+        let ids =
+            [region::TOKENS, region::STRIP, region::PATCHES, region::PATCH_SCALES, region::EMBED_LINEAR];
+        let [tokens, strip, patches, scales, scratch] = self.plan.views(self.arena, ids)?;
         let (tokens, patches) = (cast_mut::<f16>(tokens)?, cast_mut::<i8>(patches)?);
         let columns = c.patch_columns().max(1);
         let (strip_row, column) = (patch / columns, patch % columns);
@@ -60,14 +54,12 @@ impl Run<'_, '_> {
         }
         let scales = typed::<f32>(scales, 0, rows)?;
         scales.iter_mut().for_each(|scale| *scale = 1.0);
-        let embedded = typed::<f32>(embedded, 0, rows * c.dim)?;
         let x = Operand::Int8(RowsI8 { data: patches, scales, zero_points: &[], pitch: linear.pitch });
-        apply(self.kernels, &x, &weights.patch, Epilogue::None, embedded, cast_mut(scratch)?)?;
         let positions = part(weights.positions, patch * c.dim, rows * c.dim)?;
         let tokens = part_mut(tokens, (c.prefix_tokens() + patch) * c.dim, rows * c.dim)?;
-        for ((token, x), position) in tokens.iter_mut().zip(embedded).zip(positions) {
-            *token = to_f16(*x + position.to_f32());
-        }
+        // The residual stream begins as the positions.
+        tokens.iter_mut().zip(positions).for_each(|(to, from)| *to = *from);
+        apply_residual(self.kernels, &x, &weights.patch, tokens, cast_mut(scratch)?)?;
         Ok(patch + rows)
     }
 
@@ -106,7 +98,7 @@ impl Run<'_, '_> {
         let c = *self.vit.config();
         let rows = self.tile.min(c.tokens() - row);
         let head_dim = c.head_dim();
-        let weights = self.vit.head(layer, head)?;
+        let weights = self.head.get(self.vit, layer, head)?;
         let ids = [
             region::PLANE,
             region::PLANE_SCALES,
@@ -148,7 +140,7 @@ impl Run<'_, '_> {
         let c = *self.vit.config();
         let rows = self.tile.min(c.tokens() - row);
         let (n, head_dim, pitch) = (c.tokens(), c.head_dim(), padded(c.head_dim()));
-        let weights = self.vit.head(layer, head)?;
+        let weights = self.head.get(self.vit, layer, head)?;
         let ids = [
             region::TOKENS,
             region::PLANE,
@@ -294,14 +286,16 @@ impl Run<'_, '_> {
 
 /// Copies one patch out of a strip, pixels − 128, rows of the patch one after the other, zeros up to the pitch.
 fn gather_patch(strip: &[u8], row_bytes: usize, left: usize, width: usize, to: &mut [i8]) {
-    let mut to = to.iter_mut();
+    let mut rest = to;
     for row in tensor::rows(strip, row_bytes) {
         let pixels = row.get(left..left.saturating_add(width)).unwrap_or(&[]);
-        for (pixel, to) in pixels.iter().zip(to.by_ref()) {
+        let (to, behind) = rest.split_at_mut_checked(pixels.len()).unwrap_or_default();
+        for (pixel, to) in pixels.iter().zip(to) {
             *to = (*pixel ^ 0x80) as i8;
         }
+        rest = behind;
     }
-    to.for_each(|to| *to = 0);
+    rest.iter_mut().for_each(|to| *to = 0);
 }
 
 /// Rows of the plane, in the form that query, key and value weights want.

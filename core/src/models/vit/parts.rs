@@ -150,7 +150,7 @@ impl Part for NormPart<'_> {
 /// `K_h = plane·W_Kᵀ + b`, `V_h = plane·W_Vᵀ + b`, quantized per token.
 pub(super) struct ProjectPart<'a> {
     pub kernels: &'static Kernels,
-    pub weights: HeadWeights<'a>,
+    pub weights: &'a HeadWeights<'a>,
     pub head_dim: usize,
     pub plane: Plane<'a>,
     /// `(rows, dim)`, where the plane is f16.
@@ -243,7 +243,7 @@ impl Part for ProjectPart<'_> {
 /// `tokens += softmax(Q_h·K_hᵀ/√d)·V_h·W_Oᵀ (+ b with the first head)`.
 pub(super) struct AttentionPart<'a> {
     pub kernels: &'static Kernels,
-    pub weights: HeadWeights<'a>,
+    pub weights: &'a HeadWeights<'a>,
     pub plane: Plane<'a>,
     /// `(rows, dim)`, where the plane is f16.
     pub wide: &'a mut [f32],

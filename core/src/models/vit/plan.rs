@@ -6,8 +6,9 @@ use crate::error::Error;
 use crate::kernels::TableSpec;
 use crate::tensor::{padded, Precision};
 
-/// Rows per tile where nothing else is said.
-pub const DEFAULT_TILE_ROWS: usize = 4;
+/// Rows per tile where nothing else is said: two blocks of the microcontrollers' kernels, so that what a tile takes besides is
+/// shared by both.
+pub const DEFAULT_TILE_ROWS: usize = 8;
 /// Most rows per tile.
 pub const MAX_TILE_ROWS: usize = 256;
 
@@ -28,63 +29,61 @@ pub(super) mod region {
     pub const PATCHES: usize = 2;
     /// Their scales, all 1: `(tile)` f32.
     pub const PATCH_SCALES: usize = 3;
-    /// Their embeddings: `(tile, dim)` f32.
-    pub const EMBEDDED: usize = 4;
     /// Normed tokens: `(tokens, dim)` i8, or f16 where a block keeps f16 weights for query, key and value.
-    pub const PLANE: usize = 5;
+    pub const PLANE: usize = 4;
     /// Their scales: `(tokens)` f32.
-    pub const PLANE_SCALES: usize = 6;
+    pub const PLANE_SCALES: usize = 5;
     /// Normed tokens, as many as the kernels take together (one on the portable ones): `(rows, dim)` f32.
-    pub const NORMED: usize = 7;
+    pub const NORMED: usize = 6;
     /// Keys of one head, as the kernel table orders them: `(tokens, head_dim)` i8.
-    pub const KEYS: usize = 8;
+    pub const KEYS: usize = 7;
     /// Their scales.
-    pub const KEY_SCALES: usize = 9;
+    pub const KEY_SCALES: usize = 8;
     /// Values of one head, as the kernel table orders them: `(tokens, head_dim)` i8.
-    pub const VALUES: usize = 10;
+    pub const VALUES: usize = 9;
     /// Their scales; relative to the largest once all values are there.
-    pub const VALUE_SCALES: usize = 11;
+    pub const VALUE_SCALES: usize = 10;
     /// Keys, values, queries or attended values of a tile: `(tile, head_dim)` f32.
-    pub const HEAD_ROWS: usize = 12;
+    pub const HEAD_ROWS: usize = 11;
     /// The same, quantized.
-    pub const HEAD_ROWS_I8: usize = 13;
+    pub const HEAD_ROWS_I8: usize = 12;
     /// Their scales: `(tile)` f32.
-    pub const HEAD_ROW_SCALES: usize = 14;
+    pub const HEAD_ROW_SCALES: usize = 13;
     /// Scores of the queries at work, one on the portable kernels: `(tokens)` f32.
-    pub const SCORES: usize = 15;
+    pub const SCORES: usize = 14;
     /// Their softmax weights: `(tokens)` i16.
-    pub const PROBABILITIES: usize = 16;
+    pub const PROBABILITIES: usize = 15;
     /// Their weighted sums of values: `(head_dim)` i32.
-    pub const WEIGHTED_SUM: usize = 17;
+    pub const WEIGHTED_SUM: usize = 16;
     /// A tile of the plane, widened for f16 weights: `(tile, dim)` f32.
-    pub const WIDE_ROWS: usize = 18;
+    pub const WIDE_ROWS: usize = 17;
     /// Normed tokens of a tile: `(tile, dim)` f32.
-    pub const MLP_ROWS: usize = 19;
+    pub const MLP_ROWS: usize = 18;
     /// The same, quantized.
-    pub const MLP_ROWS_I8: usize = 20;
+    pub const MLP_ROWS_I8: usize = 19;
     /// Scales of either quantized tile: `(tile)` f32.
-    pub const MLP_SCALES: usize = 21;
+    pub const MLP_SCALES: usize = 20;
     /// Zero points of the hidden layer: `(tile)` i32.
-    pub const MLP_ZERO_POINTS: usize = 22;
+    pub const MLP_ZERO_POINTS: usize = 21;
     /// Hidden layer of a tile: `(tile, hidden)` f32.
-    pub const HIDDEN: usize = 23;
+    pub const HIDDEN: usize = 22;
     /// The same, quantized.
-    pub const HIDDEN_I8: usize = 24;
+    pub const HIDDEN_I8: usize = 23;
     /// Pooled features: `(dim)` f32.
-    pub const FEATURES: usize = 25;
+    pub const FEATURES: usize = 24;
     /// A row on its way to a classifier: `(dim)` f32.
-    pub const HEAD_INPUT: usize = 26;
+    pub const HEAD_INPUT: usize = 25;
     /// The same, quantized.
-    pub const HEAD_INPUT_I8: usize = 27;
+    pub const HEAD_INPUT_I8: usize = 26;
     /// Logits: `(classes)` f32.
-    pub const LOGITS: usize = 28;
+    pub const LOGITS: usize = 27;
     /// Logits of the distillation head: `(classes)` f32.
-    pub const LOGITS_DIST: usize = 29;
+    pub const LOGITS_DIST: usize = 28;
     /// What the kernel table's int8 linear layers work in, phase by phase.
-    pub const EMBED_LINEAR: usize = 30;
-    pub const ATTENTION_LINEAR: usize = 31;
-    pub const MLP_LINEAR: usize = 32;
-    pub const HEAD_LINEAR: usize = 33;
+    pub const EMBED_LINEAR: usize = 29;
+    pub const ATTENTION_LINEAR: usize = 30;
+    pub const MLP_LINEAR: usize = 31;
+    pub const HEAD_LINEAR: usize = 32;
 }
 
 impl Vit<'_> {
@@ -128,7 +127,6 @@ impl Vit<'_> {
         plan.add("strip", c.patch_height * c.image_width * c.channels, 1, EMBED..=EMBED);
         plan.add("patches", tile * padded(c.patch_bytes()), 1, EMBED..=EMBED);
         plan.add("patch scales", tile, 4, EMBED..=EMBED);
-        plan.add("embedded", tile * c.dim, 4, EMBED..=EMBED);
         plan.add("normed plane", tokens * plane_row, 1, NORM..=ATTENTION);
         plan.add("plane scales", tokens, 4, NORM..=ATTENTION);
         plan.add("normed row", workers * kernels.norm_rows.min(tile) * c.dim, 4, NORM..=NORM);

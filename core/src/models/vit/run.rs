@@ -3,7 +3,7 @@
 use half::f16;
 
 use super::plan::{region, DEFAULT_TILE_ROWS};
-use super::weights::Vit;
+use super::weights::{HeadWeights, Vit};
 use crate::arena::{cast, Plan};
 use crate::error::Error;
 use crate::fork::{ForkJoin, Serial};
@@ -31,7 +31,26 @@ pub struct Run<'r, 'm> {
     pub(super) tile: usize,
     /// Largest scale of the values of the head at work.
     pub(super) value_scale: f32,
+    /// Weights of the head at work, which every tile of it reads: layer, head.
+    pub(super) head: HeadCache<'m>,
     cursor: Cursor,
+}
+
+/// Weights of one head, found once for all of its tiles: layer, head, weights.
+pub(super) struct HeadCache<'m>(Option<(usize, usize, HeadWeights<'m>)>);
+
+impl<'m> HeadCache<'m> {
+    pub(super) fn get(
+        &mut self,
+        vit: &Vit<'m>,
+        layer: usize,
+        head: usize,
+    ) -> Result<&HeadWeights<'m>, Error> {
+        if !matches!(&self.0, Some((at_layer, at_head, _)) if (*at_layer, *at_head) == (layer, head)) {
+            self.0 = Some((layer, head, vit.head(layer, head)?));
+        }
+        self.0.as_ref().map(|(_, _, weights)| weights).ok_or(Error::Internal(57))
+    }
 }
 
 /// What a run computes with. None of it changes a bit of the result.
@@ -105,11 +124,21 @@ impl<'m> Vit<'m> {
         let plan = self.plan_for(tile_rows, kernels.spec, pool.workers())?;
         let arena = plan.check(arena)?;
         let cursor = Cursor::At(Stage::Embed, 0);
-        Ok(Run { vit: self, kernels, pool, plan, arena, tile: tile_rows, value_scale: 0.0, cursor })
+        Ok(Run {
+            vit: self,
+            kernels,
+            pool,
+            plan,
+            arena,
+            tile: tile_rows,
+            value_scale: 0.0,
+            head: HeadCache(None),
+            cursor,
+        })
     }
 }
 
-impl Run<'_, '_> {
+impl<'m> Run<'_, 'm> {
     /// Does one tile and returns, so that a watchdog can be fed or another task can run.
     ///
     /// # Errors

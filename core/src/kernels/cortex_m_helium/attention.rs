@@ -1,0 +1,287 @@
+//! Attention in one head, four queries at a time (`attention.s`).
+//!
+//! Keys lie in pairs, `(tokens/2, pitch/16, 2, 16)`, as weights do; values in blocks of 16 tokens, `(tokens/16, pitch, 16)`, so that a
+//! column's products with softmax weights are a sum along a row. Softmax weights of four queries take turns: `(tokens/8, 4, 8)`.
+
+use super::rows::{quantize, vitreous_helium_quantize_key, vitreous_helium_quantize_value};
+use crate::kernels::{Attention, AttentionScratch};
+use crate::math::{EXP2_COEFFICIENTS, MAGIC};
+use crate::tensor::{padded, rows};
+
+core::arch::global_asm!(".cpu cortex-m55", include_str!("attention.s"), options(raw));
+
+/// Queries at a time.
+pub(super) const QUERIES: usize = 4;
+/// Inputs of a step of scores, and the bytes of code of each.
+const STEP: usize = 16;
+const STEP_CODE: usize = 56;
+/// Steps of a chunk of scores: without a loop around it, and with.
+const CHUNK: usize = 7;
+const CHUNK_WIDE: usize = 4;
+/// Tokens of a block of values, bytes of code of each, blocks of a chunk.
+const BLOCK: usize = 16;
+const BLOCK_CODE: usize = 116;
+const BLOCKS: usize = 4;
+/// Tokens of a round of the softmax.
+const TOKENS: usize = 8;
+
+#[repr(C)]
+struct ScoreJob {
+    queries: *const i8,
+    keys: *const i8,
+    scores: *mut f32,
+    key_scales: *const f32,
+    /// Bytes of code before a chunk's end at which the first one is entered.
+    entry: usize,
+    /// Of the keys; of the queries where they are wide.
+    end: *const i8,
+    keys_end: *const i8,
+    _pad: usize,
+    query_scales: [f32; QUERIES],
+    max: [f32; QUERIES],
+}
+
+#[repr(C)]
+struct SoftmaxJob {
+    scores: *const f32,
+    relative_scales: *const f32,
+    magic: f32,
+    polynomial: [f32; 6],
+    exponent_bias: i32,
+    weight_max: f32,
+    _pad: usize,
+    sums: [u32; QUERIES],
+    least: [f32; QUERIES],
+    max: [f32; QUERIES],
+    /// Where weights of two tokens go, less as much as the code adds before it stores.
+    weights: [usize; QUERIES],
+    rounds: usize,
+}
+
+#[repr(C)]
+struct ValueJob {
+    weights: *const i16,
+    weights_end: *const i16,
+    entry: usize,
+    values: *const i8,
+    /// Bytes between blocks of tokens.
+    stride: usize,
+    values_end: *const i8,
+    _pad: [usize; 2],
+    scales: [f32; QUERIES],
+    /// Where the next two results of each query go, less as much as the code adds before it stores.
+    out: [usize; QUERIES],
+}
+
+extern "C" {
+    fn vitreous_helium_pack(rows: &[*const i8; QUERIES], steps: usize, to: *mut i8);
+    fn vitreous_helium_scores(job: *mut ScoreJob);
+    fn vitreous_helium_scores_wide(job: *mut ScoreJob);
+    fn vitreous_helium_softmax(job: *mut SoftmaxJob);
+    fn vitreous_helium_values(job: *const ValueJob);
+}
+
+/// Quantizes rows and places them as keys of the tokens from `first` on.
+pub(super) fn store_keys(x: &[f32], head_dim: usize, first: usize, keys: &mut [i8], scales: &mut [f32]) {
+    let pitch = padded(head_dim);
+    for ((token, x), scale) in (first..).zip(rows(x, head_dim)).zip(scales) {
+        let start = token / 2 * 2 * pitch + token % 2 * STEP;
+        let Some(key) = keys.get_mut(start..start + 2 * pitch - STEP) else { return };
+        let to = key.as_mut_ptr();
+        // SAFETY: the token's last step ends with `key`.
+        *scale = unsafe {
+            quantize(x, pitch, vitreous_helium_quantize_key, to, |i, code| {
+                if let Some(to) = key.get_mut(i / STEP * 2 * STEP + i % STEP) {
+                    *to = code;
+                }
+            })
+        };
+    }
+}
+
+/// Quantizes rows and places them as values of the tokens from `first` on.
+pub(super) fn store_values(x: &[f32], head_dim: usize, first: usize, values: &mut [i8], scales: &mut [f32]) {
+    let pitch = padded(head_dim);
+    for ((token, x), scale) in (first..).zip(rows(x, head_dim)).zip(scales) {
+        let start = token / BLOCK * BLOCK * pitch + token % BLOCK;
+        let Some(value) = values.get_mut(start..start + (pitch - 1) * BLOCK + 1) else { return };
+        let to = value.as_mut_ptr();
+        // SAFETY: the token's last column is the last of `value`.
+        *scale = unsafe {
+            quantize(x, pitch, vitreous_helium_quantize_value, to, |i, code| {
+                if let Some(to) = value.get_mut(i * BLOCK) {
+                    *to = code;
+                }
+            })
+        };
+    }
+}
+
+/// `out = softmax(q·Kᵀ/√d)·V` for every query (Vaswani et al., arXiv 1706.03762, §3.2.1).
+pub(super) fn attend(a: &Attention, scratch: &mut AttentionScratch, out: &mut [f32]) {
+    let (pitch, tokens, head_dim) = (padded(a.head_dim), a.tokens(), a.head_dim);
+    let Ok(packed) = bytemuck::try_cast_slice_mut::<i32, i8>(scratch.sums) else { return };
+    let enough = tokens > 0
+        && head_dim > 0
+        && a.queries.pitch == pitch
+        && a.relative_scales.len() >= tokens
+        && a.keys.len() >= tokens.next_multiple_of(2) * pitch
+        && a.values.len() >= padded(tokens) * pitch
+        && scratch.scores.len() >= tokens.next_multiple_of(TOKENS) * QUERIES
+        && scratch.weights.len() >= padded(tokens) * QUERIES
+        && packed.len() >= QUERIES * pitch;
+    if !enough {
+        return;
+    }
+    let count = a.queries.scales.len().min(a.queries.data.len() / pitch).min(out.len() / head_dim);
+    let mut first = 0;
+    while first < count {
+        // Missing queries are stood in for by the last one: the same results, stored again.
+        let queries: [usize; QUERIES] = core::array::from_fn(|q| (first + q).min(count - 1));
+        let rows = queries.map(|query| a.queries.data.as_ptr().wrapping_add(query * pitch));
+        // SAFETY: four rows of queries, and `packed` has room for them.
+        unsafe { vitreous_helium_pack(&rows, pitch / STEP, packed.as_mut_ptr()) };
+        let scales = queries.map(|query| a.factor * a.queries.scales.get(query).copied().unwrap_or(0.0));
+        // SAFETY: `enough` has seen that all is as long as the functions say.
+        let (max, sums) = unsafe {
+            let max = scores(a, packed, scales, scratch.scores);
+            (max, softmax(a, scratch.scores, max, scratch.weights))
+        };
+        let _ = max;
+        // The largest score's numerator is weight_max, so no sum is zero (but for not-a-number, from hostile models).
+        let scales = sums.map(|sum| a.value_scale / sum.max(1) as f32);
+        // SAFETY: likewise; `queries` are below the number of rows of `out`.
+        unsafe { weighted_sums(a, scratch.weights, scales, queries, out) };
+        first += QUERIES;
+    }
+}
+
+/// Scores `(tokens, 4)`, not-a-numbers up to a multiple of 8 tokens; returns the largest of each query.
+///
+/// # Safety
+/// Keys are `(tokens/2 rounded up, pitch/16, 2, 16)`, queries `(pitch/16, 4, 16)`, `out` is as long as said.
+unsafe fn scores(a: &Attention, queries: &[i8], scales: [f32; QUERIES], out: &mut [f32]) -> [f32; QUERIES] {
+    let (pitch, tokens) = (padded(a.head_dim), a.tokens());
+    let steps = pitch / STEP - 1;
+    let wide = steps > CHUNK;
+    let entry = if wide { steps % CHUNK_WIDE } else { steps } * STEP_CODE;
+    let even = tokens / 2 * 2;
+    let keys_end = a.keys.as_ptr().wrapping_add(even * pitch);
+    let queries_end = queries.as_ptr().wrapping_add(QUERIES * pitch);
+    let mut job = ScoreJob {
+        queries: queries.as_ptr(),
+        keys: a.keys.as_ptr(),
+        scores: out.as_mut_ptr(),
+        key_scales: a.key_scales.as_ptr(),
+        entry,
+        end: if wide { queries_end } else { keys_end },
+        keys_end,
+        _pad: 0,
+        query_scales: scales,
+        max: [f32::MIN; QUERIES],
+    };
+    let code = if wide { vitreous_helium_scores_wide } else { vitreous_helium_scores };
+    if even > 0 {
+        // SAFETY: an even number of tokens, all there.
+        unsafe { code(&mut job) };
+    }
+    out.iter_mut()
+        .take(tokens.next_multiple_of(TOKENS) * QUERIES)
+        .skip(tokens * QUERIES)
+        .for_each(|x| *x = f32::NAN);
+    if tokens > even {
+        // A score of not a number is no maximum, and has weight 0.
+        let last = [a.key_scales.get(even).copied().unwrap_or(0.0), f32::NAN];
+        job.key_scales = last.as_ptr();
+        job.keys = keys_end;
+        job.keys_end = keys_end.wrapping_add(2 * pitch);
+        job.end = if wide { queries_end } else { job.keys_end };
+        job.scores = out.as_mut_ptr().wrapping_add(even * QUERIES);
+        // SAFETY: the last pair, of which the second key is memory only.
+        unsafe { code(&mut job) };
+    }
+    job.max
+}
+
+/// `e_t = weight_max·2^(s_t − max)`; the weights are `round(e_t·scale_t)`, zeros up to a multiple of 16 tokens; returns the sums of
+/// `round(e_t)`.
+///
+/// # Safety
+/// Scores and weights are as long as said.
+unsafe fn softmax(a: &Attention, scores: &[f32], max: [f32; QUERIES], weights: &mut [i16]) -> [u32; QUERIES] {
+    let tokens = a.tokens();
+    let start = weights.as_mut_ptr().addr();
+    let mut job = SoftmaxJob {
+        scores: scores.as_ptr(),
+        relative_scales: a.relative_scales.as_ptr(),
+        magic: MAGIC,
+        polynomial: EXP2_COEFFICIENTS,
+        exponent_bias: 127 << 23,
+        weight_max: a.weight_max(),
+        _pad: 0,
+        sums: [0; QUERIES],
+        least: [-126.0; QUERIES],
+        max,
+        weights: core::array::from_fn(|q| start.wrapping_add(q * 2 * TOKENS).wrapping_sub(52)),
+        rounds: tokens / TOKENS,
+    };
+    if job.rounds > 0 {
+        // SAFETY: whole rounds of tokens.
+        unsafe { vitreous_helium_softmax(&mut job) };
+    }
+    let rest = a.relative_scales.get(tokens / TOKENS * TOKENS..tokens).unwrap_or(&[]);
+    if !rest.is_empty() {
+        let mut scales = [0.0; TOKENS];
+        scales.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+        (job.relative_scales, job.rounds) = (scales.as_ptr(), 1);
+        // SAFETY: scores and weights are there for a whole round.
+        unsafe { vitreous_helium_softmax(&mut job) };
+    }
+    let done = tokens.next_multiple_of(TOKENS) * QUERIES;
+    weights.iter_mut().take(padded(tokens) * QUERIES).skip(done).for_each(|weight| *weight = 0);
+    job.sums
+}
+
+/// `out[q,j] = scales[q] · Σ_t weights[q,t]·v[t,j]`.
+///
+/// # Safety
+/// Weights and values are as long as said; `out` has a row for each of `queries`.
+unsafe fn weighted_sums(
+    a: &Attention,
+    weights: &[i16],
+    scales: [f32; QUERIES],
+    queries: [usize; QUERIES],
+    out: &mut [f32],
+) {
+    let (pitch, head_dim) = (padded(a.head_dim), a.head_dim);
+    let blocks = padded(a.tokens()) / BLOCK;
+    let (pairs, start) = (head_dim / 2, out.as_mut_ptr().addr());
+    if pairs > 0 {
+        let job = ValueJob {
+            weights: weights.as_ptr(),
+            weights_end: weights.as_ptr().wrapping_add(blocks * BLOCK * QUERIES),
+            entry: (blocks - 1) % BLOCKS * BLOCK_CODE,
+            values: a.values.as_ptr(),
+            stride: BLOCK * pitch,
+            values_end: a.values.as_ptr().wrapping_add(pairs * 2 * BLOCK),
+            _pad: [0; 2],
+            scales,
+            out: queries.map(|query| start.wrapping_add(4 * query * head_dim).wrapping_sub(8)),
+        };
+        // SAFETY: as above.
+        unsafe { vitreous_helium_values(&job) };
+    }
+    if head_dim > 2 * pairs {
+        for (q, (query, scale)) in queries.into_iter().zip(scales).enumerate() {
+            let column = a.values.get(2 * pairs * BLOCK..).unwrap_or(&[]).chunks(BLOCK * pitch);
+            let sum = column.zip(weights.chunks(BLOCK * QUERIES)).fold(0i32, |sum, (values, weights)| {
+                let weights = weights.chunks(TOKENS).skip(q).step_by(QUERIES).flatten();
+                let products = values.iter().take(BLOCK).zip(weights).map(|(v, w)| *v as i32 * *w as i32);
+                products.fold(sum, i32::wrapping_add)
+            });
+            if let Some(out) = out.get_mut(query * head_dim + head_dim - 1) {
+                *out = sum as f32 * scale;
+            }
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! int8 linear layers: blocks of 4 rows × 2 outputs (`linear.s`).
+
+use core::ptr::null;
+use core::slice;
+
+use half::f16;
+
+use super::linear_f16::{activate, middle};
+use super::PORTABLE;
+use crate::kernels::spec::CORTEX_M_HELIUM;
+use crate::kernels::Epilogue;
+use crate::math::{GATE_ERF, GATE_TANH};
+use crate::models::vit::Activation;
+use crate::tensor::{LinearI8, RowsI8};
+
+core::arch::global_asm!(".cpu cortex-m55", include_str!("linear.s"), options(raw));
+
+/// Rows of a block.
+const ROWS: usize = 4;
+/// Inputs of a step.
+const STEP: usize = 16;
+/// Steps of a chunk in `linear.s`, and the bytes of code of each.
+const CHUNK: usize = 12;
+const STEP_CODE: usize = 56;
+
+/// What `linear.s` works on: it copies the first 64 bytes to its stack.
+#[repr(C)]
+struct Block {
+    rows: [*const i8; ROWS],
+    /// Chunks of steps behind the first step; the first of them is entered `entry` bytes of code before its end.
+    chunks: usize,
+    entry: usize,
+    scales: *const f32,
+    bias: *const f32,
+    sums: *const i32,
+    weights_end: *const i8,
+    weights: *const i8,
+    /// The middle of GELU's table.
+    gates: *const f16,
+    /// Zero points, negated.
+    zeros: [i32; ROWS],
+    row_scales: [f32; ROWS],
+    /// Where the next two results of each row go, less as much as the code adds before it stores.
+    out: [usize; ROWS],
+}
+
+extern "C" {
+    fn vitreous_helium_linear(block: *const Block);
+    fn vitreous_helium_linear_zero(block: *const Block);
+    fn vitreous_helium_linear_gelu(block: *const Block);
+    fn vitreous_helium_linear_relu(block: *const Block);
+    fn vitreous_helium_linear_residual(block: *const Block);
+    fn vitreous_helium_linear_zero_residual(block: *const Block);
+}
+
+type Code = unsafe extern "C" fn(*const Block);
+
+pub(super) fn linear_i8(x: &RowsI8, w: &LinearI8, epilogue: Epilogue, out: &mut [f32]) {
+    let Some(shape) = Shape::of(x, w, out.len()) else {
+        return (PORTABLE.linear_i8)(x, w, epilogue, out, &mut []);
+    };
+    let (gates, code): (_, Code) = match epilogue {
+        _ if shape.zero => (null(), vitreous_helium_linear_zero),
+        Epilogue::None => (null(), vitreous_helium_linear),
+        Epilogue::Activation(Activation::GeluErf) => (middle(&GATE_ERF), vitreous_helium_linear_gelu),
+        Epilogue::Activation(Activation::GeluTanh) => (middle(&GATE_TANH), vitreous_helium_linear_gelu),
+        Epilogue::Activation(Activation::Relu) => (null(), vitreous_helium_linear_relu),
+    };
+    // SAFETY: `Shape::of` has seen that everything is as long as it takes; results are f32.
+    unsafe { shape.run(x, w, code, out.as_mut_ptr().cast(), 4, gates) };
+    shape.last_output(x, w, |row, value| {
+        if let Some(out) = out.get_mut(row * w.outputs + w.outputs - 1) {
+            *out = value;
+        }
+    });
+    let Epilogue::Activation(activation) = epilogue else { return };
+    if shape.zero {
+        activate(activation, out);
+    } else if !w.outputs.is_multiple_of(2) {
+        out.iter_mut()
+            .skip(w.outputs - 1)
+            .step_by(w.outputs)
+            .for_each(|x| activate(activation, slice::from_mut(x)));
+    }
+}
+
+pub(super) fn linear_i8_residual(x: &RowsI8, w: &LinearI8, residual: &mut [f16]) {
+    // Two results of a row are one word.
+    let words = w.outputs.is_multiple_of(2) && residual.as_ptr().addr().is_multiple_of(4);
+    let Some(shape) = Shape::of(x, w, residual.len()).filter(|_| words) else {
+        return (PORTABLE.linear_i8_residual)(x, w, residual, &mut []);
+    };
+    let code: Code =
+        if shape.zero { vitreous_helium_linear_zero_residual } else { vitreous_helium_linear_residual };
+    // SAFETY: `Shape::of` has seen that everything is as long as it takes.
+    unsafe { shape.run(x, w, code, residual.as_mut_ptr().cast(), 2, null()) };
+}
+
+/// A layer that `linear.s` can do.
+struct Shape {
+    rows: usize,
+    zero: bool,
+}
+
+impl Shape {
+    /// None where views disagree or weights lie otherwise.
+    fn of(x: &RowsI8, w: &LinearI8, out: usize) -> Option<Self> {
+        let zero = !x.zero_points.is_empty();
+        let rows = x.scales.len();
+        let sound = w.layout == CORTEX_M_HELIUM.layout
+            && x.pitch == w.pitch
+            && w.pitch.is_multiple_of(STEP)
+            && w.pitch > 0
+            && w.outputs > 0
+            && w.panels.len() >= w.layout.padded_outputs(w.outputs).checked_mul(w.pitch)?
+            && w.scales.len() >= w.outputs
+            && w.bias.len() >= w.outputs
+            && (!zero || (w.sums.len() >= w.outputs && x.zero_points.len() >= rows))
+            && x.data.len() >= rows.checked_mul(x.pitch)?
+            && out >= rows.checked_mul(w.outputs)?;
+        sound.then_some(Self { rows, zero })
+    }
+
+    /// All rows, but for the last of an odd number of outputs.
+    ///
+    /// # Safety
+    /// Views are those of [`Self::of`]; `out` holds `(rows, outputs)` elements of `bytes` bytes.
+    #[inline(always)]
+    unsafe fn run(
+        &self,
+        x: &RowsI8,
+        w: &LinearI8,
+        code: Code,
+        out: *mut u8,
+        bytes: usize,
+        gates: *const f16,
+    ) {
+        let pairs = w.outputs / 2;
+        if pairs == 0 {
+            return;
+        }
+        let steps = w.pitch / STEP - 1;
+        let mut block = Block {
+            rows: [x.data.as_ptr(); ROWS],
+            chunks: steps / CHUNK + 1,
+            entry: steps % CHUNK * STEP_CODE,
+            scales: w.scales.as_ptr(),
+            bias: w.bias.as_ptr(),
+            sums: w.sums.as_ptr(),
+            weights_end: w.panels.as_ptr().wrapping_add(pairs * 2 * w.pitch),
+            weights: w.panels.as_ptr(),
+            gates,
+            zeros: [0; ROWS],
+            row_scales: [0.0; ROWS],
+            out: [0; ROWS],
+        };
+        let mut first = 0;
+        while first < self.rows {
+            for r in 0..ROWS {
+                // Missing rows of the last block are stood in for by the last row: the same results, stored again.
+                let row = (first + r).min(self.rows - 1);
+                block.rows[r] = x.data.as_ptr().wrapping_add(row * x.pitch);
+                block.out[r] = (out.addr() + row * w.outputs * bytes).wrapping_sub(2 * bytes);
+                // SAFETY: there are as many scales, and zero points if any, as rows.
+                block.row_scales[r] = unsafe { *x.scales.get_unchecked(row) };
+                if self.zero {
+                    // SAFETY: as above.
+                    block.zeros[r] = unsafe { *x.zero_points.get_unchecked(row) }.wrapping_neg();
+                }
+            }
+            // SAFETY: the code reads the rows, the weights of all pairs and their scales, biases and sums, and writes the pairs' results
+            // of the rows.
+            unsafe { code(&block) };
+            first += ROWS;
+        }
+    }
+
+    /// The last of an odd number of outputs, which has a panel to itself.
+    fn last_output(&self, x: &RowsI8, w: &LinearI8, mut store: impl FnMut(usize, f32)) {
+        let last = w.outputs - 1;
+        if last % 2 == 1 {
+            return;
+        }
+        let (Some(scale), Some(bias)) = (w.scales.get(last), w.bias.get(last)) else { return };
+        let panel = w.panels.get(last * w.pitch..).unwrap_or(&[]).chunks(2 * STEP);
+        for (row, (codes, row_scale)) in crate::tensor::rows(x.data, x.pitch).zip(x.scales).enumerate() {
+            let products = codes.chunks(STEP).zip(panel.clone()).flat_map(|(x, w)| x.iter().zip(w));
+            let dot = products.fold(0i32, |sum, (x, w)| sum.wrapping_add(*x as i32 * *w as i32));
+            let zero = x.zero_points.get(row).copied().unwrap_or(0);
+            let sum = w.sums.get(last).copied().unwrap_or(0);
+            let acc = dot.wrapping_sub(zero.wrapping_mul(sum));
+            store(row, acc as f32 * *scale * *row_scale + *bias);
+        }
+    }
+}

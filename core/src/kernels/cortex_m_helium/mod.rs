@@ -1,0 +1,42 @@
+//! Cortex-M55 and -M85: vectors of 128 bits (Helium, MVE), in assembly, since stable Rust has no intrinsics for them.
+//!
+//! MVE's float arithmetic flushes subnormal numbers, rounds to nearest even and makes every not-a-number the default one, whatever the
+//! scalar FPU is set to; docs/numerics.md leaves no result to depend on that. VMAXNM and VMINNM return the number where one operand is
+//! none; so does the contract's max(x, bound), whose bound always is a number here.
+
+mod attention;
+mod linear;
+mod linear_f16;
+mod rows;
+
+use super::portable::PORTABLE;
+use super::{spec, Kernels, TableSpec};
+
+/// The table.
+static TABLE: Kernels = Kernels {
+    spec: &spec::CORTEX_M_HELIUM,
+    linear_i8: |x, w, f, out, _| linear::linear_i8(x, w, f, out),
+    linear_i8_residual: |x, w, residual, _| linear::linear_i8_residual(x, w, residual),
+    linear_f16: linear_f16::linear_f16,
+    linear_f16_residual: linear_f16::linear_f16_residual,
+    quantize_row: rows::quantize_row,
+    quantize_row_above: rows::quantize_row_above,
+    layer_norm: rows::layer_norm,
+    peak: None,
+    store_keys: attention::store_keys,
+    store_values: attention::store_values,
+    attend: attention::attend,
+};
+
+/// All tables of this processor.
+pub(super) static SPECS: [&TableSpec; 1] = [&spec::CORTEX_M_HELIUM];
+
+/// The tables that this processor can run.
+pub(super) fn supported() -> impl Iterator<Item = &'static Kernels> {
+    core::iter::once(&TABLE)
+}
+
+/// The table for this build.
+pub(super) fn default() -> &'static Kernels {
+    &TABLE
+}
