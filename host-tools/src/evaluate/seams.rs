@@ -70,9 +70,8 @@ impl Axis {
     /// `None` if no two shifted grids of at least two windows fit.
     fn new(size: usize, window: usize, overlap: usize, scale: usize) -> Option<Self> {
         let stride = window.checked_sub(overlap).filter(|stride| *stride > 1)?;
-        // As `WindowGrid` lays them: the ramp is half of the overlap, in its middle.
-        let ramp = overlap / 2;
-        let lead = (overlap - ramp) / 2 * scale + ramp * scale / 2;
+        // As `WindowGrid` lays them where windows lie at whole steps: the ramp is the overlap.
+        let lead = overlap * scale / 2;
         let band = ((window / 8).clamp(1, (stride / 4).max(1))) * scale;
         (size >= window + stride + stride / 2).then_some(Self { size, window, stride, scale, lead, band })
     }
@@ -375,7 +374,7 @@ mod tests {
                 assert_eq!(grid.count(), axis.steps(which) + 1);
                 for window in 1..grid.count() {
                     assert_eq!(grid.start(window), window * axis.stride);
-                    let middle = grid.ramp_start(window) + overlap / 2 / 2 + axis.shift(which);
+                    let middle = grid.ramp_start(window) + overlap / 2 + axis.shift(which);
                     assert_eq!(axis.behind_seam(which, middle), 0, "overlap {overlap} window {window}");
                 }
             }
