@@ -27,19 +27,27 @@ pub fn command(arguments: &[&str]) -> Result<()> {
     }
     let mut failed = Vec::new();
     for board in boards {
-        let report = run(board)?;
-        print!("{}", report.table(board, &recorded(board)?));
-        if record {
-            let path = record_path(board);
-            fs::create_dir_all(path.parent().context("a folder")?)?;
-            fs::write(&path, report.to_record()).with_context(|| path.display().to_string())?;
-        }
-        if report.failures > 0 {
+        if !check(board, record)? {
             failed.push(board.name);
         }
     }
     ensure!(failed.is_empty(), "kernels differ from portable on {}", failed.join(", "));
     Ok(())
+}
+
+/// Checks and measures the kernels of a board, prints the table, and says whether they equal portable's.
+///
+/// # Errors
+/// A board that cannot be built for or run; a record that cannot be read or written.
+pub fn check(board: &'static Board, record: bool) -> Result<bool> {
+    let report = run(board)?;
+    print!("{}", report.table(board, &recorded(board)?));
+    if record {
+        let path = record_path(board);
+        fs::create_dir_all(path.parent().context("a folder")?)?;
+        fs::write(&path, report.to_record()).with_context(|| path.display().to_string())?;
+    }
+    Ok(report.failures == 0)
 }
 
 /// One line of the measurement.
