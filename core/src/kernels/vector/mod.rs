@@ -60,10 +60,13 @@ pub(super) trait Floats: Lane {
     fn exp2(self) -> Self {
         exp2(self)
     }
-    /// [`Lane::gate`] of both.
+    /// [`Lane::gate`] of each.
     #[inline(always)]
-    fn gate_pair(a: Self, b: Self, table: &GateTable) -> (Self, Self) {
-        (a.gate(table), b.gate(table))
+    fn gates<const N: usize>(mut x: [Self; N], table: &GateTable) -> [Self; N] {
+        for x in &mut x {
+            *x = x.gate(table);
+        }
+        x
     }
 }
 
@@ -158,19 +161,12 @@ struct Relu;
 /// Added to the residual stream.
 struct Residual;
 
-/// `y · gate(y)`, two registers at a time where there are two.
+/// `y · gate(y)`.
 #[inline(always)]
 fn put_gated<F: Floats, const N: usize>(mut y: [F; N], table: &GateTable, out: &mut [f32]) {
-    let mut v = 0;
-    while v < N {
-        let (a, b) = (y[v], y[(v + 1).min(N - 1)]);
-        if v + 1 < N {
-            let gates = F::gate_pair(a, b, table);
-            (y[v], y[v + 1]) = (a * gates.0, b * gates.1);
-        } else {
-            y[v] = a * a.gate(table);
-        }
-        v += 2;
+    let gates = F::gates(y, table);
+    for v in 0..N {
+        y[v] = y[v] * gates[v];
     }
     Plain::put_all(y, out);
 }

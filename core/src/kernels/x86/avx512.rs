@@ -155,39 +155,58 @@ impl Floats for F32x16 {
             Self(_mm512_scalef_ps(exp2_of_fraction(x - Self(whole)).0, whole))
         )
     }
-    /// All 512 entries lie in sixteen registers; VPERMI2W looks up in two of them, the upper bits of an entry's number choose
-    /// between the eight results. A gather takes three times as long.
+    /// Sixteen registers hold all 512 entries, thirty-two of them are looked up at a time. A gather takes four times as long.
     #[inline(always)]
-    fn gate_pair(a: Self, b: Self, table: &GateTable) -> (Self, Self) {
-        let (pairs, _) = table.entries().as_chunks::<32>().0.as_chunks::<2>();
-        native!(
-            let numbers = _mm512_add_epi16(
-                _mm512_packs_epi32(a.gate_number(), b.gate_number()),
-                _mm512_set1_epi16(GATE_ZERO as i16)
-            );
-            let mut found = [numbers; 8];
-            for (found, pair) in found.iter_mut().zip(pairs) {
-                let low = _mm512_loadu_si512(pair[0].as_ptr().cast());
-                let high = _mm512_loadu_si512(pair[1].as_ptr().cast());
-                *found = _mm512_permutex2var_epi16(low, numbers, high);
-            }
-            let (mut left, mut bit) = (8, 64);
-            while left > 1 {
-                let odd = _mm512_test_epi16_mask(numbers, _mm512_set1_epi16(bit));
-                left /= 2;
-                for i in 0..left {
-                    found[i] = _mm512_mask_blend_epi16(odd, found[2 * i], found[2 * i + 1]);
-                }
-                bit *= 2;
-            }
-            // Packing has taken four of `a` and four of `b` in turn.
-            let apart = _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), found[0]);
-            (
-                Self(_mm512_cvtph_ps(_mm512_castsi512_si256(apart))),
-                Self(_mm512_cvtph_ps(_mm512_extracti64x4_epi64::<1>(apart)))
-            )
-        )
+    fn gates<const N: usize>(x: [Self; N], table: &GateTable) -> [Self; N] {
+        let mut gates = x;
+        let mut v = 0;
+        while v + 4 <= N {
+            let numbers = [Self::gate_numbers(x[v], x[v + 1]), Self::gate_numbers(x[v + 2], x[v + 3])];
+            let found = look_up(numbers, table);
+            (gates[v], gates[v + 1]) = Self::apart(found[0]);
+            (gates[v + 2], gates[v + 3]) = Self::apart(found[1]);
+            v += 4;
+        }
+        while v + 2 <= N {
+            let [found] = look_up([Self::gate_numbers(x[v], x[v + 1])], table);
+            (gates[v], gates[v + 1]) = Self::apart(found);
+            v += 2;
+        }
+        if v < N {
+            gates[v] = x[v].gate(table);
+        }
+        gates
     }
+}
+
+/// Entries of the table by their numbers. VPERMI2W looks up in two registers at once; the upper bits of a number choose between the
+/// eight results.
+#[inline(always)]
+fn look_up<const N: usize>(numbers: [__m512i; N], table: &GateTable) -> [__m512i; N] {
+    let (pairs, _) = table.entries().as_chunks::<32>().0.as_chunks::<2>();
+    native!(
+        let mut found = numbers;
+        // Results wait for each other as in a tournament, so that few are there at a time.
+        let mut waiting = [[found[0]; 3]; N];
+        for (i, pair) in pairs.iter().enumerate() {
+            let low = _mm512_loadu_si512(pair[0].as_ptr().cast());
+            let high = _mm512_loadu_si512(pair[1].as_ptr().cast());
+            for n in 0..N {
+                let mut winner = _mm512_permutex2var_epi16(low, numbers[n], high);
+                let mut level = 0;
+                while i >> level & 1 == 1 {
+                    let odd = _mm512_test_epi16_mask(numbers[n], _mm512_set1_epi16(64 << level));
+                    winner = _mm512_mask_blend_epi16(odd, waiting[n][level], winner);
+                    level += 1;
+                }
+                if level < 3 {
+                    waiting[n][level] = winner;
+                }
+                found[n] = winner;
+            }
+        }
+        found
+    )
 }
 
 impl F32x16 {
@@ -196,6 +215,25 @@ impl F32x16 {
     fn gate_number(self) -> __m512i {
         let x = (self * Self::splat(64.0)).max(Self::splat(-256.0)).min(Self::splat(255.0));
         native!(_mm512_cvttps_epi32(x.0))
+    }
+    /// Numbers of the entries of both, 16 bits each: four of `a` and four of `b` in turn.
+    #[inline(always)]
+    fn gate_numbers(a: Self, b: Self) -> __m512i {
+        native!(_mm512_add_epi16(
+            _mm512_packs_epi32(a.gate_number(), b.gate_number()),
+            _mm512_set1_epi16(GATE_ZERO as i16)
+        ))
+    }
+    /// f16 in that order, as floats.
+    #[inline(always)]
+    fn apart(found: __m512i) -> (Self, Self) {
+        native!(
+            let apart = _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), found);
+            (
+                Self(_mm512_cvtph_ps(_mm512_castsi512_si256(apart))),
+                Self(_mm512_cvtph_ps(_mm512_extracti64x4_epi64::<1>(apart)))
+            )
+        )
     }
     #[inline(always)]
     fn to_f16(self) -> __m256i {
