@@ -92,9 +92,7 @@ fn run(board: &'static Board) -> Result<Report> {
         "none",
     ]);
     command.args(["-no-reboot", "-semihosting-config", "enable=on,target=native", "-icount", "shift=6"]);
-    if board.emulator == "qemu-system-riscv32" {
-        command.args(["-bios", "none"]);
-    }
+    command.args(board.emulator_options());
     let output = command.arg("-kernel").arg(elf).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
     let output = output.with_context(|| format!("cannot start {}", board.emulator))?;
     let text = String::from_utf8_lossy(&output.stdout);

@@ -42,8 +42,8 @@ impl TableSpec {
         layout == self.layout || (self.reads_every_layout && layout.is_valid())
     }
 
-    /// The table that a file of a layout is planned for where nothing else is said: the microcontroller's with that layout, else
-    /// `portable`. (A host plans for the table that it runs.)
+    /// The table that a file of a layout is planned for where nothing else is said: the one without operating system with that layout,
+    /// else `portable`. (A host plans for the table that it runs.)
     pub fn of_layout(layout: PanelLayout) -> &'static TableSpec {
         ON_TARGETS.into_iter().find(|spec| spec.layout == layout).unwrap_or(&PORTABLE)
     }
@@ -57,8 +57,8 @@ impl TableSpec {
     }
 }
 
-/// Tables of microcontrollers.
-const ON_TARGETS: [&TableSpec; 2] = [&CORTEX_M_DSP, &CORTEX_M_HELIUM];
+/// Tables that are picked at compile time; of those of one layout the one that takes the most memory.
+const ON_TARGETS: [&TableSpec; 3] = [&CORTEX_M_DSP, &CORTEX_M_HELIUM, &NEON_DOTPROD];
 
 /// Plain Rust, on every machine.
 pub static PORTABLE: TableSpec = TableSpec {
