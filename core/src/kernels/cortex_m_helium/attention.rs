@@ -67,7 +67,9 @@ struct ValueJob {
     /// Bytes between blocks of tokens.
     stride: usize,
     values_end: *const i8,
-    _pad: [usize; 2],
+    /// Weights of the last block, and where its values begin, if half of it is read.
+    last_weights: *const i16,
+    last_values: usize,
     scales: [f32; QUERIES],
     /// Where the next two results of each query go, less as much as the code adds before it stores.
     out: [usize; QUERIES],
@@ -79,6 +81,7 @@ extern "C" {
     fn vitreous_helium_scores_wide(job: *mut ScoreJob);
     fn vitreous_helium_softmax(job: *mut SoftmaxJob);
     fn vitreous_helium_values(job: *const ValueJob);
+    fn vitreous_helium_values_half(job: *const ValueJob);
 }
 
 /// Quantizes rows and places them as keys of the tokens from `first` on.
@@ -88,6 +91,14 @@ pub(super) fn store_keys(x: &[f32], head_dim: usize, first: usize, keys: &mut [i
         let start = token / 2 * 2 * pitch + token % 2 * STEP;
         let Some(key) = keys.get_mut(start..start + 2 * pitch - STEP) else { return };
         let to = key.as_mut_ptr();
+        if pitch == head_dim {
+            // SAFETY: whole rounds; the last of them ends with `key`.
+            let found = unsafe { vitreous_helium_quantize_key(x.as_ptr(), pitch / STEP, to, 0) };
+            if found != 0 {
+                *scale = f32::from_bits(found as u32);
+                continue;
+            }
+        }
         // SAFETY: the token's last step ends with `key`.
         *scale = unsafe {
             quantize(x, pitch, vitreous_helium_quantize_key, to, |i, code| {
@@ -106,6 +117,14 @@ pub(super) fn store_values(x: &[f32], head_dim: usize, first: usize, values: &mu
         let start = token / BLOCK * BLOCK * pitch + token % BLOCK;
         let Some(value) = values.get_mut(start..start + (pitch - 1) * BLOCK + 1) else { return };
         let to = value.as_mut_ptr();
+        if pitch == head_dim {
+            // SAFETY: whole rounds; the last column is the last of `value`.
+            let found = unsafe { vitreous_helium_quantize_value(x.as_ptr(), pitch / STEP, to, 0) };
+            if found != 0 {
+                *scale = f32::from_bits(found as u32);
+                continue;
+            }
+        }
         // SAFETY: the token's last column is the last of `value`.
         *scale = unsafe {
             quantize(x, pitch, vitreous_helium_quantize_value, to, |i, code| {
@@ -254,22 +273,32 @@ unsafe fn weighted_sums(
     out: &mut [f32],
 ) {
     let (pitch, head_dim) = (padded(a.head_dim), a.head_dim);
-    let blocks = padded(a.tokens()) / BLOCK;
+    let half = matches!(a.tokens() % BLOCK, 1..=TOKENS);
+    // Whole blocks, and how many of them the chunks do.
+    let blocks = padded(a.tokens()) / BLOCK - half as usize;
+    let chunked = if half { blocks } else { blocks - 1 };
     let (pairs, start) = (head_dim / 2, out.as_mut_ptr().addr());
     if pairs > 0 {
         let job = ValueJob {
             weights: weights.as_ptr(),
             weights_end: weights.as_ptr().wrapping_add(blocks * BLOCK * QUERIES),
-            entry: (blocks - 1) % BLOCKS * BLOCK_CODE,
+            entry: chunked % BLOCKS * BLOCK_CODE,
             values: a.values.as_ptr(),
             stride: BLOCK * pitch,
             values_end: a.values.as_ptr().wrapping_add(pairs * 2 * BLOCK),
-            _pad: [0; 2],
+            last_weights: weights.as_ptr().wrapping_add(blocks * BLOCK * QUERIES),
+            last_values: blocks * BLOCK * pitch,
             scales,
             out: queries.map(|query| start.wrapping_add(4 * query * head_dim).wrapping_sub(8)),
         };
         // SAFETY: as above.
-        unsafe { vitreous_helium_values(&job) };
+        unsafe {
+            if half {
+                vitreous_helium_values_half(&job)
+            } else {
+                vitreous_helium_values(&job)
+            }
+        };
     }
     if head_dim > 2 * pairs {
         for (q, (query, scale)) in queries.into_iter().zip(scales).enumerate() {

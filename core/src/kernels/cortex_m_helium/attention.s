@@ -201,14 +201,15 @@ vitreous_helium_softmax:
 .endm
 
 @ Weighted sums of values for pairs of columns: fn(job: *const ValueJob). q6 scales of the queries, q7 where results go, r3 values (loads that
-@ widen want a low register), r9 the end of the weights, r5 where the first chunk is entered, r7 the first values of the column
-@ pair, r11 bytes between blocks of 16 tokens.
-    .section .text.vitreous_helium_values, "ax", %progbits
+@ widen want a low register), r9 the end of the weights, r5 where the first chunk is entered, r7 the first values of the column pair, r11
+@ bytes between blocks of 16 tokens. Of the last block only the first half is read, first of all, if `half`.
+.macro values name, half
+    .section .text.\name, "ax", %progbits
     .balign 4
-    .global vitreous_helium_values
-    .type vitreous_helium_values, %function
+    .global \name
+    .type \name, %function
     .thumb_func
-vitreous_helium_values:
+\name:
     push {r4-r11, lr}
     vpush {d8-d15}
     vldrw.u32 q6, [r0, #32]
@@ -216,14 +217,22 @@ vitreous_helium_values:
     ldrd r1, r9, [r0]
     ldrd r5, r7, [r0, #8]
     ldrd r11, r2, [r0, #16]
-    push {r1, r2}
-    mov r3, r7
+    ldrd r3, r4, [r0, #24]
+    push {r1-r4}
     adr.w r2, 4f
     subs r5, r2, r5
     adds r5, r5, #1
-2:  value_half vmladav.s16, 0, 16
-    value_half vmladava.s16, 8, 24
-    add.w r3, r3, r11
+    .if \half
+2:  ldrd r1, r3, [sp, #8]
+    adds r3, r3, r7
+    value_half vmladav.s16, 0, 16
+    ldr r1, [sp]
+    mov r3, r7
+    .else
+2:  ldr r1, [sp]
+    mov r3, r7
+    value_step vmladav.s16
+    .endif
     bx r5
 3:  .rept 4
     value_step vmladava.s16
@@ -235,9 +244,8 @@ vitreous_helium_values:
     vmov q1[2], q1[0], r8, r12
     vmov q1[3], q1[1], r10, lr
     adds r7, #32
-    ldrd r1, r2, [sp]
+    ldr r2, [sp, #4]
     vcvt.f32.s32 q0, q0
-    mov r3, r7
     vcvt.f32.s32 q1, q1
     vmul.f32 q0, q0, q6
     vmul.f32 q1, q1, q6
@@ -245,9 +253,13 @@ vitreous_helium_values:
     vstrw.32 q0, [q7, #8]!
     vstrw.32 q1, [q7, #4]
     bne.w 2b
-    pop {r1, r2}
+    add sp, sp, #16
     vpop {d8-d15}
     pop {r4-r11, pc}
+    .size \name, . - \name
+.endm
 
+values vitreous_helium_values, 0
+values vitreous_helium_values_half, 1
 scores vitreous_helium_scores, 7, 0
 scores vitreous_helium_scores_wide, 4, 1

@@ -1,11 +1,12 @@
 //! int8 linear layers: blocks of 4 rows × 2 outputs (`linear.s`).
 
+use core::ops::Range;
 use core::ptr::null;
 use core::slice;
 
 use half::f16;
 
-use super::linear_f16::{activate, middle};
+use super::linear_f16::{activate, add_residual, middle};
 use super::PORTABLE;
 use crate::kernels::spec::CORTEX_M_HELIUM;
 use crate::kernels::Epilogue;
@@ -17,6 +18,8 @@ core::arch::global_asm!(".cpu cortex-m55", include_str!("linear.s"), options(raw
 
 /// Rows of a block.
 const ROWS: usize = 4;
+/// Outputs of a group of a single row.
+const GROUP: usize = 8;
 /// Inputs of a step.
 const STEP: usize = 16;
 /// Steps of a chunk in `linear.s`, and the bytes of code of each.
@@ -44,7 +47,28 @@ struct Block {
     out: [usize; ROWS],
 }
 
+/// What `linear.s` works on for a single row.
+#[repr(C)]
+struct Row {
+    x: *const i8,
+    steps: usize,
+    weights: *const i8,
+    /// Bytes of the weights of two outputs.
+    pair_bytes: usize,
+    scales: *const f32,
+    bias: *const f32,
+    out: *mut f32,
+    sums: *const i32,
+    row_scale: f32,
+    /// Zero point, negated.
+    zero: i32,
+    pair_bytes_again: usize,
+    groups: usize,
+}
+
 extern "C" {
+    fn vitreous_helium_linear_row(row: *mut Row);
+    fn vitreous_helium_linear_row_zero(row: *mut Row);
     fn vitreous_helium_linear(block: *const Block);
     fn vitreous_helium_linear_zero(block: *const Block);
     fn vitreous_helium_linear_gelu(block: *const Block);
@@ -66,8 +90,16 @@ pub(super) fn linear_i8(x: &RowsI8, w: &LinearI8, epilogue: Epilogue, out: &mut 
         Epilogue::Activation(Activation::GeluTanh) => (middle(&GATE_TANH), vitreous_helium_linear_gelu),
         Epilogue::Activation(Activation::Relu) => (null(), vitreous_helium_linear_relu),
     };
+    let (blocks, groups) = shape.single_row(w);
+    let to = out.as_mut_ptr();
     // SAFETY: `Shape::of` has seen that everything is as long as it takes; results are f32.
-    unsafe { shape.run(x, w, code, out.as_mut_ptr().cast(), 4, gates) };
+    unsafe {
+        shape.run(x, w, 0..blocks, 0, code, to.cast(), 4, gates);
+        if groups > 0 {
+            shape.run_row(x, w, blocks, 0, groups, to.wrapping_add(blocks * w.outputs));
+            shape.run(x, w, blocks..shape.rows, groups * GROUP, code, to.cast(), 4, gates);
+        }
+    }
     shape.last_output(x, w, |row, value| {
         if let Some(out) = out.get_mut(row * w.outputs + w.outputs - 1) {
             *out = value;
@@ -75,8 +107,11 @@ pub(super) fn linear_i8(x: &RowsI8, w: &LinearI8, epilogue: Epilogue, out: &mut 
     });
     let Epilogue::Activation(activation) = epilogue else { return };
     if shape.zero {
-        activate(activation, out);
-    } else if !w.outputs.is_multiple_of(2) {
+        return activate(activation, out);
+    }
+    let row = blocks * w.outputs;
+    activate(activation, out.get_mut(row..row + groups * GROUP).unwrap_or(&mut []));
+    if !w.outputs.is_multiple_of(2) {
         out.iter_mut()
             .skip(w.outputs - 1)
             .step_by(w.outputs)
@@ -92,8 +127,27 @@ pub(super) fn linear_i8_residual(x: &RowsI8, w: &LinearI8, residual: &mut [f16])
     };
     let code: Code =
         if shape.zero { vitreous_helium_linear_zero_residual } else { vitreous_helium_linear_residual };
-    // SAFETY: `Shape::of` has seen that everything is as long as it takes.
-    unsafe { shape.run(x, w, code, residual.as_mut_ptr().cast(), 2, null()) };
+    let (blocks, groups) = shape.single_row(w);
+    let to = residual.as_mut_ptr();
+    // SAFETY: `Shape::of` has seen that everything is as long as it takes; results are f16.
+    unsafe { shape.run(x, w, 0..blocks, 0, code, to.cast(), 2, null()) };
+    let mut done = 0;
+    while done < groups {
+        const AT_ONCE: usize = 8;
+        let mut sums = [0.0; AT_ONCE * GROUP];
+        let count = (groups - done).min(AT_ONCE);
+        let to = to.wrapping_add(blocks * w.outputs + done * GROUP);
+        // SAFETY: as above; there is room for as many results.
+        unsafe {
+            shape.run_row(x, w, blocks, done * GROUP, count, sums.as_mut_ptr());
+            add_residual(&sums, count, to);
+        }
+        done += count;
+    }
+    if groups > 0 {
+        // SAFETY: as above.
+        unsafe { shape.run(x, w, blocks..shape.rows, groups * GROUP, code, to.cast(), 2, null()) };
+    }
 }
 
 /// A layer that `linear.s` can do.
@@ -121,22 +175,70 @@ impl Shape {
         sound.then_some(Self { rows, zero })
     }
 
-    /// All rows, but for the last of an odd number of outputs.
+    /// Rows that are done in blocks, and groups of outputs of a single row that is left.
+    fn single_row(&self, w: &LinearI8) -> (usize, usize) {
+        match self.rows % ROWS {
+            1 if w.outputs >= GROUP => (self.rows - 1, w.outputs / GROUP),
+            _ => (self.rows, 0),
+        }
+    }
+
+    /// Groups of outputs of one row, from output `first` on, to consecutive f32.
+    ///
+    /// # Safety
+    /// Views are those of [`Self::of`]; the row and the outputs exist, and `out` has room for them.
+    unsafe fn run_row(
+        &self,
+        x: &RowsI8,
+        w: &LinearI8,
+        row: usize,
+        first: usize,
+        groups: usize,
+        out: *mut f32,
+    ) {
+        let mut job = Row {
+            x: x.data.as_ptr().wrapping_add(row * x.pitch),
+            steps: w.pitch / STEP,
+            weights: w.panels.as_ptr().wrapping_add(first * w.pitch),
+            pair_bytes: 2 * w.pitch,
+            scales: w.scales.as_ptr().wrapping_add(first),
+            bias: w.bias.as_ptr().wrapping_add(first),
+            out,
+            sums: w.sums.as_ptr().wrapping_add(first),
+            row_scale: x.scales.get(row).copied().unwrap_or(0.0),
+            zero: x.zero_points.get(row).copied().unwrap_or(0).wrapping_neg(),
+            pair_bytes_again: 2 * w.pitch,
+            groups,
+        };
+        // SAFETY: the code reads the row and the groups' weights, scales, biases and sums.
+        unsafe {
+            if self.zero {
+                vitreous_helium_linear_row_zero(&mut job);
+            } else {
+                vitreous_helium_linear_row(&mut job);
+            }
+        }
+    }
+
+    /// Rows in blocks, all pairs of outputs from `first_output` (even) on.
     ///
     /// # Safety
     /// Views are those of [`Self::of`]; `out` holds `(rows, outputs)` elements of `bytes` bytes.
     #[inline(always)]
+    #[allow(clippy::too_many_arguments, reason = "a block's shape and its place")]
     unsafe fn run(
         &self,
         x: &RowsI8,
         w: &LinearI8,
+        rows: Range<usize>,
+        first_output: usize,
         code: Code,
         out: *mut u8,
         bytes: usize,
         gates: *const f16,
     ) {
-        let pairs = w.outputs / 2;
-        if pairs == 0 {
+        let outputs = w.outputs / 2 * 2;
+        if first_output >= outputs {
             return;
         }
         let steps = w.pitch / STEP - 1;
@@ -144,23 +246,24 @@ impl Shape {
             rows: [x.data.as_ptr(); ROWS],
             chunks: steps / CHUNK + 1,
             entry: steps % CHUNK * STEP_CODE,
-            scales: w.scales.as_ptr(),
-            bias: w.bias.as_ptr(),
-            sums: w.sums.as_ptr(),
-            weights_end: w.panels.as_ptr().wrapping_add(pairs * 2 * w.pitch),
-            weights: w.panels.as_ptr(),
+            scales: w.scales.as_ptr().wrapping_add(first_output),
+            bias: w.bias.as_ptr().wrapping_add(first_output),
+            sums: w.sums.as_ptr().wrapping_add(first_output),
+            weights_end: w.panels.as_ptr().wrapping_add(outputs * w.pitch),
+            weights: w.panels.as_ptr().wrapping_add(first_output * w.pitch),
             gates,
             zeros: [0; ROWS],
             row_scales: [0.0; ROWS],
             out: [0; ROWS],
         };
-        let mut first = 0;
-        while first < self.rows {
+        let Range { start: mut first, end } = rows;
+        while first < end {
             for r in 0..ROWS {
                 // Missing rows of the last block are stood in for by the last row: the same results, stored again.
-                let row = (first + r).min(self.rows - 1);
+                let row = (first + r).min(end - 1);
                 block.rows[r] = x.data.as_ptr().wrapping_add(row * x.pitch);
-                block.out[r] = (out.addr() + row * w.outputs * bytes).wrapping_sub(2 * bytes);
+                block.out[r] =
+                    (out.addr() + (row * w.outputs + first_output) * bytes).wrapping_sub(2 * bytes);
                 // SAFETY: there are as many scales, and zero points if any, as rows.
                 block.row_scales[r] = unsafe { *x.scales.get_unchecked(row) };
                 if self.zero {

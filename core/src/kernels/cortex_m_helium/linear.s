@@ -148,6 +148,84 @@
     .size \name, . - \name
 .endm
 
+@ One row with groups of 8 outputs: fn(row: *mut Row). Sums of the four pairs of a group r0 r2, r4 r6, r8 r10, r12 lr; weights r3, r5, r7,
+@ r9. Sums start as the eight zeros on the stack.
+.macro pair_step first, second, weights
+    vldrb.u8 q1, [\weights], #16
+    vldrb.u8 q2, [\weights], #16
+    vmladava.s8 \first, q0, q1
+    vmladava.s8 \second, q0, q2
+.endm
+.macro linear_row name, zero
+    .section .text.\name, "ax", %progbits
+    .balign 4
+    .global \name
+    .type \name, %function
+    .thumb_func
+\name:
+    push {r4-r11, lr}
+    vmov.i32 q0, #0
+    ldrd r1, r2, [r0]
+    push {r0-r2, r4}
+    sub sp, sp, #32
+    vstrw.32 q0, [sp]
+    vstrw.32 q0, [sp, #16]
+    ldrd r3, r1, [r0, #8]
+    adds r5, r3, r1
+    adds r7, r5, r1
+    add.w r9, r7, r1
+2:  ldm sp, {r0, r2, r4, r6, r8, r10, r12, lr}
+    ldrd r1, r11, [sp, #36]
+3:  vldrb.u8 q0, [r1], #16
+    pair_step r0, r2, r3
+    pair_step r4, r6, r5
+    pair_step r8, r10, r7
+    pair_step r12, lr, r9
+    subs.w r11, r11, #1
+    bne 3b
+    vmov q0[2], q0[0], r0, r4
+    vmov q0[3], q0[1], r2, r6
+    vmov q1[2], q1[0], r8, r12
+    vmov q1[3], q1[1], r10, lr
+    ldr r12, [sp, #32]
+    ldrd r0, r2, [r12, #16]
+    ldrd r4, r6, [r12, #24]
+    ldrd r8, r10, [r12, #32]
+    .if \zero
+    vldrw.u32 q2, [r6], #16
+    vldrw.u32 q3, [r6], #16
+    vmla.s32 q0, q2, r10
+    vmla.s32 q1, q3, r10
+    .endif
+    vcvt.f32.s32 q0, q0
+    vldrw.u32 q2, [r0], #16
+    vcvt.f32.s32 q1, q1
+    vldrw.u32 q3, [r0], #16
+    vmul.f32 q0, q0, q2
+    vmul.f32 q1, q1, q3
+    vldrw.u32 q2, [r2], #16
+    vmul.f32 q0, q0, r8
+    vldrw.u32 q3, [r2], #16
+    vmul.f32 q1, q1, r8
+    vadd.f32 q0, q0, q2
+    vadd.f32 q1, q1, q3
+    vstrw.32 q0, [r4], #16
+    vstrw.32 q1, [r4], #16
+    strd r0, r2, [r12, #16]
+    strd r4, r6, [r12, #24]
+    ldrd r0, r2, [r12, #40]
+    mov r3, r9
+    adds r5, r3, r0
+    adds r7, r5, r0
+    add.w r9, r7, r0
+    subs r2, r2, #1
+    str r2, [r12, #44]
+    bne 2b
+    add sp, sp, #48
+    pop {r4-r11, pc}
+    .size \name, . - \name
+.endm
+
     .pushsection .text
     .syntax unified
     .thumb
@@ -157,4 +235,6 @@ linear vitreous_helium_linear_gelu, store_gelu, 0
 linear vitreous_helium_linear_relu, store_relu, 0
 linear vitreous_helium_linear_residual, store_residual, 0
 linear vitreous_helium_linear_zero_residual, store_residual, 1
+linear_row vitreous_helium_linear_row, 0
+linear_row vitreous_helium_linear_row_zero, 1
     .popsection

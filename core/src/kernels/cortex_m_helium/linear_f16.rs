@@ -43,9 +43,7 @@ pub(super) fn linear_f16_residual(x: &[f32], w: &LinearF16, residual: &mut [f16]
             let residual = residual.get_mut(first..).unwrap_or(&mut []);
             match residual.first_chunk_mut::<PANEL>() {
                 // SAFETY: sixteen of both.
-                Some(residual) => unsafe {
-                    vitreous_helium_add_residual(sums.as_ptr(), PANEL / 8, residual.as_mut_ptr());
-                },
+                Some(residual) => unsafe { add_residual(sums, PANEL / 8, residual.as_mut_ptr()) },
                 None => residual.iter_mut().zip(sums).for_each(|(r, sum)| *r = to_f16(r.to_f32() + *sum)),
             }
         });
@@ -63,6 +61,15 @@ fn for_each_panel(x: &[f32], w: &LinearF16, mut take: impl FnMut(usize, &[f32]))
         sums.iter_mut().zip(bias).for_each(|(sum, bias)| *sum += *bias);
         take(panel * PANEL, sums.get(..bias.len()).unwrap_or(&[]));
     }
+}
+
+/// `residual += sums`, `eighths` times 8 elements.
+///
+/// # Safety
+/// There are so many, at least 8, of both.
+pub(super) unsafe fn add_residual(sums: &[f32], eighths: usize, residual: *mut f16) {
+    // SAFETY: as the caller has it.
+    unsafe { vitreous_helium_add_residual(sums.as_ptr(), eighths, residual) };
 }
 
 /// The entry of 0.

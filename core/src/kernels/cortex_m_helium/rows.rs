@@ -82,6 +82,13 @@ pub(super) unsafe fn quantize(
 }
 
 pub(super) fn quantize_row(x: &[f32], out: &mut [i8]) -> f32 {
+    if x.len() == out.len() && x.len().is_multiple_of(ROUND) && !x.is_empty() {
+        // SAFETY: whole rounds, and `out` is as long.
+        let found = unsafe { vitreous_helium_quantize(x.as_ptr(), x.len() / ROUND, out.as_mut_ptr(), 0) };
+        if found != 0 {
+            return f32::from_bits(found as u32);
+        }
+    }
     if x.len() > out.len() {
         return (PORTABLE.quantize_row)(x, out);
     }

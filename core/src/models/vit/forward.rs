@@ -102,15 +102,15 @@ impl Run<'_, '_> {
         let ids = [
             region::PLANE,
             region::PLANE_SCALES,
-            region::WIDE_ROWS,
-            region::HEAD_ROWS,
             region::KEYS,
             region::KEY_SCALES,
             region::VALUES,
             region::VALUE_SCALES,
+            region::HEAD_ROWS,
+            region::WIDE_ROWS,
             region::ATTENTION_LINEAR,
         ];
-        let [plane, plane_scales, wide, out, keys, key_scales, values, value_scales, scratch] =
+        let [plane, plane_scales, keys, key_scales, values, value_scales, out, wide, scratch] =
             self.plan.views(self.arena, ids)?;
         let (start, key_bytes, value_bytes) = cache_start(self.kernels, row, head_dim);
         let value_scales = cast_mut::<f32>(value_scales)?;
@@ -145,20 +145,20 @@ impl Run<'_, '_> {
             region::TOKENS,
             region::PLANE,
             region::PLANE_SCALES,
-            region::WIDE_ROWS,
-            region::HEAD_ROWS,
-            region::HEAD_ROWS_I8,
-            region::HEAD_ROW_SCALES,
             region::KEYS,
             region::KEY_SCALES,
             region::VALUES,
             region::VALUE_SCALES,
+            region::HEAD_ROWS,
+            region::HEAD_ROWS_I8,
+            region::HEAD_ROW_SCALES,
             region::SCORES,
             region::PROBABILITIES,
             region::WEIGHTED_SUM,
+            region::WIDE_ROWS,
             region::ATTENTION_LINEAR,
         ];
-        let [tokens, plane, plane_scales, wide, out, codes, scales, keys, key_scales, values, value_scales, scores, probabilities, sums, linear_scratch] =
+        let [tokens, plane, plane_scales, keys, key_scales, values, value_scales, out, codes, scales, scores, probabilities, sums, wide, linear_scratch] =
             self.plan.views(self.arena, ids)?;
         let cache = Attention {
             queries: RowsI8 { data: &[], scales: &[], zero_points: &[], pitch },
