@@ -87,6 +87,7 @@ const _: () = {
 
 impl Product {
     /// Four rows, nothing else.
+    #[inline(always)]
     pub fn new(activations: &[i32], inner: Label, epilogue: Label) -> Self {
         let activations = activations.as_ptr_range();
         Self {
@@ -239,7 +240,7 @@ fn multiply(
             product.epilogue = vitreous_dsp_next_chunk;
         }
         let (bytes, rest) = out.split_at_mut_checked(row.checked_mul(count)?)?;
-        columns(product, weights, Results { bytes, size })?;
+        columns(&mut product, weights, Results { bytes, size })?;
         data = data.get(pitch.checked_mul(count)?..)?;
         scales = scales.get(count..)?;
         zero_points = zero_points.get(count..).unwrap_or(&[]);
@@ -259,7 +260,7 @@ fn to_block<T: Copy + Default>(values: &[T]) -> [T; BLOCK] {
 
 /// All columns of one row or a block, `out` being as many rows of results.
 #[inline(always)]
-fn columns(mut product: Product, weights: &LinearI8, out: Results) -> Option<()> {
+fn columns(product: &mut Product, weights: &LinearI8, out: Results) -> Option<()> {
     let (outputs, size) = (weights.outputs, out.size);
     let pairs = outputs / 2 * 2;
     let (panels, last_panel) = weights.panels.split_at_checked(pairs.checked_mul(weights.pitch)?)?;
