@@ -168,22 +168,19 @@ impl Plan {
     /// Cuts regions off the front of the arena, from the lowest to the highest. One function for any number of them: a model's
     /// stages all ask for another.
     fn carve<'a>(&self, arena: &'a mut [u8], ids: &[usize], views: &mut [&'a mut [u8]]) -> Result<(), Error> {
-        let ascending = self.is_ascending(ids)?;
-        let (mut rest, mut base, mut done) = (arena, 0, 0u32);
-        for step in 0..ids.len() {
-            let number = if ascending { step } else { self.lowest(ids, done) };
+        let mut rest = Rest { bytes: arena, base: 0 };
+        if self.is_ascending(ids)? {
+            for (id, view) in ids.iter().zip(views) {
+                *view = rest.cut(self.regions.get(*id).ok_or(Error::Internal(2))?)?;
+            }
+            return Ok(());
+        }
+        let mut done = 0u32;
+        for _ in ids {
+            let number = self.lowest(ids, done);
             done |= 1u32.unbounded_shl(number as u32);
             let region = ids.get(number).and_then(|id| self.regions.get(*id)).ok_or(Error::Internal(2))?;
-            // An empty region may lie anywhere, but must be as aligned as the others: it gets the place where the last one ended.
-            let start = if region.bytes == 0 { base } else { region.offset };
-            // A region that overlaps the one before it begins below the base.
-            let gap = start.checked_sub(base).ok_or(Error::Internal(3))?;
-            let (found, tail) = rest
-                .get_mut(gap..)
-                .and_then(|rest| rest.split_at_mut_checked(region.bytes))
-                .ok_or(Error::Internal(3))?;
-            *views.get_mut(number).ok_or(Error::Internal(3))? = found;
-            (rest, base) = (tail, start + region.bytes);
+            *views.get_mut(number).ok_or(Error::Internal(3))? = rest.cut(region)?;
         }
         Ok(())
     }
@@ -223,6 +220,28 @@ impl Plan {
         }
         let found = arena.len();
         arena.get_mut(..self.arena_bytes).ok_or(Error::ArenaTooSmall { needed: self.arena_bytes, found })
+    }
+}
+
+/// What is left of the arena, from address `base` on.
+struct Rest<'a> {
+    bytes: &'a mut [u8],
+    base: usize,
+}
+
+impl<'a> Rest<'a> {
+    #[inline(always)]
+    fn cut(&mut self, region: &Region) -> Result<&'a mut [u8], Error> {
+        // An empty region may lie anywhere, but must be as aligned as the others: it gets the place where the last one ended.
+        let start = if region.bytes == 0 { self.base } else { region.offset };
+        // A region that overlaps the one before it begins below the base.
+        let gap = start.checked_sub(self.base).ok_or(Error::Internal(3))?;
+        let (found, tail) = core::mem::take(&mut self.bytes)
+            .get_mut(gap..)
+            .and_then(|rest| rest.split_at_mut_checked(region.bytes))
+            .ok_or(Error::Internal(3))?;
+        (self.bytes, self.base) = (tail, start + region.bytes);
+        Ok(found)
     }
 }
 
