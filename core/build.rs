@@ -1,4 +1,4 @@
-//! Picks the kernel table of a microcontroller: `cfg(table = "…")`.
+//! Picks the kernel table that `default_kernels` has: `cfg(table = "…")`.
 //!
 //! Rust doesn't tell a crate on stable whether a Cortex-M has its DSP or Helium instructions. The target triple and `-C target-cpu`
 //! do. `--cfg vitreous_kernels="portable"` (or another table's name) in the rustflags forces one.
@@ -6,12 +6,14 @@
 use std::env;
 
 /// Tables that are picked here; the others are picked at run time.
-const TABLES: [&str; 2] = ["cortex-m-dsp", "cortex-m-helium"];
+const TABLES: [&str; 4] = ["cortex-m-dsp", "cortex-m-helium", "neon", "neon-dotprod"];
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    println!("cargo:rustc-check-cfg=cfg(table, values(\"cortex-m-dsp\", \"cortex-m-helium\"))");
+    println!("cargo:rustc-check-cfg=cfg(table, values(\"{}\"))", TABLES.join("\", \""));
     println!("cargo:rustc-check-cfg=cfg(dual_issue)");
+    println!("cargo:rustc-check-cfg=cfg(armv8_fpu)");
+    println!("cargo:rustc-check-cfg=cfg(armv8_m)");
     let target = env::var("TARGET").unwrap_or_default();
     let cpu = target_cpu();
     let forced = env::var("CARGO_CFG_VITREOUS_KERNELS").ok();
@@ -29,10 +31,28 @@ fn main() {
     if cpu.as_deref() == Some("cortex-m7") {
         println!("cargo:rustc-cfg=dual_issue");
     }
+    let is_armv8 = target.starts_with("thumbv8m.main-");
+    if is_armv8 {
+        println!("cargo:rustc-cfg=armv8_m");
+    }
+    // The Cortex-M7's FPU and those of Armv8-M take the larger of two numbers in one instruction.
+    if cpu.as_deref() == Some("cortex-m7") || is_armv8 {
+        println!("cargo:rustc-cfg=armv8_fpu");
+    }
 }
 
 /// The table that every core of the target can run.
 fn native(target: &str, cpu: Option<&str>) -> Option<&'static str> {
+    if target.starts_with("aarch64-") {
+        let features = env::var("CARGO_CFG_TARGET_FEATURE").unwrap_or_default();
+        let has = |feature| features.split(',').any(|there| there == feature);
+        // A processor without floating point has neither.
+        return has("neon").then_some(if has("dotprod") { "neon-dotprod" } else { "neon" });
+    }
+    // Without an FPU (and on the softer of two ABIs there need not be one) there is no table.
+    if !target.ends_with("-eabihf") {
+        return None;
+    }
     if target.starts_with("thumbv7em-") {
         return Some("cortex-m-dsp");
     }

@@ -228,7 +228,7 @@ def main():
             run()
         for _ in range(options.rounds):
             report = vitreous_times(options.vitreous, folder / "model.vtr", options.threads, options.runs)
-            times["Vitreous"].append((report["median_ms"], report["min_ms"]))
+            times["Vitreous"].append((report["median"], report["least"]))
             for name, run in engines.items():
                 round_times = []
                 for _ in range(options.runs):

@@ -18,6 +18,8 @@ pub const fn padded(n: usize) -> usize {
 ///
 /// The weight of output n and input k (both counted in the zero-padded matrix, `pitch` inputs wide) stands at
 /// `(n/nr)·nr·pitch + (k/kr)·nr·kr + (n%nr)·kr + k%kr`. With nr = 1 that is row-major, whatever kr.
+///
+/// 2×1 is [paired](Self::is_paired): the two bytes of an input are one number of 16 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct PanelLayout {
@@ -32,6 +34,15 @@ impl PanelLayout {
     pub const ROW_MAJOR: Self = Self { nr: 1, kr: 16 };
     /// Sixteen output columns side by side, four inputs of each together: what vector units with dot products of bytes read.
     pub const VECTOR: Self = Self { nr: 16, kr: 4 };
+
+    /// Two outputs side by side, for cores that multiply pairs of 16 bits.
+    pub const PAIRED: Self = Self { nr: 2, kr: 1 };
+
+    /// Whether the two weights of an input, c₀ and c₁, are stored as one 16-bit number `c₀ + 256·c₁`: the second byte is c₁, less one
+    /// where c₀ is negative. A kernel multiplies with it as it is.
+    pub const fn is_paired(self) -> bool {
+        self.nr == 2 && self.kr == 1
+    }
 
     /// `outputs` rounded up to whole panels.
     pub const fn padded_outputs(self, outputs: usize) -> usize {

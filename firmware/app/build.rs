@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 
 use vitreous_protocol::{Board, BOARDS};
 
+/// The sections of AArch64, whose runtime is this application's own; those of the others' come with a crate.
+const AARCH64_SECTIONS: &str = "src/start/aarch64.ld";
+
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-env-changed=VITREOUS_MODEL");
@@ -17,6 +20,11 @@ fn main() {
         &format!("/// Index of this board in `BOARDS`.\npub const BOARD_INDEX: usize = {index};\n"),
     );
     write(&out.join("linked.rs"), &linked_model());
+    if board.target.starts_with("aarch64") {
+        println!("cargo:rerun-if-changed={AARCH64_SECTIONS}");
+        let sections = fs::read_to_string(AARCH64_SECTIONS).expect("the script is there");
+        write(&out.join("link.x"), &sections);
+    }
     println!("cargo:rustc-link-search={}", out.display());
     if board.target.starts_with("riscv") {
         println!("cargo:rustc-link-arg=-Tmemory.x");

@@ -14,9 +14,20 @@ use crate::kernels;
 use crate::pool::Pool;
 use crate::vtr::{repack, AlignedBytes};
 
-/// Rows per tile on a host: whole blocks of every table's matrix product, and few enough that a tile's hidden layer stays in the
-/// second cache.
-const HOST_TILE_ROWS: usize = 48;
+/// Bytes that a worker's part of a tile's hidden layer may take: less than the second cache of the processors that have one per core.
+const HIDDEN_BYTES: usize = 640 * 1024;
+/// Rows of a block of the tables' matrix products, or a multiple.
+const BLOCK_ROWS: usize = 6;
+/// Most rows of a worker's part: more of them gain nothing.
+const MOST_ROWS: usize = 102;
+
+/// Rows per tile on a host: as many as the cache holds, tiles of the same height, whole blocks.
+fn host_tile_rows(config: &VitConfig, workers: usize) -> usize {
+    // A hidden row is there as f32 and as codes.
+    let fit = (HIDDEN_BYTES / (5 * config.hidden.max(1))).clamp(BLOCK_ROWS, MOST_ROWS) * workers;
+    let tiles = config.tokens().div_ceil(fit).max(1);
+    config.tokens().div_ceil(tiles).next_multiple_of(BLOCK_ROWS).clamp(1, MAX_TILE_ROWS)
+}
 
 /// A `.vtr` file in memory, checked.
 #[derive(Clone, Debug)]
@@ -119,7 +130,7 @@ impl Engine {
         let model = Model::parse_without_checksums(self.run_bytes())?;
         let vit = Vit::new(&model)?;
         let workers = pool.map_or(1, Pool::workers);
-        let tile_rows = (HOST_TILE_ROWS * workers).min(self.config.tokens()).clamp(1, MAX_TILE_ROWS);
+        let tile_rows = host_tile_rows(&self.config, workers);
         let arena = AlignedBytes::zeroed(vit.plan_for(tile_rows, self.kernels.spec, workers)?.arena_bytes());
         Ok(Session { engine: self, vit, arena, tile_rows, pool })
     }

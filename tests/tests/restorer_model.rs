@@ -68,6 +68,7 @@ fn int8_loses_next_to_nothing_on_photographs() -> Result<()> {
         max_psnr_drop: None,
         save: None,
         pictures: false,
+        seams: false,
     };
     let reference = RestoreModel::Float(Box::new(FloatRestorer::new(&float)?));
     let model = RestoreModel::Engine(Box::new(restorer));

@@ -117,7 +117,11 @@ pub fn build(board: &Board, opt_level: OptLevel, work: Work) -> Result<PathBuf> 
     })?;
     let source = root().join("firmware/app");
     let target_folder = source.join("target").join(fingerprint(&toolchain));
-    let flags = [format!("-Ctarget-cpu={}", board.cpu), "-Csymbol-mangling-version=v0".into()];
+    let mut flags = vec![format!("-Ctarget-cpu={}", board.cpu), "-Csymbol-mangling-version=v0".into()];
+    if board.target.starts_with("aarch64-") {
+        // The target forbids unaligned accesses, for memory without an MMU. The firmware has switched it on.
+        flags.push("-Ctarget-feature=-strict-align".into());
+    }
     let mut command = toolchain.cargo_build(board.target, &flags);
     command.current_dir(&source).args(["--release", "--locked", "--quiet", "--features", board.name]);
     command.args(["--bin", work.binary()]);

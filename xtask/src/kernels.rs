@@ -27,19 +27,27 @@ pub fn command(arguments: &[&str]) -> Result<()> {
     }
     let mut failed = Vec::new();
     for board in boards {
-        let report = run(board)?;
-        print!("{}", report.table(board, &recorded(board)?));
-        if record {
-            let path = record_path(board);
-            fs::create_dir_all(path.parent().context("a folder")?)?;
-            fs::write(&path, report.to_record()).with_context(|| path.display().to_string())?;
-        }
-        if report.failures > 0 {
+        if !check(board, record)? {
             failed.push(board.name);
         }
     }
     ensure!(failed.is_empty(), "kernels differ from portable on {}", failed.join(", "));
     Ok(())
+}
+
+/// Checks and measures the kernels of a board, prints the table, and says whether they equal portable's.
+///
+/// # Errors
+/// A board that cannot be built for or run; a record that cannot be read or written.
+pub fn check(board: &'static Board, record: bool) -> Result<bool> {
+    let report = run(board)?;
+    print!("{}", report.table(board, &recorded(board)?));
+    if record {
+        let path = record_path(board);
+        fs::create_dir_all(path.parent().context("a folder")?)?;
+        fs::write(&path, report.to_record()).with_context(|| path.display().to_string())?;
+    }
+    Ok(report.failures == 0)
 }
 
 /// One line of the measurement.
@@ -84,9 +92,7 @@ fn run(board: &'static Board) -> Result<Report> {
         "none",
     ]);
     command.args(["-no-reboot", "-semihosting-config", "enable=on,target=native", "-icount", "shift=6"]);
-    if board.emulator == "qemu-system-riscv32" {
-        command.args(["-bios", "none"]);
-    }
+    command.args(board.emulator_options());
     let output = command.arg("-kernel").arg(elf).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
     let output = output.with_context(|| format!("cannot start {}", board.emulator))?;
     let text = String::from_utf8_lossy(&output.stdout);

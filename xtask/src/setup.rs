@@ -76,7 +76,10 @@ impl Lack {
         }
         lines.push(format!("on Debian (as root):    {}", shown(&apt_install(&self.debian_packages()))));
         if !self.emulators.is_empty() {
-            lines.push("on Fedora (as root):    dnf install qemu-system-arm qemu-system-riscv".into());
+            lines.push(
+                "on Fedora (as root):    dnf install qemu-system-arm qemu-system-aarch64 qemu-system-riscv"
+                    .into(),
+            );
             lines.push("on macOS:               brew install qemu".into());
         }
         lines
@@ -91,11 +94,12 @@ impl Lack {
             packages.push("lld");
         }
         for emulator in &self.emulators {
-            packages.push(if *emulator == "qemu-system-arm" {
-                "qemu-system-arm"
-            } else {
-                "qemu-system-misc"
-            });
+            let package = match *emulator {
+                // Of both word sizes.
+                "qemu-system-arm" | "qemu-system-aarch64" => "qemu-system-arm",
+                _ => "qemu-system-misc",
+            };
+            push_new(&mut packages, package);
         }
         packages
     }

@@ -46,6 +46,9 @@ pub fn command(targets: bool) -> Result<()> {
         }
         totals.run(&mut command)?;
     }
+    if targets {
+        totals.check_kernels();
+    }
     skipped.extend(fs::read_to_string(&list).unwrap_or_default().lines().map(str::to_owned));
     skipped.sort();
     skipped.dedup();
@@ -107,6 +110,27 @@ impl Totals {
         }
         self.is_failure |= !child.wait().context("waiting for cargo")?.success();
         Ok(())
+    }
+
+    /// Checks the kernels of every board that can be emulated; each counts as a test.
+    fn check_kernels(&mut self) {
+        let lack = setup::Lack::now();
+        for board in BOARDS.iter().filter(|board| lack.allows(board)) {
+            println!("$ cargo xtask kernels {}", board.name);
+            let equal = crate::kernels::check(board, false).unwrap_or_else(|error| {
+                println!("error: {error:#}");
+                false
+            });
+            let verdict = if equal { "ok" } else { "FAILED" };
+            println!("test kernels of {} equal portable ... {verdict}", board.name);
+            if equal {
+                self.passed += 1;
+            } else {
+                self.failed += 1;
+                self.is_failure = true;
+                self.names.push(format!("kernels of {}", board.name));
+            }
+        }
     }
 
     fn count(&mut self, line: &str) {

@@ -5,19 +5,40 @@
 
 #![allow(unsafe_code)]
 
+#[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+mod aarch64;
+#[cfg(table = "cortex-m-dsp")]
+mod cortex_m_dsp;
 #[cfg(table = "cortex-m-helium")]
 mod cortex_m_helium;
 mod portable;
 pub mod spec;
 #[cfg(test)]
 mod tests;
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", all(target_arch = "aarch64", target_feature = "neon")))]
 mod vector;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
 pub use portable::PORTABLE;
 pub use spec::{AttentionMemory, TableSpec};
+
+// What the machine has beside `portable`: `default`, `supported`, `SPECS`.
+#[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+use aarch64 as native;
+#[cfg(table = "cortex-m-dsp")]
+use cortex_m_dsp as native;
+#[cfg(table = "cortex-m-helium")]
+use cortex_m_helium as native;
+#[cfg(not(any(
+    table = "cortex-m-dsp",
+    table = "cortex-m-helium",
+    target_arch = "x86_64",
+    all(target_arch = "aarch64", target_feature = "neon")
+)))]
+use portable as native;
+#[cfg(target_arch = "x86_64")]
+use x86 as native;
 
 use half::f16;
 
@@ -148,26 +169,15 @@ pub struct AttentionScratch<'a> {
 
 /// The table for this build.
 pub fn default_kernels() -> &'static Kernels {
-    #[cfg(table = "cortex-m-helium")]
-    return &cortex_m_helium::TABLE;
-    #[cfg(not(table = "cortex-m-helium"))]
-    &PORTABLE
+    native::default()
 }
 
 /// The tables that this machine can run, the fastest first; `portable` is the last.
 pub fn supported_kernels() -> impl Iterator<Item = &'static Kernels> {
-    #[cfg(target_arch = "x86_64")]
-    let native = x86::supported();
-    #[cfg(not(target_arch = "x86_64"))]
-    let native = core::iter::empty();
-    native.chain([&PORTABLE])
+    native::supported().chain([&PORTABLE])
 }
 
 /// Names of the tables of this architecture, also of those that this machine can't run.
 pub fn kernel_names() -> impl Iterator<Item = &'static str> {
-    #[cfg(target_arch = "x86_64")]
-    let native = x86::SPECS.iter().map(|spec| spec.name);
-    #[cfg(not(target_arch = "x86_64"))]
-    let native = core::iter::empty();
-    native.chain([spec::PORTABLE.name])
+    native::SPECS.iter().map(|spec| spec.name).chain([spec::PORTABLE.name])
 }

@@ -42,20 +42,23 @@ impl TableSpec {
         layout == self.layout || (self.reads_every_layout && layout.is_valid())
     }
 
-    /// The table that a file of a layout is planned for where nothing else is said: the microcontroller's with that layout, else
-    /// `portable`. (A host plans for the table that it runs.)
+    /// The table that a file of a layout is planned for where nothing else is said: the one without operating system with that layout,
+    /// else `portable`. (A host plans for the table that it runs.)
     pub fn of_layout(layout: PanelLayout) -> &'static TableSpec {
         ON_TARGETS.into_iter().find(|spec| spec.layout == layout).unwrap_or(&PORTABLE)
     }
 
     /// The table of a name, of any machine.
     pub fn find(name: &str) -> Option<&'static TableSpec> {
-        [&PORTABLE, &AVX2, &AVX512_VNNI].into_iter().chain(ON_TARGETS).find(|spec| spec.name == name)
+        [&PORTABLE, &AVX2, &AVX512_VNNI, &NEON, &NEON_DOTPROD]
+            .into_iter()
+            .chain(ON_TARGETS)
+            .find(|spec| spec.name == name)
     }
 }
 
-/// Tables of microcontrollers.
-const ON_TARGETS: [&TableSpec; 2] = [&CORTEX_M_DSP, &CORTEX_M_HELIUM];
+/// Tables that are picked at compile time; of those of one layout the one that takes the most memory.
+const ON_TARGETS: [&TableSpec; 3] = [&CORTEX_M_DSP, &CORTEX_M_HELIUM, &NEON_DOTPROD];
 
 /// Plain Rust, on every machine.
 pub static PORTABLE: TableSpec = TableSpec {
@@ -87,15 +90,36 @@ pub static AVX512_VNNI: TableSpec = TableSpec {
     linear_scratch: |_| 0,
 };
 
-/// Cortex-M4, -M7 and -M33: two multiplications of 16 bits at a time (SMLAD). Panels of two outputs, whose weights alternate, so that
-/// one load feeds both.
+/// AArch64, of which all have NEON.
+pub static NEON: TableSpec = TableSpec {
+    name: "neon",
+    layout: PanelLayout::VECTOR,
+    reads_every_layout: false,
+    norm_rows: VECTOR_NORM_ROWS,
+    attention_memory: |tokens, head_dim| vector_memory(tokens, head_dim, NEON_ROWS),
+    linear_scratch: |_| 0,
+};
+
+/// AArch64 with the dot product of bytes (SDOT): Armv8.2-A and later, mostly.
+pub static NEON_DOTPROD: TableSpec = TableSpec {
+    name: "neon-dotprod",
+    layout: PanelLayout::VECTOR,
+    reads_every_layout: false,
+    norm_rows: VECTOR_NORM_ROWS,
+    attention_memory: |tokens, head_dim| vector_memory(tokens, head_dim, NEON_DOTPROD_ROWS),
+    linear_scratch: |_| 0,
+};
+
+/// Cortex-M4, -M7 and -M33: two multiplications of 16 bits at a time (SMLAD). Panels of two outputs, whose weights are paired: one
+/// load and one instruction to unpack feed both.
 pub static CORTEX_M_DSP: TableSpec = TableSpec {
     name: "cortex-m-dsp",
-    layout: PanelLayout { nr: 2, kr: 1 },
+    layout: PanelLayout::PAIRED,
     reads_every_layout: false,
     norm_rows: 1,
-    attention_memory: |tokens, head_dim| rows_memory(tokens, head_dim, 1),
-    linear_scratch: |_| 0,
+    attention_memory: dsp_memory,
+    // Four rows of pairs of 16 bits.
+    linear_scratch: |pitch| pitch.saturating_mul(2),
 };
 
 /// Cortex-M55 and -M85: sixteen multiplications of 8 bits at a time (VMLADAVA). Panels of two outputs, sixteen weights of each in turn.
@@ -113,6 +137,8 @@ pub(super) const VECTOR_NORM_ROWS: usize = 4;
 /// Rows of a block of a table's matrix product, and queries at a time.
 pub(super) const AVX2_ROWS: usize = 3;
 pub(super) const AVX512_ROWS: usize = 6;
+pub(super) const NEON_ROWS: usize = 2;
+pub(super) const NEON_DOTPROD_ROWS: usize = 4;
 
 /// Keys and values as rows, `queries` at work at a time.
 pub(super) fn rows_memory(tokens: usize, head_dim: usize, queries: usize) -> AttentionMemory {
@@ -124,6 +150,21 @@ pub(super) fn rows_memory(tokens: usize, head_dim: usize, queries: usize) -> Att
         scores: tokens.saturating_mul(4 * queries),
         weights: tokens.saturating_mul(2 * queries),
         sums: pitch.saturating_mul(4 * queries),
+    }
+}
+
+/// Keys in pairs of tokens, values in blocks of sixteen; four queries at a time. The queries' pairs of 16 bits, then their weighted
+/// sums take turns.
+fn dsp_memory(tokens: usize, head_dim: usize) -> AttentionMemory {
+    const QUERIES: usize = 4;
+    let pitch = padded(head_dim);
+    let even = tokens.saturating_add(tokens % 2);
+    AttentionMemory {
+        keys: even.saturating_mul(pitch),
+        values: padded(tokens).saturating_mul(pitch),
+        scores: even.saturating_mul(4 * QUERIES),
+        weights: padded(tokens).saturating_mul(2 * QUERIES),
+        sums: pitch.saturating_mul(4 * QUERIES),
     }
 }
 

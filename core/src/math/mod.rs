@@ -85,8 +85,9 @@ fn mul_add<L: Lane>(a: L, u: L, b: f32) -> L {
     a * u + L::splat(b)
 }
 
-/// Coefficients of [`exp2`], the highest power first.
-pub const EXP2: [f32; 6] = [0.001_327_647, 0.009_675_541, 0.055_507_13, 0.240_221_2, 0.693_146_94, 1.0];
+/// Coefficients of [`exp2`]'s polynomial, from the highest power down.
+pub(crate) const EXP2_COEFFICIENTS: [f32; 6] =
+    [0.001_327_647, 0.009_675_541, 0.055_507_13, 0.240_221_2, 0.693_146_94, 1.0];
 
 /// `2^x` for −126 ≤ x ≤ 0 (smaller x count as −126), within 3 ULP; `exp2(0) = 1` exactly.
 ///
@@ -96,12 +97,18 @@ pub fn exp2<L: Lane>(x: L) -> L {
     let x = x.max(L::splat(-126.0));
     let magic = x + L::splat(MAGIC);
     let f = x - (magic - L::splat(MAGIC));
-    let [highest, rest @ ..] = EXP2;
+    exp2_of_fraction(f) * magic.exp2_of_magic()
+}
+
+/// `2^f` for −½ ≤ f ≤ ½.
+#[inline(always)]
+pub(crate) fn exp2_of_fraction<L: Lane>(f: L) -> L {
+    let [highest, rest @ ..] = EXP2_COEFFICIENTS;
     let mut p = L::splat(highest);
     for coefficient in rest {
         p = mul_add(p, f, coefficient);
     }
-    p * magic.exp2_of_magic()
+    p
 }
 
 /// `max(x, 0)`.

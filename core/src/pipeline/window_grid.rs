@@ -5,9 +5,10 @@ pub const FULL: u32 = 256;
 
 /// Windows along one side of an image, evenly spaced so that neighbours overlap by at least the overlap asked for.
 ///
-/// In the middle of each overlap, one window fades into the next over a ramp; the outer pixels of a window, which know the least of
-/// their surroundings, are not used where there is a neighbour. No pixel is made of more than two windows, and weights add up to
-/// [`WindowGrid::FULL`] exactly. A side shorter than the window has one window, filled up by mirroring.
+/// In the middle of what neighbours share, one window fades into the next over a ramp as long as the overlap asked for: the outer
+/// pixels of a window, which know the least of their surroundings, count for little, and windows that differ in tone leave no edge.
+/// No pixel is made of more than two windows, and weights add up to [`WindowGrid::FULL`] exactly. A side shorter than the window has
+/// one window, filled up by mirroring.
 ///
 /// Sides are up to [`MAX_SIDE`](crate::pipeline::MAX_SIDE), windows up to the 1,024 pixels that a model may have; sizes near the end of
 /// the address space are not provided for.
@@ -17,10 +18,10 @@ pub const FULL: u32 = 256;
 ///
 /// let grid = WindowGrid::new(100, 48, 12);
 /// assert_eq!((grid.count(), grid.start(1), grid.start(2)), (3, 26, 52));
-/// // Windows 0 and 1 share the pixels 26 to 47; one fades into the other from pixel 34 on, over 6 pixels.
-/// assert_eq!(grid.ramp_start(1), 34);
-/// assert_eq!((grid.weight(0, 34, 1), grid.weight(1, 34, 1)), (235, 21));
-/// assert_eq!((grid.weight(0, 40, 1), grid.weight(1, 40, 1)), (0, WindowGrid::FULL));
+/// // Windows 0 and 1 share the pixels 26 to 47; one fades into the other from pixel 31 on, over 12 pixels.
+/// assert_eq!(grid.ramp_start(1), 31);
+/// assert_eq!((grid.weight(0, 31, 1), grid.weight(1, 31, 1)), (246, 10));
+/// assert_eq!((grid.weight(0, 43, 1), grid.weight(1, 43, 1)), (0, WindowGrid::FULL));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -36,7 +37,7 @@ impl WindowGrid {
     pub const FULL: u32 = FULL;
 
     /// Windows of `window` pixels on a side of `size` pixels, overlapping by at least `overlap`, which is at most half a window.
-    /// Half of the overlap is the ramp.
+    /// The overlap is the ramp's length, but where windows lie so near each other that ramps would meet.
     pub const fn new(size: usize, window: usize, overlap: usize) -> Self {
         let stride = window.saturating_sub(overlap);
         let rest = size.saturating_sub(window);
@@ -47,7 +48,12 @@ impl WindowGrid {
             },
             None => 0,
         };
-        Self { size, window, ramp: overlap / 2, count: steps + 1 }
+        // Ramps lie as far apart as windows; the only one has room.
+        let ramp = match rest.checked_div(steps) {
+            Some(spacing) if steps > 1 && spacing < overlap => spacing,
+            _ => overlap,
+        };
+        Self { size, window, ramp, count: steps + 1 }
     }
 
     /// Number of windows.

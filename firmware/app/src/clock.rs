@@ -26,7 +26,7 @@ impl Clock {
         let passed = now.wrapping_sub(self.last);
         self.ticks = self.ticks.wrapping_add(match BOARD.counter {
             Counter::Memory { .. } => passed & 0xffff_ffff,
-            Counter::Mcycle => passed,
+            Counter::Mcycle | Counter::Cntvct => passed,
         });
         self.last = now;
         self.ticks
@@ -53,8 +53,16 @@ fn counter() -> u64 {
     match BOARD.counter {
         // SAFETY: the board table gives the address of a read-only 32-bit register without side effects.
         Counter::Memory { address } => u64::from(unsafe { (address as *const u32).read_volatile() }),
-        Counter::Mcycle => 0,
+        Counter::Mcycle | Counter::Cntvct => 0,
     }
+}
+
+#[cfg(target_arch = "aarch64")]
+fn counter() -> u64 {
+    let count;
+    // SAFETY: reading the virtual count has no side effects.
+    unsafe { core::arch::asm!("mrs {}, cntvct_el0", out(reg) count, options(nomem, nostack)) };
+    count
 }
 
 #[cfg(target_arch = "riscv32")]
@@ -80,6 +88,14 @@ fn two_instructions_each(iterations: u32) {
     // SAFETY: the loop only counts a register down.
     unsafe {
         core::arch::asm!("cbz r0, 3f", "2:", "subs r0, r0, #1", "bne 2b", "3:", inout("r0") iterations => _, options(nomem, nostack));
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+fn two_instructions_each(iterations: u32) {
+    // SAFETY: the loop only counts a register down.
+    unsafe {
+        core::arch::asm!("cbz {0:w}, 3f", "2:", "subs {0:w}, {0:w}, #1", "b.ne 2b", "3:", inout(reg) iterations => _, options(nomem, nostack));
     }
 }
 

@@ -11,7 +11,7 @@ const MARGIN_BYTES: usize = 64;
 /// Bytes above the stack's end that must keep their paint.
 const GUARD_BYTES: usize = 64;
 
-// The linker scripts of cortex-m-rt and riscv-rt name these alike.
+// The linker scripts of cortex-m-rt and riscv-rt name these alike, and so does that of AArch64.
 extern "C" {
     static __sdata: u32;
     static __ebss: u32;
@@ -24,7 +24,7 @@ extern "C" {
 pub fn pointer() -> usize {
     let pointer: usize;
     // SAFETY: reads a register.
-    #[cfg(target_arch = "arm")]
+    #[cfg(any(target_arch = "arm", target_arch = "aarch64"))]
     unsafe {
         core::arch::asm!("mov {}, sp", out(reg) pointer, options(nomem, nostack, preserves_flags))
     };

@@ -27,6 +27,8 @@ pub enum Counter {
     },
     /// The RISC-V `mcycle` CSR, 64 bits.
     Mcycle,
+    /// AArch64's virtual count, CNTVCT_EL0, 64 bits.
+    Cntvct,
 }
 
 /// An emulated board.
@@ -67,13 +69,23 @@ impl Board {
             (self.ticks_per_instruction.0 as u64, self.ticks_per_instruction.1 as u64);
         (ticks * instructions_of + ticks_of / 2) / ticks_of
     }
+
+    /// Further options that the emulator needs.
+    pub fn emulator_options(&self) -> [&'static str; 2] {
+        match self.emulator {
+            // No firmware of its own in front of this one.
+            "qemu-system-riscv32" => ["-bios", "none"],
+            // Its machines take one of many cores; Cortex-M's have theirs.
+            _ => ["-cpu", self.cpu],
+        }
+    }
 }
 
 /// All boards. A board's index here is its number in messages.
 ///
-/// Sources of the maps: Arm application notes AN386, AN500, AN505 and AN547; QEMU's `hw/riscv/virt.c`. The Armv8-M
-/// boards start in secure state, so their memories are used at their secure addresses.
-pub const BOARDS: [Board; 5] = [
+/// Sources of the maps: Arm application notes AN386, AN500, AN505 and AN547; QEMU's `hw/riscv/virt.c` and
+/// `hw/arm/virt.c`. The Armv8-M boards start in secure state, so their memories are used at their secure addresses.
+pub const BOARDS: [Board; 6] = [
     Board {
         name: "qemu-m4",
         core: "Cortex-M4",
@@ -81,7 +93,7 @@ pub const BOARDS: [Board; 5] = [
         machine: "mps2-an386",
         target: "thumbv7em-none-eabihf",
         cpu: "cortex-m4",
-        kernels: "portable",
+        kernels: "cortex-m-dsp",
         code: region(0x0000_0000, 4 * MIB),
         ram: region(0x2000_0000, 256 * KIB),
         arena: region(0x2010_0000, 3 * MIB),
@@ -96,7 +108,7 @@ pub const BOARDS: [Board; 5] = [
         machine: "mps2-an500",
         target: "thumbv7em-none-eabihf",
         cpu: "cortex-m7",
-        kernels: "portable",
+        kernels: "cortex-m-dsp",
         code: region(0x0000_0000, 4 * MIB),
         ram: region(0x2000_0000, 256 * KIB),
         arena: region(0x2010_0000, 3 * MIB),
@@ -111,7 +123,7 @@ pub const BOARDS: [Board; 5] = [
         machine: "mps2-an505",
         target: "thumbv8m.main-none-eabihf",
         cpu: "cortex-m33",
-        kernels: "portable",
+        kernels: "cortex-m-dsp",
         code: region(0x1000_0000, 4 * MIB),
         ram: region(0x3800_0000, 256 * KIB),
         arena: region(0x3810_0000, 3 * MIB),
@@ -149,6 +161,21 @@ pub const BOARDS: [Board; 5] = [
         counter: Counter::Mcycle,
         ticks_per_instruction: (64, 1),
     },
+    Board {
+        name: "qemu-cortex-a",
+        core: "Cortex-A76",
+        emulator: "qemu-system-aarch64",
+        machine: "virt",
+        target: "aarch64-unknown-none",
+        cpu: "cortex-a76",
+        kernels: "neon-dotprod",
+        code: region(0x4000_0000, 4 * MIB),
+        ram: region(0x4040_0000, 256 * KIB),
+        arena: region(0x4100_0000, 8 * MIB),
+        model: region(0x4400_0000, 64 * MIB),
+        counter: Counter::Cntvct,
+        ticks_per_instruction: (4, 1),
+    },
 ];
 
 #[cfg(test)]
@@ -174,5 +201,6 @@ mod tests {
         assert_eq!(BOARDS[0].instructions(1_600_000), 1_000_000);
         assert_eq!(BOARDS[2].instructions(1_280_000), 1_000_000);
         assert_eq!(BOARDS[4].instructions(64), 1);
+        assert_eq!(BOARDS[5].instructions(64), 16);
     }
 }

@@ -36,6 +36,10 @@ pub struct EvalArgs {
     /// Least overlap of neighbouring windows in pixels; a quarter of the window if not given.
     #[arg(long, value_name = "PIXELS")]
     overlap: Option<usize>,
+    /// Also measure what the seams between windows cost: the model restores every image on four shifted grids of windows, which takes
+    /// four times as long again.
+    #[arg(long)]
+    seams: bool,
     /// Write degraded, restored and clean images side by side into this folder.
     #[arg(long, value_name = "FOLDER")]
     save: Option<PathBuf>,
@@ -69,6 +73,7 @@ impl EvalArgs {
             max_psnr_drop: self.max_psnr_drop,
             save: self.save.as_deref(),
             pictures: self.html.is_some(),
+            seams: self.seams,
         };
         let bars = Bars::default();
         let progress = |name: &str, done: usize, all: usize| bars.report(name, done, all);

@@ -105,8 +105,7 @@ impl Picture {
     pub fn whole_multiples(&self, scale: usize) -> Result<Self, ImageError> {
         let (width, height) = (self.width / scale * scale, self.height / scale * scale);
         if width == 0 || height == 0 {
-            let reason = format!("{}×{} pixels cannot be reduced by {scale}", self.width, self.height);
-            return Err(ImageError::Decode { path: "picture".into(), reason });
+            return Err(ImageError::TooSmall { width: self.width, height: self.height, scale });
         }
         Ok(self.crop(0, 0, width, height))
     }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use base64::prelude::{Engine, BASE64_STANDARD};
 
-use super::table::{cells, columns, convention, means};
+use super::table::{columns, convention, image_cells, means, seam_cells, seam_words, SEAM_COLUMNS};
 use super::{EvalReport, TaskReport};
 use crate::parity::{escaped, STYLE};
 
@@ -39,6 +39,13 @@ fn render_task(page: &mut String, report: &EvalReport, task: &TaskReport) {
         let _ = write!(page, "<tr><td>{name}<td>{}</tr>", figures.join("<td>"));
     }
     *page += "</table>";
+    if let Some(seams) = &task.seams {
+        let _ = write!(page, "<p>{}.</p>", escaped(&seam_words(seams)));
+        if let Some(cells) = seam_cells(seams) {
+            let (header, cells) = (SEAM_COLUMNS.join("<th>"), cells.join("<td>"));
+            let _ = write!(page, "<table><tr><th>{header}</tr><tr><td>{cells}</tr></table>");
+        }
+    }
     for (name, jpeg) in &task.pictures {
         let _ = write!(
             page,
@@ -47,9 +54,9 @@ fn render_task(page: &mut String, report: &EvalReport, task: &TaskReport) {
             BASE64_STANDARD.encode(jpeg)
         );
     }
-    let _ = write!(page, "<table><tr><th>image<th>{}</tr>", columns(report).join("<th>"));
+    let _ = write!(page, "<table><tr><th>image<th>{}</tr>", columns(report, task).join("<th>"));
     for image in &task.images {
-        let cells = cells(&image.scores, task.by_luma).join("<td>");
+        let cells = image_cells(image, task).join("<td>");
         let _ = write!(page, "<tr><td>{}<td>{cells}</tr>", escaped(&image.image));
     }
     *page += "</table>";

@@ -2,11 +2,13 @@
 
 mod html;
 mod pairs;
+mod seams;
 mod sheet;
 mod table;
 
 pub use html::render_html;
 pub use pairs::{find_pairs, Pair};
+pub use seams::{SeamGrids, Seams};
 pub use sheet::sheet;
 pub use table::render;
 
@@ -15,6 +17,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::Serialize;
 use vitreous::models::ipt::{Task, TaskKind};
+use vitreous::pipeline::default_overlap;
 
 use crate::degrade::Picture;
 use crate::image_input::resize_rgb;
@@ -41,6 +44,8 @@ pub struct EvalOptions<'a> {
     pub save: Option<&'a Path>,
     /// Whether the report keeps pictures for [`render_html`].
     pub pictures: bool,
+    /// Whether the model's seams are measured too: every image is restored four more times.
+    pub seams: bool,
 }
 
 /// One image's scores against the clean one.
@@ -65,6 +70,22 @@ pub struct ImageReport {
     pub height: usize,
     /// Its scores.
     pub scores: Scores,
+    /// What the model's seams cost, if that was asked for and the image has room for shifted windows.
+    pub seams: Option<Seams>,
+}
+
+/// What seams cost a task, over the images that have room for shifted windows.
+#[derive(Clone, Debug, Serialize)]
+pub struct SeamReport {
+    /// Overlap of windows in pixels of the degraded image.
+    pub overlap: usize,
+    /// Number of these images.
+    pub images: usize,
+    /// Mean over them, if there are any.
+    #[serde(flatten)]
+    pub mean: Option<Seams>,
+    /// Greatest cost of one image.
+    pub worst_cost_db: Option<f64>,
 }
 
 /// One task over all images.
@@ -82,6 +103,8 @@ pub struct TaskReport {
     pub mean: Scores,
     /// Mean PSNR of the model less that of the reference, as the field judges the task, in dB.
     pub psnr_difference_db: Option<f64>,
+    /// What the model's seams cost, if that was asked for.
+    pub seams: Option<SeamReport>,
     /// Pictures for the HTML page: name and JPEG, those first on which model and reference differ most.
     #[serde(skip)]
     pub pictures: Vec<(String, Vec<u8>)>,
@@ -189,6 +212,10 @@ impl TaskRun<'_> {
             };
             let reference = self.reference.map(|reference| restore(reference, "reference")).transpose()?;
             let restored = restore(self.model, self.kind)?;
+            let seams = self.seams(&loaded, &|done, all| {
+                let name = format!("{} seams", self.task);
+                progress(&name, images.len() + done * chunk.len() / all.max(1), pairs.len());
+            })?;
             for (index, (pair, (degraded, clean))) in chunk.iter().zip(&loaded).enumerate() {
                 let input = enlarged(degraded, self.task.scale);
                 let reference = reference.as_ref().map(|all| &all[index]);
@@ -203,7 +230,7 @@ impl TaskRun<'_> {
                     [Some(&input), reference, Some(model), Some(clean)],
                 )?;
                 let (image, width, height) = (pair.name.clone(), clean.width, clean.height);
-                images.push(ImageReport { image, width, height, scores });
+                images.push(ImageReport { image, width, height, scores, seams: seams[index] });
             }
         }
         let mean = mean(&images).context("no images to score")?;
@@ -212,10 +239,53 @@ impl TaskRun<'_> {
             task: self.task.to_string(),
             by_luma,
             shave,
+            seams: self.seam_report(&images),
             images,
             mean,
             psnr_difference_db: difference(&mean, by_luma),
             pictures: pictures.into_iter().map(|(_, name, jpeg)| (name, jpeg)).collect(),
+        })
+    }
+
+    /// What the model's seams cost each image, where that was asked for and is possible.
+    fn seams(
+        &self,
+        loaded: &[(Picture, Picture)],
+        progress: &(dyn Fn(usize, usize) + Sync),
+    ) -> Result<Vec<Option<Seams>>> {
+        if !self.options.seams {
+            return Ok(vec![None; loaded.len()]);
+        }
+        let grids = loaded.iter().map(|(degraded, _)| {
+            let size = (degraded.width, degraded.height);
+            SeamGrids::new(size, self.model.config().window, self.overlap(), self.task.scale)
+        });
+        let grids: Vec<Option<SeamGrids>> = grids.collect();
+        let crops: Vec<Picture> = grids
+            .iter()
+            .zip(loaded)
+            .filter_map(|(grids, (degraded, _))| Some(grids.as_ref()?.crops(degraded)))
+            .flatten()
+            .collect();
+        let restored = self.model.restore_all(self.task, &crops, self.options.overlap, progress)?;
+        let mut restored = restored.chunks_exact(seams::GRIDS);
+        let measure = |(grids, (_, clean)): (&Option<SeamGrids>, &(Picture, Picture))| {
+            Some(grids.as_ref()?.measure(restored.next()?, clean, by_luma(self.task)))
+        };
+        Ok(grids.iter().zip(loaded).map(measure).collect())
+    }
+
+    fn overlap(&self) -> usize {
+        self.options.overlap.unwrap_or(default_overlap(self.model.config().window))
+    }
+
+    fn seam_report(&self, images: &[ImageReport]) -> Option<SeamReport> {
+        let all: Vec<Seams> = images.iter().filter_map(|image| image.seams).collect();
+        self.options.seams.then(|| SeamReport {
+            overlap: self.overlap(),
+            images: all.len(),
+            mean: Seams::mean(&all),
+            worst_cost_db: all.iter().map(|seams| seams.cost_db).reduce(f64::max),
         })
     }
 

@@ -42,7 +42,15 @@ fn photographs(folder: &Path, sizes: &[(usize, usize)]) {
 }
 
 fn options(tasks: &[Task]) -> EvalOptions<'_> {
-    EvalOptions { tasks, seed: 1, overlap: None, max_psnr_drop: None, save: None, pictures: false }
+    EvalOptions {
+        tasks,
+        seed: 1,
+        overlap: None,
+        max_psnr_drop: None,
+        save: None,
+        pictures: false,
+        seams: false,
+    }
 }
 
 #[test]
@@ -85,6 +93,37 @@ fn reference_and_engine_are_scored_beside_each_other() {
     assert_eq!(again.failures.len(), 2, "{:?}", again.failures);
     let other = evaluate(&engine, None, &pairs, &self::options(&[task("denoise30")]), &|_, _, _| {});
     assert!(other.unwrap_err().to_string().contains("no task denoise30; it has denoise50, x2, x3"));
+}
+
+#[test]
+fn seams_are_measured_where_shifted_windows_have_room() {
+    let dir = tempfile::tempdir().unwrap();
+    photographs(dir.path(), &[(21, 13), (41, 30)]);
+    let float = model(1);
+    let model = RestoreModel::Float(Box::new(crate::restorer::FloatRestorer::new(&float).unwrap()));
+    let pairs = find_pairs(dir.path(), None, None).unwrap();
+    let tasks = [task("denoise50")];
+    let options = EvalOptions { seams: true, overlap: Some(0), ..options(&tasks) };
+    let report = evaluate(&model, None, &pairs, &options, &|_, _, _| {}).unwrap();
+    let [denoise] = &report.tasks[..] else { panic!() };
+    // 13 rows are less than two windows of 8 and half a step.
+    assert!(denoise.images[0].seams.is_none() && denoise.images[1].seams.is_some());
+    let seams = denoise.seams.as_ref().unwrap();
+    assert_eq!((seams.overlap, seams.images, seams.mean), (0, 1, denoise.images[1].seams));
+    let cost = seams.mean.unwrap().cost_db;
+    assert!(cost != 0.0 && cost.abs() < 3.0 && seams.worst_cost_db == Some(cost), "{seams:?}");
+    let (text, page) = (render(&report), render_html(&report));
+    assert!(text.contains("seams of windows that overlap by 0 pixels, on 1 images"), "{text}");
+    assert!(page.contains("on 1 images") && page.contains("<th>steps across seams"), "{page}");
+    let json = serde_json::to_value(&report).unwrap();
+    assert!(json.pointer("/tasks/0/seams/near_db").unwrap().is_f64());
+    // Images that are all too small: said, and no figure.
+    let report = evaluate(&model, None, &pairs[..1], &options, &|_, _, _| {}).unwrap();
+    assert!(report.tasks[0].seams.as_ref().unwrap().mean.is_none());
+    assert!(
+        render(&report).contains("no seams measured") && render_html(&report).contains("no seams measured")
+    );
+    assert!(serde_json::to_value(&report).unwrap().pointer("/tasks/0/seams/near_db").is_none());
 }
 
 #[test]

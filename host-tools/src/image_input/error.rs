@@ -4,12 +4,12 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
     /// A file or folder cannot be read.
-    #[error("{path}: {source}")]
+    #[error("{path}: {reason}")]
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// The system's reason.
-        source: std::io::Error,
+        /// The system's reason; part of the message, so not a source that would be printed again.
+        reason: std::io::Error,
     },
     /// The bytes are of no known image format.
     #[error("{path}: not an image in a known format (PNG, JPEG, BMP, GIF, WebP, TIFF and PNM are)")]
@@ -39,6 +39,16 @@ pub enum ImageError {
         /// How large it may be.
         limit: String,
     },
+    /// An image of which nothing would be left.
+    #[error("{width}×{height} pixels cannot be reduced by {scale}; leave the image out")]
+    TooSmall {
+        /// Width in pixels.
+        width: usize,
+        /// Height in pixels.
+        height: usize,
+        /// How many times smaller it was to become.
+        scale: usize,
+    },
     /// The model asks for a number of channels that no image has.
     #[error("{channels} colour channels are asked for; images have 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGBA)")]
     Channels {
@@ -63,10 +73,16 @@ pub enum ImageError {
         /// The folder.
         path: PathBuf,
     },
+    /// A folder without images.
+    #[error("{path}: no images in it or below; files of PNG, JPEG, BMP, GIF, WebP, TIFF and PNM are found by their extensions")]
+    EmptyFolder {
+        /// The folder.
+        path: PathBuf,
+    },
 }
 
 impl ImageError {
-    pub(crate) fn io(path: &std::path::Path, source: std::io::Error) -> Self {
-        Self::Io { path: path.to_path_buf(), source }
+    pub(crate) fn io(path: &std::path::Path, reason: std::io::Error) -> Self {
+        Self::Io { path: path.to_path_buf(), reason }
     }
 }

@@ -53,7 +53,7 @@ pub fn images_below(dir: &Path) -> Result<Vec<PathBuf>, ImageError> {
     }
     images.sort();
     if images.is_empty() {
-        return Err(ImageError::NoImages { path: dir.to_path_buf() });
+        return Err(ImageError::EmptyFolder { path: dir.to_path_buf() });
     }
     Ok(images)
 }

@@ -31,7 +31,11 @@ pub(super) fn find(board: &Board) -> Result<PathBuf, TargetError> {
 }
 
 fn install_advice(board: &Board) -> String {
-    let package = if board.emulator == "qemu-system-arm" { "qemu-system-arm" } else { "qemu-system-misc" };
+    let package = match board.emulator {
+        // Of both word sizes.
+        "qemu-system-arm" | "qemu-system-aarch64" => "qemu-system-arm",
+        _ => "qemu-system-misc",
+    };
     format!(
         "`apt-get install --no-install-recommends {package}` on Debian or Ubuntu, `dnf install {}` on Fedora, \
          `brew install qemu` on macOS",
@@ -66,9 +70,7 @@ impl Launch<'_> {
             "-no-reboot",
         ]);
         command.args(["-semihosting-config", "enable=on,target=native"]);
-        if self.board.emulator == "qemu-system-riscv32" {
-            command.args(["-bios", "none"]);
-        }
+        command.args(self.board.emulator_options());
         if self.count {
             // 64 ns of virtual time per instruction: the counters' ticks become instructions.
             command.args(["-icount", "shift=6"]);

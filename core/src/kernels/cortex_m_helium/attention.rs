@@ -5,7 +5,7 @@
 
 use super::rows::{quantize, vitreous_helium_quantize_key, vitreous_helium_quantize_value, Quantize};
 use crate::kernels::{Attention, AttentionScratch};
-use crate::math::{EXP2, MAGIC};
+use crate::math::{EXP2_COEFFICIENTS, MAGIC};
 use crate::tensor::padded;
 
 core::arch::global_asm!(".cpu cortex-m55", include_str!("attention.s"), options(raw));
@@ -238,7 +238,7 @@ unsafe fn softmax(a: &Attention, scores: &[f32], max: [f32; QUERIES], weights: &
         scores: scores.as_ptr(),
         relative_scales: a.relative_scales.as_ptr(),
         magic: MAGIC,
-        polynomial: EXP2,
+        polynomial: EXP2_COEFFICIENTS,
         exponent_bias: 127 << 23,
         weight_max: a.weight_max(),
         _pad: 0,

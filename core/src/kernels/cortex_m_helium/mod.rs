@@ -10,10 +10,10 @@ mod linear_f16;
 mod rows;
 
 use super::portable::PORTABLE;
-use super::{spec, Kernels};
+use super::{spec, Kernels, TableSpec};
 
 /// The table.
-pub(super) static TABLE: Kernels = Kernels {
+static TABLE: Kernels = Kernels {
     spec: &spec::CORTEX_M_HELIUM,
     linear_i8: |x, w, f, out, _| linear::linear_i8(x, w, f, out),
     linear_i8_residual: |x, w, residual, _| linear::linear_i8_residual(x, w, residual),
@@ -27,3 +27,16 @@ pub(super) static TABLE: Kernels = Kernels {
     store_values: attention::store_values,
     attend: attention::attend,
 };
+
+/// All tables of this processor.
+pub(super) static SPECS: [&TableSpec; 1] = [&spec::CORTEX_M_HELIUM];
+
+/// The tables that this processor can run.
+pub(super) fn supported() -> impl Iterator<Item = &'static Kernels> {
+    core::iter::once(&TABLE)
+}
+
+/// The table for this build.
+pub(super) fn default() -> &'static Kernels {
+    &TABLE
+}

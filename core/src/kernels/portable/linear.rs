@@ -5,7 +5,7 @@ use half::f16;
 use crate::kernels::Epilogue;
 use crate::math::{gelu_erf, gelu_tanh, relu, to_f16};
 use crate::models::vit::Activation;
-use crate::tensor::{self, LinearF16, LinearI8, RowsI8};
+use crate::tensor::{self, LinearF16, LinearI8, PanelLayout, RowsI8};
 
 /// Rows that share each weight that is read.
 const BLOCK: usize = 4;
@@ -70,7 +70,7 @@ fn dot_block(rows: &[&[i8]; BLOCK], weights: &LinearI8, n: usize) -> [i32; BLOCK
     let start = panel * nr * weights.pitch;
     let panel = weights.panels.get(start..start.saturating_add(nr * weights.pitch)).unwrap_or(&[]);
     if nr > 1 {
-        return rows.map(|row| dot_in_panel(row, panel, nr, weights.layout.kr as usize, output));
+        return rows.map(|row| dot_in_panel(row, panel, weights.layout, output));
     }
     let [x0, x1, x2, x3] = *rows;
     if x3.is_empty() {
@@ -93,18 +93,25 @@ fn dot(x: &[i8], w: &[i8]) -> i32 {
 }
 
 /// Dot product with the weights of one output in a panel of `nr`, which stand in groups of `kr` inputs.
-fn dot_in_panel(x: &[i8], panel: &[i8], nr: usize, kr: usize, output: usize) -> i32 {
+fn dot_in_panel(x: &[i8], panel: &[i8], layout: PanelLayout, output: usize) -> i32 {
+    let (nr, kr) = (layout.nr as usize, layout.kr as usize);
+    if layout.is_paired() && output == 1 {
+        let pairs = panel.as_chunks::<2>().0;
+        return x.iter().zip(pairs).fold(0i32, |sum, (x, [first, second])| {
+            sum.wrapping_add(*x as i32 * (*second as i32 + i32::from(*first < 0)))
+        });
+    }
     let weights =
         tensor::rows(panel, nr * kr).map(|group| tensor::rows(group, kr).nth(output).unwrap_or(&[]));
     tensor::rows(x, kr).zip(weights).fold(0i32, |sum, (x, w)| sum.wrapping_add(dot(x, w)))
 }
 
-pub(super) fn linear_f16(x: &[f32], weights: &LinearF16, epilogue: Epilogue, out: &mut [f32]) {
+pub(in crate::kernels) fn linear_f16(x: &[f32], weights: &LinearF16, epilogue: Epilogue, out: &mut [f32]) {
     for_each_f16_output(x, weights, out, |out, value| *out = value);
     activate(epilogue, out);
 }
 
-pub(super) fn linear_f16_residual(x: &[f32], weights: &LinearF16, residual: &mut [f16]) {
+pub(in crate::kernels) fn linear_f16_residual(x: &[f32], weights: &LinearF16, residual: &mut [f16]) {
     for_each_f16_output(x, weights, residual, |out, value| *out = to_f16(out.to_f32() + value));
 }
 

@@ -4,6 +4,11 @@ mod attention;
 mod linear;
 mod rows;
 
+#[cfg(table = "cortex-m-dsp")]
+pub(super) use linear::{linear_f16, linear_f16_residual};
+#[cfg(table = "cortex-m-dsp")]
+pub(super) use rows::{layer_norm, quantize_row, quantize_row_above};
+
 use super::{spec, Kernels};
 
 /// The portable kernels; they read every weight layout.
@@ -21,3 +26,19 @@ pub static PORTABLE: Kernels = Kernels {
     store_values: attention::store_rows,
     attend: attention::attend,
 };
+
+/// No other table.
+#[allow(dead_code, reason = "of machines that have no other table")]
+pub(super) static SPECS: [&super::TableSpec; 0] = [];
+
+/// No other table.
+#[allow(dead_code, reason = "of machines that have no other table")]
+pub(super) fn supported() -> impl Iterator<Item = &'static Kernels> {
+    core::iter::empty()
+}
+
+/// The table for this build.
+#[allow(dead_code, reason = "of machines that have no other table")]
+pub(super) fn default() -> &'static Kernels {
+    &PORTABLE
+}

@@ -30,7 +30,7 @@ fn canonical_sum(row: &[f32], f: impl Fn(f32) -> f32) -> f32 {
 }
 
 /// `out = γ·(x − mean)/√(var + ε) + β`, variance over n, two passes; rows of γ's length.
-pub(super) fn layer_norm(x: &[f16], weights: &NormWeights, out: &mut [f32]) {
+pub(in crate::kernels) fn layer_norm(x: &[f16], weights: &NormWeights, out: &mut [f32]) {
     let width = weights.gamma.len();
     for (x, out) in rows(x, width).zip(rows_mut(out, width)) {
         norm_row(x, weights, out);
@@ -54,7 +54,7 @@ fn norm_row(x: &[f16], weights: &NormWeights, out: &mut [f32]) {
 }
 
 /// int8 with the scale that takes the row's largest magnitude to 127; returns the scale.
-pub(super) fn quantize_row(x: &[f32], out: &mut [i8]) -> f32 {
+pub(in crate::kernels) fn quantize_row(x: &[f32], out: &mut [i8]) -> f32 {
     let (scale, factor) = row_scale(row_max_abs(x));
     let mut rest = out.iter_mut();
     for (x, out) in x.iter().zip(rest.by_ref()) {
@@ -65,7 +65,7 @@ pub(super) fn quantize_row(x: &[f32], out: &mut [i8]) -> f32 {
 }
 
 /// int8 with a zero point, for elements from `floor` up; returns scale and zero point.
-pub(super) fn quantize_row_above(x: &[f32], floor: f32, out: &mut [i8]) -> (f32, i32) {
+pub(in crate::kernels) fn quantize_row_above(x: &[f32], floor: f32, out: &mut [i8]) -> (f32, i32) {
     let max = x.iter().fold(0.0, |m, v| Lane::max(*v, m));
     let row = row_scale_above(max, floor);
     let mut rest = out.iter_mut();

@@ -8,7 +8,7 @@ use super::gemm::{multiply, Epilogue, Inputs, Panels};
 use super::rows::{quantize, Codes};
 use super::{load, store, Dot, Floats, Ints, GROUP, LANES};
 use crate::kernels::{Attention, AttentionScratch};
-use crate::math::{exp2, Lane};
+use crate::math::Lane;
 use crate::tensor::padded;
 
 /// Quantizes rows of `head_dim` floats and places them as keys of the tokens from `first` on.
@@ -34,11 +34,14 @@ impl<I: Ints> Codes<I> for Key<'_> {
     #[inline(always)]
     fn take(&mut self, column: usize, codes: I) {
         let codes = codes.to_i8();
-        let groups = self.0.get_mut(column / 4 * GROUP..).unwrap_or(&mut []).chunks_mut(GROUP);
-        for (group, codes) in groups.zip(codes.as_chunks::<4>().0) {
-            if let Some(group) = group.first_chunk_mut::<4>() {
-                *group = *codes;
-            }
+        // From the token's first group to the end of its last.
+        let Some(groups) =
+            self.0.get_mut(column / 4 * GROUP..).and_then(|rest| rest.first_chunk_mut::<{ 3 * GROUP + 4 }>())
+        else {
+            return;
+        };
+        for (i, codes) in codes.as_chunks::<4>().0.iter().enumerate() {
+            groups[i * GROUP..i * GROUP + 4].copy_from_slice(codes);
         }
     }
 }
@@ -81,132 +84,198 @@ impl<I: Ints> Codes<I> for Value<'_> {
     }
 }
 
+/// The steps of attention for a block of queries, each compiled for the table's instructions and on its own: together they have more to
+/// hold than there are registers, and the compiler then moves the sums about in the innermost loops.
+pub(in crate::kernels) struct Steps {
+    /// Queries of a block.
+    pub rows: usize,
+    /// Scores `(rows, stride)` of the queries from one on.
+    pub scores: fn(&Attention, usize, &mut [f32]),
+    /// Their softmax weights; then what each weighted sum is to be multiplied with.
+    pub softmax: fn(&Attention, &[f32], &mut [i16], &mut [f32]),
+    /// The weighted sums of values, multiplied: `(queries, head_dim)`.
+    pub weighted_sums: fn(&Attention, &[i16], &[f32], &mut [f32]),
+}
+
+/// Most queries of a block.
+const MAX_ROWS: usize = 16;
+
 /// `out = softmax(q·Kᵀ/√d)·V` for every query (arXiv 1706.03762, §3.2.1).
-#[inline(always)]
-pub(in crate::kernels) fn attend<D: Dot, const MR: usize, const NV: usize>(
-    attention: &Attention,
+pub(in crate::kernels) fn attend(
+    a: &Attention,
     scratch: &mut AttentionScratch,
     out: &mut [f32],
+    steps: &Steps,
 ) {
-    let a = attention;
-    let (pitch, stride) = (padded(a.head_dim), padded(a.tokens()));
-    let Ok(values) = bytemuck::try_cast_slice::<i8, i16>(a.values) else { return };
-    let enough = scratch.scores.len() >= MR * stride
-        && scratch.weights.len() >= MR * stride
-        && values.len() >= stride * pitch
+    let (pitch, stride, rows) = (padded(a.head_dim), padded(a.tokens()), steps.rows);
+    let enough = scratch.scores.len() >= rows * stride
+        && scratch.weights.len() >= rows * stride
+        && a.values.len() >= 2 * stride * pitch
         && a.queries.pitch == pitch
         && a.tokens() > 0
-        && a.head_dim > 0;
+        && a.head_dim > 0
+        && rows <= MAX_ROWS;
     if !enough {
         return;
     }
-    let keys = Panels::new(a.keys, a.tokens(), pitch);
-    let codes = a.queries.data.chunks(MR * pitch).zip(a.queries.scales.chunks(MR));
-    for ((codes, scales), out) in codes.zip(out.chunks_mut(MR * a.head_dim)) {
-        let mut scores = Scores {
-            scores: scratch.scores,
-            stride,
-            query_scales: scales,
-            factor: a.factor,
-            key_scales: a.key_scales,
-            max: [D::Floats::splat(f32::MIN); MR],
-        };
-        multiply::<D, MR, NV>(Inputs::new(codes, scales.len(), pitch), keys, &mut scores);
-        let max = scores.max;
-        let mut factors = [0.0f32; MR];
-        let rows = scratch.scores.chunks_exact(stride).zip(scratch.weights.chunks_exact_mut(stride));
-        for (((scores, weights), max), factor) in rows.zip(max).zip(&mut factors).take(scales.len()) {
-            let sum = softmax::<D::Floats>(scores, max.largest(), a.weight_max(), a.relative_scales, weights);
-            *factor = a.value_scale / sum.max(1) as f32;
-        }
-        weighted_sums::<D, MR, NV>(scratch.weights, stride, values, pitch, &factors, a.head_dim, out);
+    let (scores, weights) = (&mut scratch.scores[..rows * stride], &mut scratch.weights[..rows * stride]);
+    for (block, out) in out.chunks_mut(rows * a.head_dim).enumerate() {
+        let mut factors = [0.0f32; MAX_ROWS];
+        let factors = &mut factors[..out.len() / a.head_dim];
+        (steps.scores)(a, block * rows, scores);
+        (steps.softmax)(a, scores, weights, factors);
+        (steps.weighted_sums)(a, weights, factors, out);
     }
 }
 
-/// Puts dot products of queries and keys as scores to base 2 into their rows, and keeps the largest.
-struct Scores<'a, F, const MR: usize> {
+/// See [`Steps::scores`].
+#[inline(always)]
+pub(in crate::kernels) fn scores<D: Dot, const MR: usize, const NV: usize>(
+    a: &Attention,
+    first: usize,
+    scores: &mut [f32],
+) {
+    let pitch = a.queries.pitch;
+    let (Some(codes), Some(query_scales)) =
+        (a.queries.data.get(first * pitch..), a.queries.scales.get(first..))
+    else {
+        return;
+    };
+    let query_scales = query_scales.get(..MR).unwrap_or(query_scales);
+    let stride = padded(a.tokens());
+    let mut epilogue = Scores { scores, stride, query_scales, factor: a.factor, key_scales: a.key_scales };
+    let keys = Panels::new(a.keys, a.tokens(), pitch);
+    multiply::<D, MR, NV>(Inputs::new(codes, query_scales.len(), pitch), keys, &mut epilogue);
+}
+
+/// See [`Steps::softmax`].
+#[inline(always)]
+pub(in crate::kernels) fn softmax<F: Floats, const MR: usize>(
+    a: &Attention,
+    scores: &[f32],
+    weights: &mut [i16],
+    factors: &mut [f32],
+) {
+    let stride = padded(a.tokens());
+    if scores.len() < MR * stride {
+        return;
+    }
+    // All rows side by side: the maxima of one wait for each other.
+    let mut max = [F::splat(f32::MIN); MR];
+    for column in (0..stride).step_by(LANES) {
+        for (r, max) in max.iter_mut().enumerate() {
+            let scores = scores.get(r * stride + column..).and_then(<[f32]>::first_chunk);
+            if let Some(scores) = scores {
+                *max = F::load(scores).max(*max);
+            }
+        }
+    }
+    let rows = scores.chunks_exact(stride).zip(weights.chunks_exact_mut(stride));
+    for (((scores, weights), factor), max) in rows.zip(factors).zip(max) {
+        let sum = softmax_row::<F>(scores, max.largest(), a.weight_max(), a.relative_scales, weights);
+        *factor = a.value_scale / sum.max(1) as f32;
+    }
+}
+
+/// Puts dot products of queries and keys as scores to base 2 into their rows.
+struct Scores<'a> {
     scores: &'a mut [f32],
     stride: usize,
     query_scales: &'a [f32],
     factor: f32,
     key_scales: &'a [f32],
-    max: [F; MR],
 }
 
-impl<F: Floats, const MR: usize> Epilogue<F> for Scores<'_, F, MR> {
+impl<F: Floats> Epilogue<F> for Scores<'_> {
     #[inline(always)]
-    fn take<const NV: usize>(&mut self, row: usize, panel: usize, dots: &[[i32; LANES]; NV]) {
-        let (start, at) = (panel * LANES, row * self.stride + panel * LANES);
-        let (Some(query_scale), Some(max)) = (self.query_scales.get(row), self.max.get_mut(row)) else {
-            return;
-        };
-        let Some(out) = self.scores.get_mut(at..at + NV * LANES) else { return };
-        let factor = F::splat(self.factor * *query_scale);
-        let scales = self.key_scales.get(start..).unwrap_or(&[]).chunks(LANES);
-        for ((dots, out), scales) in dots.iter().zip(out.as_chunks_mut::<LANES>().0).zip(scales) {
-            let score = F::from_ints(Ints::load(dots)) * (factor * load(scales));
-            // Tokens behind the last one get the least score, hence weight 0.
-            let score = score.first(scales.len(), F::splat(f32::MIN));
-            *max = score.max(*max);
-            score.store(out);
+    fn take<const ROWS: usize, const NV: usize>(
+        &mut self,
+        row: usize,
+        rows: usize,
+        panel: usize,
+        dots: &[[F::Ints; NV]; ROWS],
+    ) {
+        let start = panel * LANES;
+        let scales = self.key_scales.get(start..).unwrap_or(&[]);
+        for (r, dots) in dots.iter().enumerate().take(rows) {
+            let at = (row + r) * self.stride + start;
+            let Some(query_scale) = self.query_scales.get(row + r) else { return };
+            let Some(out) = self.scores.get_mut(at..at + NV * LANES) else { return };
+            let factor = F::splat(self.factor * *query_scale);
+            for (v, out) in out.as_chunks_mut::<LANES>().0.iter_mut().enumerate().take(NV) {
+                let scales = scales.get(v * LANES..).unwrap_or(&[]);
+                let mut score = F::from_ints(dots[v]) * (factor * load(scales));
+                if scales.len() < LANES {
+                    // Tokens behind the last one get the least score, hence weight 0.
+                    score = score.first(scales.len(), F::splat(f32::MIN));
+                }
+                score.store(out);
+            }
         }
     }
 }
 
 /// `e_t = weight_max·2^(s_t − max)`; the weights are `round(e_t·scale_t)`, the sum is that of `round(e_t)`.
 #[inline(always)]
-fn softmax<F: Floats>(scores: &[f32], max: f32, weight_max: f32, scales: &[f32], weights: &mut [i16]) -> u32 {
+fn softmax_row<F: Floats>(
+    scores: &[f32],
+    max: f32,
+    weight_max: f32,
+    scales: &[f32],
+    weights: &mut [i16],
+) -> u32 {
     let (max, weight_max) = (F::splat(max), F::splat(weight_max));
     let mut sum = F::Ints::splat(0);
     let rows = scores.as_chunks::<LANES>().0.iter().zip(weights.as_chunks_mut::<LANES>().0);
     for ((scores, weights), scales) in rows.zip(scales.chunks(LANES)) {
-        let numerator = weight_max * exp2(F::load(scores) - max);
+        let numerator = weight_max * (F::load(scores) - max).exp2();
         sum = sum.add(numerator.round());
         (numerator * load(scales)).round().store_i16(weights);
     }
     sum.sum() as u32
 }
 
-/// `out[r,j] = factors[r] · Σ_t weights[r,t]·v[t,j]` for up to `MR` rows.
+/// See [`Steps::weighted_sums`]: `out[r,j] = factors[r] · Σ_t weights[r,t]·v[t,j]`.
 #[inline(always)]
-fn weighted_sums<D: Dot, const MR: usize, const NV: usize>(
+pub(in crate::kernels) fn weighted_sums<D: Dot, const MR: usize, const NV: usize>(
+    a: &Attention,
     weights: &[i16],
-    stride: usize,
-    values: &[i16],
-    pitch: usize,
-    factors: &[f32; MR],
-    head_dim: usize,
+    factors: &[f32],
     out: &mut [f32],
 ) {
+    let Ok(values) = bytemuck::try_cast_slice::<i8, i16>(a.values) else { return };
+    let (stride, pitch) = (padded(a.tokens()), padded(a.head_dim));
+    let shape = Sums { weights, stride, values, pitch, factors, head_dim: a.head_dim };
     let mut column = 0;
     while column < pitch {
         let left = (pitch - column) / LANES;
         if NV >= 4 && left >= 4 {
-            weighted_block::<D, MR, 4>(weights, stride, values, pitch, factors, head_dim, column, out);
+            weighted_block::<D, MR, 4>(&shape, column, out);
             column += 4 * LANES;
         } else if NV >= 2 && left >= 2 {
-            weighted_block::<D, MR, 2>(weights, stride, values, pitch, factors, head_dim, column, out);
+            weighted_block::<D, MR, 2>(&shape, column, out);
             column += 2 * LANES;
         } else {
-            weighted_block::<D, MR, 1>(weights, stride, values, pitch, factors, head_dim, column, out);
+            weighted_block::<D, MR, 1>(&shape, column, out);
             column += LANES;
         }
     }
 }
 
+/// Operands of the weighted sums.
+struct Sums<'a> {
+    weights: &'a [i16],
+    stride: usize,
+    values: &'a [i16],
+    pitch: usize,
+    factors: &'a [f32],
+    head_dim: usize,
+}
+
 /// The same for `NV`·16 columns.
 #[inline(always)]
-#[allow(clippy::too_many_arguments, reason = "shapes of three matrices")]
-fn weighted_block<D: Dot, const MR: usize, const NV: usize>(
-    weights: &[i16],
-    stride: usize,
-    values: &[i16],
-    pitch: usize,
-    factors: &[f32; MR],
-    head_dim: usize,
-    column: usize,
-    out: &mut [f32],
-) {
+fn weighted_block<D: Dot, const MR: usize, const NV: usize>(shape: &Sums, column: usize, out: &mut [f32]) {
+    let Sums { weights, stride, values, pitch, factors, head_dim } = *shape;
     assert!(weights.len() >= MR * stride && values.len() >= stride * pitch && column + NV * LANES <= pitch);
     let mut sums = [[D::start_pairs(); NV]; MR];
     for pair in 0..stride / 2 {

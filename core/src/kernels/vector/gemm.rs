@@ -36,8 +36,14 @@ impl<'a> Panels<'a> {
 
 /// What becomes of the dot products.
 pub(super) trait Epilogue<F: Floats> {
-    /// Takes those of one row with the outputs from `16·panel` on; some of the last panel may not exist.
-    fn take<const NV: usize>(&mut self, row: usize, panel: usize, dots: &[[i32; LANES]; NV]);
+    /// Takes those of the `rows` rows from `row` on with the outputs from `16·panel` on; some of the last panel may not exist.
+    fn take<const MR: usize, const NV: usize>(
+        &mut self,
+        row: usize,
+        rows: usize,
+        panel: usize,
+        dots: &[[F::Ints; NV]; MR],
+    );
 }
 
 /// Rows whose sums of inputs are held at a time.
@@ -51,7 +57,7 @@ pub(super) fn multiply<D: Dot, const MR: usize, const NV: usize>(
     w: Panels,
     epilogue: &mut impl Epilogue<D::Floats>,
 ) {
-    if x.pitch != w.pitch || x.pitch == 0 || !x.pitch.is_multiple_of(4) {
+    if x.pitch != w.pitch || x.pitch == 0 || !x.pitch.is_multiple_of(4 * D::GROUPS) {
         return;
     }
     let mut first = 0;
@@ -81,9 +87,11 @@ pub(super) fn multiply<D: Dot, const MR: usize, const NV: usize>(
 fn starts<D: Dot>(x: &Inputs, first: usize, rows: usize) -> [i32; CHUNK] {
     let mut starts = [0i32; CHUNK];
     if D::OFFSET != 0 {
-        let data = x.data.get(first * x.pitch..).unwrap_or(&[]);
-        for (start, row) in starts.iter_mut().zip(data.chunks_exact(x.pitch)).take(rows) {
-            *start = D::sum(row).wrapping_mul(D::OFFSET).wrapping_neg();
+        let data = x.data.get(first * x.pitch..(first + rows) * x.pitch).unwrap_or(&[]);
+        let chunks = starts.as_chunks_mut::<LANES>().0.iter_mut();
+        for (starts, rows) in chunks.zip(data.chunks(LANES * x.pitch)) {
+            let offset = <D::Floats as Floats>::Ints::splat(D::OFFSET.wrapping_neg());
+            D::sums(rows, x.pitch).mul(offset).store(starts);
         }
     }
     starts
@@ -115,14 +123,17 @@ fn column<D: Dot, const MR: usize, const NV: usize>(
             at[r] = (first + index) * x.pitch;
             begin[r] = starts[index.min(CHUNK - 1)];
         }
-        let mut dots = [[[0i32; LANES]; NV]; MR];
         // SAFETY: every row lies in the inputs' data (`Inputs::new`), every panel in the weights'.
-        unsafe {
-            block::<D, MR, NV>(x.data.as_ptr(), at, begin, weights, panel_bytes, w.pitch / 4, &mut dots)
+        let sums = unsafe {
+            block::<D, MR, NV>(x.data.as_ptr(), at, begin, weights, panel_bytes, w.pitch / 4 / D::GROUPS)
         };
-        for (r, dots) in dots.iter().enumerate().take(rows - row) {
-            epilogue.take(first + row + r, panel, dots);
+        let mut dots = [[<D::Floats as Floats>::Ints::splat(0); NV]; MR];
+        for r in 0..MR {
+            for v in 0..NV {
+                dots[r][v] = D::finish(sums[r][v]);
+            }
         }
+        epilogue.take(first + row, MR.min(rows - row), panel, &dots);
         row += MR;
     }
 }
@@ -130,7 +141,8 @@ fn column<D: Dot, const MR: usize, const NV: usize>(
 /// `MR` rows times `NV` panels.
 ///
 /// # Safety
-/// `4·groups` inputs can be read at each row's offset, `NV` panels of `64·groups` bytes at `weights`, `panel_bytes` apart.
+/// `4·GROUPS·steps` inputs can be read at each row's offset, `NV` panels of `64·GROUPS·steps` bytes at `weights`, `panel_bytes`
+/// apart.
 #[inline(always)]
 unsafe fn block<D: Dot, const MR: usize, const NV: usize>(
     x: *const i8,
@@ -138,56 +150,53 @@ unsafe fn block<D: Dot, const MR: usize, const NV: usize>(
     begin: [i32; MR],
     weights: *const i8,
     panel_bytes: usize,
-    groups: usize,
-    dots: &mut [[[i32; LANES]; NV]; MR],
-) {
+    steps: usize,
+) -> [[D::Sums; NV]; MR] {
     let mut sums = [[D::start(0); NV]; MR];
     for r in 0..MR {
         sums[r] = [D::start(begin[r]); NV];
     }
-    for group in 0..groups {
+    for step in 0..steps {
         let mut w = [const { core::mem::MaybeUninit::<D::Weights>::uninit() }; NV];
         for (v, w) in w.iter_mut().enumerate() {
-            // SAFETY: `group` is below `groups`, `v` below `NV`.
-            w.write(unsafe { D::load_weights(weights.add(v * panel_bytes + group * GROUP)) });
+            // SAFETY: `step` is below `steps`, `v` below `NV`.
+            w.write(unsafe { D::load_weights(weights.add(v * panel_bytes + step * D::GROUPS * GROUP)) });
         }
         for r in 0..MR {
-            // SAFETY: `group` is below `groups`.
-            let inputs = unsafe { D::load_inputs(x.add(at[r] + 4 * group)) };
+            // SAFETY: `step` is below `steps`.
+            let inputs = unsafe { D::load_inputs(x.add(at[r] + step * D::GROUPS * 4)) };
             for v in 0..NV {
                 // SAFETY: written above.
                 sums[r][v] = D::dot(sums[r][v], unsafe { w[v].assume_init() }, inputs);
             }
         }
     }
-    for r in 0..MR {
-        for v in 0..NV {
-            D::finish(sums[r][v]).store(&mut dots[r][v]);
-        }
-    }
+    sums
 }
 
 /// Multiply-accumulates of an iteration of [`peak`].
-pub(in crate::kernels) const fn peak_macs(rows: usize, panels: usize) -> usize {
-    rows * panels * GROUP
+pub(in crate::kernels) const fn peak_macs<D: Dot>(rows: usize, panels: usize) -> usize {
+    rows * panels * D::GROUPS * GROUP
 }
 
 /// The innermost loop of [`block`] on weights that stay in registers. Inputs are loaded, or the compiler would see that all
 /// products are alike.
 #[inline(always)]
 pub(in crate::kernels) fn peak<D: Dot, const MR: usize, const NV: usize>(iterations: usize) -> i32 {
-    let weights = core::hint::black_box([[1i8; GROUP]; NV]);
-    let inputs = core::hint::black_box([[1i8; 4]; MR]);
+    const MOST_GROUPS: usize = 4;
+    const { assert!(D::GROUPS <= MOST_GROUPS) };
+    let weights = core::hint::black_box([[1i8; MOST_GROUPS * GROUP]; NV]);
+    let inputs = core::hint::black_box([[1i8; MOST_GROUPS * 4]; MR]);
     let mut w = [const { core::mem::MaybeUninit::<D::Weights>::uninit() }; NV];
     for (w, weights) in w.iter_mut().zip(&weights) {
-        // SAFETY: the array has the 64 bytes that are read.
+        // SAFETY: the array has the bytes that are read.
         w.write(unsafe { D::load_weights(weights.as_ptr()) });
     }
     let mut sums = [[D::start(0); NV]; MR];
     for _ in 0..iterations {
         let inputs = core::hint::black_box(&inputs);
         for r in 0..MR {
-            // SAFETY: the array has the 4 bytes that are read.
+            // SAFETY: the array has the bytes that are read.
             let x = unsafe { D::load_inputs(inputs[r].as_ptr()) };
             for v in 0..NV {
                 // SAFETY: written above.

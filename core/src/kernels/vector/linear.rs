@@ -59,26 +59,62 @@ struct Dequantize<'a, F, P: Put<F>> {
 
 impl<F: Floats, P: Put<F>> Epilogue<F> for Dequantize<'_, F, P> {
     #[inline(always)]
-    fn take<const NV: usize>(&mut self, row: usize, panel: usize, dots: &[[i32; LANES]; NV]) {
-        let (start, w) = (panel * LANES, self.weights);
-        let end = self.outputs.min(start + NV * LANES);
-        let zero_point = self.rows.zero_points.get(row).copied().unwrap_or(0);
-        let scale = F::splat(self.rows.scales.get(row).copied().unwrap_or(0.0));
-        let at = row * self.outputs;
-        let out = self.out.get_mut(at + start..at + end);
-        let (Some(out), Some(scales), Some(bias)) = (out, w.scales.get(start..end), w.bias.get(start..end))
-        else {
-            return;
-        };
-        let sums = if zero_point == 0 { &[] } else { w.sums.get(start..end).unwrap_or(&[]) };
-        let mut sums = sums.chunks(LANES);
-        let columns = out.chunks_mut(LANES).zip(scales.chunks(LANES).zip(bias.chunks(LANES)));
-        for (dots, (out, (scales, bias))) in dots.iter().zip(columns) {
-            let mut dots = F::Ints::load(dots);
-            if let Some(sums) = sums.next() {
-                dots = dots.sub(load_ints::<F::Ints>(sums).mul(F::Ints::splat(zero_point)));
+    fn take<const MR: usize, const NV: usize>(
+        &mut self,
+        row: usize,
+        rows: usize,
+        panel: usize,
+        dots: &[[F::Ints; NV]; MR],
+    ) {
+        let (start, end) = (panel * LANES, ((panel + NV) * LANES).min(self.outputs));
+        let w = self.weights;
+        let (Some(scales), Some(bias)) = (w.scales.get(start..end), w.bias.get(start..end)) else { return };
+        let sums = if self.rows.zero_points.is_empty() { &[] } else { w.sums.get(start..end).unwrap_or(&[]) };
+        let (scales, bias) = (columns::<F, NV>(scales), columns::<F, NV>(bias));
+        let mut column_sums = [F::Ints::splat(0); NV];
+        // A load of which the mask leaves nothing still takes hundreds of cycles if nothing is mapped there.
+        if !sums.is_empty() {
+            for v in 0..NV {
+                column_sums[v] = load_ints(sums.get(v * LANES..).unwrap_or(&[]));
             }
-            P::put(F::from_ints(dots) * load(scales) * scale + load(bias), out);
+        }
+        for (r, dots) in dots.iter().enumerate().take(rows) {
+            let at = (row + r) * self.outputs;
+            let (Some(x_scale), Some(out)) =
+                (self.rows.scales.get(row + r), self.out.get_mut(at + start..at + end))
+            else {
+                return;
+            };
+            let x_scale = F::splat(*x_scale);
+            let mut y = [x_scale; NV];
+            for v in 0..NV {
+                let mut dots = dots[v];
+                if !sums.is_empty() {
+                    let zero_point = self.rows.zero_points.get(row + r).copied().unwrap_or(0);
+                    dots = dots.sub(column_sums[v].mul(F::Ints::splat(zero_point)));
+                }
+                y[v] = F::from_ints(dots) * scales[v] * x_scale + bias[v];
+            }
+            P::put_all(y, out);
         }
     }
+}
+
+/// The columns of `N` panels; zeros behind the last one.
+#[inline(always)]
+fn columns<F: Floats, const N: usize>(x: &[f32]) -> [F; N] {
+    let mut columns = [F::splat(0.0); N];
+    match x.as_chunks::<LANES>().0.first_chunk::<N>() {
+        Some(whole) => {
+            for v in 0..N {
+                columns[v] = F::load(&whole[v]);
+            }
+        }
+        None => {
+            for v in 0..N {
+                columns[v] = load(x.get(v * LANES..).unwrap_or(&[]));
+            }
+        }
+    }
+    columns
 }

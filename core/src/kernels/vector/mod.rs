@@ -13,7 +13,7 @@ mod linear_f16;
 mod rows;
 pub(super) mod table;
 
-pub(super) use attention::{attend, store_keys, store_values};
+pub(super) use attention::{attend, scores, softmax, store_keys, store_values, weighted_sums, Steps};
 pub(super) use gemm::{peak, peak_macs};
 pub(super) use linear::{linear_i8, linear_i8_residual};
 pub(super) use linear_f16::{linear_f16, linear_f16_residual};
@@ -21,7 +21,7 @@ pub(super) use rows::{layer_norm, quantize_row, quantize_row_above};
 
 use half::f16;
 
-use crate::math::{gelu_erf, gelu_tanh, relu, Lane};
+use crate::math::{exp2, gelu_erf, gelu_tanh, relu, GateTable, Lane, GATE_ERF, GATE_TANH};
 
 /// Lanes of a [`Floats`].
 pub(super) const LANES: usize = 16;
@@ -55,6 +55,19 @@ pub(super) trait Floats: Lane {
     fn round(self) -> Self::Ints;
     /// Nearest f32, ties to even.
     fn from_ints(ints: Self::Ints) -> Self;
+    /// [`crate::math::exp2`], but that a subnormal result may be any other one.
+    #[inline(always)]
+    fn exp2(self) -> Self {
+        exp2(self)
+    }
+    /// [`Lane::gate`] of each.
+    #[inline(always)]
+    fn gates<const N: usize>(mut x: [Self; N], table: &GateTable) -> [Self; N] {
+        for x in &mut x {
+            *x = x.gate(table);
+        }
+        x
+    }
 }
 
 /// Sixteen i32, wrapping.
@@ -81,23 +94,25 @@ pub(super) trait Dot {
     type Floats: Floats;
     /// Sums of 16 outputs, perhaps of several partial sums each.
     type Sums: Copy;
-    /// Weights of 16 outputs and 4 inputs.
+    /// Weights of 16 outputs and 4·`GROUPS` inputs.
     type Weights: Copy;
-    /// Four inputs of one row, for all outputs.
+    /// 4·`GROUPS` inputs of one row, for all outputs.
     type Inputs: Copy;
     /// Sums of 16 columns of values.
     type PairSums: Copy;
+    /// Groups of 4 inputs that are taken at a time: 1, 2 or 4, so that every pitch is a multiple.
+    const GROUPS: usize;
     /// What is added to each weight on its way: `OFFSET·Σx` is part of the sums unless they start at its negative.
     const OFFSET: i32;
 
     fn start(value: i32) -> Self::Sums;
-    /// Sum of a row's inputs; asked for where there is an offset.
-    fn sum(x: &[i8]) -> i32;
+    /// Sums of those inputs of up to sixteen rows whose weights have an offset; asked for where there is one.
+    fn sums(x: &[i8], pitch: usize) -> <Self::Floats as Floats>::Ints;
     /// # Safety
-    /// 64 bytes can be read there.
-    unsafe fn load_weights(group: *const i8) -> Self::Weights;
+    /// 64·`GROUPS` bytes can be read there.
+    unsafe fn load_weights(groups: *const i8) -> Self::Weights;
     /// # Safety
-    /// 4 bytes can be read there.
+    /// 4·`GROUPS` bytes can be read there.
     unsafe fn load_inputs(x: *const i8) -> Self::Inputs;
     fn dot(sums: Self::Sums, weights: Self::Weights, x: Self::Inputs) -> Self::Sums;
     fn finish(sums: Self::Sums) -> <Self::Floats as Floats>::Ints;
@@ -116,6 +131,25 @@ pub(super) trait Dot {
 trait Put<F> {
     type Element;
     fn put(y: F, out: &mut [Self::Element]);
+    /// Sixteen elements each; of the last ones there may be fewer.
+    #[inline(always)]
+    fn put_all<const N: usize>(y: [F; N], out: &mut [Self::Element])
+    where
+        F: Copy,
+    {
+        match out.as_chunks_mut::<LANES>().0.first_chunk_mut::<N>() {
+            Some(whole) => {
+                for v in 0..N {
+                    Self::put(y[v], &mut whole[v]);
+                }
+            }
+            None => {
+                for (y, out) in y.into_iter().zip(out.chunks_mut(LANES)) {
+                    Self::put(y, out);
+                }
+            }
+        }
+    }
 }
 
 /// As they are.
@@ -126,6 +160,16 @@ struct GeluTanh;
 struct Relu;
 /// Added to the residual stream.
 struct Residual;
+
+/// `y · gate(y)`.
+#[inline(always)]
+fn put_gated<F: Floats, const N: usize>(mut y: [F; N], table: &GateTable, out: &mut [f32]) {
+    let gates = F::gates(y, table);
+    for v in 0..N {
+        y[v] = y[v] * gates[v];
+    }
+    Plain::put_all(y, out);
+}
 
 impl<F: Floats> Put<F> for Plain {
     type Element = f32;
@@ -141,6 +185,10 @@ impl<F: Floats> Put<F> for Gelu {
     fn put(y: F, out: &mut [f32]) {
         store(gelu_erf(y), out);
     }
+    #[inline(always)]
+    fn put_all<const N: usize>(y: [F; N], out: &mut [f32]) {
+        put_gated(y, &GATE_ERF, out);
+    }
 }
 
 impl<F: Floats> Put<F> for GeluTanh {
@@ -148,6 +196,10 @@ impl<F: Floats> Put<F> for GeluTanh {
     #[inline(always)]
     fn put(y: F, out: &mut [f32]) {
         store(gelu_tanh(y), out);
+    }
+    #[inline(always)]
+    fn put_all<const N: usize>(y: [F; N], out: &mut [f32]) {
+        put_gated(y, &GATE_TANH, out);
     }
 }
 

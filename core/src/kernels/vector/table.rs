@@ -30,8 +30,16 @@ macro_rules! vector_table {
                 = vector::store_values::<$floats>(x, head_dim, first, values, scales);
             fn peak(iterations: usize) -> i32
                 = vector::peak::<$dot, { $mr }, $nv>(iterations);
-            fn attend(a: &Attention, scratch: &mut AttentionScratch, out: &mut [f32])
-                = vector::attend::<$dot, { $mr }, $nv>(a, scratch, out);
+            fn scores(a: &Attention, first: usize, scores: &mut [f32])
+                = vector::scores::<$dot, { $mr }, $nv>(a, first, scores);
+            fn softmax(a: &Attention, scores: &[f32], weights: &mut [i16], factors: &mut [f32])
+                = vector::softmax::<$floats, { $mr }>(a, scores, weights, factors);
+            fn weighted_sums(a: &Attention, weights: &[i16], factors: &[f32], out: &mut [f32])
+                = vector::weighted_sums::<$dot, { $mr }, $nv>(a, weights, factors, out);
+        }
+
+        fn attend(a: &Attention, scratch: &mut AttentionScratch, out: &mut [f32]) {
+            vector::attend(a, scratch, out, &vector::Steps { rows: $mr, scores, softmax, weighted_sums });
         }
 
         /// The table.
@@ -44,7 +52,7 @@ macro_rules! vector_table {
             quantize_row,
             quantize_row_above,
             layer_norm,
-            peak: Some(kernels::Peak { macs: vector::peak_macs($mr, $nv), run: peak }),
+            peak: Some(kernels::Peak { macs: vector::peak_macs::<$dot>($mr, $nv), run: peak }),
             store_keys,
             store_values,
             attend,

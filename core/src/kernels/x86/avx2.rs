@@ -280,6 +280,7 @@ impl Dot for Widened {
     type Weights = [__m256i; 4];
     type Inputs = __m256i;
     type PairSums = [__m256i; 2];
+    const GROUPS: usize = 1;
     const OFFSET: i32 = 0;
 
     #[inline(always)]
@@ -287,8 +288,8 @@ impl Dot for Widened {
         native!([_mm256_setzero_si256(); 4])
     }
     #[inline(always)]
-    fn sum(x: &[i8]) -> i32 {
-        x.iter().fold(0i32, |sum, x| sum.wrapping_add(i32::from(*x)))
+    fn sums(_: &[i8], _: usize) -> I32x16 {
+        Ints::splat(0)
     }
     #[inline(always)]
     unsafe fn load_weights(group: *const i8) -> Self::Weights {

@@ -8,7 +8,7 @@ use half::f16;
 use crate::kernels::spec;
 use crate::kernels::vector::table::vector_table;
 use crate::kernels::vector::{Dot, Floats, Ints, LANES};
-use crate::math::{GateTable, Lane, GATE_ZERO, MAGIC};
+use crate::math::{exp2_of_fraction, GateTable, Lane, GATE_ZERO};
 
 vector_table!(spec::AVX512_VNNI, "avx512f,avx512bw,avx512vl,avx512vnni,avx2,f16c", F32x16, Vnni, rows spec::AVX512_ROWS, panels 4);
 
@@ -68,9 +68,7 @@ impl Lane for F32x16 {
     #[inline(always)]
     fn gate(self, table: &GateTable) -> Self {
         native!(
-            let x = _mm512_mul_ps(self.0, _mm512_set1_ps(64.0));
-            let x = _mm512_min_ps(_mm512_max_ps(x, _mm512_set1_ps(-256.0)), _mm512_set1_ps(255.0));
-            let entry = _mm512_add_epi32(_mm512_cvttps_epi32(x), _mm512_set1_epi32(GATE_ZERO as i32));
+            let entry = _mm512_add_epi32(self.gate_number(), _mm512_set1_epi32(GATE_ZERO as i32));
             let found = _mm512_i32gather_epi32::<2>(entry, table.entries().as_ptr().cast());
             Self(_mm512_cvtph_ps(_mm512_cvtepi32_epi16(found)))
         )
@@ -143,16 +141,100 @@ impl Floats for F32x16 {
     }
     #[inline(always)]
     fn round(self) -> I32x16 {
-        let magic = Self::splat(MAGIC);
-        native!(I32x16(_mm512_sub_epi32(_mm512_castps_si512((self + magic).0), _mm512_castps_si512(magic.0))))
+        native!(I32x16(_mm512_cvtps_epi32(self.0)))
     }
     #[inline(always)]
     fn from_ints(ints: I32x16) -> Self {
         native!(Self(_mm512_cvtepi32_ps(ints.0)))
     }
+    #[inline(always)]
+    fn exp2(self) -> Self {
+        let x = self.max(Self::splat(-126.0));
+        native!(
+            let whole = _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(x.0);
+            Self(_mm512_scalef_ps(exp2_of_fraction(x - Self(whole)).0, whole))
+        )
+    }
+    /// Sixteen registers hold all 512 entries, thirty-two of them are looked up at a time. A gather takes four times as long.
+    #[inline(always)]
+    fn gates<const N: usize>(x: [Self; N], table: &GateTable) -> [Self; N] {
+        let mut gates = x;
+        let mut v = 0;
+        while v + 4 <= N {
+            let numbers = [Self::gate_numbers(x[v], x[v + 1]), Self::gate_numbers(x[v + 2], x[v + 3])];
+            let found = look_up(numbers, table);
+            (gates[v], gates[v + 1]) = Self::apart(found[0]);
+            (gates[v + 2], gates[v + 3]) = Self::apart(found[1]);
+            v += 4;
+        }
+        while v + 2 <= N {
+            let [found] = look_up([Self::gate_numbers(x[v], x[v + 1])], table);
+            (gates[v], gates[v + 1]) = Self::apart(found);
+            v += 2;
+        }
+        if v < N {
+            gates[v] = x[v].gate(table);
+        }
+        gates
+    }
+}
+
+/// Entries of the table by their numbers. VPERMI2W looks up in two registers at once; the upper bits of a number choose between the
+/// eight results.
+#[inline(always)]
+fn look_up<const N: usize>(numbers: [__m512i; N], table: &GateTable) -> [__m512i; N] {
+    let (pairs, _) = table.entries().as_chunks::<32>().0.as_chunks::<2>();
+    native!(
+        let mut found = numbers;
+        // Results wait for each other as in a tournament, so that few are there at a time.
+        let mut waiting = [[found[0]; 3]; N];
+        for (i, pair) in pairs.iter().enumerate() {
+            let low = _mm512_loadu_si512(pair[0].as_ptr().cast());
+            let high = _mm512_loadu_si512(pair[1].as_ptr().cast());
+            for n in 0..N {
+                let mut winner = _mm512_permutex2var_epi16(low, numbers[n], high);
+                let mut level = 0;
+                while i >> level & 1 == 1 {
+                    let odd = _mm512_test_epi16_mask(numbers[n], _mm512_set1_epi16(64 << level));
+                    winner = _mm512_mask_blend_epi16(odd, waiting[n][level], winner);
+                    level += 1;
+                }
+                if level < 3 {
+                    waiting[n][level] = winner;
+                }
+                found[n] = winner;
+            }
+        }
+        found
+    )
 }
 
 impl F32x16 {
+    /// Number of the table's entry, counted from 0's.
+    #[inline(always)]
+    fn gate_number(self) -> __m512i {
+        let x = (self * Self::splat(64.0)).max(Self::splat(-256.0)).min(Self::splat(255.0));
+        native!(_mm512_cvttps_epi32(x.0))
+    }
+    /// Numbers of the entries of both, 16 bits each: four of `a` and four of `b` in turn.
+    #[inline(always)]
+    fn gate_numbers(a: Self, b: Self) -> __m512i {
+        native!(_mm512_add_epi16(
+            _mm512_packs_epi32(a.gate_number(), b.gate_number()),
+            _mm512_set1_epi16(GATE_ZERO as i16)
+        ))
+    }
+    /// f16 in that order, as floats.
+    #[inline(always)]
+    fn apart(found: __m512i) -> (Self, Self) {
+        native!(
+            let apart = _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), found);
+            (
+                Self(_mm512_cvtph_ps(_mm512_castsi512_si256(apart))),
+                Self(_mm512_cvtph_ps(_mm512_extracti64x4_epi64::<1>(apart)))
+            )
+        )
+    }
     #[inline(always)]
     fn to_f16(self) -> __m256i {
         native!(_mm512_cvtps_ph::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(self.0))
@@ -209,6 +291,37 @@ impl Ints for I32x16 {
     }
 }
 
+/// The sum of each register's lanes, in the order of the registers: a transposition that adds.
+#[inline(always)]
+fn sum_each(x: [__m512i; LANES]) -> __m512i {
+    native!(
+        // In each quarter of a register: of two registers in turn, then of four.
+        let (mut twos, mut fours) = ([x[0]; 8], [x[0]; 4]);
+        for i in 0..8 {
+            let (a, b) = (x[2 * i], x[2 * i + 1]);
+            twos[i] = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+        }
+        for i in 0..4 {
+            let (a, b) = (twos[2 * i], twos[2 * i + 1]);
+            fours[i] = _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
+        }
+        // The quarters themselves.
+        let [a, b, c, d] = fours;
+        let ab = _mm512_add_epi32(
+            _mm512_shuffle_i32x4::<0b10_00_10_00>(a, b),
+            _mm512_shuffle_i32x4::<0b11_01_11_01>(a, b),
+        );
+        let cd = _mm512_add_epi32(
+            _mm512_shuffle_i32x4::<0b10_00_10_00>(c, d),
+            _mm512_shuffle_i32x4::<0b11_01_11_01>(c, d),
+        );
+        _mm512_add_epi32(
+            _mm512_shuffle_i32x4::<0b10_00_10_00>(ab, cd),
+            _mm512_shuffle_i32x4::<0b11_01_11_01>(ab, cd),
+        )
+    )
+}
+
 /// VPDPBUSD takes unsigned bytes times signed ones: weights become unsigned by adding 128.
 pub(super) struct Vnni;
 
@@ -218,6 +331,7 @@ impl Dot for Vnni {
     type Weights = __m512i;
     type Inputs = __m512i;
     type PairSums = __m512i;
+    const GROUPS: usize = 1;
     const OFFSET: i32 = 128;
 
     #[inline(always)]
@@ -225,17 +339,21 @@ impl Dot for Vnni {
         native!(_mm512_set1_epi32(value))
     }
     #[inline(always)]
-    fn sum(x: &[i8]) -> i32 {
-        let (chunks, rest) = x.as_chunks::<64>();
+    fn sums(x: &[i8], pitch: usize) -> I32x16 {
         native!(
             let ones = _mm512_set1_epi8(1);
-            let mask = (1u64 << rest.len()) - 1;
-            let rest = _mm512_maskz_loadu_epi8(mask, rest.as_ptr());
-            let mut sum = _mm512_dpbusd_epi32(_mm512_setzero_si512(), ones, rest);
-            for chunk in chunks {
-                sum = _mm512_dpbusd_epi32(sum, ones, _mm512_loadu_si512(chunk.as_ptr().cast()));
+            let mut sums = [_mm512_setzero_si512(); LANES];
+            for (sum, row) in sums.iter_mut().zip(x.chunks_exact(pitch)) {
+                let (chunks, rest) = row.as_chunks::<64>();
+                for chunk in chunks {
+                    *sum = _mm512_dpbusd_epi32(*sum, ones, _mm512_loadu_si512(chunk.as_ptr().cast()));
+                }
+                if !rest.is_empty() {
+                    let mask = (1u64 << rest.len()) - 1;
+                    *sum = _mm512_dpbusd_epi32(*sum, ones, _mm512_maskz_loadu_epi8(mask, rest.as_ptr()));
+                }
             }
-            _mm512_reduce_add_epi32(sum)
+            I32x16(sum_each(sums))
         )
     }
     #[inline(always)]

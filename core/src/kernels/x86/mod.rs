@@ -6,7 +6,7 @@ mod avx2;
 mod avx512;
 mod detect;
 
-use super::{spec, Kernels, TableSpec};
+use super::{spec, Kernels, TableSpec, PORTABLE};
 
 /// All tables of this architecture, supported or not.
 pub(super) static SPECS: [&TableSpec; 2] = [&spec::AVX512_VNNI, &spec::AVX2];
@@ -17,4 +17,9 @@ pub(super) fn supported() -> impl Iterator<Item = &'static Kernels> {
     let avx512 = features.avx512_vnni.then_some(&avx512::TABLE);
     let avx2 = features.avx2.then_some(&avx2::TABLE);
     [avx512, avx2].into_iter().flatten()
+}
+
+/// The table for this build: what a processor has is only known at run time.
+pub(super) fn default() -> &'static Kernels {
+    &PORTABLE
 }

@@ -36,6 +36,8 @@ impl<'a> LinearNumbers<'a> {
         let pitch = padded(inputs);
         let row_major = pool.take::<i8>(outputs * pitch);
         numbers.codes(row_major);
+        // As the converter has it.
+        row_major.iter_mut().for_each(|weight| *weight = (*weight).max(-127));
         let (scales, bias) = (pool.take(outputs), pool.take(outputs));
         numbers.scales(scales);
         numbers.floats(bias, 3.0);
@@ -57,6 +59,11 @@ impl<'a> LinearNumbers<'a> {
         let panels = pool.take::<i8>(layout.padded_outputs(self.outputs) * self.pitch);
         for (i, value) in self.row_major.iter().enumerate() {
             panels[place(layout, self.pitch, i)] = *value;
+        }
+        if layout.is_paired() {
+            for pair in panels.chunks_exact_mut(2).filter(|pair| pair[0] < 0) {
+                pair[1] = pair[1].wrapping_sub(1);
+            }
         }
         let zero = !self.zero_points.is_empty();
         LinearCase {

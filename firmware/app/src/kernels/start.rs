@@ -4,6 +4,10 @@ use core::panic::PanicInfo;
 
 use semihosting::println;
 
+#[cfg(target_arch = "aarch64")]
+#[path = "../start/aarch64.rs"]
+mod aarch64;
+
 #[cfg(target_arch = "arm")]
 #[cortex_m_rt::entry]
 fn main() -> ! {
@@ -33,5 +37,11 @@ unsafe fn HardFault(frame: &cortex_m_rt::ExceptionFrame) -> ! {
 #[export_name = "ExceptionHandler"]
 extern "C" fn exception_handler(_frame: &riscv_rt::TrapFrame) -> ! {
     println!("exception");
+    semihosting::process::exit(3)
+}
+
+#[cfg(target_arch = "aarch64")]
+fn exception(pc: u32, status: u32) -> ! {
+    println!("exception at {:#x}: {:#x}", pc, status);
     semihosting::process::exit(3)
 }

@@ -6,6 +6,8 @@ use vitreous_protocol::{exit, Fault, FaultKind};
 
 use crate::report;
 
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
 #[cfg(target_arch = "arm")]
 mod cortex_m;
 #[cfg(target_arch = "riscv32")]

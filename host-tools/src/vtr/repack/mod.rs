@@ -3,7 +3,7 @@
 mod ipt;
 mod vit;
 
-use anyhow::{Context, Result};
+use anyhow::{ensure, Context, Result};
 use half::f16;
 use vitreous::format::{SectionKind, ARCHITECTURE_IPT};
 use vitreous::models::ipt::Ipt;
@@ -87,8 +87,9 @@ impl<'a> Sections<'a> {
     /// The next section, of which `pack` takes all tensors.
     fn pack(&mut self, kind: SectionKind, pack: impl FnOnce(&mut Repacker)) -> Result<()> {
         let (from, to, input) = (self.model.layout(), self.layout, self.input()?);
-        let mut section = Repacker { from, to, input, out: SectionWriter::default() };
+        let mut section = Repacker { from, to, input, out: SectionWriter::default(), is_sound: true };
         pack(&mut section);
+        ensure!(section.is_sound, "a weight is -128, which paired panels do not hold");
         self.writer.tensors(kind, section.out);
         Ok(())
     }
@@ -100,6 +101,8 @@ struct Repacker<'a> {
     to: PanelLayout,
     input: &'a [u8],
     out: SectionWriter,
+    /// No weight was met that an order can't hold.
+    is_sound: bool,
 }
 
 impl Repacker<'_> {
@@ -124,6 +127,8 @@ impl Repacker<'_> {
                 let bytes = self.from.padded_outputs(outputs) * padded(inputs);
                 let (panels, rest) = self.input.split_at(bytes);
                 let values = unpack_panels(bytemuck::cast_slice(panels), inputs, outputs, self.from);
+                self.is_sound &=
+                    !(self.from.is_paired() || self.to.is_paired()) || !values.contains(&i8::MIN);
                 self.out.tensor(&pack_panels(&values, inputs, self.to));
                 self.input = rest;
                 self.copy(4 * outputs);

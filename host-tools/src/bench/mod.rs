@@ -1,4 +1,10 @@
-//! How long each stage of a model takes on this machine, against what its integer units could do.
+//! What each stage of a model costs: time on this machine, against what its integer units could do, or instructions on a target.
+
+mod chart;
+mod target;
+
+pub use chart::svg;
+pub use target::bench_on_target;
 
 use std::time::{Duration, Instant};
 
@@ -22,21 +28,36 @@ pub struct BenchOptions {
     pub warm_up: usize,
 }
 
+/// What a run's cost is counted in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Unit {
+    /// Milliseconds of this machine's time.
+    #[serde(rename = "ms")]
+    Milliseconds,
+    /// Millions of executed instructions.
+    #[serde(rename = "million instructions")]
+    MillionInstructions,
+}
+
 /// A model on a kernel table of a machine.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct BenchReport {
     /// The model's name.
     pub model: String,
+    /// The emulated board; none for this machine.
+    pub target: Option<String>,
     /// Kernel table.
     pub kernels: String,
+    /// What costs are counted in.
+    pub unit: Unit,
     /// Threads.
     pub threads: usize,
     /// Runs counted.
     pub runs: usize,
-    /// Median time of a run, in milliseconds.
-    pub median_ms: f64,
-    /// Shortest time of a run, in milliseconds.
-    pub min_ms: f64,
+    /// Median cost of a run.
+    pub median: f64,
+    /// Least cost of a run.
+    pub least: f64,
     /// Multiply-accumulates of a run.
     pub macs: u64,
     /// Most int8 multiply-accumulates per second that one core does in registers, in thousand millions, measured between the
@@ -48,19 +69,21 @@ pub struct BenchReport {
     pub model_bytes: usize,
     /// Bytes of arena with these kernels and threads.
     pub arena_bytes: usize,
-    /// Median time of each stage of each layer, heads added up.
-    pub stages: Vec<StageTime>,
+    /// Bytes of stack, where it was measured.
+    pub stack_bytes: Option<usize>,
+    /// Median cost of each stage of each layer, heads added up.
+    pub stages: Vec<StageCost>,
 }
 
 /// A stage of a layer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct StageTime {
+pub struct StageCost {
     /// `embed`, `norm`, `project`, `attention`, `mlp` or `head`.
     pub stage: String,
     /// Block; none outside of the blocks.
     pub layer: Option<u16>,
-    /// Median time in milliseconds.
-    pub median_ms: f64,
+    /// Median cost.
+    pub median: f64,
     /// Multiply-accumulates.
     pub macs: u64,
 }
@@ -84,23 +107,27 @@ pub fn bench(engine: &Engine, pixels: &[u8], options: BenchOptions) -> Result<Be
         profiles.push(by_layer(&session.profile(pixels)?));
         peak = peak.max(measure_peak(engine.kernels()).unwrap_or(0.0));
     }
-    let (median_ms, min_ms) = (median(&mut totals.clone()), totals.iter().copied().fold(f64::MAX, f64::min));
+    let least = totals.iter().copied().fold(f64::MAX, f64::min);
+    let median = median(&mut totals);
     let stages = merge(engine.config(), &profiles);
     let macs: u64 = stages.iter().map(|stage| stage.macs).sum();
     let peak_gmacs = Some(peak).filter(|peak| *peak > 0.0);
     let all_threads = session.workers() as f64;
     Ok(BenchReport {
         model: engine.with_vit(|vit| vit.model().name().to_owned())?,
+        target: None,
         kernels: engine.kernels().spec.name.into(),
+        unit: Unit::Milliseconds,
         threads: session.workers(),
         runs: options.runs,
-        median_ms,
-        min_ms,
+        median,
+        least,
         macs,
         peak_gmacs,
-        peak_fraction: peak_gmacs.map(|peak| macs as f64 / (median_ms * 1e6) / (peak * all_threads)),
+        peak_fraction: peak_gmacs.map(|peak| macs as f64 / (median * 1e6) / (peak * all_threads)),
         model_bytes: engine.run_bytes().len(),
         arena_bytes: session.arena_bytes(),
+        stack_bytes: None,
         stages,
     })
 }
@@ -142,13 +169,13 @@ fn by_layer(steps: &[(Stage, Duration)]) -> Profile {
     sums
 }
 
-fn merge(config: &VitConfig, profiles: &[Profile]) -> Vec<StageTime> {
+fn merge(config: &VitConfig, profiles: &[Profile]) -> Vec<StageCost> {
     let Some(first) = profiles.first() else { return Vec::new() };
     let stages = first.iter().enumerate().map(|(index, ((stage, layer), _))| {
         let mut times: Vec<f64> =
             profiles.iter().filter_map(|profile| profile.get(index)).map(|(_, t)| milliseconds(*t)).collect();
-        let (stage, median_ms) = ((*stage).to_owned(), median(&mut times));
-        StageTime { macs: stage_macs(config, &stage), stage, layer: *layer, median_ms }
+        let (stage, median) = ((*stage).to_owned(), median(&mut times));
+        StageCost { macs: stage_macs(config, &stage), stage, layer: *layer, median }
     });
     stages.collect()
 }

@@ -1,0 +1,135 @@
+//! NEON as every processor of Armv8-A has it: products of bytes as 16-bit numbers, two of them added up before the 32-bit sums take
+//! them in pairs.
+//!
+//! Two products of bytes, −128·−128 twice, are one too many for 16 bits. So the second weight w is turned into its complement,
+//! −1 − w, whose product is subtracted: `x₁·w₁ − x₂·(−1 − w₂) = x₁·w₁ + x₂·w₂ + x₂` stays within ±32,640, and the sums start
+//! at the negative of all such x₂.
+
+use core::arch::aarch64::*;
+
+use half::f16;
+
+use super::lanes::{native, F32x16, I32x16};
+use crate::kernels::spec;
+use crate::kernels::vector::table::vector_table;
+use crate::kernels::vector::{Dot, Ints, LANES};
+
+vector_table!(spec::NEON, "neon", F32x16, Products, rows spec::NEON_ROWS, panels 1);
+
+/// Products of bytes. A register holds two partial sums of two outputs each: of the first and of the second pair of each four inputs.
+pub(in crate::kernels) struct Products;
+
+impl Dot for Products {
+    type Floats = F32x16;
+    type Sums = [int32x4_t; 8];
+    type Weights = [int8x16_t; 8];
+    type Inputs = [int8x16_t; 2];
+    type PairSums = PairSums;
+    const GROUPS: usize = 2;
+    const OFFSET: i32 = 1;
+
+    #[inline(always)]
+    fn start(value: i32) -> Self::Sums {
+        native!([vsetq_lane_s32::<2>(value, vsetq_lane_s32::<0>(value, vdupq_n_s32(0))); 8])
+    }
+    #[inline(always)]
+    fn sums(x: &[i8], pitch: usize) -> I32x16 {
+        let mut sums = [0; LANES];
+        for (sum, row) in sums.iter_mut().zip(x.chunks_exact(pitch)) {
+            native!(
+                // Of each eight inputs the second four.
+                let second = vreinterpretq_s8_u64(vdupq_n_u64(0xffff_ffff_0000_0000));
+                let mut total = vdupq_n_s32(0);
+                for x in row.as_chunks::<16>().0 {
+                    total = vpadalq_s16(total, vpaddlq_s8(vandq_s8(vld1q_s8(x.as_ptr()), second)));
+                }
+                *sum = vaddvq_s32(total);
+            );
+        }
+        Ints::load(&sums)
+    }
+    #[inline(always)]
+    unsafe fn load_weights(groups: *const i8) -> Self::Weights {
+        native!([
+            vld1q_s8(groups),
+            vld1q_s8(groups.add(16)),
+            vld1q_s8(groups.add(32)),
+            vld1q_s8(groups.add(48)),
+            vmvnq_s8(vld1q_s8(groups.add(64))),
+            vmvnq_s8(vld1q_s8(groups.add(80))),
+            vmvnq_s8(vld1q_s8(groups.add(96))),
+            vmvnq_s8(vld1q_s8(groups.add(112)))
+        ])
+    }
+    #[inline(always)]
+    unsafe fn load_inputs(x: *const i8) -> Self::Inputs {
+        let x = x.cast::<i32>();
+        native!([
+            vreinterpretq_s8_s32(vdupq_n_s32(x.read_unaligned())),
+            vreinterpretq_s8_s32(vdupq_n_s32(x.add(1).read_unaligned()))
+        ])
+    }
+    #[inline(always)]
+    fn dot(mut sums: Self::Sums, weights: Self::Weights, x: Self::Inputs) -> Self::Sums {
+        for (i, sums) in sums.as_chunks_mut::<2>().0.iter_mut().enumerate() {
+            let (first, second) = (weights[i], weights[4 + i]);
+            native!(
+                let products = vmull_s8(vget_low_s8(first), vget_low_s8(x[0]));
+                let products = vmlsl_s8(products, vget_low_s8(second), vget_low_s8(x[1]));
+                sums[0] = vpadalq_s16(sums[0], products);
+                let products = vmlsl_high_s8(vmull_high_s8(first, x[0]), second, x[1]);
+                sums[1] = vpadalq_s16(sums[1], products);
+            );
+        }
+        sums
+    }
+    #[inline(always)]
+    fn finish(sums: Self::Sums) -> I32x16 {
+        let [a, b, c, d, e, f, g, h] = sums;
+        native!(I32x16([vpaddq_s32(a, b), vpaddq_s32(c, d), vpaddq_s32(e, f), vpaddq_s32(g, h)]))
+    }
+    #[inline(always)]
+    fn start_pairs() -> PairSums {
+        start_pairs()
+    }
+    #[inline(always)]
+    unsafe fn dot_pairs(sums: PairSums, x: *const i16, values: *const i16) -> PairSums {
+        // SAFETY: as the caller promises.
+        unsafe { dot_pairs(sums, x, values) }
+    }
+    #[inline(always)]
+    fn finish_pairs(sums: PairSums) -> I32x16 {
+        I32x16(sums)
+    }
+}
+
+/// Sums of sixteen columns of values, of either table.
+pub(super) type PairSums = [int32x4_t; 4];
+
+#[inline(always)]
+pub(super) fn start_pairs() -> PairSums {
+    native!([vdupq_n_s32(0); 4])
+}
+
+/// Adds `x[0]·v[2j] + x[1]·v[2j+1]` to the sum of each column j.
+///
+/// # Safety
+/// Two i16 can be read at `x`, 32 at `values`.
+#[inline(always)]
+pub(super) unsafe fn dot_pairs(sums: PairSums, x: *const i16, values: *const i16) -> PairSums {
+    native!(
+        let x = vreinterpret_s16_s32(vdup_n_s32(x.cast::<i32>().read_unaligned()));
+        let (low, high) = (vld2q_s16(values), vld2q_s16(values.add(16)));
+        let [a, b, c, d] = sums;
+        let a = vmlal_lane_s16::<0>(a, vget_low_s16(low.0), x);
+        let b = vmlal_high_lane_s16::<0>(b, low.0, x);
+        let c = vmlal_lane_s16::<0>(c, vget_low_s16(high.0), x);
+        let d = vmlal_high_lane_s16::<0>(d, high.0, x);
+        [
+            vmlal_lane_s16::<1>(a, vget_low_s16(low.1), x),
+            vmlal_high_lane_s16::<1>(b, low.1, x),
+            vmlal_lane_s16::<1>(c, vget_low_s16(high.1), x),
+            vmlal_high_lane_s16::<1>(d, high.1, x),
+        ]
+    )
+}

@@ -1,0 +1,97 @@
+//! Cortex-M4, -M7 and -M33: two multiplications of 16 bits at a time (SMLAD), and an FPU that converts f16.
+//!
+//! The inner loops and their epilogues are assembly (`product.s`, `rows.s`, `softmax.s`), since every register counts there; what
+//! stands around them is Rust, which checks every length before a loop gets a pointer. The loops take the ordinary numbers of a
+//! sound model. Where one is infinite or none at all, the FPU's sticky flag of invalid operations tells, and the row is done again by
+//! plain Rust.
+//!
+//! Everything relies on FPSCR as it is at reset: rounding to nearest even, IEEE half precision, no flushing to zero.
+
+mod attention;
+mod linear;
+mod rows;
+
+use core::arch::global_asm;
+
+use super::{portable, spec, Kernels, TableSpec};
+
+/// The kernels of microcontrollers with DSP instructions.
+static TABLE: Kernels = Kernels {
+    spec: &spec::CORTEX_M_DSP,
+    linear_i8: linear::linear_i8,
+    linear_i8_residual: linear::linear_i8_residual,
+    linear_f16: portable::linear_f16,
+    linear_f16_residual: portable::linear_f16_residual,
+    quantize_row: rows::quantize_row,
+    quantize_row_above: rows::quantize_row_above,
+    layer_norm: rows::layer_norm,
+    peak: None,
+    store_keys: attention::store_keys,
+    store_values: attention::store_values,
+    attend: attention::attend,
+};
+
+/// All tables of this processor.
+pub(super) static SPECS: [&TableSpec; 1] = [&spec::CORTEX_M_DSP];
+
+/// The tables that this processor can run.
+pub(super) fn supported() -> impl Iterator<Item = &'static Kernels> {
+    core::iter::once(&TABLE)
+}
+
+/// The table for this build.
+pub(super) fn default() -> &'static Kernels {
+    &TABLE
+}
+
+/// 1 if two instructions are issued at a time, none beside a load of two registers.
+#[cfg(dual_issue)]
+macro_rules! dual_issue {
+    () => {
+        ".equ VITREOUS_DUAL_ISSUE, 1\n"
+    };
+}
+#[cfg(not(dual_issue))]
+macro_rules! dual_issue {
+    () => {
+        ".equ VITREOUS_DUAL_ISSUE, 0\n"
+    };
+}
+/// The assembler forgets `-C target-cpu`.
+#[cfg(armv8_m)]
+macro_rules! cpu {
+    () => {
+        ".cpu cortex-m33\n"
+    };
+}
+#[cfg(not(armv8_m))]
+macro_rules! cpu {
+    () => {
+        ".cpu cortex-m4\n"
+    };
+}
+/// 1 if the FPU has VMAXNM.
+#[cfg(armv8_fpu)]
+macro_rules! fpu {
+    () => {
+        ".fpu fpv5-sp-d16\n.equ VITREOUS_ARMV8_FPU, 1\n"
+    };
+}
+#[cfg(not(armv8_fpu))]
+macro_rules! fpu {
+    () => {
+        ".fpu fpv4-sp-d16\n.equ VITREOUS_ARMV8_FPU, 0\n"
+    };
+}
+
+// One piece, since the files share macros.
+global_asm!(
+    ".syntax unified",
+    cpu!(),
+    fpu!(),
+    dual_issue!(),
+    include_str!("product.s"),
+    include_str!("rows.s"),
+    include_str!("softmax.s"),
+    options(raw),
+);

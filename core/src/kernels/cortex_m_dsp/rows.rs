@@ -1,0 +1,166 @@
+//! Quantization of rows, and layer norm.
+
+use half::f16;
+
+use crate::kernels::portable;
+use crate::math::{inverse_sqrt, Lane};
+use crate::quant::{row_max_abs, row_scale, row_scale_above, to_i8, to_i8_above};
+use crate::tensor::{rows, rows_mut, NormWeights};
+
+/// Elements that the loops of rows take at a time.
+const GROUP: usize = 8;
+/// Elements that the loops of layer norm take at a time: one for each partial sum.
+const PARTIALS: usize = 16;
+
+extern "C" {
+    fn vitreous_dsp_largest_magnitude(x: *const f32, groups: usize) -> u32;
+    fn vitreous_dsp_largest(x: *const f32, groups: usize) -> u32;
+    fn vitreous_dsp_quantize(x: *const f32, codes: *mut i8, groups: usize, factor: f32) -> u32;
+    fn vitreous_dsp_quantize_above(
+        x: *const f32,
+        codes: *mut i8,
+        groups: usize,
+        factor: f32,
+        zero_point: f32,
+    ) -> u32;
+    fn vitreous_dsp_quantize_pairs(
+        x: *const f32,
+        codes: *mut i8,
+        groups: usize,
+        second: usize,
+        factor: f32,
+        next: usize,
+    ) -> u32;
+    fn vitreous_dsp_norm_sum(x: *const f16, out: *mut f32, groups: usize) -> f32;
+    fn vitreous_dsp_norm_squares(out: *mut f32, groups: usize, mean: f32) -> f32;
+    fn vitreous_dsp_norm_scale(
+        out: *mut f32,
+        gamma: *const f32,
+        beta: *const f32,
+        groups: usize,
+        factor: f32,
+    );
+}
+
+/// Whole groups of a row, and what is left.
+fn groups(x: &[f32]) -> (&[f32], &[f32]) {
+    let (groups, rest) = x.as_chunks::<GROUP>();
+    (groups.as_flattened(), rest)
+}
+
+/// Scale of a row and the factor that quantizes it. Wrong where an element is no number; quantizing then shows it.
+fn scale_of(x: &[f32]) -> (f32, f32) {
+    let (whole, rest) = groups(x);
+    let mut largest = 0;
+    if !whole.is_empty() {
+        // SAFETY: reads as many elements as there are.
+        largest = unsafe { vitreous_dsp_largest_magnitude(whole.as_ptr(), whole.len() / GROUP) } >> 1;
+    }
+    row_scale(rest.iter().fold(f32::from_bits(largest), |m, v| Lane::max(v.abs(), m)))
+}
+
+pub(super) fn quantize_row(x: &[f32], out: &mut [i8]) -> f32 {
+    let (scale, factor) = scale_of(x);
+    let (whole, rest) = groups(x);
+    let Some((codes, codes_rest)) = out.split_at_mut_checked(whole.len()) else {
+        return portable::quantize_row(x, out);
+    };
+    if !whole.is_empty() {
+        // SAFETY: reads as many elements as there are, and writes as many codes.
+        let invalid =
+            unsafe { vitreous_dsp_quantize(whole.as_ptr(), codes.as_mut_ptr(), whole.len() / GROUP, factor) };
+        if invalid != 0 {
+            return portable::quantize_row(x, out);
+        }
+    }
+    let mut to = codes_rest.iter_mut();
+    rest.iter().zip(to.by_ref()).for_each(|(x, to)| *to = to_i8(*x, factor));
+    to.for_each(|to| *to = 0);
+    scale
+}
+
+pub(super) fn quantize_row_above(x: &[f32], floor: f32, out: &mut [i8]) -> (f32, i32) {
+    let (whole, rest) = groups(x);
+    let mut largest = 0;
+    if !whole.is_empty() {
+        // SAFETY: reads as many elements as there are.
+        largest = unsafe { vitreous_dsp_largest(whole.as_ptr(), whole.len() / GROUP) };
+    }
+    let row = row_scale_above(rest.iter().fold(f32::from_bits(largest), |m, v| Lane::max(*v, m)), floor);
+    let Some((codes, codes_rest)) = out.split_at_mut_checked(whole.len()) else {
+        return portable::quantize_row_above(x, floor, out);
+    };
+    if !whole.is_empty() {
+        let (from, to, count) = (whole.as_ptr(), codes.as_mut_ptr(), whole.len() / GROUP);
+        // SAFETY: reads as many elements as there are, and writes as many codes.
+        let invalid = unsafe { vitreous_dsp_quantize_above(from, to, count, row.factor, row.zero_point_f32) };
+        if invalid != 0 {
+            return portable::quantize_row_above(x, floor, out);
+        }
+    }
+    let mut to = codes_rest.iter_mut();
+    rest.iter().zip(to.by_ref()).for_each(|(x, to)| *to = to_i8_above(*x, row.factor, row.zero_point_f32));
+    to.for_each(|to| *to = 0);
+    (row.scale, row.zero_point)
+}
+
+/// Where the codes of a row go that other rows' codes lie between.
+#[derive(Clone, Copy)]
+pub(super) struct Pairs {
+    /// From the first code of a pair to the second.
+    pub second: usize,
+    /// From a pair to the next.
+    pub next: usize,
+}
+
+/// Quantizes a row into pairs of codes; what is behind the row's end is left as it is. Stops where there is no room.
+pub(super) fn quantize_into_pairs(x: &[f32], out: &mut [i8], pairs: Pairs) -> f32 {
+    let (mut scale, mut factor) = scale_of(x);
+    let Pairs { second, next } = pairs;
+    let (whole, _) = groups(x);
+    let place = |i: usize| i / 2 * next + i % 2 * second;
+    let mut done = 0;
+    if !whole.is_empty() && place(whole.len() - 1) < out.len() && second < next {
+        let (from, to, count) = (whole.as_ptr(), out.as_mut_ptr(), whole.len() / GROUP);
+        // SAFETY: reads as many elements as there are; the last code is within `out`, and so are all before it.
+        let invalid = unsafe { vitreous_dsp_quantize_pairs(from, to, count, second, factor, next) };
+        if invalid == 0 {
+            done = whole.len();
+        } else {
+            (scale, factor) = row_scale(row_max_abs(x));
+        }
+    }
+    for (i, x) in x.iter().enumerate().skip(done) {
+        if let Some(to) = out.get_mut(place(i)) {
+            *to = to_i8(*x, factor);
+        }
+    }
+    scale
+}
+
+pub(super) fn layer_norm(x: &[f16], weights: &NormWeights, out: &mut [f32]) {
+    let width = weights.gamma.len();
+    let is_whole = width % PARTIALS == 0 && weights.beta.len() >= width;
+    for (x, out) in rows(x, width).zip(rows_mut(out, width)) {
+        // Pairs of f16 are loaded as words into the FPU, which takes none that is not aligned.
+        if is_whole && x.as_ptr().addr() % 4 == 0 {
+            norm_row(x, weights, out);
+        } else {
+            portable::layer_norm(x, weights, out);
+        }
+    }
+}
+
+/// `x` and `out` are as long as γ, a multiple of [`PARTIALS`] and not empty; `x` is aligned to 4 bytes.
+fn norm_row(x: &[f16], weights: &NormWeights, out: &mut [f32]) {
+    let groups = x.len() / PARTIALS;
+    let reciprocal = 1.0 / x.len().max(1) as f32;
+    let to = out.as_mut_ptr();
+    // SAFETY: `groups` times sixteen elements are read of x, γ and β, and written to out; all of them are so long.
+    unsafe {
+        let mean = vitreous_dsp_norm_sum(x.as_ptr(), to, groups) * reciprocal;
+        let variance = vitreous_dsp_norm_squares(to, groups, mean) * reciprocal;
+        let factor = inverse_sqrt(variance + weights.eps);
+        vitreous_dsp_norm_scale(to, weights.gamma.as_ptr(), weights.beta.as_ptr(), groups, factor);
+    }
+}
