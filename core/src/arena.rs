@@ -7,8 +7,6 @@ use crate::tensor::{padded, ALIGN};
 
 /// Most regions that a plan can hold.
 pub const MAX_REGIONS: usize = 42;
-/// Most regions that are looked at together.
-const MAX_VIEWS: usize = 20;
 
 /// Memory for activations, aligned as every plan needs it. Put it into a `static` or on the heap of a host.
 ///
@@ -170,48 +168,43 @@ impl Plan {
     /// Cuts regions off the front of the arena, from the lowest to the highest. One function for any number of them: a model's
     /// stages all ask for another.
     fn carve<'a>(&self, arena: &'a mut [u8], ids: &[usize], views: &mut [&'a mut [u8]]) -> Result<(), Error> {
-        let offset =
-            |view: u8| ids.get(view as usize).and_then(|id| self.regions.get(*id)).map_or(0, |r| r.offset);
-        let mut rest = arena;
-        // Numbers of the views, in order of their offsets.
-        let (mut order, mut count) = ([0u8; MAX_VIEWS], 0usize);
-        for (view, id) in ids.iter().enumerate() {
-            let region = self.regions.get(*id).ok_or(Error::Internal(2))?;
-            if region.bytes == 0 {
-                // It may lie anywhere, but must be as aligned as the others.
-                let (empty, all) = rest.split_at_mut_checked(0).ok_or(Error::Internal(3))?;
-                *views.get_mut(view).ok_or(Error::Internal(3))? = empty;
-                rest = all;
-                continue;
+        let mut rest = Rest { bytes: arena, base: 0 };
+        if self.is_ascending(ids)? {
+            for (id, view) in ids.iter().zip(views) {
+                *view = rest.cut(self.regions.get(*id).ok_or(Error::Internal(2))?)?;
             }
-            // Regions are mostly asked for in their order, so that hardly any is moved.
-            let mut at = count;
-            while let Some(before) = at
-                .checked_sub(1)
-                .and_then(|i| order.get(i))
-                .copied()
-                .filter(|before| offset(*before) > region.offset)
-            {
-                *order.get_mut(at).ok_or(Error::Internal(2))? = before;
-                at -= 1;
-            }
-            *order.get_mut(at).ok_or(Error::Internal(2))? = view as u8;
-            count += 1;
+            return Ok(());
         }
-        let mut base = 0;
-        for view in order.iter().take(count) {
-            let view = *view as usize;
-            let region = ids.get(view).and_then(|id| self.regions.get(*id)).ok_or(Error::Internal(2))?;
-            // A region that overlaps the one before it begins below the base.
-            let gap = region.offset.checked_sub(base).ok_or(Error::Internal(3))?;
-            let (found, tail) = rest
-                .get_mut(gap..)
-                .and_then(|rest| rest.split_at_mut_checked(region.bytes))
-                .ok_or(Error::Internal(3))?;
-            *views.get_mut(view).ok_or(Error::Internal(3))? = found;
-            (rest, base) = (tail, region.offset + region.bytes);
+        let mut done = 0u32;
+        for _ in ids {
+            let number = self.lowest(ids, done);
+            done |= 1u32.unbounded_shl(number as u32);
+            let region = ids.get(number).and_then(|id| self.regions.get(*id)).ok_or(Error::Internal(2))?;
+            *views.get_mut(number).ok_or(Error::Internal(3))? = rest.cut(region)?;
         }
         Ok(())
+    }
+
+    /// Whether regions are asked for in the order in which they lie. Most stages do; then there is nothing to search.
+    fn is_ascending(&self, ids: &[usize]) -> Result<bool, Error> {
+        let mut base = 0;
+        for id in ids {
+            let region = self.regions.get(*id).ok_or(Error::Internal(2))?;
+            if region.bytes > 0 {
+                if region.offset < base {
+                    return Ok(false);
+                }
+                base = region.offset + region.bytes;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Of the regions asked for the lowest one whose bit is not set in `done`, by its number among them.
+    fn lowest(&self, ids: &[usize], done: u32) -> usize {
+        let offset = |id: &usize| self.regions.get(*id).map_or(usize::MAX, |region| region.offset);
+        let left = ids.iter().enumerate().filter(|(number, _)| done.unbounded_shr(*number as u32) & 1 == 0);
+        left.min_by_key(|(_, id)| offset(id)).map_or(usize::MAX, |(number, _)| number)
     }
 
     /// One region, to read.
@@ -227,6 +220,28 @@ impl Plan {
         }
         let found = arena.len();
         arena.get_mut(..self.arena_bytes).ok_or(Error::ArenaTooSmall { needed: self.arena_bytes, found })
+    }
+}
+
+/// What is left of the arena, from address `base` on.
+struct Rest<'a> {
+    bytes: &'a mut [u8],
+    base: usize,
+}
+
+impl<'a> Rest<'a> {
+    #[inline(always)]
+    fn cut(&mut self, region: &Region) -> Result<&'a mut [u8], Error> {
+        // An empty region may lie anywhere, but must be as aligned as the others: it gets the place where the last one ended.
+        let start = if region.bytes == 0 { self.base } else { region.offset };
+        // A region that overlaps the one before it begins below the base.
+        let gap = start.checked_sub(self.base).ok_or(Error::Internal(3))?;
+        let (found, tail) = core::mem::take(&mut self.bytes)
+            .get_mut(gap..)
+            .and_then(|rest| rest.split_at_mut_checked(region.bytes))
+            .ok_or(Error::Internal(3))?;
+        (self.bytes, self.base) = (tail, start + region.bytes);
+        Ok(found)
     }
 }
 

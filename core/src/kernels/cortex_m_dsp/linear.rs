@@ -8,7 +8,7 @@ use half::f16;
 use crate::kernels::Epilogue;
 use crate::math::{relu, GATE_ERF, GATE_TANH, GATE_ZERO};
 use crate::models::vit::Activation;
-use crate::tensor::{LinearI8, PanelLayout, RowsI8};
+use crate::tensor::{self, rows_mut, LinearI8, PanelLayout, RowsI8};
 
 /// Rows of a block.
 pub(super) const BLOCK: usize = 4;
@@ -290,7 +290,7 @@ fn columns(product: &mut Product, weights: &LinearI8, out: Results) -> Option<()
         let mut results = [0u32; 2 * BLOCK];
         let results: &mut [u8] = bytemuck::cast_slice_mut(&mut results);
         let column = |row: usize| (row + 1) * outputs * size - size;
-        for (row, to) in results.chunks_mut(2 * size).enumerate() {
+        for (row, to) in rows_mut(results, 2 * size).enumerate() {
             copy(out.bytes.get(column(row)..).unwrap_or(&[]), to, size);
         }
         product.panels = last_panel.as_ptr();
@@ -300,7 +300,7 @@ fn columns(product: &mut Product, weights: &LinearI8, out: Results) -> Option<()
         product.stride = if product.stride == 0 { 0 } else { 2 * size };
         // SAFETY: a panel, and two scales, biases, sums and results of each row.
         unsafe { product.run() };
-        for (row, from) in results.chunks(2 * size).enumerate() {
+        for (row, from) in tensor::rows(results, 2 * size).enumerate() {
             copy(from, out.bytes.get_mut(column(row)..).unwrap_or(&mut []), size);
         }
     }

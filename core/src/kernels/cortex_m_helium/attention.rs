@@ -3,10 +3,10 @@
 //! Keys lie in pairs, `(tokens/2, pitch/16, 2, 16)`, as weights do; values in blocks of 16 tokens, `(tokens/16, pitch, 16)`, so that a
 //! column's products with softmax weights are a sum along a row. Softmax weights of four queries take turns: `(tokens/8, 4, 8)`.
 
-use super::rows::{quantize, vitreous_helium_quantize_key, vitreous_helium_quantize_value};
+use super::rows::{quantize, vitreous_helium_quantize_key, vitreous_helium_quantize_value, Quantize};
 use crate::kernels::{Attention, AttentionScratch};
 use crate::math::{EXP2_COEFFICIENTS, MAGIC};
-use crate::tensor::{padded, rows};
+use crate::tensor::padded;
 
 core::arch::global_asm!(".cpu cortex-m55", include_str!("attention.s"), options(raw));
 
@@ -87,51 +87,55 @@ extern "C" {
 /// Quantizes rows and places them as keys of the tokens from `first` on.
 pub(super) fn store_keys(x: &[f32], head_dim: usize, first: usize, keys: &mut [i8], scales: &mut [f32]) {
     let pitch = padded(head_dim);
-    for ((token, x), scale) in (first..).zip(rows(x, head_dim)).zip(scales) {
-        let start = token / 2 * 2 * pitch + token % 2 * STEP;
-        let Some(key) = keys.get_mut(start..start + 2 * pitch - STEP) else { return };
-        let to = key.as_mut_ptr();
-        if pitch == head_dim {
-            // SAFETY: whole rounds; the last of them ends with `key`.
-            let found = unsafe { vitreous_helium_quantize_key(x.as_ptr(), pitch / STEP, to, 0) };
-            if found != 0 {
-                *scale = f32::from_bits(found as u32);
-                continue;
-            }
-        }
-        // SAFETY: the token's last step ends with `key`.
-        *scale = unsafe {
-            quantize(x, pitch, vitreous_helium_quantize_key, to, |i, code| {
-                if let Some(to) = key.get_mut(i / STEP * 2 * STEP + i % STEP) {
-                    *to = code;
-                }
-            })
-        };
-    }
+    let place = |token: usize| token / 2 * 2 * pitch + token % 2 * STEP;
+    let element = |i: usize| i / STEP * 2 * STEP + i % STEP;
+    store(x, head_dim, first, keys, scales, vitreous_helium_quantize_key, place, element);
 }
 
 /// Quantizes rows and places them as values of the tokens from `first` on.
 pub(super) fn store_values(x: &[f32], head_dim: usize, first: usize, values: &mut [i8], scales: &mut [f32]) {
     let pitch = padded(head_dim);
-    for ((token, x), scale) in (first..).zip(rows(x, head_dim)).zip(scales) {
-        let start = token / BLOCK * BLOCK * pitch + token % BLOCK;
-        let Some(value) = values.get_mut(start..start + (pitch - 1) * BLOCK + 1) else { return };
-        let to = value.as_mut_ptr();
-        if pitch == head_dim {
-            // SAFETY: whole rounds; the last column is the last of `value`.
-            let found = unsafe { vitreous_helium_quantize_value(x.as_ptr(), pitch / STEP, to, 0) };
-            if found != 0 {
-                *scale = f32::from_bits(found as u32);
-                continue;
-            }
+    let place = |token: usize| token / BLOCK * BLOCK * pitch + token % BLOCK;
+    store(x, head_dim, first, values, scales, vitreous_helium_quantize_value, place, |i| i * BLOCK);
+}
+
+/// Quantizes rows by `code`. A token's codes begin at `place`, element i of them at `element(i)` from there.
+#[inline(always)]
+#[allow(clippy::too_many_arguments, reason = "a kernel's arguments, and an order")]
+fn store(
+    x: &[f32],
+    head_dim: usize,
+    first: usize,
+    cache: &mut [i8],
+    scales: &mut [f32],
+    code: Quantize,
+    place: impl Fn(usize) -> usize,
+    element: impl Fn(usize) -> usize,
+) {
+    let pitch = padded(head_dim);
+    let count = x.len().checked_div(head_dim).unwrap_or(0).min(scales.len());
+    // Places ascend with tokens: where the last one fits, all do.
+    let last = first
+        .checked_add(count)
+        .filter(|end| end.checked_mul(pitch).is_some())
+        .and_then(|end| end.checked_sub(1));
+    if count == 0 || !last.is_some_and(|last| place(last) + element(pitch - 1) < cache.len()) {
+        return;
+    }
+    let (start, whole) = (cache.as_mut_ptr(), pitch == head_dim);
+    for (row, scale) in scales.iter_mut().take(count).enumerate() {
+        let (x, at) = (x.as_ptr().wrapping_add(row * head_dim), place(first + row));
+        let to = start.wrapping_add(at);
+        // SAFETY: whole rounds of a row of `x`; the last code is within the cache.
+        let found = if whole { unsafe { code(x, pitch / STEP, to, 0) } } else { 0 };
+        if found != 0 {
+            *scale = f32::from_bits(found as u32);
+            continue;
         }
-        // SAFETY: the token's last column is the last of `value`.
+        // SAFETY: the row is within `x`; the token's codes are within the cache.
         *scale = unsafe {
-            quantize(x, pitch, vitreous_helium_quantize_value, to, |i, code| {
-                if let Some(to) = value.get_mut(i * BLOCK) {
-                    *to = code;
-                }
-            })
+            let x = core::slice::from_raw_parts(x, head_dim);
+            quantize(x, pitch, code, to, |i, code| *to.add(element(i)) = code)
         };
     }
 }

@@ -70,11 +70,14 @@ extern "C" {
     fn vitreous_helium_linear_row(row: *mut Row);
     fn vitreous_helium_linear_row_zero(row: *mut Row);
     fn vitreous_helium_linear(block: *const Block);
-    fn vitreous_helium_linear_zero(block: *const Block);
     fn vitreous_helium_linear_gelu(block: *const Block);
-    fn vitreous_helium_linear_relu(block: *const Block);
     fn vitreous_helium_linear_residual(block: *const Block);
-    fn vitreous_helium_linear_zero_residual(block: *const Block);
+    fn vitreous_helium_linear_wide(block: *const Block);
+    fn vitreous_helium_linear_wide_gelu(block: *const Block);
+    fn vitreous_helium_linear_wide_relu(block: *const Block);
+    fn vitreous_helium_linear_wide_residual(block: *const Block);
+    fn vitreous_helium_linear_wide_zero(block: *const Block);
+    fn vitreous_helium_linear_wide_zero_residual(block: *const Block);
 }
 
 type Code = unsafe extern "C" fn(*const Block);
@@ -83,12 +86,15 @@ pub(super) fn linear_i8(x: &RowsI8, w: &LinearI8, epilogue: Epilogue, out: &mut 
     let Some(shape) = Shape::of(x, w, out.len()) else {
         return (PORTABLE.linear_i8)(x, w, epilogue, out, &mut []);
     };
+    let narrow = is_narrow(w);
+    let gelu: Code = if narrow { vitreous_helium_linear_gelu } else { vitreous_helium_linear_wide_gelu };
     let (gates, code): (_, Code) = match epilogue {
-        _ if shape.zero => (null(), vitreous_helium_linear_zero),
-        Epilogue::None => (null(), vitreous_helium_linear),
-        Epilogue::Activation(Activation::GeluErf) => (middle(&GATE_ERF), vitreous_helium_linear_gelu),
-        Epilogue::Activation(Activation::GeluTanh) => (middle(&GATE_TANH), vitreous_helium_linear_gelu),
-        Epilogue::Activation(Activation::Relu) => (null(), vitreous_helium_linear_relu),
+        _ if shape.zero => (null(), vitreous_helium_linear_wide_zero),
+        Epilogue::None if narrow => (null(), vitreous_helium_linear),
+        Epilogue::None => (null(), vitreous_helium_linear_wide),
+        Epilogue::Activation(Activation::GeluErf) => (middle(&GATE_ERF), gelu),
+        Epilogue::Activation(Activation::GeluTanh) => (middle(&GATE_TANH), gelu),
+        Epilogue::Activation(Activation::Relu) => (null(), vitreous_helium_linear_wide_relu),
     };
     let (blocks, groups) = shape.single_row(w);
     let to = out.as_mut_ptr();
@@ -125,8 +131,11 @@ pub(super) fn linear_i8_residual(x: &RowsI8, w: &LinearI8, residual: &mut [f16])
     let Some(shape) = Shape::of(x, w, residual.len()).filter(|_| words) else {
         return (PORTABLE.linear_i8_residual)(x, w, residual, &mut []);
     };
-    let code: Code =
-        if shape.zero { vitreous_helium_linear_zero_residual } else { vitreous_helium_linear_residual };
+    let code: Code = match (shape.zero, is_narrow(w)) {
+        (true, _) => vitreous_helium_linear_wide_zero_residual,
+        (false, true) => vitreous_helium_linear_residual,
+        (false, false) => vitreous_helium_linear_wide_residual,
+    };
     let (blocks, groups) = shape.single_row(w);
     let to = residual.as_mut_ptr();
     // SAFETY: `Shape::of` has seen that everything is as long as it takes; results are f16.
@@ -148,6 +157,11 @@ pub(super) fn linear_i8_residual(x: &RowsI8, w: &LinearI8, residual: &mut [f16])
         // SAFETY: as above.
         unsafe { shape.run(x, w, blocks..shape.rows, groups * GROUP, code, to.cast(), 2, null()) };
     }
+}
+
+/// Whether one chunk does all steps behind the first: then no loop is needed around it.
+fn is_narrow(w: &LinearI8) -> bool {
+    w.pitch <= CHUNK * STEP
 }
 
 /// A layer that `linear.s` can do.

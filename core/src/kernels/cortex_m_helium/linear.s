@@ -2,10 +2,11 @@
 @
 @ extern "C" fn(block: *const Block), see linear.rs. Only even registers can be accumulated into:
 @   sums      r0 r2 r4 r6 (first output, rows 0 to 3), r8 r10 r12 lr (second output)
-@   pointers  r1 r3 r5 r7 rows, r9 weights; r11 counts chunks of 12 steps
+@   pointers  r1 r3 r5 r7 rows, r9 weights; r11 counts chunks of 12 steps if `wide`, or is the end of the weights
 @   q6 scales of the rows, q7 where their next two results go
 @ The weights of an output pair follow those of the pair before, so r9 is never set back. All else is kept on the stack.
 
+.set CHUNKS, 16
 .set ENTRY, 20
 .set SCALES, 24
 .set SUMS, 32
@@ -79,7 +80,7 @@
     vstrw.32 q2, [q7]
 .endm
 
-.macro linear name, store, zero
+.macro linear name, store, zero, wide
     .section .text.\name, "ax", %progbits
     .balign 4
     .global \name
@@ -105,6 +106,10 @@
     subs r2, r2, r1
     adds r2, r2, #1
     str r2, [sp, #ENTRY]
+    .if !\wide
+    ldr r11, [sp, #END]
+    str r11, [sp, #CHUNKS]
+    .endif
 2:  ldm sp, {r1, r3, r5, r7, r11}
     linear_step vmladav.s8
     ldr pc, [sp, #ENTRY]
@@ -112,8 +117,10 @@
 3:  .rept 12
     linear_step vmladava.s8
     .endr
-4:  subs r11, r11, #1
+4:  .if \wide
+    subs r11, r11, #1
     bne 3b
+    .endif
     vmov q0[2], q0[0], r0, r4
     vmov q0[3], q0[1], r2, r6
     vmov q1[2], q1[0], r8, r12
@@ -127,7 +134,9 @@
     vmla.s32 q1, q2, r2
     .endif
     ldrd r4, r6, [sp, #SCALES]
+    .if \wide
     ldr r11, [sp, #END]
+    .endif
     ldrd r0, r2, [r4], #8
     ldrd r8, r10, [r6], #8
     strd r4, r6, [sp, #SCALES]
@@ -229,12 +238,15 @@
     .pushsection .text
     .syntax unified
     .thumb
-linear vitreous_helium_linear, store_f32, 0
-linear vitreous_helium_linear_zero, store_f32, 1
-linear vitreous_helium_linear_gelu, store_gelu, 0
-linear vitreous_helium_linear_relu, store_relu, 0
-linear vitreous_helium_linear_residual, store_residual, 0
-linear vitreous_helium_linear_zero_residual, store_residual, 1
+linear vitreous_helium_linear, store_f32, 0, 0
+linear vitreous_helium_linear_gelu, store_gelu, 0, 0
+linear vitreous_helium_linear_residual, store_residual, 0, 0
+linear vitreous_helium_linear_wide, store_f32, 0, 1
+linear vitreous_helium_linear_wide_gelu, store_gelu, 0, 1
+linear vitreous_helium_linear_wide_relu, store_relu, 0, 1
+linear vitreous_helium_linear_wide_residual, store_residual, 0, 1
+linear vitreous_helium_linear_wide_zero, store_f32, 1, 1
+linear vitreous_helium_linear_wide_zero_residual, store_residual, 1, 1
 linear_row vitreous_helium_linear_row, 0
 linear_row vitreous_helium_linear_row_zero, 1
     .popsection
