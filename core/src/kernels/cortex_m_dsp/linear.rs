@@ -8,7 +8,7 @@ use half::f16;
 use crate::kernels::Epilogue;
 use crate::math::{relu, GATE_ERF, GATE_TANH, GATE_ZERO};
 use crate::models::vit::Activation;
-use crate::tensor::{LinearI8, PanelLayout, RowsI8};
+use crate::tensor::{self, rows_mut, LinearI8, PanelLayout, RowsI8};
 
 /// Rows of a block.
 pub(super) const BLOCK: usize = 4;
@@ -87,6 +87,7 @@ const _: () = {
 
 impl Product {
     /// Four rows, nothing else.
+    #[inline(always)]
     pub fn new(activations: &[i32], inner: Label, epilogue: Label) -> Self {
         let activations = activations.as_ptr_range();
         Self {
@@ -239,7 +240,7 @@ fn multiply(
             product.epilogue = vitreous_dsp_next_chunk;
         }
         let (bytes, rest) = out.split_at_mut_checked(row.checked_mul(count)?)?;
-        columns(product, weights, Results { bytes, size })?;
+        columns(&mut product, weights, Results { bytes, size })?;
         data = data.get(pitch.checked_mul(count)?..)?;
         scales = scales.get(count..)?;
         zero_points = zero_points.get(count..).unwrap_or(&[]);
@@ -259,7 +260,7 @@ fn to_block<T: Copy + Default>(values: &[T]) -> [T; BLOCK] {
 
 /// All columns of one row or a block, `out` being as many rows of results.
 #[inline(always)]
-fn columns(mut product: Product, weights: &LinearI8, out: Results) -> Option<()> {
+fn columns(product: &mut Product, weights: &LinearI8, out: Results) -> Option<()> {
     let (outputs, size) = (weights.outputs, out.size);
     let pairs = outputs / 2 * 2;
     let (panels, last_panel) = weights.panels.split_at_checked(pairs.checked_mul(weights.pitch)?)?;
@@ -289,7 +290,7 @@ fn columns(mut product: Product, weights: &LinearI8, out: Results) -> Option<()>
         let mut results = [0u32; 2 * BLOCK];
         let results: &mut [u8] = bytemuck::cast_slice_mut(&mut results);
         let column = |row: usize| (row + 1) * outputs * size - size;
-        for (row, to) in results.chunks_mut(2 * size).enumerate() {
+        for (row, to) in rows_mut(results, 2 * size).enumerate() {
             copy(out.bytes.get(column(row)..).unwrap_or(&[]), to, size);
         }
         product.panels = last_panel.as_ptr();
@@ -299,7 +300,7 @@ fn columns(mut product: Product, weights: &LinearI8, out: Results) -> Option<()>
         product.stride = if product.stride == 0 { 0 } else { 2 * size };
         // SAFETY: a panel, and two scales, biases, sums and results of each row.
         unsafe { product.run() };
-        for (row, from) in results.chunks(2 * size).enumerate() {
+        for (row, from) in tensor::rows(results, 2 * size).enumerate() {
             copy(from, out.bytes.get_mut(column(row)..).unwrap_or(&mut []), size);
         }
     }
