@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{bail, ensure, Context, Result};
@@ -35,19 +35,23 @@ pub fn command(arguments: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Checks and measures the kernels of a board, prints the table, and says whether they equal portable's.
+/// Checks and measures the kernel tables of a board, prints what they need, and says whether they equal `portable`.
 ///
 /// # Errors
 /// A board that cannot be built for or run; a record that cannot be read or written.
 pub fn check(board: &'static Board, record: bool) -> Result<bool> {
-    let report = run(board)?;
-    print!("{}", report.table(board, &recorded(board)?));
-    if record {
-        let path = record_path(board);
-        fs::create_dir_all(path.parent().context("a folder")?)?;
-        fs::write(&path, report.to_record()).with_context(|| path.display().to_string())?;
+    let reports = run(board)?;
+    for (i, report) in reports.iter().enumerate() {
+        // The first table is the board's own; others have records of their own.
+        let name = if i == 0 { board.name.to_owned() } else { format!("{}-{}", board.name, report.table) };
+        let path = root().join("benches/record").join(format!("{name}.txt"));
+        print!("{}", report.table(board, &recorded(&path)?, i == 0));
+        if record {
+            fs::create_dir_all(path.parent().context("a folder")?)?;
+            fs::write(&path, report.to_record()).with_context(|| path.display().to_string())?;
+        }
     }
-    Ok(report.failures == 0)
+    Ok(reports.iter().all(|report| report.failures == 0))
 }
 
 /// One line of the measurement.
@@ -66,7 +70,7 @@ impl Count {
     }
 }
 
-/// What a board said.
+/// What a board said of one table.
 #[derive(Debug, Default)]
 struct Report {
     table: String,
@@ -76,7 +80,7 @@ struct Report {
 }
 
 /// Builds and runs a board's check and measurement.
-fn run(board: &'static Board) -> Result<Report> {
+fn run(board: &'static Board) -> Result<Vec<Report>> {
     let elf = build(board, OptLevel::Speed, Work::Kernels)?;
     let mut command = Command::new(board.emulator);
     command.args([
@@ -96,29 +100,32 @@ fn run(board: &'static Board) -> Result<Report> {
     let output = command.arg("-kernel").arg(elf).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
     let output = output.with_context(|| format!("cannot start {}", board.emulator))?;
     let text = String::from_utf8_lossy(&output.stdout);
-    let report = parse(&text).with_context(|| format!("{} said:\n{text}", board.name))?;
+    let reports = parse(&text).with_context(|| format!("{} said:\n{text}", board.name))?;
     ensure!(
         text.lines().any(|line| line == "done"),
         "{} stopped early, {}:\n{text}",
         board.name,
         output.status
     );
-    Ok(report)
+    Ok(reports)
 }
 
-fn parse(text: &str) -> Result<Report> {
-    let mut report = Report::default();
+fn parse(text: &str) -> Result<Vec<Report>> {
+    let mut reports = Vec::new();
     for line in text.lines() {
         let (kind, rest) = line.split_once(' ').unwrap_or((line, ""));
+        if kind == "table" {
+            reports.push(Report { table: rest.to_owned(), ..Report::default() });
+        }
+        let Some(report) = reports.last_mut() else { continue };
         match kind {
-            "table" => report.table = rest.to_owned(),
             "failures" => report.failures = rest.parse()?,
             "check" | "failed" => report.checks.push(line.to_owned()),
             "count" => report.counts.push(parse_count(rest)?),
             _ => {}
         }
     }
-    Ok(report)
+    Ok(reports)
 }
 
 fn parse_count(text: &str) -> Result<Count> {
@@ -134,7 +141,8 @@ fn parse_count(text: &str) -> Result<Count> {
 }
 
 impl Report {
-    fn table(&self, board: &Board, recorded: &BTreeMap<String, u64>) -> String {
+    /// `is_own`: `portable` is compiled for a processor that would run this table, so that being slower is a fault.
+    fn table(&self, board: &Board, recorded: &BTreeMap<String, u64>, is_own: bool) -> String {
         let mut text = format!("{} ({}), kernels {}\n", board.name, board.core, self.table);
         for check in &self.checks {
             let _ = writeln!(text, "  {check}");
@@ -154,7 +162,7 @@ impl Report {
                     format!("{:+.1} %{mark}", 100.0 * change)
                 }
             };
-            let slower = if count.table > count.portable + count.portable / 50 {
+            let slower = if is_own && count.table > count.portable + count.portable / 50 {
                 "  slower than portable"
             } else {
                 ""
@@ -181,14 +189,9 @@ impl Report {
     }
 }
 
-fn record_path(board: &Board) -> PathBuf {
-    root().join("benches/record").join(format!("{}.txt", board.name))
-}
-
 /// Instructions by name, as recorded; empty if nothing was.
-fn recorded(board: &Board) -> Result<BTreeMap<String, u64>> {
-    let path = record_path(board);
-    let Ok(text) = fs::read_to_string(&path) else { return Ok(BTreeMap::new()) };
+fn recorded(path: &Path) -> Result<BTreeMap<String, u64>> {
+    let Ok(text) = fs::read_to_string(path) else { return Ok(BTreeMap::new()) };
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     let entry = |line: &str| -> Option<(String, u64)> {
         let mut fields = line.split_whitespace().rev();

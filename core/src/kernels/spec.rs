@@ -50,10 +50,7 @@ impl TableSpec {
 
     /// The table of a name, of any machine.
     pub fn find(name: &str) -> Option<&'static TableSpec> {
-        [&PORTABLE, &AVX2, &AVX512_VNNI, &NEON, &NEON_DOTPROD]
-            .into_iter()
-            .chain(ON_TARGETS)
-            .find(|spec| spec.name == name)
+        [&PORTABLE, &AVX2, &AVX512_VNNI, &NEON].into_iter().chain(ON_TARGETS).find(|spec| spec.name == name)
     }
 }
 

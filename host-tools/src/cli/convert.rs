@@ -88,6 +88,9 @@ enum LayoutArg {
     /// AVX2 and AVX-512 VNNI: 16 outputs side by side, 4 inputs of each together.
     #[value(name = "x86-64")]
     X86,
+    /// NEON, with and without SDOT: the same order.
+    #[value(name = "aarch64")]
+    AArch64,
 }
 
 impl LayoutArg {
@@ -96,7 +99,7 @@ impl LayoutArg {
             LayoutArg::Portable => PanelLayout::ROW_MAJOR,
             LayoutArg::CortexM4 => spec::CORTEX_M_DSP.layout,
             LayoutArg::CortexM55 => spec::CORTEX_M_HELIUM.layout,
-            LayoutArg::X86 => PanelLayout::VECTOR,
+            LayoutArg::X86 | LayoutArg::AArch64 => PanelLayout::VECTOR,
         }
     }
 }

@@ -34,7 +34,8 @@ pub struct RestoreArgs {
     /// Least overlap of neighbouring windows in pixels; a quarter of the window if not given.
     #[arg(long, value_name = "PIXELS")]
     overlap: Option<usize>,
-    /// Restore on this emulated target instead of this machine: qemu-m4, qemu-m7, qemu-m33, qemu-m55, qemu-riscv32.
+    /// Restore on this emulated target instead of this machine: qemu-m4, qemu-m7, qemu-m33, qemu-m55, qemu-riscv32,
+    /// qemu-cortex-a.
     #[arg(long)]
     target: Option<Target>,
     /// Longest time for the target, in seconds.

@@ -31,7 +31,8 @@ pub struct RunArgs {
     /// Threads on this machine; 0 takes all cores.
     #[arg(long, default_value_t = 0)]
     threads: usize,
-    /// Run on this emulated target instead of this machine: qemu-m4, qemu-m7, qemu-m33, qemu-m55, qemu-riscv32.
+    /// Run on this emulated target instead of this machine: qemu-m4, qemu-m7, qemu-m33, qemu-m55, qemu-riscv32,
+    /// qemu-cortex-a.
     #[arg(long)]
     target: Option<Target>,
     /// Longest time for the target, in seconds.

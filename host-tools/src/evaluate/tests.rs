@@ -113,7 +113,7 @@ fn seams_are_measured_where_shifted_windows_have_room() {
     let cost = seams.mean.unwrap().cost_db;
     assert!(cost != 0.0 && cost.abs() < 3.0 && seams.worst_cost_db == Some(cost), "{seams:?}");
     let (text, page) = (render(&report), render_html(&report));
-    assert!(text.contains("seams of windows that overlap by 0 pixels, on 1 images"), "{text}");
+    assert!(text.contains("Seams of windows that overlap by 0 pixels, on 1 images"), "{text}");
     assert!(page.contains("on 1 images") && page.contains("<th>steps across seams"), "{page}");
     let json = serde_json::to_value(&report).unwrap();
     assert!(json.pointer("/tasks/0/seams/near_db").unwrap().is_f64());

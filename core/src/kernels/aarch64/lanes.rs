@@ -226,6 +226,25 @@ impl Floats for F32x16 {
     fn from_ints(ints: I32x16) -> Self {
         native!(Self(each!(vcvtq_f32_s32, ints.0)))
     }
+    /// Written out, since the compiler would do all products of a block first and run out of registers.
+    #[inline(always)]
+    fn add_product(mut self, x: f32, y: Self) -> Self {
+        for (sums, y) in self.0.as_chunks_mut::<2>().0.iter_mut().zip(y.0.as_chunks::<2>().0) {
+            // SAFETY: instructions of the baseline, on registers alone.
+            unsafe {
+                asm!(
+                    "fmul {t:v}.4s, {a:v}.4s, {x:v}.s[0]",
+                    "fmul {u:v}.4s, {b:v}.4s, {x:v}.s[0]",
+                    "fadd {c:v}.4s, {c:v}.4s, {t:v}.4s",
+                    "fadd {d:v}.4s, {d:v}.4s, {u:v}.4s",
+                    a = in(vreg) y[0], b = in(vreg) y[1], x = in(vreg) x,
+                    c = inout(vreg) sums[0], d = inout(vreg) sums[1], t = out(vreg) _, u = out(vreg) _,
+                    options(pure, nomem, nostack, preserves_flags)
+                );
+            }
+        }
+        self
+    }
 }
 
 impl I32x16 {

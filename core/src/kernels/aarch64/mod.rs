@@ -10,7 +10,7 @@ mod neon;
 use dotprod::TABLE as NEON_DOTPROD;
 use neon::TABLE as NEON;
 
-use super::{spec, Kernels, TableSpec};
+use super::{spec, Kernels, TableSpec, PORTABLE};
 
 /// All tables of this architecture, supported or not.
 pub(super) static SPECS: [&TableSpec; 2] = [&spec::NEON_DOTPROD, &spec::NEON];
@@ -23,8 +23,11 @@ pub(super) fn supported() -> impl Iterator<Item = &'static Kernels> {
 
 /// The table for this build.
 pub(super) fn default() -> &'static Kernels {
-    match cfg!(table = "neon-dotprod") {
-        true => &NEON_DOTPROD,
-        false => &NEON,
+    if cfg!(table = "neon-dotprod") {
+        &NEON_DOTPROD
+    } else if cfg!(table = "neon") {
+        &NEON
+    } else {
+        &PORTABLE
     }
 }

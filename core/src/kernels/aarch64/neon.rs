@@ -6,6 +6,7 @@
 //! at the negative of all such x₂.
 
 use core::arch::aarch64::*;
+use core::arch::asm;
 
 use half::f16;
 
@@ -71,15 +72,32 @@ impl Dot for Products {
     }
     #[inline(always)]
     fn dot(mut sums: Self::Sums, weights: Self::Weights, x: Self::Inputs) -> Self::Sums {
-        for (i, sums) in sums.as_chunks_mut::<2>().0.iter_mut().enumerate() {
-            let (first, second) = (weights[i], weights[4 + i]);
-            native!(
-                let products = vmull_s8(vget_low_s8(first), vget_low_s8(x[0]));
-                let products = vmlsl_s8(products, vget_low_s8(second), vget_low_s8(x[1]));
-                sums[0] = vpadalq_s16(sums[0], products);
-                let products = vmlsl_high_s8(vmull_high_s8(first, x[0]), second, x[1]);
-                sums[1] = vpadalq_s16(sums[1], products);
-            );
+        // Written out, since the compiler would do all products of a block first and run out of registers.
+        for (i, sums) in sums.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+            // SAFETY: instructions of the baseline, on registers alone.
+            unsafe {
+                asm!(
+                    "smull  {p:v}.8h, {a:v}.8b, {x:v}.8b",
+                    "smull2 {q:v}.8h, {a:v}.16b, {x:v}.16b",
+                    "smull  {r:v}.8h, {b:v}.8b, {x:v}.8b",
+                    "smull2 {s:v}.8h, {b:v}.16b, {x:v}.16b",
+                    "smlsl  {p:v}.8h, {c:v}.8b, {y:v}.8b",
+                    "smlsl2 {q:v}.8h, {c:v}.16b, {y:v}.16b",
+                    "smlsl  {r:v}.8h, {d:v}.8b, {y:v}.8b",
+                    "smlsl2 {s:v}.8h, {d:v}.16b, {y:v}.16b",
+                    "sadalp {t:v}.4s, {p:v}.8h",
+                    "sadalp {u:v}.4s, {q:v}.8h",
+                    "sadalp {v:v}.4s, {r:v}.8h",
+                    "sadalp {w:v}.4s, {s:v}.8h",
+                    a = in(vreg) weights[2 * i], b = in(vreg) weights[2 * i + 1],
+                    c = in(vreg) weights[2 * i + 4], d = in(vreg) weights[2 * i + 5],
+                    x = in(vreg) x[0], y = in(vreg) x[1],
+                    t = inout(vreg) sums[0], u = inout(vreg) sums[1],
+                    v = inout(vreg) sums[2], w = inout(vreg) sums[3],
+                    p = out(vreg) _, q = out(vreg) _, r = out(vreg) _, s = out(vreg) _,
+                    options(pure, nomem, nostack, preserves_flags)
+                );
+            }
         }
         sums
     }

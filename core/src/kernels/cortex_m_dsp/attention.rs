@@ -11,6 +11,7 @@ use crate::tensor::{padded, rows, rows_mut, ALIGN};
 
 extern "C" {
     fn vitreous_dsp_four_rows_in_blocks();
+    fn vitreous_dsp_half_block();
     fn vitreous_dsp_to_scores();
     fn vitreous_dsp_to_weighted_sums();
     fn vitreous_dsp_softmax(
@@ -221,8 +222,19 @@ fn weighted_sums(
 ) -> Option<()> {
     let (pitch, head_dim) = (a.queries.pitch, a.head_dim);
     let values = a.values.get(..padded(a.tokens()) * pitch)?;
-    let mut product =
-        Product::new(weights, vitreous_dsp_four_rows_in_blocks as Label, vitreous_dsp_to_weighted_sums);
+    // Up to eight tokens behind the last whole sixteen are half a block.
+    let (whole, rest) = (a.tokens() / ALIGN * ALIGN, a.tokens() % ALIGN);
+    let has_half = rest > 0 && rest <= ALIGN / 2;
+    let words = |tokens: usize| tokens * (BLOCK / 2);
+    let weights = if has_half { weights.get(..words(whole + ALIGN / 2))? } else { weights };
+    let whole_weights = if has_half { weights.get(..words(whole))? } else { weights };
+    let inner: Label =
+        if whole_weights.is_empty() { vitreous_dsp_half_block } else { vitreous_dsp_four_rows_in_blocks };
+    let mut product = Product::new(weights, inner, vitreous_dsp_to_weighted_sums);
+    product.first_end = whole_weights.as_ptr_range().end;
+    if has_half {
+        product.epilogue = vitreous_dsp_half_block;
+    }
     product.panels = values.as_ptr();
     product.row_scales = scales;
     // Where loads move the pointer along, a block of the panel is behind it already.

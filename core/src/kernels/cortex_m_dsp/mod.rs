@@ -1,6 +1,6 @@
 //! Cortex-M4, -M7 and -M33: two multiplications of 16 bits at a time (SMLAD), and an FPU that converts f16.
 //!
-//! The inner loops and their epilogues are assembly (`product.s`, `rows.s`, `softmax.s`), since every register counts there; what
+//! The inner loops and their epilogues are assembly (`*.s`), since every register counts there; what
 //! stands around them is Rust, which checks every length before a loop gets a pointer. The loops take the ordinary numbers of a
 //! sound model. Where one is infinite or none at all, the FPU's sticky flag of invalid operations tells, and the row is done again by
 //! plain Rust.
@@ -91,6 +91,7 @@ global_asm!(
     fpu!(),
     dual_issue!(),
     include_str!("product.s"),
+    include_str!("epilogues.s"),
     include_str!("rows.s"),
     include_str!("softmax.s"),
     options(raw),

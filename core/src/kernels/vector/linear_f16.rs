@@ -68,14 +68,14 @@ fn block<F: Floats>(x: &[f32], inputs: usize, w: &[[f16; LANES]]) -> [F; ROWS] {
             let w = F::load_f16(w);
             for r in 0..ROWS {
                 // SAFETY: `r` is below ROWS and `k` below `inputs`.
-                sums[r] = sums[r] + F::splat(unsafe { *x.get_unchecked(r * inputs + k) }) * w;
+                sums[r] = sums[r].add_product(unsafe { *x.get_unchecked(r * inputs + k) }, w);
             }
         }
         return sums;
     }
     for (sum, x) in sums.iter_mut().zip(x.chunks_exact(inputs)) {
         for (x, w) in x.iter().zip(w) {
-            *sum = *sum + F::splat(*x) * F::load_f16(w);
+            *sum = sum.add_product(*x, F::load_f16(w));
         }
     }
     sums

@@ -55,6 +55,11 @@ pub(super) trait Floats: Lane {
     fn round(self) -> Self::Ints;
     /// Nearest f32, ties to even.
     fn from_ints(ints: Self::Ints) -> Self;
+    /// `self + x·y`, rounded twice.
+    #[inline(always)]
+    fn add_product(self, x: f32, y: Self) -> Self {
+        self + Self::splat(x) * y
+    }
     /// [`crate::math::exp2`], but that a subnormal result may be any other one.
     #[inline(always)]
     fn exp2(self) -> Self {

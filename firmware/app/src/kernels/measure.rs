@@ -31,8 +31,12 @@ pub fn all(table: &'static Kernels, memory: &mut [u128]) {
     for (name, activation) in [("gelu", Activation::GeluErf), ("relu", Activation::Relu)] {
         let shape = (4, 64, 192);
         let both = [table, &PORTABLE].map(|table| {
-            linear(table, memory, shape, Epilogue::Activation(activation))
-                - linear(table, memory, shape, Epilogue::None)
+            linear(table, memory, shape, Epilogue::Activation(activation)).saturating_sub(linear(
+                table,
+                memory,
+                shape,
+                Epilogue::None,
+            ))
         });
         line(name, "element", 4 * 192, both);
     }
