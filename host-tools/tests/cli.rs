@@ -32,10 +32,10 @@ fn the_whole_way_on_digits() {
     let folder = prepared();
     let path = |name: &str| folder.path().join(name).display().to_string();
     let inspection = succeed(&["inspect", &path("digits.vtr")]);
-    assert!(inspection.contains("arena 3,040 bytes"), "{inspection}");
+    assert!(inspection.contains("arena 4,992 bytes"), "{inspection}");
     let json: serde_json::Value =
         serde_json::from_str(&succeed(&["inspect", &path("digits.vtr"), "--json"])).expect("JSON");
-    assert_eq!(json["arena_bytes"], 3040);
+    assert_eq!(json["arena_bytes"], 4992);
     let json = succeed(&["run", &path("digits.vtr"), &path("held-out/7/0000.png"), "--json"]);
     let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
     assert_eq!(json["images"][0]["predictions"][0]["label"], "7");
@@ -50,7 +50,7 @@ fn the_whole_way_on_digits() {
     assert!(errors.contains("below 90 dB"), "{errors}");
     let rust = std::fs::read_to_string(path("digits.rs")).expect("a Rust file");
     assert!(
-        rust.contains("include_bytes!(\"digits.vtr\")") && rust.contains("ARENA_BYTES: usize = 3040"),
+        rust.contains("include_bytes!(\"digits.vtr\")") && rust.contains("ARENA_BYTES: usize = 4992"),
         "{rust}"
     );
 }

@@ -5,7 +5,7 @@
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use vitreous::format::{SectionKind, HEADER_BYTES, SECTION_ALIGN, SECTION_ENTRY_BYTES};
+use vitreous::format::{SectionKind, HEADER_BYTES, NUMERICS_VERSION, SECTION_ALIGN, SECTION_ENTRY_BYTES};
 use vitreous::models::ipt::IptConfig;
 use vitreous::tensor::PanelLayout;
 use vitreous::Error;
@@ -187,7 +187,10 @@ fn each_kind_of_damage_has_its_own_error() {
         let checksum = subject.error(|b| b[end] ^= 1);
         assert!(matches!(checksum, Error::SectionChecksum { section, .. } if usize::from(section) == last));
         let repaired = |change: &dyn Fn(&mut Vec<u8>)| subject.error_with_right_checksums(change);
-        assert_eq!(repaired(&|b| b[10] = 7), Error::NumericsVersion { found: 7, supported: 1 });
+        assert_eq!(
+            repaired(&|b| b[10] = 7),
+            Error::NumericsVersion { found: 7, supported: NUMERICS_VERSION }
+        );
         for found in [0, other, 3, u32::MAX] {
             let error = repaired(&|b| put(b, 16, found));
             assert_eq!(error, Error::Architecture { found, expected: architecture });

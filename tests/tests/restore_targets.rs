@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use vitreous::kernels::TableSpec;
 use vitreous::models::ipt::IptConfig;
 use vitreous_tests::{random_ipt, random_rgb, random_vit, repository, small_config, small_ipt_config};
 use vitreous_tools::checkpoint::ipt::{parse_task, FloatIpt};
@@ -36,7 +37,8 @@ fn same_bytes(
         assert_eq!((result.image.width, result.image.height), (host.width, host.height), "{place}");
         let different = result.image.data.iter().zip(&host.data).filter(|(a, b)| a != b).count();
         assert!(result.image.data == host.data, "{place}: {different} bytes differ");
-        let memory = restorer.memory(task, image.width).expect("a plan");
+        let kernels = TableSpec::find(target.board().kernels).expect("a table");
+        let memory = restorer.memory_on(task, image.width, kernels).expect("a plan");
         assert_eq!(run.arena_bytes as usize, memory.arena, "{place}");
         assert_eq!(result.band.band_bytes as usize, memory.band.bytes(), "{place}");
         assert!(result.cost.arena_touched <= run.arena_bytes && result.cost.arena_touched > 0, "{place}");

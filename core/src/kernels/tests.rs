@@ -156,7 +156,7 @@ proptest! {
         let mut numbers = Numbers(seed);
         let limit = 2f32.powi(exponent);
         let x = if hostile { numbers.hostile(length, limit) } else { numbers.floats(length, limit) };
-        let above: Vec<f32> = x.iter().map(|x| if *x < -0.172 { -0.171 } else { *x }).collect();
+        let above: Vec<f32> = x.iter().map(|x| if *x < -0.172 { -0.172 } else { *x }).collect();
         let tokens = numbers.f16s(length * (extra % 7 + 1), 50.0);
         let (gamma, beta) = (numbers.floats(length, 2.0), numbers.floats(length, 2.0));
         let norm = NormWeights { gamma: &gamma, beta: &beta, eps: 1e-6 };

@@ -13,7 +13,8 @@
 mod gelu;
 
 pub use gelu::{
-    gelu_erf, gelu_tanh, GateTable, ENTRIES as GATE_ENTRIES, GATE_ERF, GATE_TANH, ZERO as GATE_ZERO,
+    gelu_erf, gelu_tanh, GateTable, ENTRIES as GATE_ENTRIES, GATE_ERF, GATE_TANH, STEPS as GATE_STEPS,
+    ZERO as GATE_ZERO,
 };
 
 use core::ops::{Add, Div, Mul, Sub};
@@ -32,7 +33,7 @@ pub trait Lane:
     fn min(self, other: Self) -> Self;
     /// `2^n` for the whole number n = `self − 1.5·2^23` (see [`MAGIC`]), −126 ≤ n ≤ 127.
     fn exp2_of_magic(self) -> Self;
-    /// Φ of each lane by table: entry `trunc(64·self)`, counted from 0, cut to −256 … 255.
+    /// Φ of each lane by table: entry `trunc(128·self)`, counted from 0, cut to −512 … 511.
     fn gate(self, table: &GateTable) -> Self;
 }
 

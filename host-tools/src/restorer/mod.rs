@@ -11,8 +11,8 @@ pub use model::{RestoreModel, MAX_OUTPUT_PIXELS};
 use std::path::{Path, PathBuf};
 
 use anyhow::{ensure, Context, Result};
-use vitreous::kernels::{Kernels, PORTABLE};
-use vitreous::models::ipt::{Ipt, IptConfig, Task, COLOURS};
+use vitreous::kernels::{Kernels, TableSpec, PORTABLE};
+use vitreous::models::ipt::{Ipt, IptConfig, Task, COLOURS, DEFAULT_TILE_ROWS};
 use vitreous::pipeline::{BandPlan, Restore, RestoreOptions};
 use vitreous::{Model, PixelSink, Progress, SliceSource, SourceError, Stage};
 
@@ -132,10 +132,20 @@ impl Restorer {
     /// # Errors
     /// The engine's: no such task, a plan beyond the address space.
     pub fn memory(&self, task: usize, width: usize) -> Result<RestoreMemory> {
+        let layout = self.with_ipt(|ipt| ipt.model().layout())?;
+        self.memory_on(task, width, TableSpec::of_layout(layout))
+    }
+
+    /// The same on a kernel table of one's own choice.
+    ///
+    /// # Errors
+    /// As [`Restorer::memory`].
+    pub fn memory_on(&self, task: usize, width: usize, kernels: &TableSpec) -> Result<RestoreMemory> {
         self.with_ipt(|ipt| {
             let scale = self.config.tasks.get(task).map_or(1, |task| task.scale);
             let band = BandPlan::new(self.config.window, scale, width)?;
-            Ok(RestoreMemory { arena: ipt.plan(task)?.arena_bytes(), band })
+            let plan = ipt.plan_for(task, DEFAULT_TILE_ROWS, kernels)?;
+            Ok(RestoreMemory { arena: plan.arena_bytes(), band })
         })?
     }
 

@@ -10,7 +10,7 @@ use core::ops::{Add, Div, Mul, Sub};
 use half::f16;
 
 use crate::kernels::vector::{Floats, Ints, LANES};
-use crate::math::{GateTable, Lane, GATE_ENTRIES, GATE_ZERO, MAGIC};
+use crate::math::{GateTable, Lane, GATE_ENTRIES, GATE_STEPS, GATE_ZERO, MAGIC};
 
 /// Instructions that every processor of this architecture has.
 macro_rules! native {
@@ -83,7 +83,7 @@ impl Lane for F32x16 {
         // FCVTZS cuts towards zero, saturates, and makes 0 of what is not a number, as Rust's conversion does.
         let entries = native!(I32x16(each!(
             |x| {
-                let steps = vcvtq_s32_f32(vmulq_f32(x, vdupq_n_f32(64.0)));
+                let steps = vcvtq_s32_f32(vmulq_f32(x, vdupq_n_f32(GATE_STEPS)));
                 let (low, high) = (vdupq_n_s32(-(GATE_ZERO as i32)), vdupq_n_s32(GATE_ZERO as i32 - 1));
                 vaddq_s32(vminq_s32(vmaxq_s32(steps, low), high), vdupq_n_s32(GATE_ZERO as i32))
             },

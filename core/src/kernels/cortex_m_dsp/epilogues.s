@@ -100,9 +100,9 @@ vitreous_function vitreous_dsp_to_f32
     vitreous_store
     vitreous_next_panel
 
-@ Entry of a number in a table of f16 around its zero entry (r2), -256 to 255.
+@ Entry of a number in a table of f16 around its zero entry (r2), -512 to 511.
 .macro vitreous_gate_entry r
-    ssat    \r, #9, \r
+    ssat    \r, #10, \r
     ldrh    \r, [r2, \r, lsl #1]
 .endm
 @ s\x times the gate whose f16 is in the lower half of s\gate.
@@ -111,7 +111,7 @@ vitreous_function vitreous_dsp_to_f32
     vmul.f32 s\x, s\x, s\gate
 .endm
 
-@ Epilogue: GELU, x times its gate, which is entry trunc(64 x) of a table. Truncation saturates and makes 0 of what is no number.
+@ Epilogue: GELU, x times its gate, which is entry trunc(128 x) of a table. Truncation saturates and makes 0 of what is no number.
 vitreous_function vitreous_dsp_gelu_to_f32
     vitreous_dequantize
     vmov.f32 s8, s0
@@ -122,14 +122,14 @@ vitreous_function vitreous_dsp_gelu_to_f32
     vmov.f32 s13, s5
     vmov.f32 s14, s6
     vmov.f32 s15, s7
-    vcvt.s32.f32 s8, s8, #6
-    vcvt.s32.f32 s9, s9, #6
-    vcvt.s32.f32 s10, s10, #6
-    vcvt.s32.f32 s11, s11, #6
-    vcvt.s32.f32 s12, s12, #6
-    vcvt.s32.f32 s13, s13, #6
-    vcvt.s32.f32 s14, s14, #6
-    vcvt.s32.f32 s15, s15, #6
+    vcvt.s32.f32 s8, s8, #7
+    vcvt.s32.f32 s9, s9, #7
+    vcvt.s32.f32 s10, s10, #7
+    vcvt.s32.f32 s11, s11, #7
+    vcvt.s32.f32 s12, s12, #7
+    vcvt.s32.f32 s13, s13, #7
+    vcvt.s32.f32 s14, s14, #7
+    vcvt.s32.f32 s15, s15, #7
     vmov    r4, r5, s8, s9
     vmov    r6, r7, s10, s11
     vmov    r8, r9, s12, s13

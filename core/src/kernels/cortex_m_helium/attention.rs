@@ -6,7 +6,7 @@
 use super::rows::{quantize, vitreous_helium_quantize_key, vitreous_helium_quantize_value, Quantize};
 use crate::kernels::{Attention, AttentionScratch};
 use crate::math::{EXP2_COEFFICIENTS, MAGIC};
-use crate::tensor::padded;
+use crate::tensor::{self, padded};
 
 core::arch::global_asm!(".cpu cortex-m55", include_str!("attention.s"), options(raw));
 
@@ -156,7 +156,8 @@ pub(super) fn attend(a: &Attention, scratch: &mut AttentionScratch, out: &mut [f
     if !enough {
         return;
     }
-    let count = a.queries.scales.len().min(a.queries.data.len() / pitch).min(out.len() / head_dim);
+    let rows = |length: usize, width: usize| length.checked_div(width).unwrap_or(0);
+    let count = a.queries.scales.len().min(rows(a.queries.data.len(), pitch)).min(rows(out.len(), head_dim));
     let mut first = 0;
     while first < count {
         // Missing queries are stood in for by the last one: the same results, stored again.
@@ -306,10 +307,10 @@ unsafe fn weighted_sums(
     }
     if head_dim > 2 * pairs {
         for (q, (query, scale)) in queries.into_iter().zip(scales).enumerate() {
-            let column = a.values.get(2 * pairs * BLOCK..).unwrap_or(&[]).chunks(BLOCK * pitch);
+            let column = column_blocks(a.values, 2 * pairs, pitch);
             let sum = column.zip(weights.chunks(BLOCK * QUERIES)).fold(0i32, |sum, (values, weights)| {
                 let weights = weights.chunks(TOKENS).skip(q).step_by(QUERIES).flatten();
-                let products = values.iter().take(BLOCK).zip(weights).map(|(v, w)| *v as i32 * *w as i32);
+                let products = values.iter().zip(weights).map(|(v, w)| *v as i32 * *w as i32);
                 products.fold(sum, i32::wrapping_add)
             });
             if let Some(out) = out.get_mut(query * head_dim + head_dim - 1) {
@@ -317,4 +318,10 @@ unsafe fn weighted_sums(
             }
         }
     }
+}
+
+/// The values of one column, sixteen tokens at a time.
+fn column_blocks(values: &[i8], column: usize, pitch: usize) -> impl Iterator<Item = &[i8]> {
+    tensor::rows(values, BLOCK * pitch)
+        .map(move |block| block.get(column * BLOCK..(column + 1) * BLOCK).unwrap_or(&[]))
 }

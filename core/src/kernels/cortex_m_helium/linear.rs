@@ -12,7 +12,7 @@ use crate::kernels::spec::CORTEX_M_HELIUM;
 use crate::kernels::Epilogue;
 use crate::math::{GATE_ERF, GATE_TANH};
 use crate::models::vit::Activation;
-use crate::tensor::{LinearI8, RowsI8};
+use crate::tensor::{self, LinearI8, RowsI8};
 
 core::arch::global_asm!(".cpu cortex-m55", include_str!("linear.s"), options(raw));
 
@@ -118,10 +118,9 @@ pub(super) fn linear_i8(x: &RowsI8, w: &LinearI8, epilogue: Epilogue, out: &mut 
     let row = blocks * w.outputs;
     activate(activation, out.get_mut(row..row + groups * GROUP).unwrap_or(&mut []));
     if !w.outputs.is_multiple_of(2) {
-        out.iter_mut()
-            .skip(w.outputs - 1)
-            .step_by(w.outputs)
-            .for_each(|x| activate(activation, slice::from_mut(x)));
+        for last in tensor::rows_mut(out, w.outputs).filter_map(|row| row.last_mut()) {
+            activate(activation, slice::from_mut(last));
+        }
     }
 }
 
@@ -300,7 +299,7 @@ impl Shape {
         }
         let (Some(scale), Some(bias)) = (w.scales.get(last), w.bias.get(last)) else { return };
         let panel = w.panels.get(last * w.pitch..).unwrap_or(&[]).chunks(2 * STEP);
-        for (row, (codes, row_scale)) in crate::tensor::rows(x.data, x.pitch).zip(x.scales).enumerate() {
+        for (row, (codes, row_scale)) in tensor::rows(x.data, x.pitch).zip(x.scales).enumerate() {
             let products = codes.chunks(STEP).zip(panel.clone()).flat_map(|(x, w)| x.iter().zip(w));
             let dot = products.fold(0i32, |sum, (x, w)| sum.wrapping_add(*x as i32 * *w as i32));
             let zero = x.zero_points.get(row).copied().unwrap_or(0);

@@ -46,12 +46,12 @@
     store_f32
 .endm
 
-@ The same of GELU: x·Φ, Φ from a table of f16 in steps of 1/64 from −4 on; r4 points at its middle. The conversion with 6 fractional
-@ bits cuts towards zero; the shift to the left saturates at −256 and 255.
+@ The same of GELU: x·Φ, Φ from a table of f16 in steps of 1/128 from −4 on; r4 points at its middle. The conversion with 7 fractional
+@ bits cuts towards zero; the shift to the left saturates at −512 and 511.
 .macro gelu q, entry, gate
-    vcvt.s32.f32 \entry, \q, #6
-    vqshl.s32 \entry, \entry, #23
-    vshr.s32 \entry, \entry, #23
+    vcvt.s32.f32 \entry, \q, #7
+    vqshl.s32 \entry, \entry, #22
+    vshr.s32 \entry, \entry, #22
     vldrh.u32 \gate, [r4, \entry, uxtw #1]
     vcvtb.f32.f16 \gate, \gate
     vmul.f32 \q, \q, \gate

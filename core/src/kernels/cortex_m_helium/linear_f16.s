@@ -44,9 +44,9 @@ vitreous_helium_gelu:
     push {r7, lr}
     dls lr, r1
 1:  vldrw.u32 q0, [r0]
-    vcvt.s32.f32 q1, q0, #6
-    vqshl.s32 q1, q1, #23
-    vshr.s32 q1, q1, #23
+    vcvt.s32.f32 q1, q0, #7
+    vqshl.s32 q1, q1, #22
+    vshr.s32 q1, q1, #22
     vldrh.u32 q2, [r2, q1, uxtw #1]
     vcvtb.f32.f16 q2, q2
     vmul.f32 q0, q0, q2

@@ -9,7 +9,7 @@ use half::f16;
 use crate::kernels::spec;
 use crate::kernels::vector::table::vector_table;
 use crate::kernels::vector::{Dot, Floats, Ints, LANES};
-use crate::math::{GateTable, Lane, GATE_ZERO, MAGIC};
+use crate::math::{GateTable, Lane, GATE_STEPS, GATE_ZERO, MAGIC};
 
 vector_table!(spec::AVX2, "avx2,f16c", F32x16, Widened, rows spec::AVX2_ROWS, panels 1);
 
@@ -75,8 +75,8 @@ impl Lane for F32x16 {
         let base = table.entries().as_ptr().cast::<i32>();
         let half = |x: __m256| {
             native!(
-                let x = _mm256_mul_ps(x, _mm256_set1_ps(64.0));
-                let x = _mm256_min_ps(_mm256_max_ps(x, _mm256_set1_ps(-256.0)), _mm256_set1_ps(255.0));
+                let x = _mm256_mul_ps(x, _mm256_set1_ps(GATE_STEPS));
+                let x = _mm256_min_ps(_mm256_max_ps(x, _mm256_set1_ps(-(GATE_ZERO as f32))), _mm256_set1_ps(GATE_ZERO as f32 - 1.0));
                 let entry = _mm256_add_epi32(_mm256_cvttps_epi32(x), _mm256_set1_epi32(GATE_ZERO as i32));
                 let found = _mm256_and_si256(_mm256_i32gather_epi32::<2>(base, entry), _mm256_set1_epi32(0xffff));
                 let halves = _mm_packus_epi32(_mm256_castsi256_si128(found), _mm256_extracti128_si256::<1>(found));

@@ -8,7 +8,7 @@ use half::f16;
 use crate::kernels::spec;
 use crate::kernels::vector::table::vector_table;
 use crate::kernels::vector::{Dot, Floats, Ints, LANES};
-use crate::math::{exp2_of_fraction, GateTable, Lane, GATE_ZERO};
+use crate::math::{exp2_of_fraction, GateTable, Lane, GATE_ENTRIES, GATE_STEPS, GATE_ZERO};
 
 vector_table!(spec::AVX512_VNNI, "avx512f,avx512bw,avx512vl,avx512vnni,avx2,f16c", F32x16, Vnni, rows spec::AVX512_ROWS, panels 4);
 
@@ -155,7 +155,7 @@ impl Floats for F32x16 {
             Self(_mm512_scalef_ps(exp2_of_fraction(x - Self(whole)).0, whole))
         )
     }
-    /// Sixteen registers hold all 512 entries, thirty-two of them are looked up at a time. A gather takes four times as long.
+    /// Thirty-two registers' worth of entries; thirty-two numbers are looked up at a time. A gather takes longer.
     #[inline(always)]
     fn gates<const N: usize>(x: [Self; N], table: &GateTable) -> [Self; N] {
         let mut gates = x;
@@ -179,15 +179,18 @@ impl Floats for F32x16 {
     }
 }
 
+/// Rounds of choosing between the results of [`look_up`].
+const LEVELS: usize = (GATE_ENTRIES / 64).ilog2() as usize;
+
 /// Entries of the table by their numbers. VPERMI2W looks up in two registers at once; the upper bits of a number choose between the
-/// eight results.
+/// sixteen results.
 #[inline(always)]
 fn look_up<const N: usize>(numbers: [__m512i; N], table: &GateTable) -> [__m512i; N] {
     let (pairs, _) = table.entries().as_chunks::<32>().0.as_chunks::<2>();
     native!(
         let mut found = numbers;
         // Results wait for each other as in a tournament, so that few are there at a time.
-        let mut waiting = [[found[0]; 3]; N];
+        let mut waiting = [[found[0]; LEVELS]; N];
         for (i, pair) in pairs.iter().enumerate() {
             let low = _mm512_loadu_si512(pair[0].as_ptr().cast());
             let high = _mm512_loadu_si512(pair[1].as_ptr().cast());
@@ -199,7 +202,7 @@ fn look_up<const N: usize>(numbers: [__m512i; N], table: &GateTable) -> [__m512i
                     winner = _mm512_mask_blend_epi16(odd, waiting[n][level], winner);
                     level += 1;
                 }
-                if level < 3 {
+                if level < LEVELS {
                     waiting[n][level] = winner;
                 }
                 found[n] = winner;
@@ -213,7 +216,8 @@ impl F32x16 {
     /// Number of the table's entry, counted from 0's.
     #[inline(always)]
     fn gate_number(self) -> __m512i {
-        let x = (self * Self::splat(64.0)).max(Self::splat(-256.0)).min(Self::splat(255.0));
+        let x = self * Self::splat(GATE_STEPS);
+        let x = x.max(Self::splat(-(GATE_ZERO as f32))).min(Self::splat(GATE_ZERO as f32 - 1.0));
         native!(_mm512_cvttps_epi32(x.0))
     }
     /// Numbers of the entries of both, 16 bits each: four of `a` and four of `b` in turn.

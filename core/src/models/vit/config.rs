@@ -14,7 +14,7 @@ pub enum Activation {
 
 impl Activation {
     /// A lower bound of its values, from which the hidden layer's quantization starts: GELU's minimum is −0.1700, with the steps of
-    /// its table −0.1719.
+    /// its table −0.1710.
     pub const fn floor(self) -> f32 {
         match self {
             Activation::GeluErf | Activation::GeluTanh => -0.172,
