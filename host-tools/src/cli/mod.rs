@@ -51,7 +51,7 @@ enum Command {
     Inspect(inspect::InspectArgs),
     /// Classify image files, on this machine or on an emulated target.
     Run(run::RunArgs),
-    /// Time the stages of a .vtr file on this machine.
+    /// What the stages of a .vtr file cost: time on this machine, or instructions on a target.
     Bench(bench::BenchArgs),
     /// Compare a .vtr file with the float weights that it was made from, on images, on this machine and on targets.
     Parity(parity::ParityArgs),
