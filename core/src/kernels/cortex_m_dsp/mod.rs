@@ -9,6 +9,7 @@
 
 mod attention;
 mod linear;
+mod linear_f16;
 mod rows;
 
 use core::arch::global_asm;
@@ -20,8 +21,8 @@ static TABLE: Kernels = Kernels {
     spec: &spec::CORTEX_M_DSP,
     linear_i8: linear::linear_i8,
     linear_i8_residual: linear::linear_i8_residual,
-    linear_f16: portable::linear_f16,
-    linear_f16_residual: portable::linear_f16_residual,
+    linear_f16: linear_f16::linear_f16,
+    linear_f16_residual: linear_f16::linear_f16_residual,
     quantize_row: rows::quantize_row,
     quantize_row_above: rows::quantize_row_above,
     layer_norm: rows::layer_norm,
@@ -94,5 +95,6 @@ global_asm!(
     include_str!("epilogues.s"),
     include_str!("rows.s"),
     include_str!("softmax.s"),
+    include_str!("linear_f16.s"),
     options(raw),
 );

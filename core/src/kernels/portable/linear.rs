@@ -106,12 +106,12 @@ fn dot_in_panel(x: &[i8], panel: &[i8], layout: PanelLayout, output: usize) -> i
     tensor::rows(x, kr).zip(weights).fold(0i32, |sum, (x, w)| sum.wrapping_add(dot(x, w)))
 }
 
-pub(in crate::kernels) fn linear_f16(x: &[f32], weights: &LinearF16, epilogue: Epilogue, out: &mut [f32]) {
+pub(super) fn linear_f16(x: &[f32], weights: &LinearF16, epilogue: Epilogue, out: &mut [f32]) {
     for_each_f16_output(x, weights, out, |out, value| *out = value);
     activate(epilogue, out);
 }
 
-pub(in crate::kernels) fn linear_f16_residual(x: &[f32], weights: &LinearF16, residual: &mut [f16]) {
+pub(super) fn linear_f16_residual(x: &[f32], weights: &LinearF16, residual: &mut [f16]) {
     for_each_f16_output(x, weights, residual, |out, value| *out = to_f16(out.to_f32() + value));
 }
 
@@ -124,6 +124,11 @@ fn for_each_f16_output<T>(x: &[f32], weights: &LinearF16, out: &mut [T], store: 
         for ((out, panel), bias) in out.chunks_mut(F16_LANES).zip(panels).zip(bias) {
             let mut acc = [0.0f32; F16_LANES];
             for (x, w) in x.iter().zip(panel.as_chunks::<F16_LANES>().0) {
+                // Of the last panel, only what there is: the last convolution of a restorer has 3 outputs.
+                if out.len() < F16_LANES {
+                    acc.iter_mut().zip(w).take(out.len()).for_each(|(acc, w)| *acc += *x * w.to_f32());
+                    continue;
+                }
                 for (acc, w) in acc.iter_mut().zip(w) {
                     *acc += *x * w.to_f32();
                 }
@@ -135,7 +140,7 @@ fn for_each_f16_output<T>(x: &[f32], weights: &LinearF16, out: &mut [T], store: 
     }
 }
 
-fn activate(epilogue: Epilogue, out: &mut [f32]) {
+pub(in crate::kernels) fn activate(epilogue: Epilogue, out: &mut [f32]) {
     let Epilogue::Activation(activation) = epilogue else { return };
     match activation {
         Activation::GeluErf => out.iter_mut().for_each(|x| *x = gelu_erf(*x)),

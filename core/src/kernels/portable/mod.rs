@@ -5,7 +5,7 @@ mod linear;
 mod rows;
 
 #[cfg(table = "cortex-m-dsp")]
-pub(super) use linear::{linear_f16, linear_f16_residual};
+pub(super) use linear::activate;
 #[cfg(table = "cortex-m-dsp")]
 pub(super) use rows::{layer_norm, quantize_row, quantize_row_above};
 
