@@ -36,6 +36,7 @@ fn linear(criterion: &mut Criterion) {
         group.throughput(Throughput::Elements((rows * inputs * outputs) as u64));
         for kernels in supported_kernels() {
             let layout = kernels.spec.layout;
+            let mut scratch = vec![0; (kernels.spec.linear_scratch)(inputs)];
             let weights = LinearI8 {
                 panels: &panels,
                 scales: &scales,
@@ -49,7 +50,7 @@ fn linear(criterion: &mut Criterion) {
                 [("", Epilogue::None), (" with GELU", Epilogue::Activation(Activation::GeluErf))]
             {
                 group.bench_function(format!("{}/{inputs}x{outputs}{name}", kernels.spec.name), |b| {
-                    b.iter(|| (kernels.linear_i8)(&x, &weights, epilogue, &mut out));
+                    b.iter(|| (kernels.linear_i8)(&x, &weights, epilogue, &mut out, &mut scratch));
                 });
             }
         }

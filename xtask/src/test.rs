@@ -38,7 +38,9 @@ pub fn command(targets: bool) -> Result<()> {
         "--package=vitreous-tests",
         "--test=corrupt_models",
     ];
-    for arguments in [release.as_slice(), checked.as_slice(), hostile.as_slice()] {
+    // Nothing else compiles them.
+    let benches = ["test", "--release", "--package=vitreous-benches", "--benches", "--no-run"];
+    for arguments in [release.as_slice(), checked.as_slice(), hostile.as_slice(), benches.as_slice()] {
         let mut command = cargo();
         command.args(arguments).env(SKIPPED_VARIABLE, &list);
         if !targets {
