@@ -12,6 +12,7 @@ use crate::tensor::{padded, rows, rows_mut, ALIGN};
 extern "C" {
     fn vitreous_dsp_four_rows_in_blocks();
     fn vitreous_dsp_half_block();
+    fn vitreous_dsp_half_block_alone();
     fn vitreous_dsp_to_scores();
     fn vitreous_dsp_to_weighted_sums();
     fn vitreous_dsp_softmax(
@@ -127,15 +128,16 @@ fn score(
     };
     let (keys, last_keys) =
         a.keys.get(..tokens.next_multiple_of(2) * pitch)?.split_at_checked(pairs * pitch)?;
-    let mut product = Product::new(packed, four_rows(pitch), vitreous_dsp_to_scores);
+    let mut product = Product::new(four_rows(pitch), vitreous_dsp_to_scores);
+    product.read_from(packed, packed.len());
     for (to, scale) in product.row_scales.iter_mut().zip(query_scales) {
         *to = a.factor * *scale;
     }
-    product.stride = size_of::<f32>() * tokens.next_multiple_of(2);
-    let out = out.get_mut(..BLOCK * tokens.next_multiple_of(2))?.as_mut_ptr();
+    let stride = size_of::<f32>() * tokens.next_multiple_of(2);
+    let out: *mut u8 = out.get_mut(..BLOCK * tokens.next_multiple_of(2))?.as_mut_ptr().cast();
     if pairs > 0 {
         (product.panels, product.scales) = (keys.as_ptr(), a.key_scales.as_ptr());
-        (product.out, product.out_end) = (out.cast(), out.wrapping_add(pairs).cast());
+        product.write_to(out, stride, size_of::<f32>() * pairs);
         // SAFETY: keys and scales of `pairs` tokens; four rows of scores, `stride` apart, take as many.
         unsafe { product.run() };
     }
@@ -143,7 +145,7 @@ fn score(
         // What stands in for the missing token must not be the largest score: not-a-number never is.
         let scales = [*last, f32::NAN];
         (product.panels, product.scales) = (last_keys.as_ptr(), scales.as_ptr());
-        (product.out, product.out_end) = (out.wrapping_add(pairs).cast(), out.wrapping_add(pairs + 2).cast());
+        product.write_to(out.wrapping_add(size_of::<f32>() * pairs), stride, 2 * size_of::<f32>());
         // SAFETY: one panel of keys, whose second token is never read as a score; rows have room for an even number of them.
         unsafe { product.run() };
     }
@@ -229,9 +231,9 @@ fn weighted_sums(
     let weights = if has_half { weights.get(..words(whole + ALIGN / 2))? } else { weights };
     let whole_weights = if has_half { weights.get(..words(whole))? } else { weights };
     let inner: Label =
-        if whole_weights.is_empty() { vitreous_dsp_half_block } else { vitreous_dsp_four_rows_in_blocks };
-    let mut product = Product::new(weights, inner, vitreous_dsp_to_weighted_sums);
-    product.first_end = whole_weights.as_ptr_range().end;
+        if whole_weights.is_empty() { vitreous_dsp_half_block_alone } else { vitreous_dsp_four_rows_in_blocks };
+    let mut product = Product::new(inner, vitreous_dsp_to_weighted_sums);
+    product.read_from(weights, whole_weights.len());
     if has_half {
         product.epilogue = vitreous_dsp_half_block;
     }
@@ -246,8 +248,8 @@ fn weighted_sums(
         false => (bytemuck::cast_slice_mut(&mut *scratch), pitch),
     };
     let to = to.get_mut(..BLOCK * row)?.as_mut_ptr();
-    product.stride = size_of::<f32>() * row;
-    (product.out, product.out_end) = (to.cast(), to.wrapping_add(head_dim.next_multiple_of(2)).cast());
+    let bytes = |columns: usize| size_of::<f32>() * columns;
+    product.write_to(to.cast(), bytes(row), bytes(head_dim.next_multiple_of(2)));
     // SAFETY: values of as many tokens as there are weights, a multiple of sixteen; four rows of at least `head_dim` results, an even
     // number or rows that are longer.
     unsafe { product.run() };
