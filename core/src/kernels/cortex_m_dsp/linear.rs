@@ -8,7 +8,7 @@ use half::f16;
 use crate::kernels::Epilogue;
 use crate::math::{relu, GATE_ERF, GATE_TANH, GATE_ZERO};
 use crate::models::vit::Activation;
-use crate::tensor::{LinearI8, PanelLayout, RowsI8};
+use crate::tensor::{self, rows_mut, LinearI8, PanelLayout, RowsI8};
 
 /// Rows of a block.
 pub(super) const BLOCK: usize = 4;
@@ -301,9 +301,9 @@ fn multiply_blocks(
     }
     let columns = Columns::new(weights, has_zero_points)?;
     let row = outputs.checked_mul(size)?;
-    let blocks = rows.data.chunks_exact(count.checked_mul(pitch)?).zip(rows.scales.chunks_exact(count));
-    let mut zero_points = rows.zero_points.chunks_exact(count);
-    let out = results.bytes.chunks_exact_mut(row.checked_mul(count)?);
+    let blocks = tensor::rows(rows.data, count.checked_mul(pitch)?).zip(tensor::rows(rows.scales, count));
+    let mut zero_points = tensor::rows(rows.zero_points, count);
+    let out = rows_mut(results.bytes, row.checked_mul(count)?);
     for ((data, scales), out) in blocks.zip(out) {
         let block = match count {
             BLOCK => pack(data, pitch, packed)?,
@@ -332,16 +332,16 @@ fn to_block<T: Copy + Default>(values: &[T]) -> [T; BLOCK] {
 
 /// A layer's columns, whose views agree.
 struct Columns<'a> {
-    pitch: usize,
+    outputs: usize,
     /// Those in whole panels.
     pairs: usize,
     panels: &'a [i8],
+    /// One panel more where there is a column more.
+    last_panel: &'a [i8],
     scales: &'a [f32],
     bias: &'a [f32],
     /// Empty where there are no zero points.
     sums: &'a [i32],
-    /// Panel, scale, bias and sum of a column that has a panel for itself.
-    last: Option<(&'a [i8], [f32; 2], [f32; 2], [i32; 2])>,
 }
 
 impl<'a> Columns<'a> {
@@ -349,26 +349,24 @@ impl<'a> Columns<'a> {
         let (outputs, pitch) = (weights.outputs, weights.pitch);
         let pairs = outputs / 2 * 2;
         let (panels, last_panel) = weights.panels.split_at_checked(pairs.checked_mul(pitch)?)?;
-        let (scales, bias) = (weights.scales.get(..outputs)?, weights.bias.get(..outputs)?);
-        let sums = if has_zero_points { weights.sums.get(..outputs)? } else { &[] };
-        let last = match outputs > pairs {
-            true => {
-                let panel = last_panel.get(..pitch.checked_mul(2)?)?;
-                let sum = sums.get(pairs).copied().unwrap_or(0);
-                Some((panel, [*scales.get(pairs)?, 0.0], [*bias.get(pairs)?, 0.0], [sum, 0]))
-            }
-            false => None,
-        };
-        Some(Self { pitch, pairs, panels, scales, bias, sums, last })
+        Some(Self {
+            outputs,
+            pairs,
+            panels,
+            last_panel: last_panel.get(..(outputs - pairs).checked_mul(pitch)?.checked_mul(2)?)?,
+            scales: weights.scales.get(..outputs)?,
+            bias: weights.bias.get(..outputs)?,
+            sums: if has_zero_points { weights.sums.get(..outputs)? } else { &[] },
+        })
     }
 
     /// All columns of a block, `out` being as many rows of results; a single row stands for all four.
+    #[inline(always)]
     fn run(&self, product: &mut Product, out: Results) {
         let Results { bytes, size } = out;
-        let row = (self.pairs + usize::from(self.last.is_some())) * size;
-        let stride = if bytes.len() == row { 0 } else { row };
         if self.pairs > 0 {
-            debug_assert!(self.panels.len() >= self.pairs * self.pitch);
+            let row = self.outputs * size;
+            let stride = if bytes.len() == row { 0 } else { row };
             product.panels = self.panels.as_ptr();
             (product.scales, product.bias) = (self.scales.as_ptr(), self.bias.as_ptr());
             product.sums = self.sums.as_ptr();
@@ -377,19 +375,31 @@ impl<'a> Columns<'a> {
             // `row` bytes apart; a single row's are written by all rows of the block, whose distance is 0.
             unsafe { product.run() };
         }
-        let Some((panel, scale, bias, sum)) = &self.last else { return };
-        // The last column is half a panel, whose other half is thrown away.
+        if self.outputs > self.pairs {
+            self.run_last(product, Results { bytes, size });
+        }
+    }
+
+    /// The column that has a panel for itself, of which the other half is thrown away.
+    #[inline(never)]
+    fn run_last(&self, product: &mut Product, out: Results) {
+        let Results { bytes, size } = out;
+        let first = |values: &[f32]| [values.get(self.pairs).copied().unwrap_or(0.0), 0.0];
+        let (scale, bias) = (first(self.scales), first(self.bias));
+        let sum = [self.sums.get(self.pairs).copied().unwrap_or(0), 0];
+        let row = self.outputs * size;
         let mut results = [0u32; 2 * BLOCK];
         let results: &mut [u8] = bytemuck::cast_slice_mut(&mut results);
-        for (row, to) in bytes.chunks(row).zip(results.chunks_mut(2 * size)) {
+        for (row, to) in tensor::rows(bytes, row).zip(rows_mut(results, 2 * size)) {
             copy(row.get(self.pairs * size..).unwrap_or(&[]), to, size);
         }
-        product.panels = panel.as_ptr();
+        product.panels = self.last_panel.as_ptr();
         (product.scales, product.bias, product.sums) = (scale.as_ptr(), bias.as_ptr(), sum.as_ptr());
-        product.write_to(results.as_mut_ptr(), if stride == 0 { 0 } else { 2 * size }, 2 * size);
+        let stride = if bytes.len() == row { 0 } else { 2 * size };
+        product.write_to(results.as_mut_ptr(), stride, 2 * size);
         // SAFETY: a panel, and two scales, biases, sums and results of each row.
         unsafe { product.run() };
-        for (row, from) in bytes.chunks_mut(row).zip(results.chunks(2 * size)) {
+        for (row, from) in rows_mut(bytes, row).zip(tensor::rows(results, 2 * size)) {
             copy(from, row.get_mut(self.pairs * size..).unwrap_or(&mut []), size);
         }
     }
