@@ -3,7 +3,7 @@
 //! Keys lie as weights do: panels of two tokens whose bytes alternate, so that scores are a matrix product like any other. Values lie
 //! in blocks of sixteen tokens, and there in panels of two features, for the product with the weights: tokens are its inputs.
 
-use super::linear::{four_rows, pack, Label, Product, BLOCK};
+use super::linear::{four_rows, pack, pack_one, vitreous_dsp_one_row, Label, Product, BLOCK};
 use super::rows::{quantize_into_pairs, Pairs};
 use crate::kernels::{Attention, AttentionScratch};
 use crate::math::{exp2, round_to_i32, EXP2_COEFFICIENTS};
@@ -11,6 +11,7 @@ use crate::tensor::{padded, rows, rows_mut, ALIGN};
 
 extern "C" {
     fn vitreous_dsp_four_rows_in_blocks();
+    fn vitreous_dsp_one_row_in_blocks();
     fn vitreous_dsp_half_block();
     fn vitreous_dsp_half_block_alone();
     fn vitreous_dsp_to_scores();
@@ -121,19 +122,23 @@ fn score(
 ) -> Option<[f32; BLOCK]> {
     let (tokens, pitch) = (a.tokens(), a.queries.pitch);
     let pairs = tokens / 2 * 2;
-    // Missing queries are stood in for by the first, whose results are thrown away.
-    let packed = match codes.get(..BLOCK * pitch) {
-        Some(codes) => pack(codes, pitch, scratch)?,
-        None => pack_some(codes, pitch, scratch)?,
+    // A single query is multiplied alone; of two or three, zeros stand in for those that miss, and their results are thrown away.
+    let is_single = query_scales.len() == 1;
+    let (packed, inner): (_, Label) = match codes.get(..BLOCK * pitch) {
+        _ if is_single => {
+            (pack_one(codes.get(..pitch)?, scratch.get_mut(..pitch / 2)?), vitreous_dsp_one_row)
+        }
+        Some(codes) => (pack(codes, pitch, scratch)?, four_rows(pitch)),
+        None => (pack_some(codes, pitch, scratch)?, four_rows(pitch)),
     };
     let (keys, last_keys) =
         a.keys.get(..tokens.next_multiple_of(2) * pitch)?.split_at_checked(pairs * pitch)?;
-    let mut product = Product::new(four_rows(pitch), vitreous_dsp_to_scores);
+    let mut product = Product::new(inner, vitreous_dsp_to_scores);
     product.read_from(packed, packed.len());
     for (to, scale) in product.row_scales.iter_mut().zip(query_scales) {
         *to = a.factor * *scale;
     }
-    let stride = size_of::<f32>() * tokens.next_multiple_of(2);
+    let stride = if is_single { 0 } else { size_of::<f32>() * tokens.next_multiple_of(2) };
     let out: *mut u8 = out.get_mut(..BLOCK * tokens.next_multiple_of(2))?.as_mut_ptr().cast();
     if pairs > 0 {
         (product.panels, product.scales) = (keys.as_ptr(), a.key_scales.as_ptr());
@@ -224,14 +229,18 @@ fn weighted_sums(
 ) -> Option<()> {
     let (pitch, head_dim) = (a.queries.pitch, a.head_dim);
     let values = a.values.get(..padded(a.tokens()) * pitch)?;
+    let is_single = out.len() == head_dim;
     // Up to eight tokens behind the last whole sixteen are half a block.
     let (whole, rest) = (a.tokens() / ALIGN * ALIGN, a.tokens() % ALIGN);
-    let has_half = rest > 0 && rest <= ALIGN / 2;
+    let has_half = rest > 0 && rest <= ALIGN / 2 && !is_single;
     let words = |tokens: usize| tokens * (BLOCK / 2);
     let weights = if has_half { weights.get(..words(whole + ALIGN / 2))? } else { weights };
     let whole_weights = if has_half { weights.get(..words(whole))? } else { weights };
-    let inner: Label =
-        if whole_weights.is_empty() { vitreous_dsp_half_block_alone } else { vitreous_dsp_four_rows_in_blocks };
+    let inner: Label = match (is_single, whole_weights.is_empty()) {
+        (true, _) => vitreous_dsp_one_row_in_blocks,
+        (false, true) => vitreous_dsp_half_block_alone,
+        (false, false) => vitreous_dsp_four_rows_in_blocks,
+    };
     let mut product = Product::new(inner, vitreous_dsp_to_weighted_sums);
     product.read_from(weights, whole_weights.len());
     if has_half {
@@ -240,18 +249,19 @@ fn weighted_sums(
     product.panels = values.as_ptr();
     product.row_scales = scales;
     // Where loads move the pointer along, a block of the panel is behind it already.
-    let moved = if cfg!(dual_issue) { 0 } else { 2 * ALIGN };
+    let moved = if cfg!(dual_issue) && !is_single { 0 } else { 2 * ALIGN };
     product.block_step = ALIGN * pitch - moved;
-    let is_direct = out.len() == BLOCK * head_dim && head_dim % 2 == 0;
+    let is_direct = (is_single || out.len() == BLOCK * head_dim) && head_dim % 2 == 0;
     let (to, row) = match is_direct {
         true => (&mut *out, head_dim),
         false => (bytemuck::cast_slice_mut(&mut *scratch), pitch),
     };
-    let to = to.get_mut(..BLOCK * row)?.as_mut_ptr();
+    let to = to.get_mut(..if is_single { row } else { BLOCK * row })?.as_mut_ptr();
     let bytes = |columns: usize| size_of::<f32>() * columns;
-    product.write_to(to.cast(), bytes(row), bytes(head_dim.next_multiple_of(2)));
+    let stride = if is_single { 0 } else { bytes(row) };
+    product.write_to(to.cast(), stride, bytes(head_dim.next_multiple_of(2)));
     // SAFETY: values of as many tokens as there are weights, a multiple of sixteen; four rows of at least `head_dim` results, an even
-    // number or rows that are longer.
+    // number or rows that are longer; a single query's for all four.
     unsafe { product.run() };
     if !is_direct {
         let sums: &[f32] = bytemuck::cast_slice(scratch);

@@ -24,7 +24,7 @@ extern "C" {
     fn vitreous_dsp_pack(rows: *const i8, pitch: usize, to: *mut i32, groups: usize);
     fn vitreous_dsp_four_rows();
     fn vitreous_dsp_four_rows_from_middle();
-    fn vitreous_dsp_one_row();
+    pub(super) fn vitreous_dsp_one_row();
     fn vitreous_dsp_next_chunk();
     fn vitreous_dsp_after_chunks();
     fn vitreous_dsp_with_zero_points();
@@ -167,7 +167,7 @@ pub(super) fn pack<'s>(rows: &[i8], pitch: usize, scratch: &'s mut [i32]) -> Opt
 }
 
 /// Unpacks one row.
-fn pack_one<'s>(row: &[i8], to: &'s mut [i32]) -> &'s [i32] {
+pub(super) fn pack_one<'s>(row: &[i8], to: &'s mut [i32]) -> &'s [i32] {
     for (pair, to) in row.as_chunks::<2>().0.iter().zip(to.iter_mut()) {
         *to = i32::from(pair[0]) & 0xffff | i32::from(pair[1]) << 16;
     }

@@ -236,6 +236,33 @@ vitreous_function vitreous_dsp_one_row
 .endif
     b       .Lvitreous_unpair
 
+@ The same for values: sixteen tokens a turn. The weights of one query are every fourth word.
+.macro vitreous_single_unpaired values
+    ldr     r2, [r0], #16
+    sxtb16  r3, \values
+    sxtb16  \values, \values, ror #8
+    smlad   r4, r2, r3, r4
+    smlad   r5, r2, \values, r5
+.endm
+vitreous_function vitreous_dsp_one_row_in_blocks
+    vmov    r1, s18
+1:  ldmia   r1!, {r6-r12, lr}
+    vitreous_single_unpaired r6
+    vitreous_single_unpaired r7
+    vitreous_single_unpaired r8
+    vitreous_single_unpaired r9
+    vitreous_single_unpaired r10
+    vitreous_single_unpaired r11
+    vitreous_single_unpaired r12
+    vitreous_single_unpaired lr
+    vmov    r2, s17
+    add     r1, r1, r2
+    vmov    r2, s19
+    cmp     r0, r2
+    bne     1b
+    ldr     r12, [sp]
+    ldr     pc, [r12, #PRODUCT_EPILOGUE]
+
 @ Before an epilogue: behind a chunk of inputs. The next one begins as if column 1 had been zero so far.
 vitreous_function vitreous_dsp_next_chunk
     asr     r5, r5, #8
