@@ -8,6 +8,9 @@ use crate::tensor::{padded, ALIGN};
 /// Most regions that a plan can hold.
 pub const MAX_REGIONS: usize = 42;
 
+/// Most regions that a stage can ask for at a time.
+const MAX_VIEWS: usize = 24;
+
 /// Memory for activations, aligned as every plan needs it. Put it into a `static` or on the heap of a host.
 ///
 /// ```
@@ -175,17 +178,15 @@ impl Plan {
             }
             return Ok(());
         }
-        let mut done = 0u32;
-        for _ in ids {
-            let number = self.lowest(ids, done);
-            done |= 1u32.unbounded_shl(number as u32);
+        for number in self.order(ids)?.iter().take(ids.len()) {
+            let number = usize::from(*number);
             let region = ids.get(number).and_then(|id| self.regions.get(*id)).ok_or(Error::Internal(2))?;
             *views.get_mut(number).ok_or(Error::Internal(3))? = rest.cut(region)?;
         }
         Ok(())
     }
 
-    /// Whether regions are asked for in the order in which they lie. Most stages do; then there is nothing to search.
+    /// Whether regions are asked for in the order in which they lie. Most stages do; then there is nothing to sort.
     fn is_ascending(&self, ids: &[usize]) -> Result<bool, Error> {
         let mut base = 0;
         for id in ids {
@@ -200,11 +201,21 @@ impl Plan {
         Ok(true)
     }
 
-    /// Of the regions asked for the lowest one whose bit is not set in `done`, by its number among them.
-    fn lowest(&self, ids: &[usize], done: u32) -> usize {
-        let offset = |id: &usize| self.regions.get(*id).map_or(usize::MAX, |region| region.offset);
-        let left = ids.iter().enumerate().filter(|(number, _)| done.unbounded_shr(*number as u32) & 1 == 0);
-        left.min_by_key(|(_, id)| offset(id)).map_or(usize::MAX, |(number, _)| number)
+    /// Numbers of the regions asked for, by their offsets. They are nearly in order: each finds its place within a few steps.
+    fn order(&self, ids: &[usize]) -> Result<[u8; MAX_VIEWS], Error> {
+        let offset = |number: usize| Some(self.regions.get(*ids.get(number)?)?.offset);
+        let mut order = [0; MAX_VIEWS];
+        for number in 0..ids.len() {
+            let own = offset(number);
+            let mut at = number;
+            while let Some(before) = at.checked_sub(1) {
+                let Some(lower) = order.get(before).copied().filter(|n| offset(usize::from(*n)) > own) else { break };
+                *order.get_mut(at).ok_or(Error::Internal(3))? = lower;
+                at = before;
+            }
+            *order.get_mut(at).ok_or(Error::Internal(3))? = number as u8;
+        }
+        Ok(order)
     }
 
     /// One region, to read.

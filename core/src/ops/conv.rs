@@ -90,6 +90,8 @@ pub(crate) fn conv_row(
                 cast_mut(scratch.zero_points)?,
             );
             scales.iter_mut().for_each(|s| *s = scale);
+            // Without a zero point there are none at all: kernels save the correction, and need no sums of weights.
+            let has_zero = inputs == Inputs::NotNegative;
             zero_points.iter_mut().for_each(|z| *z = zero);
             let mut x = 0;
             while x < width {
@@ -101,7 +103,7 @@ pub(crate) fn conv_row(
                 let operand = Operand::Int8(RowsI8 {
                     data,
                     scales: scales.get(..count).ok_or(Error::Internal(52))?,
-                    zero_points: zero_points.get(..count).ok_or(Error::Internal(53))?,
+                    zero_points: zero_points.get(..if has_zero { count } else { 0 }).ok_or(Error::Internal(53))?,
                     pitch: linear.pitch,
                 });
                 let out = out.get_mut(..count * conv.outputs).ok_or(Error::Internal(54))?;
@@ -145,12 +147,24 @@ impl Neighbourhood {
         let left = (first + radius - x) * self.channels;
         let count = last.saturating_sub(first) * self.channels;
         let run = self.kernel * self.channels;
+        let start = first * self.channels;
         for (from, to) in rows(band, self.width * self.channels).zip(rows_mut(to, run)) {
-            if count < run {
-                to.iter_mut().for_each(|t| *t = pad);
+            let from = from.get(start..start + count).unwrap_or(&[]);
+            if count == run {
+                copy(from, to);
+            } else {
+                to.fill(pad);
+                copy(from, to.get_mut(left..left + count).unwrap_or(&mut []));
             }
-            let from = from.iter().skip(first * self.channels);
-            to.iter_mut().skip(left).take(count).zip(from).for_each(|(to, from)| *to = *from);
         }
     }
+}
+
+/// Copies a run to one of the same length. Runs are short: a few words at a time, in line.
+#[inline(always)]
+fn copy<T: Copy>(from: &[T], to: &mut [T]) {
+    let (blocks, rest) = from.as_chunks::<16>();
+    let (to_blocks, to_rest) = to.as_chunks_mut::<16>();
+    blocks.iter().zip(to_blocks).for_each(|(from, to)| *to = *from);
+    rest.iter().zip(to_rest).for_each(|(from, to)| *to = *from);
 }
