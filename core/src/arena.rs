@@ -178,8 +178,7 @@ impl Plan {
             }
             return Ok(());
         }
-        for number in self.order(ids)?.iter().take(ids.len()) {
-            let number = usize::from(*number);
+        for (_, number) in self.order(ids)?.into_iter().take(ids.len()) {
             let region = ids.get(number).and_then(|id| self.regions.get(*id)).ok_or(Error::Internal(2))?;
             *views.get_mut(number).ok_or(Error::Internal(3))? = rest.cut(region)?;
         }
@@ -201,19 +200,19 @@ impl Plan {
         Ok(true)
     }
 
-    /// Numbers of the regions asked for, by their offsets. They are nearly in order: each finds its place within a few steps.
-    fn order(&self, ids: &[usize]) -> Result<[u8; MAX_VIEWS], Error> {
-        let offset = |number: usize| Some(self.regions.get(*ids.get(number)?)?.offset);
-        let mut order = [0; MAX_VIEWS];
-        for number in 0..ids.len() {
-            let own = offset(number);
+    /// Offsets of the regions asked for, and their numbers, by offset. They are nearly in order: each finds its place within a few
+    /// steps.
+    fn order(&self, ids: &[usize]) -> Result<[(usize, usize); MAX_VIEWS], Error> {
+        let mut order = [(0, 0); MAX_VIEWS];
+        for (number, id) in ids.iter().enumerate() {
+            let offset = self.regions.get(*id).ok_or(Error::Internal(2))?.offset;
             let mut at = number;
             while let Some(before) = at.checked_sub(1) {
-                let Some(lower) = order.get(before).copied().filter(|n| offset(usize::from(*n)) > own) else { break };
+                let Some(lower) = order.get(before).copied().filter(|(lower, _)| *lower > offset) else { break };
                 *order.get_mut(at).ok_or(Error::Internal(3))? = lower;
                 at = before;
             }
-            *order.get_mut(at).ok_or(Error::Internal(3))? = number as u8;
+            *order.get_mut(at).ok_or(Error::Internal(3))? = (offset, number);
         }
         Ok(order)
     }

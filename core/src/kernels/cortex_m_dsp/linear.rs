@@ -204,9 +204,7 @@ pub(super) fn linear_i8(
             // The table's second half begins with the gate of 0; entries before it are read as well.
             gate: table.entries().as_ptr().wrapping_add(GATE_ZERO),
         },
-        None => {
-            After { sums: vitreous_dsp_to_f32, floats: vitreous_dsp_floats_to_f32, gate: ptr::null() }
-        }
+        None => After { sums: vitreous_dsp_to_f32, floats: vitreous_dsp_floats_to_f32, gate: ptr::null() },
     };
     let results = Results { bytes: bytemuck::cast_slice_mut(out), size: size_of::<f32>() };
     let _ = multiply(rows, weights, after, results, scratch);
@@ -222,11 +220,8 @@ pub(super) fn linear_i8_residual(
     scratch: &mut [i32],
 ) {
     let results = Results { bytes: bytemuck::cast_slice_mut(residual), size: size_of::<f16>() };
-    let after = After {
-        sums: vitreous_dsp_to_residual,
-        floats: vitreous_dsp_floats_to_residual,
-        gate: ptr::null(),
-    };
+    let after =
+        After { sums: vitreous_dsp_to_residual, floats: vitreous_dsp_floats_to_residual, gate: ptr::null() };
     let _ = multiply(rows, weights, after, results, scratch);
 }
 
@@ -261,7 +256,14 @@ fn multiply(
     for ((at_a_time, data, scales, zero_points), bytes) in views.into_iter().zip([bytes, rest_bytes]) {
         if !scales.is_empty() {
             let rows = RowsI8 { data, scales, zero_points, pitch };
-            multiply_blocks(at_a_time, &rows, weights, after, Results { bytes, size: results.size }, scratch)?;
+            multiply_blocks(
+                at_a_time,
+                &rows,
+                weights,
+                after,
+                Results { bytes, size: results.size },
+                scratch,
+            )?;
         }
     }
     Some(())

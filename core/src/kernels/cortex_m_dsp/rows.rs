@@ -49,7 +49,8 @@ fn groups(x: &[f32]) -> (&[f32], &[f32]) {
 
 pub(super) fn quantize_row(x: &[f32], out: &mut [i8]) -> f32 {
     let (whole, rest) = groups(x);
-    let Some((codes, codes_rest)) = out.split_at_mut_checked(whole.len()).filter(|_| !whole.is_empty()) else {
+    let Some((codes, codes_rest)) = out.split_at_mut_checked(whole.len()).filter(|_| !whole.is_empty())
+    else {
         return portable::quantize_row(x, out);
     };
     let (from, to, count) = (whole.as_ptr(), codes.as_mut_ptr(), whole.len() / GROUP);

@@ -11,7 +11,7 @@ use crate::arena::{cast_mut, part, part_mut};
 use crate::error::Error;
 use crate::kernels::Epilogue;
 use crate::math::to_f16;
-use crate::ops::{conv_row, Inputs};
+use crate::ops::{conv_row, Inputs, Output};
 use crate::tensor::rows;
 
 /// Where a convolution of the tail finds its input rows: a ring of `slots` rows of `width·features`.
@@ -52,20 +52,19 @@ impl IptRun<'_, '_> {
             self.kernels,
             &weights.exit,
             Inputs::Signed,
-            Epilogue::None,
             (input.side, input.side),
             (y, self.tile),
             scratch([a, b, d, e, f, g, h]),
-            |y, to| {
+            &mut |y, to| {
                 widen(part(from, slot(y, input.slots) * row, row)?, to);
                 Ok(())
             },
-            |x, values| {
+            Output::Write(Epilogue::None, &mut |x, values| {
                 let to = part_mut(out, x * COLOURS, values.len())?;
                 let shifted = values.iter().zip(mean.iter().cycle()).map(|(v, mean)| *v + *mean);
                 to.iter_mut().zip(shifted).for_each(|(to, v)| *to = v);
                 Ok(())
-            },
+            }),
         )?;
         Ok(y + 1)
     }
@@ -95,15 +94,14 @@ impl IptRun<'_, '_> {
                 self.kernels,
                 conv,
                 Inputs::Signed,
-                Epilogue::None,
                 (input.side, input.side),
                 (y, self.tile),
                 scratch([a, b, d, e, f, g, h]),
-                |y, to| {
+                &mut |y, to| {
                     widen(part(from, slot(y, input.slots) * from_row, from_row)?, to);
                     Ok(())
                 },
-                |x, values| {
+                Output::Write(Epilogue::None, &mut |x, values| {
                     // Outputs are ordered (row in the factor × factor square, column in it, feature): each row is one run.
                     for (x, pixel) in (x..).zip(rows(values, conv.outputs)) {
                         for (i, run) in rows(pixel, factor * features).enumerate() {
@@ -113,7 +111,7 @@ impl IptRun<'_, '_> {
                         }
                     }
                     Ok(())
-                },
+                }),
             )?;
             if let Some(made) = self.upsampled.get_mut(above) {
                 *made += factor;
