@@ -208,7 +208,9 @@ impl Plan {
             let offset = self.regions.get(*id).ok_or(Error::Internal(2))?.offset;
             let mut at = number;
             while let Some(before) = at.checked_sub(1) {
-                let Some(lower) = order.get(before).copied().filter(|(lower, _)| *lower > offset) else { break };
+                let Some(lower) = order.get(before).copied().filter(|(lower, _)| *lower > offset) else {
+                    break;
+                };
                 *order.get_mut(at).ok_or(Error::Internal(3))? = lower;
                 at = before;
             }

@@ -3,7 +3,7 @@
 use half::f16;
 
 use crate::kernels::portable;
-use crate::math::{inverse_sqrt, Lane};
+use crate::math::{inverse_sqrt, to_f16s, Lane};
 use crate::quant::{row_max_abs, row_scale, row_scale_above, to_i8, to_i8_above};
 use crate::tensor::{rows, rows_mut, NormWeights};
 
@@ -30,6 +30,8 @@ extern "C" {
         second: usize,
         next: usize,
     ) -> u32;
+    fn vitreous_dsp_widen(x: *const f16, out: *mut f32, groups: usize);
+    fn vitreous_dsp_narrow(x: *const f32, out: *mut f16, groups: usize) -> u32;
     fn vitreous_dsp_norm_sum(x: *const f16, out: *mut f32, groups: usize) -> f32;
     fn vitreous_dsp_norm_squares(out: *mut f32, groups: usize, mean: f32) -> f32;
     fn vitreous_dsp_norm_scale(
@@ -136,6 +138,36 @@ pub(super) fn layer_norm(x: &[f16], weights: &NormWeights, out: &mut [f32]) {
             portable::layer_norm(x, weights, out);
         }
     }
+}
+
+/// Elements of both rows in whole groups, if pairs of f16 are aligned as words.
+fn whole_groups<A, B>(x: &[A], out: &[B], halves: *const f16) -> usize {
+    match halves.addr() % 4 {
+        0 => x.len().min(out.len()) / GROUP,
+        _ => 0,
+    }
+}
+
+pub(super) fn widen(x: &[f16], out: &mut [f32]) {
+    let groups = whole_groups(x, out, x.as_ptr());
+    if groups > 0 {
+        // SAFETY: both have as many elements, and `x` is aligned to 4 bytes.
+        unsafe { vitreous_dsp_widen(x.as_ptr(), out.as_mut_ptr(), groups) };
+    }
+    let done = groups * GROUP;
+    portable::widen(x.get(done..).unwrap_or(&[]), out.get_mut(done..).unwrap_or(&mut []));
+}
+
+pub(super) fn narrow(x: &[f32], out: &mut [f16]) {
+    let mut done = 0;
+    let groups = whole_groups(x, out, out.as_ptr());
+    if groups > 0 {
+        // SAFETY: both have as many elements, and `out` is aligned to 4 bytes.
+        let infinite = unsafe { vitreous_dsp_narrow(x.as_ptr(), out.as_mut_ptr(), groups) };
+        // What is to be bounded is left to plain Rust, with all others.
+        done = if infinite == 0 { groups * GROUP } else { 0 };
+    }
+    to_f16s(x.get(done..).unwrap_or(&[]), out.get_mut(done..).unwrap_or(&mut []));
 }
 
 /// `x` and `out` are as long as γ, a multiple of [`PARTIALS`] and not empty; `x` is aligned to 4 bytes.

@@ -247,6 +247,62 @@ vitreous_function vitreous_dsp_quantize_above
     .size   vitreous_dsp_quantize_above, . - vitreous_dsp_quantize_above
     .popsection
 
+    .pushsection .text.vitreous_dsp_widen, "ax", %progbits
+    .balign 4
+@ fn(x, out, count / 8): out = x, widened.
+vitreous_function vitreous_dsp_widen
+1:  vldmia  r0!, {s0-s3}
+    vcvtb.f32.f16 s8, s0
+    vcvtt.f32.f16 s9, s0
+    vcvtb.f32.f16 s10, s1
+    vcvtt.f32.f16 s11, s1
+    vcvtb.f32.f16 s12, s2
+    vcvtt.f32.f16 s13, s2
+    vcvtb.f32.f16 s14, s3
+    vcvtt.f32.f16 s15, s3
+    vstmia  r1!, {s8-s15}
+    subs    r2, r2, #1
+    bne     1b
+    bx      lr
+    .size   vitreous_dsp_widen, . - vitreous_dsp_widen
+    .popsection
+
+@ Sets bit 15 or 31 of r3, too, where an f16 of \pair has all bits of its exponent; r12 is 0x04000400.
+.macro vitreous_note_infinite pair, temporary
+    uadd16  \temporary, \pair, r12
+    eor     \temporary, \temporary, \pair
+    orr     r3, r3, \temporary
+.endm
+    .pushsection .text.vitreous_dsp_narrow, "ax", %progbits
+    .balign 4
+@ fn(x, out, count / 8) -> u32: out = x as f16; not zero if one of them became infinite or no number.
+vitreous_function vitreous_dsp_narrow
+    push    {r4-r7, lr}
+    mov     r3, #0
+    mov     r12, #0x04000400
+1:  vldmia  r0!, {s0-s7}
+    vcvtb.f16.f32 s8, s0
+    vcvtt.f16.f32 s8, s1
+    vcvtb.f16.f32 s9, s2
+    vcvtt.f16.f32 s9, s3
+    vcvtb.f16.f32 s10, s4
+    vcvtt.f16.f32 s10, s5
+    vcvtb.f16.f32 s11, s6
+    vcvtt.f16.f32 s11, s7
+    vmov    r4, r5, s8, s9
+    vmov    r6, r7, s10, s11
+    stmia   r1!, {r4-r7}
+    vitreous_note_infinite r4, lr
+    vitreous_note_infinite r5, lr
+    vitreous_note_infinite r6, lr
+    vitreous_note_infinite r7, lr
+    subs    r2, r2, #1
+    bne     1b
+    and     r0, r3, #0x80008000
+    pop     {r4-r7, pc}
+    .size   vitreous_dsp_narrow, . - vitreous_dsp_narrow
+    .popsection
+
 @ s0 = the sixteen partial sums s16-s31, as a tree over halves.
 .macro vitreous_tree
     vadd.f32 s0, s16, s24

@@ -5,7 +5,6 @@ use half::f16;
 use crate::error::Error;
 use crate::fork::{Part, Share};
 use crate::kernels::{Attention, AttentionScratch, Epilogue, Kernels};
-use crate::math::to_f16s;
 use crate::ops::{
     apply, apply_residual, quantize, quantize_rows, quantize_rows_above, Operand, QuantizedScratch,
 };
@@ -138,7 +137,7 @@ impl Part for NormPart<'_> {
                 }
                 NormedPlane::F16 { tokens: to } => {
                     let to = cut_mut(to, row * dim)?.1;
-                    to_f16s(normed, to);
+                    (self.kernels.narrow)(normed, to);
                 }
             }
             row += together;

@@ -156,6 +156,24 @@ fn rows(table: &Kernels, memory: &mut [u128], numbers: &mut Numbers) -> (Option<
     if !equal(want, got) {
         difference = Some("layer_norm");
     }
+    let (want, got) = (pool.take::<f16>(length), pool.take::<f16>(length));
+    (PORTABLE.narrow)(x, want);
+    (table.narrow)(x, got);
+    if want != got {
+        difference = Some("narrow");
+    }
+    // Every kind of f16 there is.
+    tokens.iter_mut().for_each(|to| *to = f16::from_bits(numbers.bits() as u16));
+    let (want, got) = (pool.take::<f32>(tokens.len()), pool.take::<f32>(tokens.len()));
+    // An odd number of elements further on, rows are aligned otherwise.
+    for start in [0, extra % 3] {
+        let tokens = tokens.get(start..).unwrap_or(&[]);
+        (PORTABLE.widen)(tokens, want);
+        (table.widen)(tokens, got);
+        if !equal(want, got) {
+            difference = Some("widen");
+        }
+    }
     (difference, pool.taken())
 }
 
