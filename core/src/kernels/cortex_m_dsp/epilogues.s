@@ -114,6 +114,34 @@ vitreous_function vitreous_dsp_floats_to_f32
     vitreous_dequantize
     vitreous_store
 
+@ The larger of s\x and zero (s8); zero of what is no number.
+.macro vitreous_relu x
+.if VITREOUS_ARMV8_FPU
+    vmaxnm.f32 s\x, s\x, s8
+.else
+    vcmp.f32 s\x, #0
+    vmrs    APSR_nzcv, fpscr
+    it      le
+    vmovle.f32 s\x, s8
+.endif
+.endm
+@ Epilogue: ReLU.
+vitreous_function vitreous_dsp_relu_to_f32
+    vitreous_paired_to_float
+vitreous_function vitreous_dsp_floats_relu_to_f32
+    vitreous_dequantize
+    mov     r0, #0
+    vmov    s8, r0
+    vitreous_relu 0
+    vitreous_relu 1
+    vitreous_relu 2
+    vitreous_relu 3
+    vitreous_relu 4
+    vitreous_relu 5
+    vitreous_relu 6
+    vitreous_relu 7
+    vitreous_store
+
 @ Entry of a number in a table of f16 around its zero entry (lr), -512 to 511.
 .macro vitreous_gate_entry r
     ssat    \r, #10, \r

@@ -6,7 +6,7 @@ use core::ptr;
 use half::f16;
 
 use crate::kernels::Epilogue;
-use crate::math::{relu, GATE_ERF, GATE_TANH, GATE_ZERO};
+use crate::math::{GateTable, GATE_ERF, GATE_TANH, GATE_ZERO};
 use crate::models::vit::Activation;
 use crate::tensor::{self, rows_mut, LinearI8, PanelLayout, RowsI8};
 
@@ -31,6 +31,8 @@ extern "C" {
     fn vitreous_dsp_with_zero_points_after_chunks();
     fn vitreous_dsp_to_f32();
     fn vitreous_dsp_floats_to_f32();
+    fn vitreous_dsp_relu_to_f32();
+    fn vitreous_dsp_floats_relu_to_f32();
     fn vitreous_dsp_gelu_to_f32();
     fn vitreous_dsp_floats_gelu_to_f32();
     fn vitreous_dsp_to_residual();
@@ -192,25 +194,23 @@ pub(super) fn linear_i8(
     out: &mut [f32],
     scratch: &mut [i32],
 ) {
-    let gates = match epilogue {
-        Epilogue::Activation(Activation::GeluErf) => Some(&GATE_ERF),
-        Epilogue::Activation(Activation::GeluTanh) => Some(&GATE_TANH),
-        _ => None,
+    let gelu = |table: &'static GateTable| After {
+        sums: vitreous_dsp_gelu_to_f32,
+        floats: vitreous_dsp_floats_gelu_to_f32,
+        // The table's second half begins with the gate of 0; entries before it are read as well.
+        gate: table.entries().as_ptr().wrapping_add(GATE_ZERO),
     };
-    let after = match gates {
-        Some(table) => After {
-            sums: vitreous_dsp_gelu_to_f32,
-            floats: vitreous_dsp_floats_gelu_to_f32,
-            // The table's second half begins with the gate of 0; entries before it are read as well.
-            gate: table.entries().as_ptr().wrapping_add(GATE_ZERO),
-        },
-        None => After { sums: vitreous_dsp_to_f32, floats: vitreous_dsp_floats_to_f32, gate: ptr::null() },
+    let plain = |sums: Label, floats: Label| After { sums, floats, gate: ptr::null() };
+    let after = match epilogue {
+        Epilogue::None => plain(vitreous_dsp_to_f32, vitreous_dsp_floats_to_f32),
+        Epilogue::Activation(Activation::GeluErf) => gelu(&GATE_ERF),
+        Epilogue::Activation(Activation::GeluTanh) => gelu(&GATE_TANH),
+        Epilogue::Activation(Activation::Relu) => {
+            plain(vitreous_dsp_relu_to_f32, vitreous_dsp_floats_relu_to_f32)
+        }
     };
     let results = Results { bytes: bytemuck::cast_slice_mut(out), size: size_of::<f32>() };
     let _ = multiply(rows, weights, after, results, scratch);
-    if epilogue == Epilogue::Activation(Activation::Relu) {
-        out.iter_mut().for_each(|x| *x = relu(*x));
-    }
 }
 
 pub(super) fn linear_i8_residual(
