@@ -3,7 +3,7 @@
 //! Keys lie as weights do: panels of two tokens whose bytes alternate, so that scores are a matrix product like any other. Values lie
 //! in blocks of sixteen tokens, and there in panels of two features, for the product with the weights: tokens are its inputs.
 
-use super::linear::{four_rows, pack, pack_one, vitreous_dsp_one_row, Label, Product, BLOCK};
+use super::linear::{pack, pack_one, Label, Product, BLOCK};
 use super::rows::{quantize_into_pairs, Pairs};
 use crate::kernels::{Attention, AttentionScratch};
 use crate::math::{exp2, round_to_i32, EXP2_COEFFICIENTS};
@@ -15,6 +15,7 @@ extern "C" {
     fn vitreous_dsp_half_block();
     fn vitreous_dsp_half_block_alone();
     fn vitreous_dsp_to_scores();
+    fn vitreous_dsp_floats_to_scores();
     fn vitreous_dsp_to_weighted_sums();
     fn vitreous_dsp_softmax(
         scores: *const f32,
@@ -124,17 +125,17 @@ fn score(
     let pairs = tokens / 2 * 2;
     // A single query is multiplied alone; of two or three, zeros stand in for those that miss, and their results are thrown away.
     let is_single = query_scales.len() == 1;
-    let (packed, inner): (_, Label) = match codes.get(..BLOCK * pitch) {
-        _ if is_single => {
-            (pack_one(codes.get(..pitch)?, scratch.get_mut(..pitch / 2)?), vitreous_dsp_one_row)
-        }
-        Some(codes) => (pack(codes, pitch, scratch)?, four_rows(pitch)),
-        None => (pack_some(codes, pitch, scratch)?, four_rows(pitch)),
+    let packed = match codes.get(..BLOCK * pitch) {
+        _ if is_single => pack_one(codes.get(..pitch)?, scratch.get_mut(..pitch / 2)?),
+        Some(codes) => pack(codes, pitch, scratch)?,
+        None => pack_some(codes, pitch, scratch)?,
     };
+    let at_a_time = if is_single { 1 } else { BLOCK };
     let (keys, last_keys) =
         a.keys.get(..tokens.next_multiple_of(2) * pitch)?.split_at_checked(pairs * pitch)?;
-    let mut product = Product::new(inner, vitreous_dsp_to_scores);
-    product.read_from(packed, packed.len());
+    let (mut product, first_chunk) =
+        Product::new_in_chunks(at_a_time, pitch, vitreous_dsp_to_scores, vitreous_dsp_floats_to_scores);
+    product.read_from(packed, first_chunk * at_a_time / 2);
     for (to, scale) in product.row_scales.iter_mut().zip(query_scales) {
         *to = a.factor * *scale;
     }

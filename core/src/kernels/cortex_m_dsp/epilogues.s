@@ -302,6 +302,7 @@ vitreous_function vitreous_dsp_floats_to_residual
 @ Epilogue: scores and the largest of each query; columns are keys.
 vitreous_function vitreous_dsp_to_scores
     vitreous_paired_to_float
+vitreous_function vitreous_dsp_floats_to_scores
     ldmia   r12, {r2-r8}
     vldmia  r2!, {s8, s9}
     vitreous_score 0, 1, 20, 24

@@ -24,7 +24,7 @@ extern "C" {
     fn vitreous_dsp_pack(rows: *const i8, pitch: usize, to: *mut i32, groups: usize);
     fn vitreous_dsp_four_rows();
     fn vitreous_dsp_four_rows_from_middle();
-    pub(super) fn vitreous_dsp_one_row();
+    fn vitreous_dsp_one_row();
     fn vitreous_dsp_next_chunk();
     fn vitreous_dsp_after_chunks();
     fn vitreous_dsp_with_zero_points();
@@ -120,6 +120,23 @@ impl Product {
         }
     }
 
+    /// For paired weights: four rows or one of `inputs` inputs, in as many chunks as keep sums within 32 bits. Where they go on, as
+    /// the inner loop leaves them or as floats. Returns the inputs of the first chunk.
+    #[inline(always)]
+    pub fn new_in_chunks(rows: usize, inputs: usize, sums: Label, floats: Label) -> (Self, usize) {
+        let first = inputs.saturating_sub(1) % CHUNK + 1;
+        let inner = |inputs| if rows == BLOCK { four_rows(inputs) } else { vitreous_dsp_one_row };
+        let mut product = Self::new(inner(first), sums);
+        product.then = floats;
+        product.after_chunks = vitreous_dsp_after_chunks;
+        if first < inputs {
+            product.chunk = CHUNK * rows / 2 * size_of::<i32>();
+            product.chunk_inner = inner(CHUNK);
+            product.epilogue = vitreous_dsp_next_chunk;
+        }
+        (product, first)
+    }
+
     /// Takes activations, of which the first chunk is `first` words.
     #[inline(always)]
     pub fn read_from(&mut self, activations: &[i32], first: usize) {
@@ -148,7 +165,7 @@ impl Product {
 }
 
 /// The inner loop of four rows with a number of inputs.
-pub(super) fn four_rows(pitch: usize) -> Label {
+fn four_rows(pitch: usize) -> Label {
     if pitch % 32 == 0 {
         vitreous_dsp_four_rows
     } else {
@@ -280,26 +297,16 @@ fn multiply_blocks(
     scratch: &mut [i32],
 ) -> Option<()> {
     let (pitch, outputs, size) = (weights.pitch, weights.outputs, results.size);
-    let first_chunk = (pitch - 1) % CHUNK + 1;
-    let (inner, chunk_inner) = match count {
-        BLOCK => (four_rows(first_chunk), four_rows(CHUNK)),
-        _ => (vitreous_dsp_one_row as Label, vitreous_dsp_one_row as Label),
-    };
     let words = |inputs: usize| inputs * count / 2;
     let packed = scratch.get_mut(..words(pitch))?;
-    let mut product = Product::new(inner, after.sums);
+    let (mut product, first_chunk) = Product::new_in_chunks(count, pitch, after.sums, after.floats);
     product.gate = after.gate;
-    product.then = after.floats;
-    product.after_chunks = vitreous_dsp_after_chunks;
     let has_zero_points = !rows.zero_points.is_empty() && !weights.sums.is_empty();
     if has_zero_points {
-        product.epilogue = vitreous_dsp_with_zero_points;
         product.after_chunks = vitreous_dsp_with_zero_points_after_chunks;
-    }
-    if first_chunk < pitch {
-        product.chunk = words(CHUNK) * size_of::<i32>();
-        product.chunk_inner = chunk_inner;
-        product.epilogue = vitreous_dsp_next_chunk;
+        if first_chunk == pitch {
+            product.epilogue = vitreous_dsp_with_zero_points;
+        }
     }
     let columns = Columns::new(weights, has_zero_points)?;
     let row = outputs.checked_mul(size)?;
