@@ -178,7 +178,9 @@ impl Plan {
             }
             return Ok(());
         }
-        for (_, number) in self.order(ids)?.into_iter().take(ids.len()) {
+        let mut order = [(0, 0); MAX_VIEWS];
+        self.sort(ids, &mut order)?;
+        for &(_, number) in order.iter().take(ids.len()) {
             let region = ids.get(number).and_then(|id| self.regions.get(*id)).ok_or(Error::Internal(2))?;
             *views.get_mut(number).ok_or(Error::Internal(3))? = rest.cut(region)?;
         }
@@ -202,8 +204,7 @@ impl Plan {
 
     /// Offsets of the regions asked for, and their numbers, by offset. They are nearly in order: each finds its place within a few
     /// steps.
-    fn order(&self, ids: &[usize]) -> Result<[(usize, usize); MAX_VIEWS], Error> {
-        let mut order = [(0, 0); MAX_VIEWS];
+    fn sort(&self, ids: &[usize], order: &mut [(usize, usize)]) -> Result<(), Error> {
         for (number, id) in ids.iter().enumerate() {
             let offset = self.regions.get(*id).ok_or(Error::Internal(2))?.offset;
             let mut at = number;
@@ -216,7 +217,7 @@ impl Plan {
             }
             *order.get_mut(at).ok_or(Error::Internal(3))? = (offset, number);
         }
-        Ok(order)
+        Ok(())
     }
 
     /// One region, to read.
