@@ -171,13 +171,24 @@ impl Plan {
     /// Cuts regions off the front of the arena, from the lowest to the highest. One function for any number of them: a model's
     /// stages all ask for another.
     fn carve<'a>(&self, arena: &'a mut [u8], ids: &[usize], views: &mut [&'a mut [u8]]) -> Result<(), Error> {
-        let mut rest = Rest { bytes: arena, base: 0 };
-        if self.is_ascending(ids)? {
-            for (id, view) in ids.iter().zip(views) {
-                *view = rest.cut(self.regions.get(*id).ok_or(Error::Internal(2))?)?;
-            }
-            return Ok(());
+        if !self.is_ascending(ids)? {
+            return self.carve_in_any_order(arena, ids, views);
         }
+        let mut rest = Rest { bytes: arena, base: 0 };
+        for (id, view) in ids.iter().zip(views) {
+            *view = rest.cut(self.regions.get(*id).ok_or(Error::Internal(2))?)?;
+        }
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn carve_in_any_order<'a>(
+        &self,
+        arena: &'a mut [u8],
+        ids: &[usize],
+        views: &mut [&'a mut [u8]],
+    ) -> Result<(), Error> {
+        let mut rest = Rest { bytes: arena, base: 0 };
         let mut order = [(0, 0); MAX_VIEWS];
         self.sort(ids, &mut order)?;
         for &(_, number) in order.iter().take(ids.len()) {
