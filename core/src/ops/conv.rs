@@ -51,17 +51,21 @@ pub(crate) enum Inputs {
     NotNegative,
 }
 
+/// Gives an input row `(width, inputs)` as floats.
+pub(crate) type ReadRow<'a> = dyn FnMut(usize, &mut [f32]) -> Result<(), Error> + 'a;
+
+/// Takes the results of the pixels from the first argument on, `(pixels, outputs)`.
+pub(crate) type WritePixels<'a> = dyn FnMut(usize, &[f32]) -> Result<(), Error> + 'a;
+
 /// What becomes of an output row.
 pub(crate) enum Output<'a> {
-    /// Takes the results of the pixels from x on, `(pixels, outputs)`, behind the epilogue.
-    Write(Epilogue, &'a mut dyn FnMut(usize, &[f32]) -> Result<(), Error>),
+    /// Results behind the epilogue are handed over.
+    Write(Epilogue, &'a mut WritePixels<'a>),
     /// They are added to this row, `(width, outputs)`, as into the residual stream.
     Add(&'a mut [f16]),
 }
 
 /// Computes output row `y` of an image `(height, width)`, `tile` pixels at a time.
-///
-/// `read(row, to)` gives an input row `(width, inputs)` as floats.
 #[allow(clippy::too_many_arguments, reason = "what a convolution needs; every call names them")]
 pub(crate) fn conv_row(
     kernels: &Kernels,
@@ -70,7 +74,7 @@ pub(crate) fn conv_row(
     (height, width): (usize, usize),
     (y, tile): (usize, usize),
     scratch: ConvScratch,
-    read: &mut dyn FnMut(usize, &mut [f32]) -> Result<(), Error>,
+    read: &mut ReadRow,
     mut output: Output,
 ) -> Result<(), Error> {
     let row = width * conv.inputs;
