@@ -124,6 +124,7 @@ impl Plan {
         Ok(self)
     }
 
+    #[inline(never)]
     fn place(
         &mut self,
         name: &'static str,
