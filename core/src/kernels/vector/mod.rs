@@ -21,7 +21,7 @@ pub(super) use rows::{layer_norm, quantize_row, quantize_row_above};
 
 use half::f16;
 
-use crate::math::{exp2, gelu_erf, gelu_tanh, relu, GateTable, Lane, GATE_ERF, GATE_TANH};
+use crate::math::{exp2, gelu_erf, gelu_tanh, relu, Lane};
 
 /// Lanes of a [`Floats`].
 pub(super) const LANES: usize = 16;
@@ -64,14 +64,6 @@ pub(super) trait Floats: Lane {
     #[inline(always)]
     fn exp2(self) -> Self {
         exp2(self)
-    }
-    /// [`Lane::gate`] of each.
-    #[inline(always)]
-    fn gates<const N: usize>(mut x: [Self; N], table: &GateTable) -> [Self; N] {
-        for x in &mut x {
-            *x = x.gate(table);
-        }
-        x
     }
 }
 
@@ -166,16 +158,6 @@ struct Relu;
 /// Added to the residual stream.
 struct Residual;
 
-/// `y · gate(y)`.
-#[inline(always)]
-fn put_gated<F: Floats, const N: usize>(mut y: [F; N], table: &GateTable, out: &mut [f32]) {
-    let gates = F::gates(y, table);
-    for v in 0..N {
-        y[v] = y[v] * gates[v];
-    }
-    Plain::put_all(y, out);
-}
-
 impl<F: Floats> Put<F> for Plain {
     type Element = f32;
     #[inline(always)]
@@ -190,10 +172,6 @@ impl<F: Floats> Put<F> for Gelu {
     fn put(y: F, out: &mut [f32]) {
         store(gelu_erf(y), out);
     }
-    #[inline(always)]
-    fn put_all<const N: usize>(y: [F; N], out: &mut [f32]) {
-        put_gated(y, &GATE_ERF, out);
-    }
 }
 
 impl<F: Floats> Put<F> for GeluTanh {
@@ -201,10 +179,6 @@ impl<F: Floats> Put<F> for GeluTanh {
     #[inline(always)]
     fn put(y: F, out: &mut [f32]) {
         store(gelu_tanh(y), out);
-    }
-    #[inline(always)]
-    fn put_all<const N: usize>(y: [F; N], out: &mut [f32]) {
-        put_gated(y, &GATE_TANH, out);
     }
 }
 

@@ -8,7 +8,7 @@ use half::f16;
 use crate::kernels::spec;
 use crate::kernels::vector::table::vector_table;
 use crate::kernels::vector::{Dot, Floats, Ints, LANES};
-use crate::math::{exp2_of_fraction, GateTable, Lane, GATE_ENTRIES, GATE_STEPS, GATE_ZERO};
+use crate::math::{exp2_of_fraction, GateTable, Lane, GATE_STEPS, GATE_ZERO, PIECE_STEPS};
 
 vector_table!(spec::AVX512_VNNI, "avx512f,avx512bw,avx512vl,avx512vnni,avx2,f16c", F32x16, Vnni, rows spec::AVX512_ROWS, panels 4);
 
@@ -67,10 +67,28 @@ impl Lane for F32x16 {
     }
     #[inline(always)]
     fn gate(self, table: &GateTable) -> Self {
+        // Faster than looking up: a gather takes twice as long, sixteen registers of entries a third more.
+        let steps = self * Self::splat(GATE_STEPS);
+        let steps = steps.max(Self::splat(-(GATE_ZERO as f32))).min(Self::splat(GATE_ZERO as f32 - 1.0));
+        let pieces = table.pieces();
         native!(
-            let entry = _mm512_add_epi32(self.gate_number(), _mm512_set1_epi32(GATE_ZERO as i32));
-            let found = _mm512_i32gather_epi32::<2>(entry, table.entries().as_ptr().cast());
-            Self(_mm512_cvtph_ps(_mm512_cvtepi32_epi16(found)))
+            let entry = _mm512_cvttps_epi32(steps.0);
+            let piece = _mm512_srli_epi32::<{ PIECE_STEPS.ilog2() }>(entry);
+            let u = _mm512_cvtepi32_ps(_mm512_and_si512(entry, _mm512_set1_epi32(PIECE_STEPS as i32 - 1)));
+            let [c0, c1, c2, c3, c4] = pieces.each_ref().map(|c| {
+                let (low, high) = (c.as_ptr(), c.as_ptr().add(LANES));
+                _mm512_permutex2var_ps(_mm512_loadu_ps(low), piece, _mm512_loadu_ps(high))
+            });
+            let mut gate = _mm512_fmadd_ps(c4, u, c3);
+            gate = _mm512_fmadd_ps(gate, u, c2);
+            gate = _mm512_fmadd_ps(gate, u, c1);
+            gate = _mm512_fmadd_ps(gate, u, c0);
+            // The entries of −512 and of 0 are 0 and ½: those bits of ½ that the number lacks.
+            let special = _mm512_testn_epi32_mask(entry, _mm512_set1_epi32(GATE_ZERO as i32 - 1));
+            let half = _mm512_set1_epi32(0.5f32.to_bits() as i32);
+            let gate = _mm512_mask_andnot_epi32(_mm512_castps_si512(gate), special, entry, half);
+            let gate = F32x16(_mm512_castsi512_ps(gate)).to_f16();
+            Self(_mm512_cvtph_ps(gate))
         )
     }
 }
@@ -155,90 +173,9 @@ impl Floats for F32x16 {
             Self(_mm512_scalef_ps(exp2_of_fraction(x - Self(whole)).0, whole))
         )
     }
-    /// Thirty-two registers' worth of entries; thirty-two numbers are looked up at a time. A gather takes longer.
-    #[inline(always)]
-    fn gates<const N: usize>(x: [Self; N], table: &GateTable) -> [Self; N] {
-        let mut gates = x;
-        let mut v = 0;
-        while v + 4 <= N {
-            let numbers = [Self::gate_numbers(x[v], x[v + 1]), Self::gate_numbers(x[v + 2], x[v + 3])];
-            let found = look_up(numbers, table);
-            (gates[v], gates[v + 1]) = Self::apart(found[0]);
-            (gates[v + 2], gates[v + 3]) = Self::apart(found[1]);
-            v += 4;
-        }
-        while v + 2 <= N {
-            let [found] = look_up([Self::gate_numbers(x[v], x[v + 1])], table);
-            (gates[v], gates[v + 1]) = Self::apart(found);
-            v += 2;
-        }
-        if v < N {
-            gates[v] = x[v].gate(table);
-        }
-        gates
-    }
-}
-
-/// Rounds of choosing between the results of [`look_up`].
-const LEVELS: usize = (GATE_ENTRIES / 64).ilog2() as usize;
-
-/// Entries of the table by their numbers. VPERMI2W looks up in two registers at once; the upper bits of a number choose between the
-/// sixteen results.
-#[inline(always)]
-fn look_up<const N: usize>(numbers: [__m512i; N], table: &GateTable) -> [__m512i; N] {
-    let (pairs, _) = table.entries().as_chunks::<32>().0.as_chunks::<2>();
-    native!(
-        let mut found = numbers;
-        // Results wait for each other as in a tournament, so that few are there at a time.
-        let mut waiting = [[found[0]; LEVELS]; N];
-        for (i, pair) in pairs.iter().enumerate() {
-            let low = _mm512_loadu_si512(pair[0].as_ptr().cast());
-            let high = _mm512_loadu_si512(pair[1].as_ptr().cast());
-            for n in 0..N {
-                let mut winner = _mm512_permutex2var_epi16(low, numbers[n], high);
-                let mut level = 0;
-                while i >> level & 1 == 1 {
-                    let odd = _mm512_test_epi16_mask(numbers[n], _mm512_set1_epi16(64 << level));
-                    winner = _mm512_mask_blend_epi16(odd, waiting[n][level], winner);
-                    level += 1;
-                }
-                if level < LEVELS {
-                    waiting[n][level] = winner;
-                }
-                found[n] = winner;
-            }
-        }
-        found
-    )
 }
 
 impl F32x16 {
-    /// Number of the table's entry, counted from 0's.
-    #[inline(always)]
-    fn gate_number(self) -> __m512i {
-        let x = self * Self::splat(GATE_STEPS);
-        let x = x.max(Self::splat(-(GATE_ZERO as f32))).min(Self::splat(GATE_ZERO as f32 - 1.0));
-        native!(_mm512_cvttps_epi32(x.0))
-    }
-    /// Numbers of the entries of both, 16 bits each: four of `a` and four of `b` in turn.
-    #[inline(always)]
-    fn gate_numbers(a: Self, b: Self) -> __m512i {
-        native!(_mm512_add_epi16(
-            _mm512_packs_epi32(a.gate_number(), b.gate_number()),
-            _mm512_set1_epi16(GATE_ZERO as i16)
-        ))
-    }
-    /// f16 in that order, as floats.
-    #[inline(always)]
-    fn apart(found: __m512i) -> (Self, Self) {
-        native!(
-            let apart = _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), found);
-            (
-                Self(_mm512_cvtph_ps(_mm512_castsi512_si256(apart))),
-                Self(_mm512_cvtph_ps(_mm512_extracti64x4_epi64::<1>(apart)))
-            )
-        )
-    }
     #[inline(always)]
     fn to_f16(self) -> __m256i {
         native!(_mm512_cvtps_ph::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(self.0))
