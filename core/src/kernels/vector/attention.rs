@@ -186,31 +186,41 @@ struct Scores<'a> {
     key_scales: &'a [f32],
 }
 
+/// Scales of some panels' keys; how many of them there are.
+struct Keys<F, const NV: usize> {
+    start: usize,
+    count: usize,
+    scales: [F; NV],
+}
+
 impl<F: Floats> Epilogue<F> for Scores<'_> {
+    type Panels<const NV: usize> = Keys<F, NV>;
+
     #[inline(always)]
-    fn take<const ROWS: usize, const NV: usize>(
-        &mut self,
-        row: usize,
-        rows: usize,
-        panel: usize,
-        dots: &[[F::Ints; NV]; ROWS],
-    ) {
+    fn panels<const NV: usize>(&self, panel: usize) -> Option<Keys<F, NV>> {
         let start = panel * LANES;
-        let scales = self.key_scales.get(start..).unwrap_or(&[]);
-        for (r, dots) in dots.iter().enumerate().take(rows) {
-            let at = (row + r) * self.stride + start;
-            let Some(query_scale) = self.query_scales.get(row + r) else { return };
-            let Some(out) = self.scores.get_mut(at..at + NV * LANES) else { return };
-            let factor = F::splat(self.factor * *query_scale);
-            for (v, out) in out.as_chunks_mut::<LANES>().0.iter_mut().enumerate().take(NV) {
-                let scales = scales.get(v * LANES..).unwrap_or(&[]);
-                let mut score = F::from_ints(dots[v]) * (factor * load(scales));
-                if scales.len() < LANES {
-                    // Tokens behind the last one get the least score, hence weight 0.
-                    score = score.first(scales.len(), F::splat(f32::MIN));
-                }
-                score.store(out);
+        let there = self.key_scales.get(start..)?;
+        let mut scales = [F::splat(0.0); NV];
+        for v in 0..NV {
+            scales[v] = load(there.get(v * LANES..).unwrap_or(&[]));
+        }
+        Some(Keys { start, count: there.len(), scales })
+    }
+
+    #[inline(always)]
+    fn take<const NV: usize>(&mut self, row: usize, keys: &Keys<F, NV>, dots: [F::Ints; NV]) {
+        let at = row * self.stride + keys.start;
+        let out =
+            self.scores.get_mut(at..).and_then(|scores| scores.as_chunks_mut().0.first_chunk_mut::<NV>());
+        let (Some(query_scale), Some(out)) = (self.query_scales.get(row), out) else { return };
+        let factor = F::splat(self.factor * *query_scale);
+        for v in 0..NV {
+            let mut score = F::from_ints(dots[v]) * (factor * keys.scales[v]);
+            if keys.count < (v + 1) * LANES {
+                // Tokens behind the last one get the least score, hence weight 0.
+                score = score.first(keys.count.saturating_sub(v * LANES), F::splat(f32::MIN));
             }
+            score.store(&mut out[v]);
         }
     }
 }

@@ -14,7 +14,7 @@ mod rows;
 pub(super) mod table;
 
 pub(super) use attention::{attend, scores, softmax, store_keys, store_values, weighted_sums, Steps};
-pub(super) use gemm::{peak, peak_macs};
+pub(super) use gemm::{block, peak, peak_macs, WeightsAt};
 pub(super) use linear::{linear_i8, linear_i8_residual};
 pub(super) use linear_f16::{linear_f16, linear_f16_residual};
 pub(super) use rows::{layer_norm, quantize_row, quantize_row_above};
@@ -112,6 +112,22 @@ pub(super) trait Dot {
     /// 4·`GROUPS` bytes can be read there.
     unsafe fn load_inputs(x: *const i8) -> Self::Inputs;
     fn dot(sums: Self::Sums, weights: Self::Weights, x: Self::Inputs) -> Self::Sums;
+    /// `MR` rows times `NV` panels, sums that start at `begin`.
+    ///
+    /// # Safety
+    /// `4·GROUPS·steps` inputs can be read at each of `x`, `NV` panels of `64·GROUPS·steps` bytes at the weights.
+    #[inline(always)]
+    unsafe fn block<const MR: usize, const NV: usize>(
+        x: [*const i8; MR],
+        begin: &[i32; MR],
+        weights: &WeightsAt,
+    ) -> [[Self::Sums; NV]; MR]
+    where
+        Self: Sized,
+    {
+        // SAFETY: as the caller promises.
+        unsafe { block::<Self, MR, NV>(x, begin, weights) }
+    }
     fn finish(sums: Self::Sums) -> <Self::Floats as Floats>::Ints;
 
     fn start_pairs() -> Self::PairSums;

@@ -7,7 +7,9 @@ use half::f16;
 
 use crate::kernels::spec;
 use crate::kernels::vector::table::vector_table;
-use crate::kernels::vector::{Dot, Floats, Ints, LANES};
+use crate::kernels::vector::{Floats, Ints, LANES};
+
+use super::vnni::Vnni;
 use crate::math::{exp2_of_fraction, GateTable, Lane, GATE_STEPS, GATE_ZERO, PIECE_STEPS};
 
 vector_table!(spec::AVX512_VNNI, "avx512f,avx512bw,avx512vl,avx512vnni,avx2,f16c", F32x16, Vnni, rows spec::AVX512_ROWS, panels 4);
@@ -25,9 +27,11 @@ macro_rules! native {
 #[derive(Clone, Copy)]
 pub(super) struct F32x16(__m512);
 
+pub(super) use native;
+
 /// Sixteen i32.
 #[derive(Clone, Copy)]
-pub(super) struct I32x16(__m512i);
+pub(super) struct I32x16(pub(super) __m512i);
 
 macro_rules! operator {
     ($trait:ident, $function:ident, $instruction:ident) => {
@@ -229,104 +233,5 @@ impl Ints for I32x16 {
             _mm512_and_si512(self.0, _mm512_set1_epi32(0xffff)),
             _mm512_slli_epi32::<16>(high.0)
         )))
-    }
-}
-
-/// The sum of each register's lanes, in the order of the registers: a transposition that adds.
-#[inline(always)]
-fn sum_each(x: [__m512i; LANES]) -> __m512i {
-    native!(
-        // In each quarter of a register: of two registers in turn, then of four.
-        let (mut twos, mut fours) = ([x[0]; 8], [x[0]; 4]);
-        for i in 0..8 {
-            let (a, b) = (x[2 * i], x[2 * i + 1]);
-            twos[i] = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
-        }
-        for i in 0..4 {
-            let (a, b) = (twos[2 * i], twos[2 * i + 1]);
-            fours[i] = _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
-        }
-        // The quarters themselves.
-        let [a, b, c, d] = fours;
-        let ab = _mm512_add_epi32(
-            _mm512_shuffle_i32x4::<0b10_00_10_00>(a, b),
-            _mm512_shuffle_i32x4::<0b11_01_11_01>(a, b),
-        );
-        let cd = _mm512_add_epi32(
-            _mm512_shuffle_i32x4::<0b10_00_10_00>(c, d),
-            _mm512_shuffle_i32x4::<0b11_01_11_01>(c, d),
-        );
-        _mm512_add_epi32(
-            _mm512_shuffle_i32x4::<0b10_00_10_00>(ab, cd),
-            _mm512_shuffle_i32x4::<0b11_01_11_01>(ab, cd),
-        )
-    )
-}
-
-/// VPDPBUSD takes unsigned bytes times signed ones: weights become unsigned by adding 128.
-pub(super) struct Vnni;
-
-impl Dot for Vnni {
-    type Floats = F32x16;
-    type Sums = __m512i;
-    type Weights = __m512i;
-    type Inputs = __m512i;
-    type PairSums = __m512i;
-    const GROUPS: usize = 1;
-    const OFFSET: i32 = 128;
-
-    #[inline(always)]
-    fn start(value: i32) -> __m512i {
-        native!(_mm512_set1_epi32(value))
-    }
-    #[inline(always)]
-    fn sums(x: &[i8], pitch: usize) -> I32x16 {
-        native!(
-            let ones = _mm512_set1_epi8(1);
-            let mut sums = [_mm512_setzero_si512(); LANES];
-            for (sum, row) in sums.iter_mut().zip(x.chunks_exact(pitch)) {
-                let (chunks, rest) = row.as_chunks::<64>();
-                for chunk in chunks {
-                    *sum = _mm512_dpbusd_epi32(*sum, ones, _mm512_loadu_si512(chunk.as_ptr().cast()));
-                }
-                if !rest.is_empty() {
-                    let mask = (1u64 << rest.len()) - 1;
-                    *sum = _mm512_dpbusd_epi32(*sum, ones, _mm512_maskz_loadu_epi8(mask, rest.as_ptr()));
-                }
-            }
-            I32x16(sum_each(sums))
-        )
-    }
-    #[inline(always)]
-    unsafe fn load_weights(group: *const i8) -> __m512i {
-        native!(_mm512_xor_si512(_mm512_loadu_si512(group.cast()), _mm512_set1_epi8(-128)))
-    }
-    #[inline(always)]
-    unsafe fn load_inputs(x: *const i8) -> __m512i {
-        native!(_mm512_set1_epi32(x.cast::<i32>().read_unaligned()))
-    }
-    #[inline(always)]
-    fn dot(sums: __m512i, weights: __m512i, x: __m512i) -> __m512i {
-        native!(_mm512_dpbusd_epi32(sums, weights, x))
-    }
-    #[inline(always)]
-    fn finish(sums: __m512i) -> I32x16 {
-        I32x16(sums)
-    }
-    #[inline(always)]
-    fn start_pairs() -> __m512i {
-        Self::start(0)
-    }
-    #[inline(always)]
-    unsafe fn dot_pairs(sums: __m512i, x: *const i16, values: *const i16) -> __m512i {
-        native!(_mm512_dpwssd_epi32(
-            sums,
-            _mm512_loadu_si512(values.cast()),
-            _mm512_set1_epi32(x.cast::<i32>().read_unaligned())
-        ))
-    }
-    #[inline(always)]
-    fn finish_pairs(sums: __m512i) -> I32x16 {
-        I32x16(sums)
     }
 }
