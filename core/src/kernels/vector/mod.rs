@@ -80,6 +80,15 @@ pub(super) trait Ints: Copy {
     fn sum(self) -> i32;
     /// Codes of −128 to 127.
     fn to_i8(self) -> [i8; LANES];
+    /// Those of each in turn.
+    #[inline(always)]
+    fn four_to_i8(codes: [Self; 4]) -> [i8; 4 * LANES] {
+        let mut bytes = [0; 4 * LANES];
+        for (bytes, codes) in bytes.as_chunks_mut().0.iter_mut().zip(codes) {
+            *bytes = codes.to_i8();
+        }
+        bytes
+    }
     /// Numbers of 0 to 32,767.
     fn store_i16(self, out: &mut [i16; LANES]);
     /// Lane by lane the low halves of both, `self` below.

@@ -224,6 +224,16 @@ impl Ints for I32x16 {
         native!(core::mem::transmute::<__m128i, [i8; LANES]>(_mm512_cvtepi32_epi8(self.0)))
     }
     #[inline(always)]
+    fn four_to_i8(codes: [Self; 4]) -> [i8; 4 * LANES] {
+        let [a, b, c, d] = codes;
+        native!(
+            // Quarter by quarter: four codes of each.
+            let bytes = _mm512_packs_epi16(_mm512_packs_epi32(a.0, b.0), _mm512_packs_epi32(c.0, d.0));
+            let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+            core::mem::transmute::<__m512i, [i8; 4 * LANES]>(_mm512_permutexvar_epi32(order, bytes))
+        )
+    }
+    #[inline(always)]
     fn store_i16(self, out: &mut [i16; LANES]) {
         native!(_mm256_storeu_si256(out.as_mut_ptr().cast(), _mm512_cvtepi32_epi16(self.0)));
     }
