@@ -18,7 +18,7 @@ use vitreous::{Model, PixelSink, Progress, SliceSource, SourceError, Stage};
 
 use crate::degrade::Picture;
 use crate::kernels;
-use crate::vtr::{repack, AlignedBytes};
+use crate::vtr::{repack, AlignedBytes, ModelBytes};
 
 /// Rows per tile on a host: a row of a window's pixels at once.
 const HOST_TILE_ROWS: usize = 32;
@@ -26,7 +26,7 @@ const HOST_TILE_ROWS: usize = 32;
 /// A `.vtr` file of an IPT in memory, checked.
 #[derive(Clone, Debug)]
 pub struct Restorer {
-    bytes: AlignedBytes,
+    bytes: ModelBytes,
     /// The model as the kernels want it, where they can't read the file's own layout.
     packed: Option<AlignedBytes>,
     kernels: &'static Kernels,
@@ -60,7 +60,7 @@ impl Restorer {
     /// The file can't be read, or the engine refuses it; both name the file.
     pub fn load(path: &Path) -> Result<Self> {
         let bytes =
-            AlignedBytes::read(path).with_context(|| format!("cannot read the model {}", path.display()))?;
+            ModelBytes::open(path).with_context(|| format!("cannot read the model {}", path.display()))?;
         Self::from_bytes(bytes, path).with_context(|| format!("cannot use the model {}", path.display()))
     }
 
@@ -68,7 +68,8 @@ impl Restorer {
     ///
     /// # Errors
     /// The engine's reason to refuse it; kernels chosen that there are not.
-    pub fn from_bytes(bytes: AlignedBytes, path: &Path) -> Result<Self> {
+    pub fn from_bytes(bytes: impl Into<ModelBytes>, path: &Path) -> Result<Self> {
+        let bytes = bytes.into();
         let model = Model::parse(bytes.as_slice())?;
         let config = Ipt::new(&model)?.config().clone();
         let restorer = Self { bytes, packed: None, kernels: &PORTABLE, path: path.to_owned(), config };
@@ -104,6 +105,11 @@ impl Restorer {
     /// The file's bytes.
     pub fn bytes(&self) -> &[u8] {
         self.bytes.as_slice()
+    }
+
+    /// The weights as runs read them.
+    fn run_bytes(&self) -> &[u8] {
+        self.packed.as_ref().map_or_else(|| self.bytes.as_slice(), AlignedBytes::as_slice)
     }
 
     /// Where the file is.
@@ -160,8 +166,7 @@ impl Restorer {
             "a window of {} bytes where the model takes {expected}",
             pixels.len()
         );
-        let packed = self.packed.as_ref().unwrap_or(&self.bytes);
-        let model = Model::parse_without_checksums(packed.as_slice())?;
+        let model = Model::parse_without_checksums(self.run_bytes())?;
         let ipt = Ipt::new(&model)?;
         let mut arena =
             AlignedBytes::zeroed(ipt.plan_for(task, HOST_TILE_ROWS, self.kernels.spec)?.arena_bytes());
@@ -194,8 +199,7 @@ impl Restorer {
         overlap: Option<usize>,
         mut done: impl FnMut(usize, usize),
     ) -> Result<Picture> {
-        let packed = self.packed.as_ref().unwrap_or(&self.bytes);
-        let model = Model::parse_without_checksums(packed.as_slice())?;
+        let model = Model::parse_without_checksums(self.run_bytes())?;
         let ipt = Ipt::new(&model)?;
         let mut options = RestoreOptions::new(&ipt);
         options.overlap = overlap.unwrap_or(options.overlap);

@@ -12,7 +12,7 @@ use super::collector::{Collector, Tail};
 use super::explain::Replay;
 use super::results::{Received, TargetRun};
 use super::{emulator, firmware, RunOptions, Target, TargetError};
-use crate::vtr::{repack, AlignedBytes};
+use crate::vtr::{repack, ModelBytes};
 
 /// What to run, and where.
 pub(super) struct Task<'a> {
@@ -79,7 +79,7 @@ fn file_name(name: &std::ffi::CStr) -> &str {
 /// the engine refuses stays as it is: the target says why.
 fn in_order_of(board: &Board, path: &Path, folder: &Path) -> Result<PathBuf, TargetError> {
     let path = fs::canonicalize(path).map_err(|e| TargetError::file(path, e))?;
-    let bytes = AlignedBytes::read(&path).map_err(|e| TargetError::file(&path, e))?;
+    let bytes = ModelBytes::open(&path).map_err(|e| TargetError::file(&path, e))?;
     let (Some(spec), Ok(model)) = (TableSpec::find(board.kernels), Model::parse(bytes.as_slice())) else {
         return Ok(path);
     };
