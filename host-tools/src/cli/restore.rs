@@ -34,6 +34,9 @@ pub struct RestoreArgs {
     /// Least overlap of neighbouring windows in pixels; a quarter of the window if not given.
     #[arg(long, value_name = "PIXELS")]
     overlap: Option<usize>,
+    /// Threads, which share the windows of an image; 0 takes all cores.
+    #[arg(long, default_value_t = 0, conflicts_with = "target")]
+    threads: usize,
     /// Restore on this emulated target instead of this machine: qemu-m4, qemu-m7, qemu-m33, qemu-m55, qemu-riscv32,
     /// qemu-cortex-a.
     #[arg(long)]
@@ -67,7 +70,7 @@ struct Restored {
 
 impl RestoreArgs {
     pub fn execute(self, json: bool) -> Result<()> {
-        with_threads(None, move || self.restore_files(json))
+        with_threads(Some(self.threads).filter(|threads| *threads > 0), move || self.restore_files(json))
     }
 
     fn restore_files(self, json: bool) -> Result<()> {

@@ -10,11 +10,12 @@ pub use model::{RestoreModel, MAX_OUTPUT_PIXELS};
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{ensure, Context, Result};
+use anyhow::{anyhow, ensure, Context, Result};
+use rayon::prelude::*;
 use vitreous::kernels::{Kernels, TableSpec, PORTABLE};
 use vitreous::models::ipt::{Ipt, IptConfig, Task, COLOURS, DEFAULT_TILE_ROWS};
-use vitreous::pipeline::{BandPlan, Restore, RestoreOptions};
-use vitreous::{Model, PixelSink, Progress, SliceSource, SourceError, Stage};
+use vitreous::pipeline::{default_overlap, Band, BandPlan, BandShape};
+use vitreous::{Error, Model, PixelSink, Progress, SliceSource, SourceError, Stage};
 
 use crate::degrade::Picture;
 use crate::kernels;
@@ -168,13 +169,27 @@ impl Restorer {
         );
         let model = Model::parse_without_checksums(self.run_bytes())?;
         let ipt = Ipt::new(&model)?;
-        let mut arena =
-            AlignedBytes::zeroed(ipt.plan_for(task, HOST_TILE_ROWS, self.kernels.spec)?.arena_bytes());
-        let mut run = ipt.begin_with(task, arena.as_mut_slice(), HOST_TILE_ROWS, self.kernels)?;
-        run.begin_window(|to| {
+        self.run_window(&ipt, task, &mut self.arena(&ipt, task)?, |to| {
             to.copy_from_slice(pixels);
             Ok(())
-        })?;
+        })
+    }
+
+    fn arena(&self, ipt: &Ipt, task: usize) -> Result<AlignedBytes> {
+        let plan = ipt.plan_for(task, HOST_TILE_ROWS, self.kernels.spec)?;
+        Ok(AlignedBytes::zeroed(plan.arena_bytes()))
+    }
+
+    /// The output of the window that `fill` gives.
+    fn run_window(
+        &self,
+        ipt: &Ipt,
+        task: usize,
+        arena: &mut AlignedBytes,
+        fill: impl FnOnce(&mut [u8]) -> Result<(), Error>,
+    ) -> Result<Vec<f32>> {
+        let mut run = ipt.begin_with(task, arena.as_mut_slice(), HOST_TILE_ROWS, self.kernels)?;
+        run.begin_window(fill)?;
         let mut rows = Vec::new();
         loop {
             let progress = run.step()?;
@@ -187,8 +202,9 @@ impl Restorer {
         }
     }
 
-    /// Restores one image; `overlap` is that of the windows in pixels if not the engine's default. `done` is called with the number of
-    /// windows done and their number in all.
+    /// Restores one image, its windows on all threads of rayon's pool at work; `overlap` is that of the windows in pixels if not the
+    /// engine's default. `done` is called with the number of windows done and their number in all. The result is that of
+    /// [`vitreous::pipeline::restore`] to the bit.
     ///
     /// # Errors
     /// The engine's: no such task, an image without pixels or too long on a side, too much overlap.
@@ -201,28 +217,34 @@ impl Restorer {
     ) -> Result<Picture> {
         let model = Model::parse_without_checksums(self.run_bytes())?;
         let ipt = Ipt::new(&model)?;
-        let mut options = RestoreOptions::new(&ipt);
-        options.overlap = overlap.unwrap_or(options.overlap);
-        options.tile_rows = HOST_TILE_ROWS;
-        options.kernels = self.kernels;
         let scale = self.config.tasks.get(task).map_or(1, |task| task.scale);
-        let plan = ipt.plan_for(task, options.tile_rows, options.kernels.spec)?;
-        let mut arena = AlignedBytes::zeroed(plan.arena_bytes());
-        let mut band = AlignedBytes::zeroed(BandPlan::new(self.config.window, scale, image.width)?.bytes());
-        let size = (image.width, image.height);
-        let mut restore =
-            Restore::begin(&ipt, task, size, arena.as_mut_slice(), band.as_mut_slice(), options)?;
+        let window = self.config.window;
+        let overlap = overlap.unwrap_or(default_overlap(window));
+        // Refuses a task that there is not before anything is read.
+        self.arena(&ipt, task)?;
+        let mut memory = AlignedBytes::zeroed(BandPlan::new(window, scale, image.width)?.bytes());
+        let shape = BandShape { window, scale, overlap, width: image.width, height: image.height };
+        let mut band = Band::begin(shape, memory.as_mut_slice())?;
         let mut pixels = Vec::with_capacity(image.data.len() * scale * scale);
         let mut source = SliceSource::new(&image.data, image.width * COLOURS);
-        let windows = restore.windows();
-        let mut reported = 0;
-        while restore.step(&mut source, &mut Collected(&mut pixels))? != Progress::Done {
-            if restore.windows_done() > reported {
-                reported = restore.windows_done();
-                done(reported, windows);
+        let (rows, columns) = (band.window_rows(), band.window_columns());
+        for row in 0..rows {
+            band.read(row, &mut source)?;
+            let outputs = (0..columns).into_par_iter().map_init(
+                || self.arena(&ipt, task),
+                |arena, column| {
+                    let arena = arena.as_mut().map_err(|error| anyhow!("{error:#}"))?;
+                    self.run_window(&ipt, task, arena, |pixels| band.window(row, column, pixels))
+                },
+            );
+            for (column, output) in outputs.collect::<Result<Vec<_>>>()?.iter().enumerate() {
+                for (y, values) in output.chunks(window * scale * COLOURS).enumerate() {
+                    band.add((row, column), y, values)?;
+                }
             }
+            band.write(row, &mut Collected(&mut pixels))?;
+            done((row + 1) * columns, rows * columns);
         }
-        done(windows, windows);
         Ok(Picture { width: image.width * scale, height: image.height * scale, data: pixels })
     }
 }
