@@ -21,7 +21,9 @@ pub(in crate::kernels) fn store_keys<F: Floats>(
     scales: &mut [f32],
 ) {
     let pitch = padded(head_dim);
-    for ((token, x), scale) in (first..).zip(x.chunks_exact(head_dim.max(1))).zip(scales) {
+    for (i, scale) in scales.iter_mut().enumerate() {
+        let Some(x) = x.get(i * head_dim..(i + 1) * head_dim) else { return };
+        let token = first + i;
         let start = token / LANES * LANES * pitch + token % LANES * 4;
         *scale = quantize::<F>(x, &mut Key(keys.get_mut(start..).unwrap_or(&mut [])));
     }
@@ -40,8 +42,9 @@ impl<I: Ints> Codes<I> for Key<'_> {
         else {
             return;
         };
-        for (i, codes) in codes.as_chunks::<4>().0.iter().enumerate() {
-            groups[i * GROUP..i * GROUP + 4].copy_from_slice(codes);
+        let words: [[i8; 4]; LANES / 4] = bytemuck::cast(codes);
+        for (i, word) in words.iter().enumerate() {
+            groups[i * GROUP..i * GROUP + 4].copy_from_slice(word);
         }
     }
 }
@@ -58,7 +61,9 @@ pub(in crate::kernels) fn store_values<F: Floats>(
     let pitch = padded(head_dim);
     // An i32 holds the values of two tokens.
     let Ok(pairs) = bytemuck::try_cast_slice_mut::<i8, i32>(values) else { return };
-    for ((token, x), scale) in (first..).zip(x.chunks_exact(head_dim.max(1))).zip(scales) {
+    for (i, scale) in scales.iter_mut().enumerate() {
+        let Some(x) = x.get(i * head_dim..(i + 1) * head_dim) else { return };
+        let token = first + i;
         let start = token / 2 * pitch;
         let pairs = pairs.get_mut(start..start + pitch).unwrap_or(&mut []);
         *scale = quantize::<F>(x, &mut Value { pairs, second: token % 2 == 1 });

@@ -155,9 +155,14 @@ fn encode<F: Floats, const SHIFTED: bool>(
         }
         to.take_four(i * 4 * LANES, codes);
     }
-    for (i, x) in rest.chunks(LANES).enumerate() {
-        let codes = code::<F, SHIFTED>(load(x), factor, zero_point, low, high);
-        to.take((4 * fours.len() + i) * LANES, codes);
+    let mut column = x.len() - rest.len();
+    let (ones, rest) = rest.as_chunks::<LANES>();
+    for x in ones {
+        to.take(column, code::<F, SHIFTED>(F::load(x), factor, zero_point, low, high));
+        column += LANES;
+    }
+    if !rest.is_empty() {
+        to.take(column, code::<F, SHIFTED>(F::load_first(rest), factor, zero_point, low, high));
     }
 }
 
@@ -172,9 +177,9 @@ fn code<F: Floats, const SHIFTED: bool>(x: F, factor: F, zero_point: F, low: F, 
 #[inline(always)]
 fn largest<F: Floats, const ABS: bool>(x: &[f32]) -> f32 {
     // Maxima wait for each other.
-    let mut max = [F::splat(0.0); 4];
-    let (fours, rest) = x.as_chunks::<{ 4 * LANES }>();
-    for x in fours {
+    let mut max = [F::splat(0.0); 2];
+    let (pairs, rest) = x.as_chunks::<{ 2 * LANES }>();
+    for x in pairs {
         for (v, x) in x.as_chunks::<LANES>().0.iter().enumerate() {
             let x = F::load(x);
             max[v] = if ABS { x.abs() } else { x }.max(max[v]);
@@ -184,7 +189,7 @@ fn largest<F: Floats, const ABS: bool>(x: &[f32]) -> f32 {
         let x = load::<F>(x);
         max[0] = if ABS { x.abs() } else { x }.max(max[0]);
     }
-    max[0].max(max[1]).max(max[2].max(max[3])).largest()
+    max[0].max(max[1]).largest()
 }
 
 /// Quantizes a row with the scale that takes its largest magnitude to 127; returns the scale.
