@@ -64,13 +64,17 @@ def start(options, files):
     return running, left_out
 
 
-def measure(options, running):
-    """Median and least of each round, by engine, the engines taking turns."""
+def measure(options, running, left_out):
+    """Median and least of each round, by engine, the engines taking turns. One that fails goes from `running` to `left_out`."""
     times = {name: [] for name in running}
     for count in range(options.rounds):
         note(f"round {count + 1} of {options.rounds}")
-        for name, engine in running.items():
-            times[name].append(engine.round(options.runs))
+        for name, engine in list(running.items()):
+            try:
+                times[name].append(engine.round(options.runs))
+            except (RuntimeError, BrokenPipeError) as error:
+                left_out[name] = str(error)
+                del running[name]
     return times
 
 
@@ -83,6 +87,12 @@ def figures(options, running, times, expected):
     return results
 
 
+def processor():
+    """The processor's name, as Linux knows it."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
 def main():
     options = arguments()
     with tempfile.TemporaryDirectory() as name:
@@ -91,7 +101,7 @@ def main():
         running, left_out = start(options, files)
         if not running:
             sys.exit("no engine was left to run")
-        times = measure(options, running)
+        times = measure(options, running, left_out)
         results = figures(options, running, times, expected)
         bench = running["vitreous"].report if "vitreous" in running else None
         for engine in running.values():
@@ -103,7 +113,7 @@ def main():
     print_table(results, left_out)
     if options.json:
         whole = {"model": options.model, "threads": options.threads, "rounds": options.rounds, "runs": options.runs,
-                 "processor": platform.processor() or platform.machine(), "vitreous": bench, "engines": results, "left_out": left_out}
+                 "processor": processor(), "vitreous": bench, "engines": results, "left_out": left_out}
         options.json.write_text(json.dumps(whole, indent=1) + "\n")
 
 

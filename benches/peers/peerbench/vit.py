@@ -41,37 +41,30 @@ MODELS = {
 
 
 def weights(shape):
-    """Random float weights by timm's names. Time does not depend on their values."""
+    """Random float weights by timm's names. Time does not depend on their values; the sizes keep the residual stream's rows alike, so
+    that quantization with one scale per tensor is not at a loss."""
     generator = np.random.default_rng(0)
     dim, hidden = shape.dim, shape.hidden
 
-    def normal(*size):
+    def normal(size, deviation):
         values = generator.standard_normal(size, dtype=np.float32)
-        values *= 0.5 / max(size[-1], 1) ** 0.5
+        values *= deviation
         return values
 
-    tensors = {
-        "cls_token": normal(1, 1, dim),
-        "pos_embed": normal(1, shape.tokens, dim),
-        "patch_embed.proj.weight": normal(dim, 3, shape.patch, shape.patch),
-        "patch_embed.proj.bias": normal(dim),
-    }
+    def layer(name, *size):
+        """Weights (outputs, inputs…) and biases."""
+        return {f"{name}.weight": normal(size, 0.5 / np.prod(size[1:]) ** 0.5), f"{name}.bias": normal(size[0], 0.1)}
+
+    def norm(name):
+        return {f"{name}.weight": 1 + normal(dim, 0.1), f"{name}.bias": normal(dim, 0.1)}
+
+    tensors = {"cls_token": normal((1, 1, dim), 0.5), "pos_embed": normal((1, shape.tokens, dim), 0.5)}
+    tensors |= layer("patch_embed.proj", dim, 3, shape.patch, shape.patch)
     for block in range(shape.depth):
-        for name, size in [
-            ("norm1.weight", (dim,)), ("norm1.bias", (dim,)),
-            ("attn.qkv.weight", (3 * dim, dim)), ("attn.qkv.bias", (3 * dim,)),
-            ("attn.proj.weight", (dim, dim)), ("attn.proj.bias", (dim,)),
-            ("norm2.weight", (dim,)), ("norm2.bias", (dim,)),
-            ("mlp.fc1.weight", (hidden, dim)), ("mlp.fc1.bias", (hidden,)),
-            ("mlp.fc2.weight", (dim, hidden)), ("mlp.fc2.bias", (dim,)),
-        ]:
-            value = np.ones(size, np.float32) if name in ("norm1.weight", "norm2.weight") else normal(*size)
-            tensors[f"blocks.{block}.{name}"] = value
-    tensors.update({
-        "norm.weight": np.ones(dim, np.float32), "norm.bias": normal(dim),
-        "head.weight": normal(CLASSES, dim), "head.bias": normal(CLASSES),
-    })
-    return tensors
+        name = f"blocks.{block}"
+        tensors |= norm(f"{name}.norm1") | layer(f"{name}.attn.qkv", 3 * dim, dim) | layer(f"{name}.attn.proj", dim, dim)
+        tensors |= norm(f"{name}.norm2") | layer(f"{name}.mlp.fc1", hidden, dim) | layer(f"{name}.mlp.fc2", dim, hidden)
+    return tensors | norm("norm") | layer("head", CLASSES, dim)
 
 
 def pixels(shape, seed=1):
