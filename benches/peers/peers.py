@@ -65,13 +65,18 @@ def start(options, files):
 
 
 def measure(options, running, left_out):
-    """Median and least of each round, by engine, the engines taking turns. One that fails goes from `running` to `left_out`."""
+    """Median and least of each round, by engine, the engines taking turns. One that fails goes from `running` to `left_out`.
+
+    Each round begins with another engine, so that none always follows the same one.
+    """
     times = {name: [] for name in running}
     for count in range(options.rounds):
         note(f"round {count + 1} of {options.rounds}")
-        for name, engine in list(running.items()):
+        names = list(running)
+        first = count % max(len(names), 1)
+        for name in names[first:] + names[:first]:
             try:
-                times[name].append(engine.round(options.runs))
+                times[name].append(running[name].round(options.runs))
             except (RuntimeError, BrokenPipeError) as error:
                 left_out[name] = str(error)
                 del running[name]
