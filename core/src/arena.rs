@@ -8,6 +8,9 @@ use crate::tensor::{padded, ALIGN};
 /// Most regions that a plan can hold.
 pub const MAX_REGIONS: usize = 42;
 
+/// Most regions that a stage can ask for at a time.
+const MAX_VIEWS: usize = 24;
+
 /// Memory for activations, aligned as every plan needs it. Put it into a `static` or on the heap of a host.
 ///
 /// ```
@@ -168,24 +171,34 @@ impl Plan {
     /// Cuts regions off the front of the arena, from the lowest to the highest. One function for any number of them: a model's
     /// stages all ask for another.
     fn carve<'a>(&self, arena: &'a mut [u8], ids: &[usize], views: &mut [&'a mut [u8]]) -> Result<(), Error> {
-        let mut rest = Rest { bytes: arena, base: 0 };
-        if self.is_ascending(ids)? {
-            for (id, view) in ids.iter().zip(views) {
-                *view = rest.cut(self.regions.get(*id).ok_or(Error::Internal(2))?)?;
-            }
-            return Ok(());
+        if !self.is_ascending(ids)? {
+            return self.carve_in_any_order(arena, ids, views);
         }
-        let mut done = 0u32;
-        for _ in ids {
-            let number = self.lowest(ids, done);
-            done |= 1u32.unbounded_shl(number as u32);
+        let mut rest = Rest { bytes: arena, base: 0 };
+        for (id, view) in ids.iter().zip(views) {
+            *view = rest.cut(self.regions.get(*id).ok_or(Error::Internal(2))?)?;
+        }
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn carve_in_any_order<'a>(
+        &self,
+        arena: &'a mut [u8],
+        ids: &[usize],
+        views: &mut [&'a mut [u8]],
+    ) -> Result<(), Error> {
+        let mut rest = Rest { bytes: arena, base: 0 };
+        let mut order = [(0, 0); MAX_VIEWS];
+        self.sort(ids, &mut order)?;
+        for &(_, number) in order.iter().take(ids.len()) {
             let region = ids.get(number).and_then(|id| self.regions.get(*id)).ok_or(Error::Internal(2))?;
             *views.get_mut(number).ok_or(Error::Internal(3))? = rest.cut(region)?;
         }
         Ok(())
     }
 
-    /// Whether regions are asked for in the order in which they lie. Most stages do; then there is nothing to search.
+    /// Whether regions are asked for in the order in which they lie. Most stages do; then there is nothing to sort.
     fn is_ascending(&self, ids: &[usize]) -> Result<bool, Error> {
         let mut base = 0;
         for id in ids {
@@ -200,11 +213,22 @@ impl Plan {
         Ok(true)
     }
 
-    /// Of the regions asked for the lowest one whose bit is not set in `done`, by its number among them.
-    fn lowest(&self, ids: &[usize], done: u32) -> usize {
-        let offset = |id: &usize| self.regions.get(*id).map_or(usize::MAX, |region| region.offset);
-        let left = ids.iter().enumerate().filter(|(number, _)| done.unbounded_shr(*number as u32) & 1 == 0);
-        left.min_by_key(|(_, id)| offset(id)).map_or(usize::MAX, |(number, _)| number)
+    /// Offsets of the regions asked for, and their numbers, by offset. They are nearly in order: each finds its place within a few
+    /// steps.
+    fn sort(&self, ids: &[usize], order: &mut [(usize, usize)]) -> Result<(), Error> {
+        for (number, id) in ids.iter().enumerate() {
+            let offset = self.regions.get(*id).ok_or(Error::Internal(2))?.offset;
+            let mut at = number;
+            while let Some(before) = at.checked_sub(1) {
+                let Some(lower) = order.get(before).copied().filter(|(lower, _)| *lower > offset) else {
+                    break;
+                };
+                *order.get_mut(at).ok_or(Error::Internal(3))? = lower;
+                at = before;
+            }
+            *order.get_mut(at).ok_or(Error::Internal(3))? = (offset, number);
+        }
+        Ok(())
     }
 
     /// One region, to read.

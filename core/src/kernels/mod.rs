@@ -76,6 +76,10 @@ pub struct Kernels {
     pub quantize_row_above: QuantizeAboveKernel,
     /// Layer norm of f16 rows of γ's length (Ba et al., arXiv 1607.06450, §3), sums in the canonical order of docs/numerics.md.
     pub layer_norm: fn(&[f16], &NormWeights, &mut [f32]),
+    /// f16 as f32, as many as both hold.
+    pub widen: fn(&[f16], &mut [f32]),
+    /// [`crate::math::to_f16`] of as many as both hold.
+    pub narrow: fn(&[f32], &mut [f16]),
     /// Multiply-accumulates in registers only, to know what the machine could do.
     pub peak: Option<Peak>,
     /// Quantizes keys.

@@ -173,6 +173,15 @@ proptest! {
             (PORTABLE.layer_norm)(&tokens, &norm, &mut want);
             (table.layer_norm)(&tokens, &norm, &mut got);
             prop_assert_eq!(bits(&want), bits(&got), "{} layer norm", table.spec.name);
+            let (mut want, mut got) = (vec![0.0; tokens.len()], vec![1.0; tokens.len() + 1]);
+            (PORTABLE.widen)(&tokens, &mut want);
+            (table.widen)(&tokens, &mut got);
+            prop_assert_eq!(bits(&want), bits(&got[..tokens.len()]), "{} widen", table.spec.name);
+            let (mut want, mut got) = (vec![f16::ZERO; x.len()], vec![f16::ONE; x.len()]);
+            (PORTABLE.narrow)(&x, &mut want);
+            (table.narrow)(&x, &mut got);
+            let bits = |halves: &[f16]| halves.iter().map(|half| half.to_bits()).collect::<Vec<_>>();
+            prop_assert_eq!(bits(&want), bits(&got), "{} narrow", table.spec.name);
         }
     }
 

@@ -3,10 +3,12 @@
 //! The rows that an output row sees are quantized together, with one scale; each output pixel's neighbourhood is then a row of a
 //! linear layer, its inputs ordered (row, column, channel).
 
-use crate::arena::cast_mut;
+use half::f16;
+
+use crate::arena::{cast_mut, part_mut};
 use crate::error::Error;
 use crate::kernels::{Epilogue, Kernels};
-use crate::ops::{apply, Operand};
+use crate::ops::{apply, apply_residual, Operand};
 use crate::tensor::{rows, rows_mut, Linear, RowsI8};
 
 /// A convolution: `kernel × kernel`, stride 1, zero padding that keeps the size.
@@ -49,21 +51,31 @@ pub(crate) enum Inputs {
     NotNegative,
 }
 
-/// Computes output row `y` of an image `(height, width)`.
-///
-/// `read(row, to)` gives an input row `(width, inputs)` as floats; `write(x, values)` takes the results of the pixels from x on,
-/// `(pixels, outputs)`.
+/// Gives an input row `(width, inputs)` as floats.
+pub(crate) type ReadRow<'a> = dyn FnMut(usize, &mut [f32]) -> Result<(), Error> + 'a;
+
+/// Takes the results of the pixels from the first argument on, `(pixels, outputs)`.
+pub(crate) type WritePixels<'a> = dyn FnMut(usize, &[f32]) -> Result<(), Error> + 'a;
+
+/// What becomes of an output row.
+pub(crate) enum Output<'a> {
+    /// Results behind the epilogue are handed over.
+    Write(Epilogue, &'a mut WritePixels<'a>),
+    /// They are added to this row, `(width, outputs)`, as into the residual stream.
+    Add(&'a mut [f16]),
+}
+
+/// Computes output row `y` of an image `(height, width)`, `tile` pixels at a time.
 #[allow(clippy::too_many_arguments, reason = "what a convolution needs; every call names them")]
 pub(crate) fn conv_row(
     kernels: &Kernels,
     conv: &Conv,
     inputs: Inputs,
-    epilogue: Epilogue,
     (height, width): (usize, usize),
     (y, tile): (usize, usize),
     scratch: ConvScratch,
-    mut read: impl FnMut(usize, &mut [f32]) -> Result<(), Error>,
-    mut write: impl FnMut(usize, &[f32]) -> Result<(), Error>,
+    read: &mut ReadRow,
+    mut output: Output,
 ) -> Result<(), Error> {
     let row = width * conv.inputs;
     let taps = conv.kernel * conv.kernel * conv.inputs;
@@ -72,11 +84,24 @@ pub(crate) fn conv_row(
     for (ky, to) in rows_mut(band, row).enumerate() {
         match (y + ky).checked_sub(conv.kernel / 2).filter(|y| *y < height) {
             Some(y) => read(y, to)?,
-            None => to.iter_mut().for_each(|x| *x = 0.0),
+            None => to.fill(0.0),
         }
     }
-    let (out, linear_scratch) = (cast_mut::<f32>(scratch.out)?, cast_mut::<i32>(scratch.linear)?);
+    let out = cast_mut::<f32>(scratch.out)?;
+    let linear_scratch = cast_mut::<i32>(scratch.linear)?;
+    let mut multiply = |x: usize, count: usize, operand: &Operand| match &mut output {
+        Output::Write(epilogue, write) => {
+            let out = out.get_mut(..count * conv.outputs).ok_or(Error::Internal(54))?;
+            apply(kernels, operand, &conv.linear, *epilogue, out, linear_scratch)?;
+            write(x, out)
+        }
+        Output::Add(to) => {
+            let to = part_mut(to, x * conv.outputs, count * conv.outputs)?;
+            apply_residual(kernels, operand, &conv.linear, to, linear_scratch)
+        }
+    };
     let shape = Neighbourhood { width, channels: conv.inputs, kernel: conv.kernel };
+    let tiles = (0..width).step_by(tile.max(1)).map(|x| (x, tile.min(width - x)));
     match conv.linear {
         Linear::Int8(linear) => {
             let codes = cast_mut::<i8>(scratch.codes)?.get_mut(..elements).ok_or(Error::Internal(51))?;
@@ -89,40 +114,33 @@ pub(crate) fn conv_row(
                 cast_mut(scratch.scales)?,
                 cast_mut(scratch.zero_points)?,
             );
-            scales.iter_mut().for_each(|s| *s = scale);
-            zero_points.iter_mut().for_each(|z| *z = zero);
-            let mut x = 0;
-            while x < width {
-                let count = tile.min(width - x);
+            scales.fill(scale);
+            zero_points.fill(zero);
+            // Without a zero point there are none at all: kernels save the correction, and need no sums of weights.
+            let has_zero = inputs == Inputs::NotNegative;
+            for (x, count) in tiles {
                 for (x, to) in (x..).zip(rows_mut(&mut *data, linear.pitch).take(count)) {
                     shape.gather(codes, x, zero as i8, to);
                     to.iter_mut().skip(taps).for_each(|code| *code = 0);
                 }
-                let operand = Operand::Int8(RowsI8 {
+                let zeros = if has_zero { count } else { 0 };
+                let rows = RowsI8 {
                     data,
                     scales: scales.get(..count).ok_or(Error::Internal(52))?,
-                    zero_points: zero_points.get(..count).ok_or(Error::Internal(53))?,
+                    zero_points: zero_points.get(..zeros).ok_or(Error::Internal(53))?,
                     pitch: linear.pitch,
-                });
-                let out = out.get_mut(..count * conv.outputs).ok_or(Error::Internal(54))?;
-                apply(kernels, &operand, &conv.linear, epilogue, out, linear_scratch)?;
-                write(x, out)?;
-                x += count;
+                };
+                multiply(x, count, &Operand::Int8(rows))?;
             }
         }
         Linear::F16(_) => {
             let data = cast_mut::<f32>(scratch.neighbourhoods)?;
-            let mut x = 0;
-            while x < width {
-                let count = tile.min(width - x);
+            for (x, count) in tiles {
                 let data = data.get_mut(..count * taps).ok_or(Error::Internal(55))?;
                 for (x, to) in (x..).zip(rows_mut(data, taps)) {
                     shape.gather(band, x, 0.0, to);
                 }
-                let out = out.get_mut(..count * conv.outputs).ok_or(Error::Internal(56))?;
-                apply(kernels, &Operand::Float(data), &conv.linear, epilogue, out, &mut [])?;
-                write(x, out)?;
-                x += count;
+                multiply(x, count, &Operand::Float(data))?;
             }
         }
     }
@@ -145,12 +163,33 @@ impl Neighbourhood {
         let left = (first + radius - x) * self.channels;
         let count = last.saturating_sub(first) * self.channels;
         let run = self.kernel * self.channels;
+        let start = first * self.channels;
         for (from, to) in rows(band, self.width * self.channels).zip(rows_mut(to, run)) {
-            if count < run {
-                to.iter_mut().for_each(|t| *t = pad);
+            let from = from.get(start..start + count).unwrap_or(&[]);
+            if count == run {
+                copy(from, to);
+            } else {
+                to.fill(pad);
+                copy(from, to.get_mut(left..left + count).unwrap_or(&mut []));
             }
-            let from = from.iter().skip(first * self.channels);
-            to.iter_mut().skip(left).take(count).zip(from).for_each(|(to, from)| *to = *from);
         }
     }
+}
+
+/// Copies a run to one of the same length.
+#[inline(always)]
+fn copy<T: Copy>(from: &[T], to: &mut [T]) {
+    let (mut rest, mut to_rest) = (from, to);
+    if size_of::<T>() == 1 {
+        // Runs of codes are so short that a call of `memcpy`, which a compiler makes of every plainer loop, takes longer than the copy.
+        let (blocks, tail) = from.as_chunks::<16>();
+        let (to_blocks, to_tail) = to_rest.as_chunks_mut::<16>();
+        for (from, to) in blocks.iter().zip(to_blocks) {
+            let ([low, high], []) = from.as_chunks::<8>() else { continue };
+            let ([to_low, to_high], []) = to.as_chunks_mut::<8>() else { continue };
+            (*to_low, *to_high) = (*low, *high);
+        }
+        (rest, to_rest) = (tail, to_tail);
+    }
+    rest.iter().zip(to_rest).for_each(|(from, to)| *to = *from);
 }

@@ -3,7 +3,7 @@
 //! Keys lie as weights do: panels of two tokens whose bytes alternate, so that scores are a matrix product like any other. Values lie
 //! in blocks of sixteen tokens, and there in panels of two features, for the product with the weights: tokens are its inputs.
 
-use super::linear::{four_rows, pack, Label, Product, BLOCK};
+use super::linear::{pack, pack_one, Label, Product, BLOCK};
 use super::rows::{quantize_into_pairs, Pairs};
 use crate::kernels::{Attention, AttentionScratch};
 use crate::math::{exp2, round_to_i32, EXP2_COEFFICIENTS};
@@ -11,8 +11,11 @@ use crate::tensor::{padded, rows, rows_mut, ALIGN};
 
 extern "C" {
     fn vitreous_dsp_four_rows_in_blocks();
+    fn vitreous_dsp_one_row_in_blocks();
     fn vitreous_dsp_half_block();
+    fn vitreous_dsp_half_block_alone();
     fn vitreous_dsp_to_scores();
+    fn vitreous_dsp_floats_to_scores();
     fn vitreous_dsp_to_weighted_sums();
     fn vitreous_dsp_softmax(
         scores: *const f32,
@@ -120,22 +123,27 @@ fn score(
 ) -> Option<[f32; BLOCK]> {
     let (tokens, pitch) = (a.tokens(), a.queries.pitch);
     let pairs = tokens / 2 * 2;
-    // Missing queries are stood in for by the first, whose results are thrown away.
+    // A single query is multiplied alone; of two or three, zeros stand in for those that miss, and their results are thrown away.
+    let is_single = query_scales.len() == 1;
     let packed = match codes.get(..BLOCK * pitch) {
+        _ if is_single => pack_one(codes.get(..pitch)?, scratch.get_mut(..pitch / 2)?),
         Some(codes) => pack(codes, pitch, scratch)?,
         None => pack_some(codes, pitch, scratch)?,
     };
+    let at_a_time = if is_single { 1 } else { BLOCK };
     let (keys, last_keys) =
         a.keys.get(..tokens.next_multiple_of(2) * pitch)?.split_at_checked(pairs * pitch)?;
-    let mut product = Product::new(packed, four_rows(pitch), vitreous_dsp_to_scores);
+    let (mut product, first_chunk) =
+        Product::new_in_chunks(at_a_time, pitch, vitreous_dsp_to_scores, vitreous_dsp_floats_to_scores);
+    product.read_from(packed, first_chunk * at_a_time / 2);
     for (to, scale) in product.row_scales.iter_mut().zip(query_scales) {
         *to = a.factor * *scale;
     }
-    product.stride = size_of::<f32>() * tokens.next_multiple_of(2);
-    let out = out.get_mut(..BLOCK * tokens.next_multiple_of(2))?.as_mut_ptr();
+    let stride = if is_single { 0 } else { size_of::<f32>() * tokens.next_multiple_of(2) };
+    let out: *mut u8 = out.get_mut(..BLOCK * tokens.next_multiple_of(2))?.as_mut_ptr().cast();
     if pairs > 0 {
         (product.panels, product.scales) = (keys.as_ptr(), a.key_scales.as_ptr());
-        (product.out, product.out_end) = (out.cast(), out.wrapping_add(pairs).cast());
+        product.write_to(out, stride, size_of::<f32>() * pairs);
         // SAFETY: keys and scales of `pairs` tokens; four rows of scores, `stride` apart, take as many.
         unsafe { product.run() };
     }
@@ -143,7 +151,7 @@ fn score(
         // What stands in for the missing token must not be the largest score: not-a-number never is.
         let scales = [*last, f32::NAN];
         (product.panels, product.scales) = (last_keys.as_ptr(), scales.as_ptr());
-        (product.out, product.out_end) = (out.wrapping_add(pairs).cast(), out.wrapping_add(pairs + 2).cast());
+        product.write_to(out.wrapping_add(size_of::<f32>() * pairs), stride, 2 * size_of::<f32>());
         // SAFETY: one panel of keys, whose second token is never read as a score; rows have room for an even number of them.
         unsafe { product.run() };
     }
@@ -222,34 +230,39 @@ fn weighted_sums(
 ) -> Option<()> {
     let (pitch, head_dim) = (a.queries.pitch, a.head_dim);
     let values = a.values.get(..padded(a.tokens()) * pitch)?;
+    let is_single = out.len() == head_dim;
     // Up to eight tokens behind the last whole sixteen are half a block.
     let (whole, rest) = (a.tokens() / ALIGN * ALIGN, a.tokens() % ALIGN);
-    let has_half = rest > 0 && rest <= ALIGN / 2;
+    let has_half = rest > 0 && rest <= ALIGN / 2 && !is_single;
     let words = |tokens: usize| tokens * (BLOCK / 2);
     let weights = if has_half { weights.get(..words(whole + ALIGN / 2))? } else { weights };
     let whole_weights = if has_half { weights.get(..words(whole))? } else { weights };
-    let inner: Label =
-        if whole_weights.is_empty() { vitreous_dsp_half_block } else { vitreous_dsp_four_rows_in_blocks };
-    let mut product = Product::new(weights, inner, vitreous_dsp_to_weighted_sums);
-    product.first_end = whole_weights.as_ptr_range().end;
+    let inner: Label = match (is_single, whole_weights.is_empty()) {
+        (true, _) => vitreous_dsp_one_row_in_blocks,
+        (false, true) => vitreous_dsp_half_block_alone,
+        (false, false) => vitreous_dsp_four_rows_in_blocks,
+    };
+    let mut product = Product::new(inner, vitreous_dsp_to_weighted_sums);
+    product.read_from(weights, whole_weights.len());
     if has_half {
         product.epilogue = vitreous_dsp_half_block;
     }
     product.panels = values.as_ptr();
     product.row_scales = scales;
     // Where loads move the pointer along, a block of the panel is behind it already.
-    let moved = if cfg!(dual_issue) { 0 } else { 2 * ALIGN };
+    let moved = if cfg!(dual_issue) && !is_single { 0 } else { 2 * ALIGN };
     product.block_step = ALIGN * pitch - moved;
-    let is_direct = out.len() == BLOCK * head_dim && head_dim % 2 == 0;
+    let is_direct = (is_single || out.len() == BLOCK * head_dim) && head_dim % 2 == 0;
     let (to, row) = match is_direct {
         true => (&mut *out, head_dim),
         false => (bytemuck::cast_slice_mut(&mut *scratch), pitch),
     };
-    let to = to.get_mut(..BLOCK * row)?.as_mut_ptr();
-    product.stride = size_of::<f32>() * row;
-    (product.out, product.out_end) = (to.cast(), to.wrapping_add(head_dim.next_multiple_of(2)).cast());
+    let to = to.get_mut(..if is_single { row } else { BLOCK * row })?.as_mut_ptr();
+    let bytes = |columns: usize| size_of::<f32>() * columns;
+    let stride = if is_single { 0 } else { bytes(row) };
+    product.write_to(to.cast(), stride, bytes(head_dim.next_multiple_of(2)));
     // SAFETY: values of as many tokens as there are weights, a multiple of sixteen; four rows of at least `head_dim` results, an even
-    // number or rows that are longer.
+    // number or rows that are longer; a single query's for all four.
     unsafe { product.run() };
     if !is_direct {
         let sums: &[f32] = bytemuck::cast_slice(scratch);

@@ -1,18 +1,29 @@
 @ What becomes of a panel's sums: r4-r11, two columns of four rows. Here r12 is the address of the arguments (struct Product).
 
-@ Sets s\a and s\b to the floats of two accumulators.
-.macro vitreous_to_float a, b, ra, rb
-    vmov    s\a, s\b, \ra, \rb
-    vcvt.f32.s32 s\a, s\a
-    vcvt.f32.s32 s\b, s\b
-.endm
-
-@ s0-s7: f32 of all accumulators.
+@ s0-s7: f32 of all accumulators; the same where column 1 has 8 bits of fraction.
 .macro vitreous_all_to_float
-    vitreous_to_float 0, 1, r4, r5
-    vitreous_to_float 2, 3, r6, r7
-    vitreous_to_float 4, 5, r8, r9
-    vitreous_to_float 6, 7, r10, r11
+    vitreous_even_to_float
+    vcvt.f32.s32 s1, s1
+    vcvt.f32.s32 s3, s3
+    vcvt.f32.s32 s5, s5
+    vcvt.f32.s32 s7, s7
+.endm
+.macro vitreous_paired_to_float
+    vitreous_even_to_float
+    vcvt.f32.s32 s1, s1, #8
+    vcvt.f32.s32 s3, s3, #8
+    vcvt.f32.s32 s5, s5, #8
+    vcvt.f32.s32 s7, s7, #8
+.endm
+.macro vitreous_even_to_float
+    vmov    s0, s1, r4, r5
+    vmov    s2, s3, r6, r7
+    vmov    s4, s5, r8, r9
+    vmov    s6, s7, r10, r11
+    vcvt.f32.s32 s0, s0
+    vcvt.f32.s32 s2, s2
+    vcvt.f32.s32 s4, s4
+    vcvt.f32.s32 s6, s6
 .endm
 
 @ s0-s7 (row by row, two columns each) times the row's scale.
@@ -27,13 +38,12 @@
     vmul.f32 s7, s7, s23
 .endm
 
-@ s0-s7 = accumulators * column scale * row scale + bias; r12: arguments.
+@ Sets r2 and r3 to the next scales and biases, r4-r7 to where the rows' results go, r8 to the end of the first row, and
+@ s0-s7 = sums * column scale * row scale + bias.
 .macro vitreous_dequantize
-    ldrd    r2, r3, [r12, #PRODUCT_SCALES]
-    vitreous_all_to_float
+    ldmia   r12, {r2-r8}
     vldmia  r2!, {s8, s9}
     vldmia  r3!, {s10, s11}
-    strd    r2, r3, [r12, #PRODUCT_SCALES]
     vmul.f32 s0, s0, s8
     vmul.f32 s1, s1, s9
     vmul.f32 s2, s2, s8
@@ -53,30 +63,31 @@
     vadd.f32 s7, s7, s11
 .endm
 
-@ Stores s0-s7 as two columns of four rows, the first row last (a single row has a stride of zero); r2: the next column of row 0.
+@ Stores s0-s7 as two columns of four rows, the first row last (a single row stands for all four); goes on with the next panel.
 .macro vitreous_store
-    ldrd    r2, r3, [r12, #PRODUCT_OUT]
-    add     r4, r2, r3
-    add     r5, r4, r3
-    add     r3, r5, r3
-    vstmia  r3, {s6, s7}
-    vstmia  r5, {s4, s5}
-    vstmia  r4, {s2, s3}
-    vstmia  r2!, {s0, s1}
-    str     r2, [r12, #PRODUCT_OUT]
+    vstmia  r7!, {s6, s7}
+    vstmia  r6!, {s4, s5}
+    vstmia  r5!, {s2, s3}
+    vstmia  r4!, {s0, s1}
+    vitreous_next_panel
 .endm
 
-@ The next panel, or the end.
+@ The next panel, or the end; r2-r8 as above, moved along.
 .macro vitreous_next_panel
-    vmov    r3, s17
-    cmp     r2, r3
+    stmia   r12, {r2-r7}
+    cmp     r4, r8
     bne     .Lvitreous_panel
     b       .Lvitreous_end
 .endm
 
     .pushsection .text.vitreous_dsp_product, "ax", %progbits
-@ Before an epilogue: accumulators less zero point times sum of weights.
+@ Before an epilogue: sums of whole numbers, less zero point times sum of weights or as they are.
 vitreous_function vitreous_dsp_with_zero_points
+    asr     r5, r5, #8
+    asr     r7, r7, #8
+    asr     r9, r9, #8
+    asr     r11, r11, #8
+vitreous_function vitreous_dsp_with_zero_points_after_chunks
     ldr     r0, [r12, #PRODUCT_SUMS]
     ldmia   r0!, {r2, r3}
     str     r0, [r12, #PRODUCT_SUMS]
@@ -92,18 +103,49 @@ vitreous_function vitreous_dsp_with_zero_points
     ldr     r0, [r12, #PRODUCT_ZERO_POINTS + 12]
     mls     r10, r0, r2, r10
     mls     r11, r0, r3, r11
+vitreous_function vitreous_dsp_after_chunks
+    vitreous_all_to_float
     ldr     pc, [r12, #PRODUCT_THEN]
 
-@ Epilogue: f32 results.
+@ Epilogue: f32 results. As all epilogues of layers, it has an entry for sums that are floats already.
 vitreous_function vitreous_dsp_to_f32
+    vitreous_paired_to_float
+vitreous_function vitreous_dsp_floats_to_f32
     vitreous_dequantize
     vitreous_store
-    vitreous_next_panel
 
-@ Entry of a number in a table of f16 around its zero entry (r2), -512 to 511.
+@ The larger of s\x and zero (s8); zero of what is no number.
+.macro vitreous_relu x
+.if VITREOUS_ARMV8_FPU
+    vmaxnm.f32 s\x, s\x, s8
+.else
+    vcmp.f32 s\x, #0
+    vmrs    APSR_nzcv, fpscr
+    it      le
+    vmovle.f32 s\x, s8
+.endif
+.endm
+@ Epilogue: ReLU.
+vitreous_function vitreous_dsp_relu_to_f32
+    vitreous_paired_to_float
+vitreous_function vitreous_dsp_floats_relu_to_f32
+    vitreous_dequantize
+    mov     r0, #0
+    vmov    s8, r0
+    vitreous_relu 0
+    vitreous_relu 1
+    vitreous_relu 2
+    vitreous_relu 3
+    vitreous_relu 4
+    vitreous_relu 5
+    vitreous_relu 6
+    vitreous_relu 7
+    vitreous_store
+
+@ Entry of a number in a table of f16 around its zero entry (lr), -512 to 511.
 .macro vitreous_gate_entry r
     ssat    \r, #10, \r
-    ldrh    \r, [r2, \r, lsl #1]
+    ldrh    \r, [lr, \r, lsl #1]
 .endm
 @ s\x times the gate whose f16 is in the lower half of s\gate.
 .macro vitreous_gated x, gate
@@ -112,7 +154,20 @@ vitreous_function vitreous_dsp_to_f32
 .endm
 
 @ Epilogue: GELU, x times its gate, which is entry trunc(128 x) of a table. Truncation saturates and makes 0 of what is no number.
+@ Gates of four numbers, s8 on: their entries' places, then f16.
+.macro vitreous_gates a, b, c, d
+    vmov    r0, r9, s\a, s\b
+    vmov    r10, r11, s\c, s\d
+    vitreous_gate_entry r0
+    vitreous_gate_entry r9
+    vitreous_gate_entry r10
+    vitreous_gate_entry r11
+    vmov    s\a, s\b, r0, r9
+    vmov    s\c, s\d, r10, r11
+.endm
 vitreous_function vitreous_dsp_gelu_to_f32
+    vitreous_paired_to_float
+vitreous_function vitreous_dsp_floats_gelu_to_f32
     vitreous_dequantize
     vmov.f32 s8, s0
     vmov.f32 s9, s1
@@ -130,23 +185,9 @@ vitreous_function vitreous_dsp_gelu_to_f32
     vcvt.s32.f32 s13, s13, #7
     vcvt.s32.f32 s14, s14, #7
     vcvt.s32.f32 s15, s15, #7
-    vmov    r4, r5, s8, s9
-    vmov    r6, r7, s10, s11
-    vmov    r8, r9, s12, s13
-    vmov    r10, r11, s14, s15
-    ldr     r2, [r12, #PRODUCT_GATE]
-    vitreous_gate_entry r4
-    vitreous_gate_entry r5
-    vitreous_gate_entry r6
-    vitreous_gate_entry r7
-    vitreous_gate_entry r8
-    vitreous_gate_entry r9
-    vitreous_gate_entry r10
-    vitreous_gate_entry r11
-    vmov    s8, s9, r4, r5
-    vmov    s10, s11, r6, r7
-    vmov    s12, s13, r8, r9
-    vmov    s14, s15, r10, r11
+    ldr     lr, [r12, #PRODUCT_GATE]
+    vitreous_gates 8, 9, 10, 11
+    vitreous_gates 12, 13, 14, 15
     vitreous_gated 0, 8
     vitreous_gated 1, 9
     vitreous_gated 2, 10
@@ -156,7 +197,6 @@ vitreous_function vitreous_dsp_gelu_to_f32
     vitreous_gated 6, 14
     vitreous_gated 7, 15
     vitreous_store
-    vitreous_next_panel
 
 @ Adds s\x and s\y to the two f16 of s\to, not yet saturated.
 .macro vitreous_add_f16 x, y, to
@@ -169,69 +209,67 @@ vitreous_function vitreous_dsp_gelu_to_f32
 .endm
 @ Sets bit 15 or 31 of r12, too, where an f16 of \pair has all bits of its exponent: adding one to the exponent then changes the sign.
 .macro vitreous_find_infinite pair
-    uadd16  lr, \pair, r0
-    eor     lr, lr, \pair
-    orr     r12, r12, lr
+    uadd16  r8, \pair, lr
+    eor     r8, r8, \pair
+    orr     r12, r12, r8
 .endm
 
 @ Epilogue: into the residual stream of f16. Infinity becomes the largest f16, what is no number the lowest.
 vitreous_function vitreous_dsp_to_residual
+    vitreous_paired_to_float
+vitreous_function vitreous_dsp_floats_to_residual
     vitreous_dequantize
-    ldrd    r8, r9, [r12, #PRODUCT_OUT]
-    add     r10, r8, r9
-    add     r11, r10, r9
-    add     r9, r11, r9
-    ldr     r4, [r8]
-    ldr     r5, [r10]
-    ldr     r6, [r11]
-    ldr     r7, [r9]
-    vmov    s8, s9, r4, r5
-    vmov    s10, s11, r6, r7
+    ldr     r0, [r4]
+    ldr     r9, [r5]
+    ldr     r10, [r6]
+    ldr     r11, [r7]
+    vmov    s8, s9, r0, r9
+    vmov    s10, s11, r10, r11
     vitreous_add_f16 0, 1, 8
     vitreous_add_f16 2, 3, 9
     vitreous_add_f16 4, 5, 10
     vitreous_add_f16 6, 7, 11
-    vmov    r4, r5, s8, s9
-    vmov    r6, r7, s10, s11
-    add     r2, r8, #4
-    str     r2, [r12, #PRODUCT_OUT]
-    mov     r0, #0x04000400
-    uadd16  r12, r4, r0
-    eor     r12, r12, r4
-    vitreous_find_infinite r5
-    vitreous_find_infinite r6
-    vitreous_find_infinite r7
+    vmov    r0, r9, s8, s9
+    vmov    r10, r11, s10, s11
+    mov     lr, #0x04000400
+    uadd16  r12, r0, lr
+    eor     r12, r12, r0
+    vitreous_find_infinite r9
+    vitreous_find_infinite r10
+    vitreous_find_infinite r11
     tst     r12, #0x80008000
     bne     .Lvitreous_saturate
 .Lvitreous_store_residual:
-    str     r7, [r9]
-    str     r6, [r11]
-    str     r5, [r10]
-    str     r4, [r8]
+    str     r11, [r7], #4
+    str     r10, [r6], #4
+    str     r9, [r5], #4
+    str     r0, [r4], #4
+    ldr     r12, [sp]
+    ldr     r8, [r12, #PRODUCT_OUT_END]
     vitreous_next_panel
 .Lvitreous_saturate:
-    mov     r3, #8
-3:  ubfx    r0, r4, #10, #5
-    cmp     r0, #31
+    mov     r8, #8
+3:  ubfx    r12, r0, #10, #5
+    cmp     r12, #31
     bne     4f
-    and     r0, r4, #0x8000
-    orr     r0, r0, #0x7b00
-    lsls    r12, r4, #22
+    and     r12, r0, #0x8000
+    orr     r12, r12, #0x7b00
+    lsls    lr, r0, #22
     it      ne
-    movne   r0, #0xfb00
-    orr     r0, r0, #0xff
-    bfi     r4, r0, #0, #16
+    movne   r12, #0xfb00
+    orr     r12, r12, #0xff
+    bfi     r0, r12, #0, #16
     @ All eight halves pass by: the halves of a word are swapped, and the words rotate every second time.
-4:  ror     r4, r4, #16
-    subs    r3, r3, #1
-    tst     r3, #1
+4:  ror     r0, r0, #16
+    subs    r8, r8, #1
+    tst     r8, #1
     bne     3b
-    mov     r0, r4
-    mov     r4, r5
-    mov     r5, r6
-    mov     r6, r7
-    mov     r7, r0
-    cmp     r3, #0
+    mov     r12, r0
+    mov     r0, r9
+    mov     r9, r10
+    mov     r10, r11
+    mov     r11, r12
+    cmp     r8, #0
     bne     3b
     b       .Lvitreous_store_residual
 
@@ -263,16 +301,15 @@ vitreous_function vitreous_dsp_to_residual
 
 @ Epilogue: scores and the largest of each query; columns are keys.
 vitreous_function vitreous_dsp_to_scores
-    vitreous_all_to_float
-    ldr     r2, [r12, #PRODUCT_SCALES]
+    vitreous_paired_to_float
+vitreous_function vitreous_dsp_floats_to_scores
+    ldmia   r12, {r2-r8}
     vldmia  r2!, {s8, s9}
-    str     r2, [r12, #PRODUCT_SCALES]
     vitreous_score 0, 1, 20, 24
     vitreous_score 2, 3, 21, 25
     vitreous_score 4, 5, 22, 26
     vitreous_score 6, 7, 23, 27
     vitreous_store
-    vitreous_next_panel
 .if VITREOUS_ARMV8_FPU == 0
     vitreous_note_larger 0, 24
     vitreous_note_larger 1, 24
@@ -288,9 +325,9 @@ vitreous_function vitreous_dsp_to_scores
 vitreous_function vitreous_dsp_to_weighted_sums
     vitreous_all_to_float
     vitreous_times_row_scales
-    ldr     r1, [r12, #PRODUCT_PANELS]
+    ldmia   r12, {r2-r8}
+    vmov    r1, s18
     add     r1, r1, #32
-    str     r1, [r12, #PRODUCT_PANELS]
+    vmov    s18, r1
     vitreous_store
-    vitreous_next_panel
     .popsection

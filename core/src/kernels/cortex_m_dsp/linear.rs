@@ -6,7 +6,7 @@ use core::ptr;
 use half::f16;
 
 use crate::kernels::Epilogue;
-use crate::math::{relu, GATE_ERF, GATE_TANH, GATE_ZERO};
+use crate::math::{GateTable, GATE_ERF, GATE_TANH, GATE_ZERO};
 use crate::models::vit::Activation;
 use crate::tensor::{self, rows_mut, LinearI8, PanelLayout, RowsI8};
 
@@ -26,94 +26,131 @@ extern "C" {
     fn vitreous_dsp_four_rows_from_middle();
     fn vitreous_dsp_one_row();
     fn vitreous_dsp_next_chunk();
+    fn vitreous_dsp_after_chunks();
     fn vitreous_dsp_with_zero_points();
+    fn vitreous_dsp_with_zero_points_after_chunks();
     fn vitreous_dsp_to_f32();
+    fn vitreous_dsp_floats_to_f32();
+    fn vitreous_dsp_relu_to_f32();
+    fn vitreous_dsp_floats_relu_to_f32();
     fn vitreous_dsp_gelu_to_f32();
+    fn vitreous_dsp_floats_gelu_to_f32();
     fn vitreous_dsp_to_residual();
+    fn vitreous_dsp_floats_to_residual();
 }
 
 /// Arguments of the matrix product, as `product.s` knows them.
 #[repr(C)]
 pub(super) struct Product {
-    /// What accumulators begin with.
-    pub zeros: [i32; 8],
     /// Activations: pairs of 16 bits.
     pub activations: *const i32,
-    /// Inner loop.
-    pub inner: Label,
-    /// What becomes of a panel's sums.
-    pub epilogue: Label,
-    pub activations_end: *const i32,
-    /// Panels of two columns, one after the other.
-    pub panels: *const i8,
+    /// What accumulators begin with.
+    zeros: [i32; 8],
     /// Scale of each column.
     pub scales: *const f32,
     /// Bias of each column.
     pub bias: *const f32,
-    /// Two results of the first row, f32 or f16.
-    pub out: *mut u8,
-    /// Bytes from a row of results to the next.
-    pub stride: usize,
+    /// Two results of each row, f32 or f16.
+    pub out: [*mut u8; BLOCK],
     /// End of the first row's results.
     pub out_end: *mut u8,
+    /// Inner loop.
+    pub inner: Label,
+    /// What becomes of a panel's sums.
+    pub epilogue: Label,
+    /// What follows a second part of the inner loop, or the correction by zero points.
+    pub then: Label,
+    /// What follows the last chunk.
+    pub after_chunks: Label,
+    /// From sixteen inputs of a panel to the next, where other panels lie between them.
+    pub block_step: usize,
+    /// Panels of two columns, one after the other.
+    pub panels: *const i8,
+    /// End of the first chunk of activations.
+    pub first_end: *const i32,
     pub row_scales: [f32; BLOCK],
     /// Largest score of each row.
     pub largest: [f32; BLOCK],
     pub zero_points: [i32; BLOCK],
     /// Sum of the weights of each column.
     pub sums: *const i32,
-    /// What follows the correction by zero points.
-    pub then: Label,
-    /// From sixteen inputs of a panel to the next, where other panels lie between them.
-    pub block_step: usize,
     /// Table of gates, its entry of 0.
     pub gate: *const f16,
-    /// End of the first chunk of activations.
-    pub first_end: *const i32,
+    pub activations_end: *const i32,
     /// Bytes of the activations of each other chunk.
     pub chunk: usize,
     /// Their inner loop.
     pub chunk_inner: Label,
-    /// What follows the last chunk.
-    pub after_chunks: Label,
 }
 
 const _: () = {
-    assert!(offset_of!(Product, activations) == 32 && offset_of!(Product, panels) == 48);
-    assert!(offset_of!(Product, out_end) == 68 && offset_of!(Product, zero_points) == 104);
-    assert!(offset_of!(Product, sums) == 120 && offset_of!(Product, gate) == 132);
-    assert!(offset_of!(Product, after_chunks) == 148);
+    const BASE: usize = 36;
+    assert!(offset_of!(Product, zeros) == 4 && offset_of!(Product, scales) == BASE);
+    assert!(offset_of!(Product, out_end) == BASE + 24 && offset_of!(Product, after_chunks) == BASE + 40);
+    assert!(offset_of!(Product, first_end) == BASE + 52 && offset_of!(Product, largest) == BASE + 72);
+    assert!(offset_of!(Product, sums) == BASE + 104 && offset_of!(Product, chunk_inner) == BASE + 120);
 };
 
 impl Product {
-    /// Four rows, nothing else.
+    /// With a loop and what follows it; nothing to read or write yet.
     #[inline(always)]
-    pub fn new(activations: &[i32], inner: Label, epilogue: Label) -> Self {
-        let activations = activations.as_ptr_range();
+    pub fn new(inner: Label, epilogue: Label) -> Self {
         Self {
+            activations: ptr::null(),
             zeros: [0; 8],
-            activations: activations.start,
-            inner,
-            epilogue,
-            activations_end: activations.end,
-            panels: ptr::null(),
             scales: ptr::null(),
             bias: ptr::null(),
-            out: ptr::null_mut(),
-            stride: 0,
+            out: [ptr::null_mut(); BLOCK],
             out_end: ptr::null_mut(),
+            inner,
+            epilogue,
+            then: epilogue,
+            after_chunks: epilogue,
+            block_step: 0,
+            panels: ptr::null(),
+            first_end: ptr::null(),
             row_scales: [0.0; BLOCK],
             largest: [f32::MIN; BLOCK],
             zero_points: [0; BLOCK],
             sums: ptr::null(),
-            then: epilogue,
-            block_step: 0,
             gate: ptr::null(),
-            first_end: activations.end,
+            activations_end: ptr::null(),
             chunk: 0,
             chunk_inner: inner,
-            after_chunks: epilogue,
         }
+    }
+
+    /// For paired weights: four rows or one of `inputs` inputs, in as many chunks as keep sums within 32 bits. Where they go on, as
+    /// the inner loop leaves them or as floats. Returns the inputs of the first chunk.
+    #[inline(always)]
+    pub fn new_in_chunks(rows: usize, inputs: usize, sums: Label, floats: Label) -> (Self, usize) {
+        let first = inputs.saturating_sub(1) % CHUNK + 1;
+        let inner = |inputs| if rows == BLOCK { four_rows(inputs) } else { vitreous_dsp_one_row };
+        let mut product = Self::new(inner(first), sums);
+        product.then = floats;
+        product.after_chunks = vitreous_dsp_after_chunks;
+        if first < inputs {
+            product.chunk = CHUNK * rows / 2 * size_of::<i32>();
+            product.chunk_inner = inner(CHUNK);
+            product.epilogue = vitreous_dsp_next_chunk;
+        }
+        (product, first)
+    }
+
+    /// Takes activations, of which the first chunk is `first` words.
+    #[inline(always)]
+    pub fn read_from(&mut self, activations: &[i32], first: usize) {
+        let all = activations.as_ptr_range();
+        self.activations = all.start;
+        self.first_end = all.start.wrapping_add(first);
+        self.activations_end = all.end;
+    }
+
+    /// Results from `out` on, in rows `stride` bytes apart, `row` bytes in each.
+    #[inline(always)]
+    pub fn write_to(&mut self, out: *mut u8, stride: usize, row: usize) {
+        self.out = [0, 1, 2, 3].map(|i| out.wrapping_add(i * stride));
+        self.out_end = out.wrapping_add(row);
     }
 
     /// Computes columns up to `out_end`.
@@ -128,7 +165,7 @@ impl Product {
 }
 
 /// The inner loop of four rows with a number of inputs.
-pub(super) fn four_rows(pitch: usize) -> Label {
+fn four_rows(pitch: usize) -> Label {
     if pitch % 32 == 0 {
         vitreous_dsp_four_rows
     } else {
@@ -149,12 +186,22 @@ pub(super) fn pack<'s>(rows: &[i8], pitch: usize, scratch: &'s mut [i32]) -> Opt
 }
 
 /// Unpacks one row.
-fn pack_one<'s>(row: &[i8], scratch: &'s mut [i32]) -> Option<&'s [i32]> {
-    let to = scratch.get_mut(..row.len() / 2)?;
+pub(super) fn pack_one<'s>(row: &[i8], to: &'s mut [i32]) -> &'s [i32] {
     for (pair, to) in row.as_chunks::<2>().0.iter().zip(to.iter_mut()) {
         *to = i32::from(pair[0]) & 0xffff | i32::from(pair[1]) << 16;
     }
-    Some(to)
+    to
+}
+
+/// What becomes of a panel's sums.
+#[derive(Clone, Copy)]
+struct After {
+    /// Where sums are as the inner loop leaves them.
+    sums: Label,
+    /// Where they are floats.
+    floats: Label,
+    /// Table of gates, its entry of 0.
+    gate: *const f16,
 }
 
 pub(super) fn linear_i8(
@@ -164,19 +211,23 @@ pub(super) fn linear_i8(
     out: &mut [f32],
     scratch: &mut [i32],
 ) {
-    let gates = match epilogue {
-        Epilogue::Activation(Activation::GeluErf) => Some(&GATE_ERF),
-        Epilogue::Activation(Activation::GeluTanh) => Some(&GATE_TANH),
-        _ => None,
+    let gelu = |table: &'static GateTable| After {
+        sums: vitreous_dsp_gelu_to_f32,
+        floats: vitreous_dsp_floats_gelu_to_f32,
+        // The table's second half begins with the gate of 0; entries before it are read as well.
+        gate: table.entries().as_ptr().wrapping_add(GATE_ZERO),
     };
-    // The table's second half begins with the gate of 0; entries before it are read as well.
-    let gate = gates.map_or(ptr::null(), |table| table.entries().as_ptr().wrapping_add(GATE_ZERO));
-    let label = if gates.is_some() { vitreous_dsp_gelu_to_f32 } else { vitreous_dsp_to_f32 as Label };
+    let plain = |sums: Label, floats: Label| After { sums, floats, gate: ptr::null() };
+    let after = match epilogue {
+        Epilogue::None => plain(vitreous_dsp_to_f32, vitreous_dsp_floats_to_f32),
+        Epilogue::Activation(Activation::GeluErf) => gelu(&GATE_ERF),
+        Epilogue::Activation(Activation::GeluTanh) => gelu(&GATE_TANH),
+        Epilogue::Activation(Activation::Relu) => {
+            plain(vitreous_dsp_relu_to_f32, vitreous_dsp_floats_relu_to_f32)
+        }
+    };
     let results = Results { bytes: bytemuck::cast_slice_mut(out), size: size_of::<f32>() };
-    let _ = multiply(rows, weights, (label, gate), results, scratch);
-    if epilogue == Epilogue::Activation(Activation::Relu) {
-        out.iter_mut().for_each(|x| *x = relu(*x));
-    }
+    let _ = multiply(rows, weights, after, results, scratch);
 }
 
 pub(super) fn linear_i8_residual(
@@ -186,7 +237,9 @@ pub(super) fn linear_i8_residual(
     scratch: &mut [i32],
 ) {
     let results = Results { bytes: bytemuck::cast_slice_mut(residual), size: size_of::<f16>() };
-    let _ = multiply(rows, weights, (vitreous_dsp_to_residual, ptr::null()), results, scratch);
+    let after =
+        After { sums: vitreous_dsp_to_residual, floats: vitreous_dsp_floats_to_residual, gate: ptr::null() };
+    let _ = multiply(rows, weights, after, results, scratch);
 }
 
 /// Rows of results, f32 or f16: one function does for both.
@@ -201,56 +254,84 @@ struct Results<'a> {
 fn multiply(
     rows: &RowsI8,
     weights: &LinearI8,
-    (epilogue, gate): (Label, *const f16),
+    after: After,
     results: Results,
     scratch: &mut [i32],
 ) -> Option<()> {
-    let (pitch, outputs) = (weights.pitch, weights.outputs);
+    let pitch = weights.pitch;
     if weights.layout != PanelLayout::PAIRED || rows.pitch != pitch || pitch == 0 || pitch % 16 != 0 {
         return None;
     }
-    let Results { bytes: mut out, size } = results;
-    let row = outputs.checked_mul(size)?;
-    let (mut data, mut scales, mut zero_points) = (rows.data, rows.scales, rows.zero_points);
-    let first_chunk = (pitch - 1) % CHUNK + 1;
-    while !scales.is_empty() {
-        let count = if scales.len() < BLOCK { 1 } else { BLOCK };
-        let (block, inner, chunk_inner) = if count == 1 {
-            let one: Label = vitreous_dsp_one_row;
-            (pack_one(data.get(..pitch)?, scratch)?, one, one)
-        } else {
-            (pack(data, pitch, scratch)?, four_rows(first_chunk), four_rows(CHUNK))
-        };
-        let mut product = Product::new(block, inner, epilogue);
-        product.gate = gate;
-        product.row_scales = to_block(scales);
-        product.stride = if count == 1 { 0 } else { row };
-        if !zero_points.is_empty() && !weights.sums.is_empty() {
+    let count = rows.scales.len();
+    let whole = count / BLOCK * BLOCK;
+    let row = weights.outputs.checked_mul(results.size)?;
+    let (data, rest) = rows.data.split_at_checked(whole.checked_mul(pitch)?)?;
+    let (scales, rest_scales) = rows.scales.split_at_checked(whole)?;
+    let (zero_points, rest_zero_points) = rows.zero_points.split_at_checked(whole).unwrap_or_default();
+    let (bytes, rest_bytes) = results.bytes.split_at_mut_checked(whole.checked_mul(row)?)?;
+    let views = [(BLOCK, data, scales, zero_points), (1, rest, rest_scales, rest_zero_points)];
+    for ((at_a_time, data, scales, zero_points), bytes) in views.into_iter().zip([bytes, rest_bytes]) {
+        if !scales.is_empty() {
+            let rows = RowsI8 { data, scales, zero_points, pitch };
+            multiply_blocks(
+                at_a_time,
+                &rows,
+                weights,
+                after,
+                Results { bytes, size: results.size },
+                scratch,
+            )?;
+        }
+    }
+    Some(())
+}
+
+/// Whole blocks of four rows, or rows one by one.
+#[inline(never)]
+fn multiply_blocks(
+    count: usize,
+    rows: &RowsI8,
+    weights: &LinearI8,
+    after: After,
+    results: Results,
+    scratch: &mut [i32],
+) -> Option<()> {
+    let (pitch, outputs, size) = (weights.pitch, weights.outputs, results.size);
+    let words = |inputs: usize| inputs * count / 2;
+    let packed = scratch.get_mut(..words(pitch))?;
+    let (mut product, first_chunk) = Product::new_in_chunks(count, pitch, after.sums, after.floats);
+    product.gate = after.gate;
+    let has_zero_points = !rows.zero_points.is_empty() && !weights.sums.is_empty();
+    if has_zero_points {
+        product.after_chunks = vitreous_dsp_with_zero_points_after_chunks;
+        if first_chunk == pitch {
             product.epilogue = vitreous_dsp_with_zero_points;
-            product.after_chunks = product.epilogue;
-            product.zero_points = to_block(zero_points);
-            // Until the columns' own sums stand there.
-            product.sums = weights.sums.as_ptr();
         }
-        if first_chunk < pitch {
-            let words = |inputs: usize| inputs * count / 2;
-            product.first_end = block.get(..words(first_chunk))?.as_ptr_range().end;
-            product.chunk = words(CHUNK) * size_of::<i32>();
-            product.chunk_inner = chunk_inner;
-            product.epilogue = vitreous_dsp_next_chunk;
-        }
-        let (bytes, rest) = out.split_at_mut_checked(row.checked_mul(count)?)?;
-        columns(&mut product, weights, Results { bytes, size })?;
-        data = data.get(pitch.checked_mul(count)?..)?;
-        scales = scales.get(count..)?;
-        zero_points = zero_points.get(count..).unwrap_or(&[]);
-        out = rest;
+    }
+    let columns = Columns::new(weights, has_zero_points)?;
+    let row = outputs.checked_mul(size)?;
+    let blocks = tensor::rows(rows.data, count.checked_mul(pitch)?).zip(tensor::rows(rows.scales, count));
+    let mut zero_points = tensor::rows(rows.zero_points, count);
+    let out = rows_mut(results.bytes, row.checked_mul(count)?);
+    for ((data, scales), out) in blocks.zip(out) {
+        let block = match count {
+            BLOCK => pack(data, pitch, packed)?,
+            _ => pack_one(data, packed),
+        };
+        product.read_from(block, words(first_chunk));
+        product.row_scales = to_block(scales);
+        product.zero_points = to_block(zero_points.next().unwrap_or(&[]));
+        columns.run(&mut product, Results { bytes: out, size });
     }
     Some(())
 }
 
 /// One number per row; 0 for rows that are not there.
+#[inline(always)]
 fn to_block<T: Copy + Default>(values: &[T]) -> [T; BLOCK] {
+    if let Ok(all) = values.try_into() {
+        return all;
+    }
     let mut rows = [T::default(); BLOCK];
     for (to, from) in rows.iter_mut().zip(values) {
         *to = *from;
@@ -258,53 +339,79 @@ fn to_block<T: Copy + Default>(values: &[T]) -> [T; BLOCK] {
     rows
 }
 
-/// All columns of one row or a block, `out` being as many rows of results.
-#[inline(always)]
-fn columns(product: &mut Product, weights: &LinearI8, out: Results) -> Option<()> {
-    let (outputs, size) = (weights.outputs, out.size);
-    let pairs = outputs / 2 * 2;
-    let (panels, last_panel) = weights.panels.split_at_checked(pairs.checked_mul(weights.pitch)?)?;
-    let (scales, last_scale) = weights.scales.get(..outputs)?.split_at_checked(pairs)?;
-    let (bias, last_bias) = weights.bias.get(..outputs)?.split_at_checked(pairs)?;
-    let (sums, last_sum) = match product.sums.is_null() {
-        true => Default::default(),
-        false => weights.sums.get(..outputs)?.split_at_checked(pairs)?,
-    };
-    product.panels = panels.as_ptr();
-    product.scales = scales.as_ptr();
-    product.bias = bias.as_ptr();
-    product.sums = sums.as_ptr();
-    product.out = out.bytes.as_mut_ptr();
-    product.out_end = product.out.wrapping_add(pairs * size);
-    if pairs > 0 {
-        // SAFETY: there are panels, scales, biases and, where they are read, sums of `pairs` columns, and as many rows of results,
-        // `outputs` apart; a single row's are written by all rows of the block, whose distance is 0.
-        unsafe { product.run() };
+/// A layer's columns, whose views agree.
+struct Columns<'a> {
+    outputs: usize,
+    /// Those in whole panels.
+    pairs: usize,
+    panels: &'a [i8],
+    /// One panel more where there is a column more.
+    last_panel: &'a [i8],
+    scales: &'a [f32],
+    bias: &'a [f32],
+    /// Empty where there are no zero points.
+    sums: &'a [i32],
+}
+
+impl<'a> Columns<'a> {
+    fn new(weights: &LinearI8<'a>, has_zero_points: bool) -> Option<Self> {
+        let (outputs, pitch) = (weights.outputs, weights.pitch);
+        let pairs = outputs / 2 * 2;
+        let (panels, last_panel) = weights.panels.split_at_checked(pairs.checked_mul(pitch)?)?;
+        Some(Self {
+            outputs,
+            pairs,
+            panels,
+            last_panel: last_panel.get(..(outputs - pairs).checked_mul(pitch)?.checked_mul(2)?)?,
+            scales: weights.scales.get(..outputs)?,
+            bias: weights.bias.get(..outputs)?,
+            sums: if has_zero_points { weights.sums.get(..outputs)? } else { &[] },
+        })
     }
-    if outputs > pairs {
-        // The last column is half a panel, whose other half is thrown away.
-        let _ = last_panel.get(..weights.pitch.checked_mul(2)?)?;
-        let last = |values: &[f32]| [values.first().copied().unwrap_or(0.0), 0.0];
-        let (scale, bias) = (last(last_scale), last(last_bias));
-        let sum = [last_sum.first().copied().unwrap_or(0), 0];
+
+    /// All columns of a block, `out` being as many rows of results; a single row stands for all four.
+    #[inline(always)]
+    fn run(&self, product: &mut Product, out: Results) {
+        let Results { bytes, size } = out;
+        if self.pairs > 0 {
+            let row = self.outputs * size;
+            let stride = if bytes.len() == row { 0 } else { row };
+            product.panels = self.panels.as_ptr();
+            (product.scales, product.bias) = (self.scales.as_ptr(), self.bias.as_ptr());
+            product.sums = self.sums.as_ptr();
+            product.write_to(bytes.as_mut_ptr(), stride, self.pairs * size);
+            // SAFETY: there are panels, scales, biases and, where they are read, sums of `pairs` columns, and as many rows of results,
+            // `row` bytes apart; a single row's are written by all rows of the block, whose distance is 0.
+            unsafe { product.run() };
+        }
+        if self.outputs > self.pairs {
+            self.run_last(product, Results { bytes, size });
+        }
+    }
+
+    /// The column that has a panel for itself, of which the other half is thrown away.
+    #[inline(never)]
+    fn run_last(&self, product: &mut Product, out: Results) {
+        let Results { bytes, size } = out;
+        let first = |values: &[f32]| [values.get(self.pairs).copied().unwrap_or(0.0), 0.0];
+        let (scale, bias) = (first(self.scales), first(self.bias));
+        let sum = [self.sums.get(self.pairs).copied().unwrap_or(0), 0];
+        let row = self.outputs * size;
         let mut results = [0u32; 2 * BLOCK];
         let results: &mut [u8] = bytemuck::cast_slice_mut(&mut results);
-        let column = |row: usize| (row + 1) * outputs * size - size;
-        for (row, to) in rows_mut(results, 2 * size).enumerate() {
-            copy(out.bytes.get(column(row)..).unwrap_or(&[]), to, size);
+        for (row, to) in tensor::rows(bytes, row).zip(rows_mut(results, 2 * size)) {
+            copy(row.get(self.pairs * size..).unwrap_or(&[]), to, size);
         }
-        product.panels = last_panel.as_ptr();
+        product.panels = self.last_panel.as_ptr();
         (product.scales, product.bias, product.sums) = (scale.as_ptr(), bias.as_ptr(), sum.as_ptr());
-        product.out = results.as_mut_ptr();
-        product.out_end = product.out.wrapping_add(2 * size);
-        product.stride = if product.stride == 0 { 0 } else { 2 * size };
+        let stride = if bytes.len() == row { 0 } else { 2 * size };
+        product.write_to(results.as_mut_ptr(), stride, 2 * size);
         // SAFETY: a panel, and two scales, biases, sums and results of each row.
         unsafe { product.run() };
-        for (row, from) in tensor::rows(results, 2 * size).enumerate() {
-            copy(from, out.bytes.get_mut(column(row)..).unwrap_or(&mut []), size);
+        for (row, from) in rows_mut(bytes, row).zip(tensor::rows(results, 2 * size)) {
+            copy(from, row.get_mut(self.pairs * size..).unwrap_or(&mut []), size);
         }
     }
-    Some(())
 }
 
 /// Copies up to `count` bytes.

@@ -9,9 +9,15 @@ use crate::tensor::{rows, rows_mut, LinearF16};
 
 /// Outputs of a panel.
 const PANEL: usize = 16;
+/// Most outputs of a layer that is done without the others of its panel.
+const FEW: usize = 4;
+
+/// Sums of a panel's outputs: inputs, their number, the panel, the sums.
+type Dot = unsafe extern "C" fn(*const f32, usize, *const f16, *mut [f32; PANEL]);
 
 extern "C" {
     fn vitreous_dsp_dot_f16(x: *const f32, inputs: usize, weights: *const f16, sums: *mut [f32; PANEL]);
+    fn vitreous_dsp_dot_f16_four(x: *const f32, inputs: usize, weights: *const f16, sums: *mut [f32; PANEL]);
 }
 
 pub(super) fn linear_f16(x: &[f32], w: &LinearF16, epilogue: Epilogue, out: &mut [f32]) {
@@ -26,6 +32,7 @@ pub(super) fn linear_f16_residual(x: &[f32], w: &LinearF16, residual: &mut [f16]
 /// Calls `store(out[r,n], Σ_k x[r,k]·w[n,k] + bias[n])`.
 #[inline(always)]
 fn for_each_panel<T>(x: &[f32], w: &LinearF16, out: &mut [T], store: impl Fn(&mut T, f32)) {
+    let dot: Dot = if w.outputs <= FEW { vitreous_dsp_dot_f16_four } else { vitreous_dsp_dot_f16 };
     for (x, out) in rows(x, w.inputs).zip(rows_mut(out, w.outputs)) {
         let panels = rows(w.panels, w.inputs * PANEL).zip(w.bias.chunks(PANEL));
         for (out, (weights, bias)) in out.chunks_mut(PANEL).zip(panels) {
@@ -33,7 +40,7 @@ fn for_each_panel<T>(x: &[f32], w: &LinearF16, out: &mut [T], store: impl Fn(&mu
             // A model's tensors are aligned to 16 bytes.
             debug_assert!(weights.as_ptr().cast::<u32>().is_aligned());
             // SAFETY: `x` has the layer's inputs, at least one, and the panel sixteen weights for each.
-            unsafe { vitreous_dsp_dot_f16(x.as_ptr(), w.inputs, weights.as_ptr(), &mut sums) };
+            unsafe { dot(x.as_ptr(), w.inputs, weights.as_ptr(), &mut sums) };
             for ((out, sum), bias) in out.iter_mut().zip(sums).zip(bias) {
                 store(out, sum + *bias);
             }

@@ -32,3 +32,19 @@ vitreous_function vitreous_dsp_dot_f16
     vpop    {s16-s31}
     bx      lr
     .popsection
+
+@ The same of the first four outputs, for layers that have no more.
+    .pushsection .text.vitreous_dsp_dot_f16_four, "ax", %progbits
+    .balign 4
+vitreous_function vitreous_dsp_dot_f16_four
+    vldmia  r3, {s4-s7}
+1:  vldmia  r0!, {s8}
+    vldmia  r2, {s0, s1}
+    add     r2, r2, #32
+    vitreous_f16_pair 0, 4, 5
+    vitreous_f16_pair 1, 6, 7
+    subs    r1, r1, #1
+    bne     1b
+    vstmia  r3, {s4-s7}
+    bx      lr
+    .popsection

@@ -26,6 +26,8 @@ static TABLE: Kernels = Kernels {
     quantize_row: rows::quantize_row,
     quantize_row_above: rows::quantize_row_above,
     layer_norm: rows::layer_norm,
+    widen: rows::widen,
+    narrow: rows::narrow,
     peak: None,
     store_keys: attention::store_keys,
     store_values: attention::store_values,

@@ -3,36 +3,35 @@
 @ Rows ("activations") lie in pairs of 16 bits, (k, k+1), the four rows of a block side by side: 8 bytes per input and block. Weights
 @ stay bytes, two columns of an input side by side. With "paired" weights those two bytes are one 16-bit number c0 + 256 c1: SMLAD with
 @ the word as it is sums up c0 + 256 c1, with the bytes that SXTB16 takes out of it c0, and the difference is 256 times the sum of c1.
-@ Two inputs thus cost 1 load of weights, 1 instruction to unpack them, 2 loads of activations (LDRD) and 8 SMLAD, for 16
+@ Two inputs thus cost 1 instruction for the weights' word, 1 to unpack it, 1 load of all activations (LDM) and 8 SMLAD, for 16
 @ multiply-accumulates. The difference fits 32 bits for 511 inputs; more are done in chunks.
 @
 @ In the inner loop every register is taken:
-@   r0 activations, r1 weights, r2 r3 activations of two rows, r12 lr weights, r4-r11 accumulators (r4 r5: row 0, columns 0 1; ...).
-@ What is needed once per panel waits in the arguments (struct Product, whose address is at the stack's top) and in the FPU:
-@   s16 end of the activations, s17 end of the first row's results, s18 step from a block of values to the next,
+@   r0 activations, r1 weights, r2 r3 r12 lr activations of four rows, r4-r11 accumulators (r4 r5: row 0, columns 0 1; ...).
+@ So the weights of 32 inputs wait in s0-s15, and the pointer to the next ones in the FPU as well. Where two instructions are issued at
+@ a time (the Cortex-M7), a load of four registers would stand alone: there r1 points to the weights, r12 and lr hold two of them, and
+@ activations come in r2 and r3, two by two.
+@ What is needed once per panel waits in the arguments (struct Product; the stack's top has the address of its `scales`, on which the
+@ offsets count) and in the FPU:
+@   s17 step from a block of values to the next, s18 weights, s19 end of the activations,
 @   s20-s23 a scale for each row, s24-s27 the largest score of each, s28-s31 sums of column 1 in the chunks before.
 
-.equ PRODUCT_ACTIVATIONS, 32        @ behind eight zeros
-.equ PRODUCT_INNER, 36
-.equ PRODUCT_EPILOGUE, 40
-.equ PRODUCT_ACTIVATIONS_END, 44
-.equ PRODUCT_PANELS, 48
-.equ PRODUCT_SCALES, 52
-.equ PRODUCT_BIAS, 56
-.equ PRODUCT_OUT, 60
-.equ PRODUCT_STRIDE, 64
-.equ PRODUCT_OUT_END, 68
-.equ PRODUCT_ROW_SCALES, 72
-.equ PRODUCT_LARGEST, 88
-.equ PRODUCT_ZERO_POINTS, 104
-.equ PRODUCT_SUMS, 120
-.equ PRODUCT_THEN, 124
-.equ PRODUCT_BLOCK_STEP, 128
-.equ PRODUCT_GATE, 132
-.equ PRODUCT_FIRST_END, 136
-.equ PRODUCT_CHUNK, 140
-.equ PRODUCT_CHUNK_INNER, 144
-.equ PRODUCT_AFTER_CHUNKS, 148
+.equ PRODUCT_BASE, 36               @ from the beginning: activations, eight zeros
+.equ PRODUCT_ZEROS, -32
+.equ PRODUCT_OUT_END, 24            @ behind scales, bias, and where the four rows' results go
+.equ PRODUCT_INNER, 28
+.equ PRODUCT_EPILOGUE, 32
+.equ PRODUCT_THEN, 36
+.equ PRODUCT_AFTER_CHUNKS, 40
+.equ PRODUCT_BLOCK_STEP, 44         @ then weights, end of the first chunk of activations, four scales, four largest scores
+.equ PRODUCT_FIRST_END, 52
+.equ PRODUCT_LARGEST, 72
+.equ PRODUCT_ZERO_POINTS, 88
+.equ PRODUCT_SUMS, 104
+.equ PRODUCT_GATE, 108
+.equ PRODUCT_ACTIVATIONS_END, 112
+.equ PRODUCT_CHUNK, 116
+.equ PRODUCT_CHUNK_INNER, 120
 
 @ Two inputs of four rows and two columns. Immediate offsets on cores of two issues; elsewhere the pointers move along.
 .macro vitreous_step at, paired
@@ -64,16 +63,23 @@
     smlad   r11, r3, r12, r11
 .endm
 
-@ Sixteen inputs.
-.macro vitreous_steps first, paired
-    vitreous_step \first, \paired
-    vitreous_step (\first + 1), \paired
-    vitreous_step (\first + 2), \paired
-    vitreous_step (\first + 3), \paired
-    vitreous_step (\first + 4), \paired
-    vitreous_step (\first + 5), \paired
-    vitreous_step (\first + 6), \paired
-    vitreous_step (\first + 7), \paired
+@ Two inputs with paired weights, which are in s\at where loads of four registers are worth it.
+.macro vitreous_paired_step at
+.if VITREOUS_DUAL_ISSUE
+    vitreous_step \at, 1
+.else
+    vmov    r1, s\at
+    ldmia   r0!, {r2, r3, r12, lr}
+    smlad   r5, r2, r1, r5
+    smlad   r7, r3, r1, r7
+    smlad   r9, r12, r1, r9
+    smlad   r11, lr, r1, r11
+    sxtb16  r1, r1
+    smlad   r4, r2, r1, r4
+    smlad   r6, r3, r1, r6
+    smlad   r8, r12, r1, r8
+    smlad   r10, lr, r1, r10
+.endif
 .endm
 
 .macro vitreous_function name
@@ -89,23 +95,23 @@
 vitreous_function vitreous_dsp_product
     push    {r4-r11, lr}
     vpush   {s16-s31}
-    push    {r0}
-    vldmia  r0, {s28-s31}
-    vldr    s16, [r0, #PRODUCT_FIRST_END]
-    vldr    s17, [r0, #PRODUCT_OUT_END]
-    vldr    s18, [r0, #PRODUCT_BLOCK_STEP]
-    add     r1, r0, #PRODUCT_ROW_SCALES
-    vldmia  r1, {s20-s27}
-    ldr     r1, [r0, #PRODUCT_PANELS]
+    add     r12, r0, #PRODUCT_BASE
+    push    {r12}
+    add     r1, r12, #PRODUCT_ZEROS
+    vldmia  r1, {s28-s31}
+    add     r1, r12, #PRODUCT_BLOCK_STEP
+    vldmia  r1, {s17-s27}
+.if VITREOUS_DUAL_ISSUE
+    vmov    r1, s18
+.endif
+@ r12: address of the arguments.
 .Lvitreous_panel:
-    ldr     r12, [sp]
-    ldmia   r12!, {r4-r11}
-    ldrd    r0, r2, [r12]
-    bx      r2
+    ldmdb   r12, {r0, r4-r11}
+    ldr     pc, [r12, #PRODUCT_INNER]
 .Lvitreous_end:
-    ldr     r0, [sp], #4
-    add     r0, r0, #PRODUCT_LARGEST
-    vstmia  r0, {s24-s27}
+    add     r12, r12, #PRODUCT_LARGEST
+    vstmia  r12, {s24-s27}
+    add     sp, sp, #4
     vpop    {s16-s31}
     pop     {r4-r11, pc}
 
@@ -114,47 +120,75 @@ vitreous_function vitreous_dsp_four_rows_from_middle
 .if VITREOUS_DUAL_ISSUE
     sub     r0, r0, #128
     sub     r1, r1, #32
+.else
+    vmov    r1, s18
+    vldmia  r1!, {s8-s15}
+    vmov    s18, r1
 .endif
     b       2f
 vitreous_function vitreous_dsp_four_rows
-1:  vitreous_steps 0, 1
-2:  vitreous_steps 8, 1
+.if VITREOUS_DUAL_ISSUE == 0
+    vmov    r1, s18
+.endif
+1:
+.if VITREOUS_DUAL_ISSUE == 0
+    vldmia  r1!, {s0-s15}
+    vmov    s18, r1
+.endif
+    vitreous_paired_step 0
+    vitreous_paired_step 1
+    vitreous_paired_step 2
+    vitreous_paired_step 3
+    vitreous_paired_step 4
+    vitreous_paired_step 5
+    vitreous_paired_step 6
+    vitreous_paired_step 7
+2:  vitreous_paired_step 8
+    vitreous_paired_step 9
+    vitreous_paired_step 10
+    vitreous_paired_step 11
+    vitreous_paired_step 12
+    vitreous_paired_step 13
+    vitreous_paired_step 14
+    vitreous_paired_step 15
 .if VITREOUS_DUAL_ISSUE
     add     r0, r0, #256
     add     r1, r1, #64
+    vmov    r2, s19
+.else
+    vmov    r1, r2, s18, s19
 .endif
-    vmov    r2, s16
     cmp     r0, r2
     bne     1b
+@ Column 1 stays 256 times its sum: its conversion to a float takes that into account.
 .Lvitreous_unpair:
     sub     r5, r5, r4
     sub     r7, r7, r6
     sub     r9, r9, r8
     sub     r11, r11, r10
-    asr     r5, r5, #8
-    asr     r7, r7, #8
-    asr     r9, r9, #8
-    asr     r11, r11, #8
     ldr     r12, [sp]
     ldr     pc, [r12, #PRODUCT_EPILOGUE]
 
 @ Values: their inputs are tokens, and sixteen inputs of a panel are followed by those of other panels. Not paired, since softmax weights
 @ of 15 bits leave no room for it. Up to eight tokens that are left take the second half of the loop alone: where there are any, this
 @ comes again before the epilogue.
+vitreous_function vitreous_dsp_half_block_alone
+    vmov    r1, s18
 vitreous_function vitreous_dsp_half_block
     ldr     r12, [sp]
     ldr     r2, [r12, #PRODUCT_ACTIVATIONS_END]
     cmp     r0, r2
     beq     5f
-    vmov    s16, r2
+    vmov    s19, r2
 .if VITREOUS_DUAL_ISSUE
     sub     r0, r0, #64
     sub     r1, r1, #16
 .endif
     b       2f
-5:  vldr    s16, [r12, #PRODUCT_FIRST_END]
+5:  vldr    s19, [r12, #PRODUCT_FIRST_END]
     ldr     pc, [r12, #PRODUCT_THEN]
 vitreous_function vitreous_dsp_four_rows_in_blocks
+    vmov    r1, s18
 1:  vitreous_step 0, 0
     vitreous_step 1, 0
     vitreous_step 2, 0
@@ -166,39 +200,75 @@ vitreous_function vitreous_dsp_four_rows_in_blocks
 .if VITREOUS_DUAL_ISSUE
     add     r0, r0, #128
 .endif
-    vmov    r2, s18
+    vmov    r2, s17
     add     r1, r1, r2
-    vmov    r2, s16
+    vmov    r2, s19
     cmp     r0, r2
     bne     1b
     ldr     r12, [sp]
     ldr     pc, [r12, #PRODUCT_EPILOGUE]
 
 @ Inner loop of one row, 16 inputs a turn; what the other accumulators hold becomes results that are overwritten.
-.macro vitreous_single activations
-    ldr     r12, [r1], #4
-    sxtb16  lr, r12
-    smlad   r4, \activations, lr, r4
-    smlad   r5, \activations, r12, r5
+.macro vitreous_single activations, weights
+    sxtb16  r2, \weights
+    smlad   r4, \activations, r2, r4
+    smlad   r5, \activations, \weights, r5
+.endm
+.macro vitreous_eight_inputs
+    ldmia   r0!, {r6-r9}
+    ldmia   r1!, {r10-r12, lr}
+    vitreous_single r6, r10
+    vitreous_single r7, r11
+    vitreous_single r8, r12
+    vitreous_single r9, lr
 .endm
 vitreous_function vitreous_dsp_one_row
-1:  ldmia   r0!, {r6-r9}
-    vitreous_single r6
-    vitreous_single r7
-    vitreous_single r8
-    vitreous_single r9
-    ldmia   r0!, {r6-r9}
-    vitreous_single r6
-    vitreous_single r7
-    vitreous_single r8
-    vitreous_single r9
-    vmov    r2, s16
+.if VITREOUS_DUAL_ISSUE == 0
+    vmov    r1, s18
+.endif
+    vmov    r3, s19
+1:  vitreous_eight_inputs
+    vitreous_eight_inputs
+    cmp     r0, r3
+    bne     1b
+.if VITREOUS_DUAL_ISSUE == 0
+    vmov    s18, r1
+.endif
+    b       .Lvitreous_unpair
+
+@ The same for values: sixteen tokens a turn. The weights of one query are every fourth word.
+.macro vitreous_single_unpaired values
+    ldr     r2, [r0], #16
+    sxtb16  r3, \values
+    sxtb16  \values, \values, ror #8
+    smlad   r4, r2, r3, r4
+    smlad   r5, r2, \values, r5
+.endm
+vitreous_function vitreous_dsp_one_row_in_blocks
+    vmov    r1, s18
+1:  ldmia   r1!, {r6-r12, lr}
+    vitreous_single_unpaired r6
+    vitreous_single_unpaired r7
+    vitreous_single_unpaired r8
+    vitreous_single_unpaired r9
+    vitreous_single_unpaired r10
+    vitreous_single_unpaired r11
+    vitreous_single_unpaired r12
+    vitreous_single_unpaired lr
+    vmov    r2, s17
+    add     r1, r1, r2
+    vmov    r2, s19
     cmp     r0, r2
     bne     1b
-    b       .Lvitreous_unpair
+    ldr     r12, [sp]
+    ldr     pc, [r12, #PRODUCT_EPILOGUE]
 
 @ Before an epilogue: behind a chunk of inputs. The next one begins as if column 1 had been zero so far.
 vitreous_function vitreous_dsp_next_chunk
+    asr     r5, r5, #8
+    asr     r7, r7, #8
+    asr     r9, r9, #8
+    asr     r11, r11, #8
     vmov    r2, r3, s28, s29
     add     r5, r5, r2
     add     r7, r7, r3
@@ -216,10 +286,11 @@ vitreous_function vitreous_dsp_next_chunk
     mov     r11, r10
     ldr     r2, [r12, #PRODUCT_CHUNK]
     add     r2, r2, r0
-    vmov    s16, r2
+    vmov    s19, r2
     ldr     pc, [r12, #PRODUCT_CHUNK_INNER]
-5:  vldmia  r12, {s28-s31}
-    vldr    s16, [r12, #PRODUCT_FIRST_END]
+5:  add     r2, r12, #PRODUCT_ZEROS
+    vldmia  r2, {s28-s31}
+    vldr    s19, [r12, #PRODUCT_FIRST_END]
     ldr     pc, [r12, #PRODUCT_AFTER_CHUNKS]
 
     .size   vitreous_dsp_product, . - vitreous_dsp_product

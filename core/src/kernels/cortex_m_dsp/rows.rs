@@ -3,7 +3,7 @@
 use half::f16;
 
 use crate::kernels::portable;
-use crate::math::{inverse_sqrt, Lane};
+use crate::math::{inverse_sqrt, to_f16s, Lane};
 use crate::quant::{row_max_abs, row_scale, row_scale_above, to_i8, to_i8_above};
 use crate::tensor::{rows, rows_mut, NormWeights};
 
@@ -13,9 +13,8 @@ const GROUP: usize = 8;
 const PARTIALS: usize = 16;
 
 extern "C" {
-    fn vitreous_dsp_largest_magnitude(x: *const f32, groups: usize) -> u32;
     fn vitreous_dsp_largest(x: *const f32, groups: usize) -> u32;
-    fn vitreous_dsp_quantize(x: *const f32, codes: *mut i8, groups: usize, factor: f32) -> u32;
+    fn vitreous_dsp_quantize(x: *const f32, codes: *mut i8, groups: usize, magnitude: u32) -> u32;
     fn vitreous_dsp_quantize_above(
         x: *const f32,
         codes: *mut i8,
@@ -27,10 +26,12 @@ extern "C" {
         x: *const f32,
         codes: *mut i8,
         groups: usize,
+        magnitude: u32,
         second: usize,
-        factor: f32,
         next: usize,
     ) -> u32;
+    fn vitreous_dsp_widen(x: *const f16, out: *mut f32, groups: usize);
+    fn vitreous_dsp_narrow(x: *const f32, out: *mut f16, groups: usize) -> u32;
     fn vitreous_dsp_norm_sum(x: *const f16, out: *mut f32, groups: usize) -> f32;
     fn vitreous_dsp_norm_squares(out: *mut f32, groups: usize, mean: f32) -> f32;
     fn vitreous_dsp_norm_scale(
@@ -48,31 +49,19 @@ fn groups(x: &[f32]) -> (&[f32], &[f32]) {
     (groups.as_flattened(), rest)
 }
 
-/// Scale of a row and the factor that quantizes it. Wrong where an element is no number; quantizing then shows it.
-fn scale_of(x: &[f32]) -> (f32, f32) {
-    let (whole, rest) = groups(x);
-    let mut largest = 0;
-    if !whole.is_empty() {
-        // SAFETY: reads as many elements as there are.
-        largest = unsafe { vitreous_dsp_largest_magnitude(whole.as_ptr(), whole.len() / GROUP) } >> 1;
-    }
-    row_scale(rest.iter().fold(f32::from_bits(largest), |m, v| Lane::max(v.abs(), m)))
-}
-
 pub(super) fn quantize_row(x: &[f32], out: &mut [i8]) -> f32 {
-    let (scale, factor) = scale_of(x);
     let (whole, rest) = groups(x);
-    let Some((codes, codes_rest)) = out.split_at_mut_checked(whole.len()) else {
+    let Some((codes, codes_rest)) = out.split_at_mut_checked(whole.len()).filter(|_| !whole.is_empty())
+    else {
         return portable::quantize_row(x, out);
     };
-    if !whole.is_empty() {
-        // SAFETY: reads as many elements as there are, and writes as many codes.
-        let invalid =
-            unsafe { vitreous_dsp_quantize(whole.as_ptr(), codes.as_mut_ptr(), whole.len() / GROUP, factor) };
-        if invalid != 0 {
-            return portable::quantize_row(x, out);
-        }
+    let (from, to, count) = (whole.as_ptr(), codes.as_mut_ptr(), whole.len() / GROUP);
+    // SAFETY: reads as many elements as there are, and writes as many codes.
+    let largest = unsafe { vitreous_dsp_quantize(from, to, count, row_max_abs(rest).to_bits()) };
+    if largest == 0 {
+        return portable::quantize_row(x, out);
     }
+    let (scale, factor) = row_scale(f32::from_bits(largest));
     let mut to = codes_rest.iter_mut();
     rest.iter().zip(to.by_ref()).for_each(|(x, to)| *to = to_i8(*x, factor));
     to.for_each(|to| *to = 0);
@@ -115,21 +104,21 @@ pub(super) struct Pairs {
 
 /// Quantizes a row into pairs of codes; what is behind the row's end is left as it is. Stops where there is no room.
 pub(super) fn quantize_into_pairs(x: &[f32], out: &mut [i8], pairs: Pairs) -> f32 {
-    let (mut scale, mut factor) = scale_of(x);
     let Pairs { second, next } = pairs;
-    let (whole, _) = groups(x);
+    let (whole, rest) = groups(x);
     let place = |i: usize| i / 2 * next + i % 2 * second;
-    let mut done = 0;
+    let mut largest = 0;
     if !whole.is_empty() && place(whole.len() - 1) < out.len() && second < next {
         let (from, to, count) = (whole.as_ptr(), out.as_mut_ptr(), whole.len() / GROUP);
+        let magnitude = row_max_abs(rest).to_bits();
         // SAFETY: reads as many elements as there are; the last code is within `out`, and so are all before it.
-        let invalid = unsafe { vitreous_dsp_quantize_pairs(from, to, count, second, factor, next) };
-        if invalid == 0 {
-            done = whole.len();
-        } else {
-            (scale, factor) = row_scale(row_max_abs(x));
-        }
+        largest = unsafe { vitreous_dsp_quantize_pairs(from, to, count, magnitude, second, next) };
     }
+    let (done, largest) = match largest {
+        0 => (0, row_max_abs(x)),
+        largest => (whole.len(), f32::from_bits(largest)),
+    };
+    let (scale, factor) = row_scale(largest);
     for (i, x) in x.iter().enumerate().skip(done) {
         if let Some(to) = out.get_mut(place(i)) {
             *to = to_i8(*x, factor);
@@ -149,6 +138,36 @@ pub(super) fn layer_norm(x: &[f16], weights: &NormWeights, out: &mut [f32]) {
             portable::layer_norm(x, weights, out);
         }
     }
+}
+
+/// Elements of both rows in whole groups, if pairs of f16 are aligned as words.
+fn whole_groups<A, B>(x: &[A], out: &[B], halves: *const f16) -> usize {
+    match halves.addr() % 4 {
+        0 => x.len().min(out.len()) / GROUP,
+        _ => 0,
+    }
+}
+
+pub(super) fn widen(x: &[f16], out: &mut [f32]) {
+    let groups = whole_groups(x, out, x.as_ptr());
+    if groups > 0 {
+        // SAFETY: both have as many elements, and `x` is aligned to 4 bytes.
+        unsafe { vitreous_dsp_widen(x.as_ptr(), out.as_mut_ptr(), groups) };
+    }
+    let done = groups * GROUP;
+    portable::widen(x.get(done..).unwrap_or(&[]), out.get_mut(done..).unwrap_or(&mut []));
+}
+
+pub(super) fn narrow(x: &[f32], out: &mut [f16]) {
+    let mut done = 0;
+    let groups = whole_groups(x, out, out.as_ptr());
+    if groups > 0 {
+        // SAFETY: both have as many elements, and `out` is aligned to 4 bytes.
+        let infinite = unsafe { vitreous_dsp_narrow(x.as_ptr(), out.as_mut_ptr(), groups) };
+        // What is to be bounded is left to plain Rust, with all others.
+        done = if infinite == 0 { groups * GROUP } else { 0 };
+    }
+    to_f16s(x.get(done..).unwrap_or(&[]), out.get_mut(done..).unwrap_or(&mut []));
 }
 
 /// `x` and `out` are as long as γ, a multiple of [`PARTIALS`] and not empty; `x` is aligned to 4 bytes.

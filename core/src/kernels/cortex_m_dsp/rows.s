@@ -2,46 +2,64 @@
 
 @ Notes \x where twice \x, without sign, is above r3: |x| as an integer orders as |x| does, and what is no number is above all others.
 @ That is rare, so it is done aside.
-.macro vitreous_larger_magnitude x
+.macro vitreous_larger_magnitude x, at
     cmp     r3, \x, lsl #1
-    blo     .Lvitreous_magnitude_\x
-.Lvitreous_not_larger_magnitude_\x:
+    blo     .Lvitreous_magnitude_\at\()_\x
+.Lvitreous_not_larger_magnitude_\at\()_\x:
 .endm
-.macro vitreous_note_magnitude x
-.Lvitreous_magnitude_\x:
+.macro vitreous_note_magnitude x, at
+.Lvitreous_magnitude_\at\()_\x:
     lsl     r3, \x, #1
-    b       .Lvitreous_not_larger_magnitude_\x
+    b       .Lvitreous_not_larger_magnitude_\at\()_\x
 .endm
 
-    .pushsection .text.vitreous_dsp_largest_magnitude, "ax", %progbits
-    .balign 4
-@ fn(x, count / 8) -> u32: bits of the largest magnitude, shifted left by one.
-vitreous_function vitreous_dsp_largest_magnitude
+@ What quantization of a row begins with: s9 is the largest of r2 times eight magnitudes at r0 and of the one whose bits r3 holds, but
+@ at least 2^-40; s8 is 127 divided by it. Returns 0 at once if it is infinite or no number.
+.macro vitreous_row_factor at
     push    {r4-r11, lr}
-    mov     r3, #0
-1:  ldmia   r0!, {r4-r11}
-    vitreous_larger_magnitude r4
-    vitreous_larger_magnitude r5
-    vitreous_larger_magnitude r6
-    vitreous_larger_magnitude r7
-    vitreous_larger_magnitude r8
-    vitreous_larger_magnitude r9
-    vitreous_larger_magnitude r10
-    vitreous_larger_magnitude r11
-    subs    r1, r1, #1
+    mov     r12, r0
+    mov     lr, r2
+    lsl     r3, r3, #1
+1:  ldmia   r12!, {r4-r11}
+    vitreous_larger_magnitude r4, \at
+    vitreous_larger_magnitude r5, \at
+    vitreous_larger_magnitude r6, \at
+    vitreous_larger_magnitude r7, \at
+    vitreous_larger_magnitude r8, \at
+    vitreous_larger_magnitude r9, \at
+    vitreous_larger_magnitude r10, \at
+    vitreous_larger_magnitude r11, \at
+    subs    lr, lr, #1
     bne     1b
-    mov     r0, r3
+    lsr     r3, r3, #1
+    cmp     r3, #0x7f800000
+    bhs     3f
+    cmp     r3, #0x2b800000
+    it      lo
+    movlo   r3, #0x2b800000
+    movw    r4, #0
+    movt    r4, #0x42fe
+    vmov    s8, s9, r4, r3
+    vdiv.f32 s8, s8, s9
+    vitreous_clear_exceptions r3
+.endm
+@ And ends with: r0 is the bits of s9, or 0 if an operation was invalid.
+.macro vitreous_row_result at
+    vitreous_invalid
+    cbnz    r0, 3f
+    vmov    r0, s9
     pop     {r4-r11, pc}
-    vitreous_note_magnitude r4
-    vitreous_note_magnitude r5
-    vitreous_note_magnitude r6
-    vitreous_note_magnitude r7
-    vitreous_note_magnitude r8
-    vitreous_note_magnitude r9
-    vitreous_note_magnitude r10
-    vitreous_note_magnitude r11
-    .size   vitreous_dsp_largest_magnitude, . - vitreous_dsp_largest_magnitude
-    .popsection
+3:  mov     r0, #0
+    pop     {r4-r11, pc}
+    vitreous_note_magnitude r4, \at
+    vitreous_note_magnitude r5, \at
+    vitreous_note_magnitude r6, \at
+    vitreous_note_magnitude r7, \at
+    vitreous_note_magnitude r8, \at
+    vitreous_note_magnitude r9, \at
+    vitreous_note_magnitude r10, \at
+    vitreous_note_magnitude r11, \at
+.endm
 
 @ The same with sign.
 .macro vitreous_larger_positive x
@@ -105,17 +123,17 @@ vitreous_function vitreous_dsp_largest
     .size   vitreous_dsp_largest, . - vitreous_dsp_largest
     .popsection
 
-@ r4-r11: eight elements, times s16, rounded to nearest even (VCVTR follows FPSCR, whose default that is).
+@ r4-r11: eight elements, times s8, rounded to nearest even (VCVTR follows FPSCR, whose default that is).
 .macro vitreous_scaled_eight
     vldmia  r0!, {s0-s7}
-    vmul.f32 s0, s0, s16
-    vmul.f32 s1, s1, s16
-    vmul.f32 s2, s2, s16
-    vmul.f32 s3, s3, s16
-    vmul.f32 s4, s4, s16
-    vmul.f32 s5, s5, s16
-    vmul.f32 s6, s6, s16
-    vmul.f32 s7, s7, s16
+    vmul.f32 s0, s0, s8
+    vmul.f32 s1, s1, s8
+    vmul.f32 s2, s2, s8
+    vmul.f32 s3, s3, s8
+    vmul.f32 s4, s4, s8
+    vmul.f32 s5, s5, s8
+    vmul.f32 s6, s6, s8
+    vmul.f32 s7, s7, s8
 .endm
 .macro vitreous_rounded_eight
     vcvtr.s32.f32 s0, s0
@@ -156,35 +174,28 @@ vitreous_function vitreous_dsp_largest
 
     .pushsection .text.vitreous_dsp_quantize, "ax", %progbits
     .balign 4
-@ fn(x, codes, count / 8, factor: f32) -> u32: round(x * factor); not zero if a number was none or far too large.
+@ fn(x, codes, count / 8, bits of another magnitude of the row) -> u32: the row's codes, and the bits of its largest magnitude; 0 if a
+@ number was infinite or none.
 vitreous_function vitreous_dsp_quantize
-    push    {r4-r11, lr}
-    vpush   {s16}
-    vmov.f32 s16, s0
-    vitreous_clear_exceptions r3
-1:  vitreous_scaled_eight
+    vitreous_row_factor row
+2:  vitreous_scaled_eight
     vitreous_rounded_eight
     vitreous_store_eight
     subs    r2, r2, #1
-    bne     1b
-    vitreous_invalid
-    vpop    {s16}
-    pop     {r4-r11, pc}
+    bne     2b
+    vitreous_row_result row
     .size   vitreous_dsp_quantize, . - vitreous_dsp_quantize
     .popsection
 
     .pushsection .text.vitreous_dsp_quantize_pairs, "ax", %progbits
     .balign 4
-@ fn(x, codes, count / 8, second, factor: f32, next) -> u32: the same; each second code stands `second` bytes behind the one before,
-@ and a pair `next` bytes behind the last.
+@ fn(x, codes, count / 8, bits of another magnitude, second, next) -> u32: the same; each second code stands `second` bytes behind the
+@ one before, and a pair `next` bytes behind the last.
 vitreous_function vitreous_dsp_quantize_pairs
-    push    {r4-r11, lr}
-    vpush   {s16}
-    vmov.f32 s16, s0
-    vitreous_clear_exceptions r12
-    ldr     lr, [sp, #40]
+    vitreous_row_factor pairs
+    ldrd    r3, lr, [sp, #36]
     add     r12, r3, lr
-1:  vitreous_scaled_eight
+2:  vitreous_scaled_eight
     vitreous_rounded_eight
     strb    r4, [r1]
     strb    r5, [r1, r3]
@@ -197,10 +208,8 @@ vitreous_function vitreous_dsp_quantize_pairs
     strb    r11, [r1, r12]
     add     r1, r1, lr, lsl #1
     subs    r2, r2, #1
-    bne     1b
-    vitreous_invalid
-    vpop    {s16}
-    pop     {r4-r11, pc}
+    bne     2b
+    vitreous_row_result pairs
     .size   vitreous_dsp_quantize_pairs, . - vitreous_dsp_quantize_pairs
     .popsection
 
@@ -209,19 +218,18 @@ vitreous_function vitreous_dsp_quantize_pairs
 @ fn(x, codes, count / 8, factor: f32, zero_point: f32) -> u32: round(x * factor + zero_point), -128 to 127; not zero as above.
 vitreous_function vitreous_dsp_quantize_above
     push    {r4-r11, lr}
-    vpush   {s16}
-    vmov.f32 s16, s0
-    vmov.f32 s8, s1
+    vmov.f32 s8, s0
+    vmov.f32 s9, s1
     vitreous_clear_exceptions r3
 1:  vitreous_scaled_eight
-    vadd.f32 s0, s0, s8
-    vadd.f32 s1, s1, s8
-    vadd.f32 s2, s2, s8
-    vadd.f32 s3, s3, s8
-    vadd.f32 s4, s4, s8
-    vadd.f32 s5, s5, s8
-    vadd.f32 s6, s6, s8
-    vadd.f32 s7, s7, s8
+    vadd.f32 s0, s0, s9
+    vadd.f32 s1, s1, s9
+    vadd.f32 s2, s2, s9
+    vadd.f32 s3, s3, s9
+    vadd.f32 s4, s4, s9
+    vadd.f32 s5, s5, s9
+    vadd.f32 s6, s6, s9
+    vadd.f32 s7, s7, s9
     vitreous_rounded_eight
     ssat    r4, #8, r4
     ssat    r5, #8, r5
@@ -235,9 +243,64 @@ vitreous_function vitreous_dsp_quantize_above
     subs    r2, r2, #1
     bne     1b
     vitreous_invalid
-    vpop    {s16}
     pop     {r4-r11, pc}
     .size   vitreous_dsp_quantize_above, . - vitreous_dsp_quantize_above
+    .popsection
+
+    .pushsection .text.vitreous_dsp_widen, "ax", %progbits
+    .balign 4
+@ fn(x, out, count / 8): out = x, widened.
+vitreous_function vitreous_dsp_widen
+1:  vldmia  r0!, {s0-s3}
+    vcvtb.f32.f16 s8, s0
+    vcvtt.f32.f16 s9, s0
+    vcvtb.f32.f16 s10, s1
+    vcvtt.f32.f16 s11, s1
+    vcvtb.f32.f16 s12, s2
+    vcvtt.f32.f16 s13, s2
+    vcvtb.f32.f16 s14, s3
+    vcvtt.f32.f16 s15, s3
+    vstmia  r1!, {s8-s15}
+    subs    r2, r2, #1
+    bne     1b
+    bx      lr
+    .size   vitreous_dsp_widen, . - vitreous_dsp_widen
+    .popsection
+
+@ Sets bit 15 or 31 of r3, too, where an f16 of \pair has all bits of its exponent; r12 is 0x04000400.
+.macro vitreous_note_infinite pair, temporary
+    uadd16  \temporary, \pair, r12
+    eor     \temporary, \temporary, \pair
+    orr     r3, r3, \temporary
+.endm
+    .pushsection .text.vitreous_dsp_narrow, "ax", %progbits
+    .balign 4
+@ fn(x, out, count / 8) -> u32: out = x as f16; not zero if one of them became infinite or no number.
+vitreous_function vitreous_dsp_narrow
+    push    {r4-r7, lr}
+    mov     r3, #0
+    mov     r12, #0x04000400
+1:  vldmia  r0!, {s0-s7}
+    vcvtb.f16.f32 s8, s0
+    vcvtt.f16.f32 s8, s1
+    vcvtb.f16.f32 s9, s2
+    vcvtt.f16.f32 s9, s3
+    vcvtb.f16.f32 s10, s4
+    vcvtt.f16.f32 s10, s5
+    vcvtb.f16.f32 s11, s6
+    vcvtt.f16.f32 s11, s7
+    vmov    r4, r5, s8, s9
+    vmov    r6, r7, s10, s11
+    stmia   r1!, {r4-r7}
+    vitreous_note_infinite r4, lr
+    vitreous_note_infinite r5, lr
+    vitreous_note_infinite r6, lr
+    vitreous_note_infinite r7, lr
+    subs    r2, r2, #1
+    bne     1b
+    and     r0, r3, #0x80008000
+    pop     {r4-r7, pc}
+    .size   vitreous_dsp_narrow, . - vitreous_dsp_narrow
     .popsection
 
 @ s0 = the sixteen partial sums s16-s31, as a tree over halves.

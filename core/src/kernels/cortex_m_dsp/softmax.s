@@ -15,18 +15,20 @@
     .pushsection .text.vitreous_dsp_softmax, "ax", %progbits
     .balign 4
 @ fn(scores, relative scales, weights, count / 4, constants, &mut sum) -> u32: for each score
-@   e = weight_max * 2^(score - largest);  sum += round(e);  weight = round(e * relative scale).
+@   e = weight_max * 2^(score - largest);  sum of round(e);  weight = round(e * relative scale).
 @ constants: weight_max, largest, then the coefficients of 2^f from the highest power down (s16-s23). Weights of two tokens are a pair
 @ of 16 bits, 16 bytes apart. Not zero if a number was none or far too large: then nothing here counts.
+@
+@ Where numbers can be rounded without becoming integers, the sum is one of floats: below 2^24 it is exact.
 @
 @ 2^x = 2^f * 2^n with n = round(x): n is added to the exponent of 2^f, which is exact. n is cut at -32, where the weight is 0 anyway.
 vitreous_function vitreous_dsp_softmax
     push    {r4-r11, lr}
-    vpush   {s16-s23}
-    ldr     r12, [sp, #68]
+    vpush   {s16-s25}
+    ldr     r12, [sp, #76]
     vldmia  r12, {s16-s23}
-    ldr     r12, [sp, #72]
-    ldr     lr, [r12]
+    mov     lr, #0
+    vmov    s24, s25, lr, lr
     vitreous_clear_exceptions r12
 1:  vldmia  r0!, {s0-s3}
     vsub.f32 s0, s0, s17
@@ -76,24 +78,35 @@ vitreous_function vitreous_dsp_softmax
     vmul.f32 s10, s10, s16
     vmul.f32 s11, s11, s16
     vldmia  r1!, {s12-s15}
+.if VITREOUS_ARMV8_FPU
+    vrintr.f32 s4, s8
+    vrintr.f32 s5, s9
+    vrintr.f32 s6, s10
+    vrintr.f32 s7, s11
+    vadd.f32 s4, s4, s5
+    vadd.f32 s6, s6, s7
+    vadd.f32 s24, s24, s4
+    vadd.f32 s25, s25, s6
+.else
     vcvtr.s32.f32 s4, s8
     vcvtr.s32.f32 s5, s9
     vcvtr.s32.f32 s6, s10
     vcvtr.s32.f32 s7, s11
-    vmul.f32 s8, s8, s12
-    vmul.f32 s9, s9, s13
-    vmul.f32 s10, s10, s14
-    vmul.f32 s11, s11, s15
     vmov    r4, r5, s4, s5
     vmov    r6, r7, s6, s7
-    vcvtr.s32.f32 s8, s8
-    vcvtr.s32.f32 s9, s9
-    vcvtr.s32.f32 s10, s10
-    vcvtr.s32.f32 s11, s11
     add     lr, lr, r4
     add     lr, lr, r5
     add     lr, lr, r6
     add     lr, lr, r7
+.endif
+    vmul.f32 s8, s8, s12
+    vmul.f32 s9, s9, s13
+    vmul.f32 s10, s10, s14
+    vmul.f32 s11, s11, s15
+    vcvtr.s32.f32 s8, s8
+    vcvtr.s32.f32 s9, s9
+    vcvtr.s32.f32 s10, s10
+    vcvtr.s32.f32 s11, s11
     vmov    r4, r5, s8, s9
     vmov    r6, r7, s10, s11
     pkhbt   r4, r4, r5, lsl #16
@@ -102,10 +115,16 @@ vitreous_function vitreous_dsp_softmax
     str     r6, [r2], #16
     subs    r3, r3, #1
     bne     1b
-    ldr     r12, [sp, #72]
+    ldr     r12, [sp, #80]
+.if VITREOUS_ARMV8_FPU
+    vadd.f32 s24, s24, s25
+    vcvt.u32.f32 s24, s24
+    vstr    s24, [r12]
+.else
     str     lr, [r12]
+.endif
     vitreous_invalid
-    vpop    {s16-s23}
+    vpop    {s16-s25}
     pop     {r4-r11, pc}
     .size   vitreous_dsp_softmax, . - vitreous_dsp_softmax
     .popsection

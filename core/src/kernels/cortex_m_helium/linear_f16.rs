@@ -12,9 +12,20 @@ core::arch::global_asm!(".cpu cortex-m55", include_str!("linear_f16.s"), options
 
 /// Outputs of a panel.
 const PANEL: usize = 16;
+/// Most outputs of a layer that is done without the others of its panel.
+const FEW: usize = 4;
+
+/// Sums of a panel's outputs: inputs, their number, the panel, the sums.
+type Dot = unsafe extern "C" fn(*const f32, usize, *const f16, *mut [f32; PANEL]);
 
 extern "C" {
     fn vitreous_helium_dot_f16(x: *const f32, inputs: usize, weights: *const f16, sums: *mut [f32; PANEL]);
+    fn vitreous_helium_dot_f16_four(
+        x: *const f32,
+        inputs: usize,
+        weights: *const f16,
+        sums: *mut [f32; PANEL],
+    );
     fn vitreous_helium_gelu(x: *mut f32, quarters: usize, gates: *const f16);
     fn vitreous_helium_add_residual(y: *const f32, eighths: usize, residual: *mut f16);
 }
@@ -53,11 +64,12 @@ pub(super) fn linear_f16_residual(x: &[f32], w: &LinearF16, residual: &mut [f16]
 /// Hands over `Σ_k x[k]·w[n,k] + bias[n]` of each panel's outputs, and the first n.
 #[inline(always)]
 fn for_each_panel(x: &[f32], w: &LinearF16, mut take: impl FnMut(usize, &[f32])) {
+    let dot: Dot = if w.outputs <= FEW { vitreous_helium_dot_f16_four } else { vitreous_helium_dot_f16 };
     let panels = tensor::rows(w.panels, w.inputs * PANEL).zip(w.bias.chunks(PANEL));
     for (panel, (weights, bias)) in panels.enumerate() {
         let mut sums = [0.0; PANEL];
         // SAFETY: `x` and the panel are of the layer's inputs.
-        unsafe { vitreous_helium_dot_f16(x.as_ptr(), w.inputs, weights.as_ptr(), &mut sums) };
+        unsafe { dot(x.as_ptr(), w.inputs, weights.as_ptr(), &mut sums) };
         sums.iter_mut().zip(bias).for_each(|(sum, bias)| *sum += *bias);
         take(panel * PANEL, sums.get(..bias.len()).unwrap_or(&[]));
     }

@@ -35,6 +35,24 @@ vitreous_helium_dot_f16:
     vpop {d8-d15}
     pop {r7, pc}
 
+@ The same of the first four outputs, for layers that have no more.
+    .section .text.vitreous_helium_dot_f16_four, "ax", %progbits
+    .global vitreous_helium_dot_f16_four
+    .type vitreous_helium_dot_f16_four, %function
+    .thumb_func
+vitreous_helium_dot_f16_four:
+    push {r7, lr}
+    vmov.i32 q2, #0
+    dls lr, r1
+1:  vldrh.u32 q0, [r2], #32
+    ldr r12, [r0], #4
+    vcvtb.f32.f16 q0, q0
+    vmul.f32 q0, q0, r12
+    vadd.f32 q2, q2, q0
+    le lr, 1b
+    vstrw.32 q2, [r3]
+    pop {r7, pc}
+
 @ GELU in place of r1 ≥ 1 times 4 f32 at r0; r2 the middle of the table (linear.s).
     .section .text.vitreous_helium_gelu, "ax", %progbits
     .global vitreous_helium_gelu

@@ -36,6 +36,8 @@ extern "C" {
     fn vitreous_helium_quantize_above(x: *const f32, rounds: usize, factor: u32, codes: *mut i8, zero: u32);
     fn vitreous_helium_sums(x: *const f16, rounds: usize, mean: u32, sums: *mut [f32; 8]);
     fn vitreous_helium_square_sums(x: *const f16, rounds: usize, mean: u32, sums: *mut [f32; 8]);
+    fn vitreous_helium_widen(x: *const f16, out: *mut f32, groups: usize);
+    fn vitreous_helium_narrow(x: *const f32, out: *mut f16, groups: usize);
     fn vitreous_helium_norm(
         x: *const f16,
         rounds: usize,
@@ -45,6 +47,29 @@ extern "C" {
         beta: *const f32,
         out: *mut f32,
     );
+}
+
+/// Elements that widening and narrowing take at a time.
+const GROUP: usize = 8;
+
+pub(super) fn widen(x: &[f16], out: &mut [f32]) {
+    let groups = x.len().min(out.len()) / GROUP;
+    if groups > 0 {
+        // SAFETY: both have as many elements.
+        unsafe { vitreous_helium_widen(x.as_ptr(), out.as_mut_ptr(), groups) };
+    }
+    let done = groups * GROUP;
+    (PORTABLE.widen)(x.get(done..).unwrap_or(&[]), out.get_mut(done..).unwrap_or(&mut []));
+}
+
+pub(super) fn narrow(x: &[f32], out: &mut [f16]) {
+    let groups = x.len().min(out.len()) / GROUP;
+    if groups > 0 {
+        // SAFETY: both have as many elements.
+        unsafe { vitreous_helium_narrow(x.as_ptr(), out.as_mut_ptr(), groups) };
+    }
+    let done = groups * GROUP;
+    (PORTABLE.narrow)(x.get(done..).unwrap_or(&[]), out.get_mut(done..).unwrap_or(&mut []));
 }
 
 /// Quantizes a row by `code`, which places sixteen codes a round from `to` on; the others, and zeros up to `length`, are handed to

@@ -241,3 +241,42 @@ quantize vitreous_helium_quantize_key, store_key, 0
 quantize vitreous_helium_quantize_value, store_value, 1
 partial_sums vitreous_helium_sums, 0
 partial_sums vitreous_helium_square_sums, 1
+
+@ f16 at r0 as f32 at r1, r2 times eight.
+    .section .text.vitreous_helium_widen, "ax", %progbits
+    .global vitreous_helium_widen
+    .type vitreous_helium_widen, %function
+    .thumb_func
+vitreous_helium_widen:
+    push {r7, lr}
+    dls lr, r2
+1:  vldrh.u32 q0, [r0], #8
+    vldrh.u32 q1, [r0], #8
+    vcvtb.f32.f16 q0, q0
+    vcvtb.f32.f16 q1, q1
+    vstrw.32 q0, [r1], #16
+    vstrw.32 q1, [r1], #16
+    le lr, 1b
+    pop {r7, pc}
+
+@ f32 at r0 as f16 at r1, r2 times eight; bounded to ±65504, as residuals are.
+    .section .text.vitreous_helium_narrow, "ax", %progbits
+    .global vitreous_helium_narrow
+    .type vitreous_helium_narrow, %function
+    .thumb_func
+vitreous_helium_narrow:
+    push {r7, lr}
+    vmvn.i16 q2, #0x0400
+    vmvn.i16 q3, #0x8400
+    dls lr, r2
+1:  vldrw.u32 q0, [r0], #16
+    vldrw.u32 q1, [r0], #16
+    vcvtb.f16.f32 q0, q0
+    vcvtt.f16.f32 q0, q1
+    vmaxnm.f16 q0, q0, q2
+    vminnm.f16 q0, q0, q3
+    vshr.u32 q1, q0, #16
+    vstrh.32 q0, [r1], #8
+    vstrh.32 q1, [r1], #8
+    le lr, 1b
+    pop {r7, pc}

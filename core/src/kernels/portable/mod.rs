@@ -7,9 +7,10 @@ mod rows;
 #[cfg(table = "cortex-m-dsp")]
 pub(super) use linear::activate;
 #[cfg(table = "cortex-m-dsp")]
-pub(super) use rows::{layer_norm, quantize_row, quantize_row_above};
+pub(super) use rows::{layer_norm, quantize_row, quantize_row_above, widen};
 
 use super::{spec, Kernels};
+use crate::math::to_f16s;
 
 /// The portable kernels; they read every weight layout.
 pub static PORTABLE: Kernels = Kernels {
@@ -21,6 +22,8 @@ pub static PORTABLE: Kernels = Kernels {
     quantize_row: rows::quantize_row,
     quantize_row_above: rows::quantize_row_above,
     layer_norm: rows::layer_norm,
+    widen: rows::widen,
+    narrow: to_f16s,
     peak: None,
     store_keys: attention::store_rows,
     store_values: attention::store_rows,

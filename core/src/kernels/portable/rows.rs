@@ -37,6 +37,11 @@ pub(in crate::kernels) fn layer_norm(x: &[f16], weights: &NormWeights, out: &mut
     }
 }
 
+/// f16 as f32.
+pub(in crate::kernels) fn widen(x: &[f16], out: &mut [f32]) {
+    out.iter_mut().zip(x).for_each(|(to, from)| *to = from.to_f32());
+}
+
 fn norm_row(x: &[f16], weights: &NormWeights, out: &mut [f32]) {
     for (out, x) in out.iter_mut().zip(x) {
         *out = x.to_f32();

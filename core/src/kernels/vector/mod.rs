@@ -17,7 +17,7 @@ pub(super) use attention::{attend, scores, softmax, store_keys, store_values, we
 pub(super) use gemm::{block, peak, peak_macs, WeightsAt};
 pub(super) use linear::{linear_i8, linear_i8_residual};
 pub(super) use linear_f16::{linear_f16, linear_f16_residual};
-pub(super) use rows::{layer_norm, quantize_row, quantize_row_above};
+pub(super) use rows::{layer_norm, narrow, quantize_row, quantize_row_above, widen};
 
 use half::f16;
 

@@ -2,7 +2,7 @@
 
 use half::f16;
 
-use super::{load, load_f16, store, Floats, Ints, LANES};
+use super::{load, load_f16, store, store_f16, Floats, Ints, LANES};
 use crate::kernels::spec::VECTOR_NORM_ROWS as NORM_ROWS;
 use crate::math::inverse_sqrt;
 use crate::quant::{row_scale, row_scale_above};
@@ -23,6 +23,24 @@ pub(in crate::kernels) fn layer_norm<F: Floats>(x: &[f16], weights: &NormWeights
         for (x, out) in x.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
             norm_rows::<F, 1>(x, weights, out);
         }
+    }
+}
+
+/// f16 as f32.
+#[inline(always)]
+pub(in crate::kernels) fn widen<F: Floats>(x: &[f16], out: &mut [f32]) {
+    let count = x.len().min(out.len());
+    for (x, out) in x[..count].chunks(LANES).zip(out[..count].chunks_mut(LANES)) {
+        store(load_f16::<F>(x), out);
+    }
+}
+
+/// f32 as f16, bounded.
+#[inline(always)]
+pub(in crate::kernels) fn narrow<F: Floats>(x: &[f32], out: &mut [f16]) {
+    let count = x.len().min(out.len());
+    for (x, out) in x[..count].chunks(LANES).zip(out[..count].chunks_mut(LANES)) {
+        store_f16(load::<F>(x), out);
     }
 }
 

@@ -24,6 +24,8 @@ macro_rules! vector_table {
                 = vector::quantize_row_above::<$floats>(x, floor, out);
             fn layer_norm(x: &[f16], w: &NormWeights, out: &mut [f32])
                 = vector::layer_norm::<$floats>(x, w, out);
+            fn widen(x: &[f16], out: &mut [f32]) = vector::widen::<$floats>(x, out);
+            fn narrow(x: &[f32], out: &mut [f16]) = vector::narrow::<$floats>(x, out);
             fn store_keys(x: &[f32], head_dim: usize, first: usize, keys: &mut [i8], scales: &mut [f32])
                 = vector::store_keys::<$floats>(x, head_dim, first, keys, scales);
             fn store_values(x: &[f32], head_dim: usize, first: usize, values: &mut [i8], scales: &mut [f32])
@@ -52,6 +54,8 @@ macro_rules! vector_table {
             quantize_row,
             quantize_row_above,
             layer_norm,
+            widen,
+            narrow,
             peak: Some(kernels::Peak { macs: vector::peak_macs::<$dot>($mr, $nv), run: peak }),
             store_keys,
             store_values,

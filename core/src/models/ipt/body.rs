@@ -3,7 +3,6 @@
 
 use half::f16;
 
-use super::head::widen;
 use super::plan::region;
 use super::run::IptRun;
 use super::weights::{AttentionKind, MlpWeights};
@@ -61,7 +60,7 @@ impl IptRun<'_, '_> {
         for (token, to) in (row..).zip(rows_mut(x, dim)) {
             let (top, left) = (token / columns * patch, token % columns * patch);
             for (y, to) in (top..).zip(rows_mut(to, patch * features)) {
-                widen(part(map, y * map_row + left * features, patch * features)?, to);
+                (self.kernels.widen)(part(map, y * map_row + left * features, patch * features)?, to);
             }
         }
         let x_codes = quantize_rows(
@@ -284,7 +283,7 @@ impl IptRun<'_, '_> {
         for (token, x) in rows(tokens, dim).zip(rows_mut(x, dim)) {
             match &norm {
                 Some(norm) => (self.kernels.layer_norm)(token, norm, x),
-                None => widen(token, x),
+                None => (self.kernels.widen)(token, x),
             }
         }
         let scales = part_mut(cast_mut::<f32>(scales)?, 0, count)?;
@@ -308,7 +307,7 @@ impl IptRun<'_, '_> {
         let tokens = part(cast_mut::<f16>(tokens)?, row * dim, count * dim)?;
         let x = part_mut(cast_mut::<f32>(x)?, 0, dim)?;
         for (i, token) in (row..).zip(rows(tokens, dim)) {
-            widen(token, x);
+            (self.kernels.widen)(token, x);
             store(self.kernels, x, is_f16, i, memory, scales)?;
         }
         Ok(row + count)
@@ -347,7 +346,7 @@ fn store(
     let (dim, pitch) = (x.len(), padded(x.len()));
     if is_f16 {
         let to = part_mut(cast_mut::<f16>(plane)?, i * dim, dim)?;
-        to.iter_mut().zip(x).for_each(|(to, x)| *to = to_f16(*x));
+        (kernels.narrow)(x, to);
     } else {
         let to = part_mut(cast_mut::<i8>(plane)?, i * pitch, pitch)?;
         *cast_mut::<f32>(scales)?.get_mut(i).ok_or(Error::Internal(80))? = (kernels.quantize_row)(x, to);
@@ -369,7 +368,7 @@ fn operand<'a>(
     if is_f16 {
         let plane = part(cast_mut::<f16>(plane)?, row * dim, count * dim)?;
         let rows = part_mut(cast_mut::<f32>(wide.rows)?, 0, count * dim)?;
-        widen(plane, rows);
+        (kernels.widen)(plane, rows);
         let scales = part_mut(cast_mut(wide.scales)?, 0, count)?;
         return Ok(quantize_rows(kernels, rows, dim, weights, cast_mut(wide.codes)?, scales));
     }

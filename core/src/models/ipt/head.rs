@@ -8,14 +8,8 @@ use super::run::IptRun;
 use crate::arena::{cast_mut, part, part_mut};
 use crate::error::Error;
 use crate::kernels::Epilogue;
-use crate::math::to_f16;
 use crate::models::vit::Activation;
-use crate::ops::{conv_row, ConvScratch, Inputs};
-
-/// Widens a row.
-pub(super) fn widen(from: &[f16], to: &mut [f32]) {
-    to.iter_mut().zip(from).for_each(|(to, from)| *to = from.to_f32());
-}
+use crate::ops::{conv_row, ConvScratch, Inputs, Output};
 
 /// The regions of [`region::CONV`] as scratch.
 pub(super) fn scratch<'a>(views: [&'a mut [u8]; 7]) -> ConvScratch<'a> {
@@ -26,6 +20,7 @@ pub(super) fn scratch<'a>(views: [&'a mut [u8]; 7]) -> ConvScratch<'a> {
 impl IptRun<'_, '_> {
     /// `map[y] = W * (pixels − mean) + b`.
     pub(super) fn entry_row(&mut self, y: usize) -> Result<usize, Error> {
+        let kernels = self.kernels;
         let c = self.ipt.config();
         let (window, features) = (c.window, c.features);
         let (entry, mean) = (self.ipt.head(self.task)?.entry, self.ipt.section().mean());
@@ -35,24 +30,23 @@ impl IptRun<'_, '_> {
         let map = part_mut(cast_mut::<f16>(map)?, y * window * features, window * features)?;
         let pixels: &[u8] = pixels;
         conv_row(
-            self.kernels,
+            kernels,
             &entry,
             Inputs::Signed,
-            Epilogue::None,
             (window, window),
             (y, self.tile),
             scratch([a, b, d, e, f, g, h]),
-            |row, to| {
+            &mut |row, to| {
                 let row = part(pixels, row * window * COLOURS, window * COLOURS)?;
                 let centred = row.iter().zip(mean.iter().cycle()).map(|(p, mean)| *p as f32 - *mean);
                 to.iter_mut().zip(centred).for_each(|(to, x)| *to = x);
                 Ok(())
             },
-            |x, values| {
+            Output::Write(Epilogue::None, &mut |x, values| {
                 let to = part_mut(map, x * features, values.len())?;
-                to.iter_mut().zip(values).for_each(|(to, v)| *to = to_f16(*v));
+                (kernels.narrow)(values, to);
                 Ok(())
-            },
+            }),
         )?;
         Ok(y + 1)
     }
@@ -62,6 +56,7 @@ impl IptRun<'_, '_> {
     /// The rows of the hidden maps are made as they are needed and kept in a ring. `map[y]` can be updated in place: all hidden rows
     /// that see it have been made by then.
     pub(super) fn block_row(&mut self, block: usize, y: usize) -> Result<usize, Error> {
+        let kernels = self.kernels;
         let c = self.ipt.config();
         let (window, features) = (c.window, c.features);
         let row = window * features;
@@ -76,22 +71,21 @@ impl IptRun<'_, '_> {
             let map = cast_mut::<f16>(map)?;
             let hidden = part_mut(cast_mut::<f16>(ring)?, made % HIDDEN_ROWS * row, row)?;
             conv_row(
-                self.kernels,
+                kernels,
                 first,
                 Inputs::Signed,
-                Epilogue::Activation(Activation::Relu),
                 (window, window),
                 (made, self.tile),
                 scratch([a, b, d, e, f, g, h]),
-                |y, to| {
-                    widen(part(map, y * row, row)?, to);
+                &mut |y, to| {
+                    (kernels.widen)(part(map, y * row, row)?, to);
                     Ok(())
                 },
-                |x, values| {
+                Output::Write(Epilogue::Activation(Activation::Relu), &mut |x, values| {
                     let to = part_mut(hidden, x * features, values.len())?;
-                    to.iter_mut().zip(values).for_each(|(to, v)| *to = to_f16(*v));
+                    (kernels.narrow)(values, to);
                     Ok(())
-                },
+                }),
             )?;
             self.hidden_rows += 1;
         }
@@ -99,22 +93,17 @@ impl IptRun<'_, '_> {
         let map = part_mut(cast_mut::<f16>(map)?, y * row, row)?;
         let ring = cast_mut::<f16>(ring)?;
         conv_row(
-            self.kernels,
+            kernels,
             second,
             Inputs::NotNegative,
-            Epilogue::None,
             (window, window),
             (y, self.tile),
             scratch([a, b, d, e, f, g, h]),
-            |y, to| {
-                widen(part(ring, y % HIDDEN_ROWS * row, row)?, to);
+            &mut |y, to| {
+                (kernels.widen)(part(ring, y % HIDDEN_ROWS * row, row)?, to);
                 Ok(())
             },
-            |x, values| {
-                let to = part_mut(map, x * features, values.len())?;
-                to.iter_mut().zip(values).for_each(|(to, v)| *to = to_f16(to.to_f32() + *v));
-                Ok(())
-            },
+            Output::Add(map),
         )?;
         Ok(y + 1)
     }

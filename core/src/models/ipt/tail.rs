@@ -3,15 +3,14 @@
 use half::f16;
 
 use super::config::COLOURS;
-use super::head::{scratch, widen};
+use super::head::scratch;
 use super::plan::region;
 use super::run::IptRun;
 use super::weights::TailWeights;
 use crate::arena::{cast_mut, part, part_mut};
 use crate::error::Error;
 use crate::kernels::Epilogue;
-use crate::math::to_f16;
-use crate::ops::{conv_row, Inputs};
+use crate::ops::{conv_row, Inputs, Output};
 use crate::tensor::rows;
 
 /// Where a convolution of the tail finds its input rows: a ring of `slots` rows of `width·features`.
@@ -37,6 +36,7 @@ impl IptRun<'_, '_> {
 
     /// `out[y] = W * upsampled + b + mean`, an output row.
     pub(super) fn tail_row(&mut self, y: usize) -> Result<usize, Error> {
+        let kernels = self.kernels;
         let weights = self.ipt.tail(self.task)?;
         let mean = self.ipt.section().mean();
         let features = self.ipt.config().features;
@@ -49,29 +49,29 @@ impl IptRun<'_, '_> {
         let (from, out) = (cast_mut::<f16>(from)?, cast_mut::<f32>(out)?);
         let row = input.side * features;
         conv_row(
-            self.kernels,
+            kernels,
             &weights.exit,
             Inputs::Signed,
-            Epilogue::None,
             (input.side, input.side),
             (y, self.tile),
             scratch([a, b, d, e, f, g, h]),
-            |y, to| {
-                widen(part(from, slot(y, input.slots) * row, row)?, to);
+            &mut |y, to| {
+                (kernels.widen)(part(from, slot(y, input.slots) * row, row)?, to);
                 Ok(())
             },
-            |x, values| {
+            Output::Write(Epilogue::None, &mut |x, values| {
                 let to = part_mut(out, x * COLOURS, values.len())?;
                 let shifted = values.iter().zip(mean.iter().cycle()).map(|(v, mean)| *v + *mean);
                 to.iter_mut().zip(shifted).for_each(|(to, v)| *to = v);
                 Ok(())
-            },
+            }),
         )?;
         Ok(y + 1)
     }
 
     /// Makes the rows of a level up to and with `last`.
     fn upsample(&mut self, weights: &TailWeights, level: usize, last: usize) -> Result<(), Error> {
+        let kernels = self.kernels;
         let steps = self.task().ok_or(Error::Internal(71))?.upsampler();
         let Some(above) = level.checked_sub(1) else { return Ok(()) };
         let (Some(Some(conv)), Some(&factor)) = (weights.upsampler.get(above), steps.get(above)) else {
@@ -92,28 +92,27 @@ impl IptRun<'_, '_> {
                 self.plan.views(self.arena, [input.region, output.region, a, b, d, e, f, g, h])?;
             let (from, to) = (cast_mut::<f16>(from)?, cast_mut::<f16>(to)?);
             conv_row(
-                self.kernels,
+                kernels,
                 conv,
                 Inputs::Signed,
-                Epilogue::None,
                 (input.side, input.side),
                 (y, self.tile),
                 scratch([a, b, d, e, f, g, h]),
-                |y, to| {
-                    widen(part(from, slot(y, input.slots) * from_row, from_row)?, to);
+                &mut |y, to| {
+                    (kernels.widen)(part(from, slot(y, input.slots) * from_row, from_row)?, to);
                     Ok(())
                 },
-                |x, values| {
+                Output::Write(Epilogue::None, &mut |x, values| {
                     // Outputs are ordered (row in the factor × factor square, column in it, feature): each row is one run.
                     for (x, pixel) in (x..).zip(rows(values, conv.outputs)) {
                         for (i, run) in rows(pixel, factor * features).enumerate() {
                             let start = slot(made + i, output.slots) * to_row + x * factor * features;
                             let to = part_mut(to, start, run.len())?;
-                            to.iter_mut().zip(run).for_each(|(to, v)| *to = to_f16(*v));
+                            (kernels.narrow)(run, to);
                         }
                     }
                     Ok(())
-                },
+                }),
             )?;
             if let Some(made) = self.upsampled.get_mut(above) {
                 *made += factor;

@@ -156,17 +156,42 @@ fn rows(table: &Kernels, memory: &mut [u128], numbers: &mut Numbers) -> (Option<
     if !equal(want, got) {
         difference = Some("layer_norm");
     }
+    let (want, got) = (pool.take::<f16>(length), pool.take::<f16>(length));
+    (PORTABLE.narrow)(x, want);
+    (table.narrow)(x, got);
+    if want != got {
+        difference = Some("narrow");
+    }
+    // Every kind of f16 there is.
+    tokens.iter_mut().for_each(|to| *to = f16::from_bits(numbers.bits() as u16));
+    let (want, got) = (pool.take::<f32>(tokens.len()), pool.take::<f32>(tokens.len()));
+    // An odd number of elements further on, rows are aligned otherwise.
+    for start in [0, extra % 3] {
+        let tokens = tokens.get(start..).unwrap_or(&[]);
+        (PORTABLE.widen)(tokens, want);
+        (table.widen)(tokens, got);
+        if !equal(want, got) {
+            difference = Some("widen");
+        }
+    }
     (difference, pool.taken())
 }
 
 fn attention(table: &Kernels, memory: &mut [u128], numbers: &mut Numbers) -> (Option<&'static str>, usize) {
     let mut pool = Pool::new(memory);
-    let (queries, tokens, head_dim) =
-        (numbers.between(1, 12), numbers.between(1, 120), numbers.between(1, 80));
+    // Mostly many tokens and narrow heads.
+    let (queries, tokens, head_dim) = match numbers.between(0, 8) {
+        0 => (numbers.between(1, 6), numbers.between(1, 6), numbers.between(400, 1100)),
+        _ => (numbers.between(1, 12), numbers.between(1, 120), numbers.between(1, 80)),
+    };
     let (hostile, tile) = (numbers.bits() % 2 == 0, numbers.between(1, 9));
     let [q, k, v] = [queries, tokens, tokens].map(|rows| {
         let x = pool.take::<f32>(rows * head_dim);
         numbers.any_floats(x, 3.0, hostile);
+        if head_dim > 80 {
+            // The largest sums that there can be: all codes are 127. Scales differ, so that scores do.
+            x.chunks_mut(head_dim).zip(1..).for_each(|(row, i)| row.fill(0.3 / i as f32));
+        }
         &*x
     });
     let (want, got) = (pool.take::<f32>(queries * head_dim), pool.take::<f32>(queries * head_dim));

@@ -6,7 +6,6 @@ use super::{cut, cut_mut, BLOCK_ROWS};
 use crate::error::Error;
 use crate::fork::{Part, Share};
 use crate::kernels::Kernels;
-use crate::math::to_f16s;
 use crate::ops::quantize;
 use crate::tensor::NormWeights;
 
@@ -71,7 +70,7 @@ impl Part for NormPart<'_> {
                 }
                 NormedPlane::F16 { tokens: to } => {
                     let to = cut_mut(to, row * dim)?.1;
-                    to_f16s(normed, to);
+                    (self.kernels.narrow)(normed, to);
                 }
             }
             row += together;
