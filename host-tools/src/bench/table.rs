@@ -109,7 +109,7 @@ fn roofline(r: &BenchReport) -> String {
     );
     if r.unit == Unit::Milliseconds {
         let rate = r.weight_bytes as f64 / (r.median * 1e6);
-        text += &format!(", {rate:.2} GB/s if memory gives each once");
+        text += &format!(", {rate:.2} GB/s if memory gives each once a run");
     }
     text
 }
