@@ -118,7 +118,9 @@ fn instructions_of_all_stages_are_nearly_the_whole_runs() {
     assert_eq!(keys(&window), keys(&here), "the same stages in the same order");
     for report in [&on_target, &window] {
         let sum: f64 = report.stages.iter().map(|stage| stage.median).sum();
-        assert!((0.97 * report.median..=report.median).contains(&sum), "{sum} of {}", report.median);
+        // The rest, in millions: beginning the run, and reading the counter between its many steps.
+        let rest = report.median - sum;
+        assert!((0.0..0.05 + 0.01 * report.median).contains(&rest), "{}: {rest} of {}", report.model, report.median);
         assert!(report.stack_bytes.is_some_and(|bytes| bytes > 0), "{report:?}");
     }
 }
