@@ -120,7 +120,12 @@ fn instructions_of_all_stages_are_nearly_the_whole_runs() {
         let sum: f64 = report.stages.iter().map(|stage| stage.median).sum();
         // The rest, in millions: beginning the run, and reading the counter between its many steps.
         let rest = report.median - sum;
-        assert!((0.0..0.05 + 0.01 * report.median).contains(&rest), "{}: {rest} of {}", report.model, report.median);
+        assert!(
+            (0.0..0.05 + 0.01 * report.median).contains(&rest),
+            "{}: {rest} of {}",
+            report.model,
+            report.median
+        );
         assert!(report.stack_bytes.is_some_and(|bytes| bytes > 0), "{report:?}");
     }
 }
