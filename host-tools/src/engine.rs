@@ -216,7 +216,7 @@ pub struct Session<'e> {
     pool: Option<&'e Pool>,
 }
 
-impl Session<'_> {
+impl<'e> Session<'e> {
     /// Runs one image, `(height, width, channels)`; `hidden` keeps the residual stream between the blocks.
     ///
     /// # Errors
@@ -261,6 +261,11 @@ impl Session<'_> {
             last = now;
         }
         Ok(steps)
+    }
+
+    /// The model as runs read it.
+    pub fn vit(&self) -> &Vit<'e> {
+        &self.vit
     }
 
     /// Threads that share the work.

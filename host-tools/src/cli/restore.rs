@@ -7,7 +7,7 @@ use clap::Args;
 use serde::Serialize;
 use vitreous::models::ipt::Task;
 
-use super::load::IptLoadArgs;
+use super::load::{chosen_task, IptLoadArgs};
 use super::progress::Bars;
 use super::target_cost::render_cost;
 use crate::checkpoint::ipt::parse_task;
@@ -76,7 +76,8 @@ impl RestoreArgs {
     fn restore_files(self, json: bool) -> Result<()> {
         let outputs = outputs(&self.images, &self.out)?;
         let model = self.load.load(&self.model)?;
-        let task = self.task(&model)?;
+        let task = chosen_task(self.task, &model.config().tasks)?;
+        model.check_task(&task)?;
         std::fs::create_dir_all(&self.out)
             .with_context(|| format!("cannot create {}", self.out.display()))?;
         if let Some(target) = self.target {
@@ -104,20 +105,6 @@ impl RestoreArgs {
             bail!("{} of {} images are not restored: {}", failures.len(), outputs.len(), failures.join("; "));
         }
         Ok(())
-    }
-
-    fn task(&self, model: &RestoreModel) -> Result<Task> {
-        let tasks = &model.config().tasks;
-        let task = match (self.task, tasks.as_slice()) {
-            (Some(task), _) => task,
-            (None, [task]) => *task,
-            (None, tasks) => {
-                let names: Vec<String> = tasks.iter().map(Task::to_string).collect();
-                bail!("the model has several tasks; pass --task with one of {}", names.join(", "))
-            }
-        };
-        model.check_task(&task)?;
-        Ok(task)
     }
 
     fn restore(

@@ -3,19 +3,21 @@
 mod blend;
 mod float;
 mod model;
+mod window;
 
 pub use blend::{restore_by_windows, Windows};
 pub use float::FloatRestorer;
 pub use model::{RestoreModel, MAX_OUTPUT_PIXELS};
+pub use window::WindowSession;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{anyhow, ensure, Context, Result};
+use anyhow::{anyhow, Context, Result};
 use rayon::prelude::*;
 use vitreous::kernels::{Kernels, TableSpec, PORTABLE};
 use vitreous::models::ipt::{Ipt, IptConfig, Task, COLOURS, DEFAULT_TILE_ROWS};
 use vitreous::pipeline::{default_overlap, Band, BandPlan, BandShape};
-use vitreous::{Error, Model, PixelSink, Progress, SliceSource, SourceError, Stage};
+use vitreous::{Model, PixelSink, SliceSource, SourceError};
 
 use crate::degrade::Picture;
 use crate::kernels;
@@ -109,7 +111,7 @@ impl Restorer {
     }
 
     /// The weights as runs read them.
-    fn run_bytes(&self) -> &[u8] {
+    pub(crate) fn run_bytes(&self) -> &[u8] {
         self.packed.as_ref().map_or_else(|| self.bytes.as_slice(), AlignedBytes::as_slice)
     }
 
@@ -156,52 +158,6 @@ impl Restorer {
         })?
     }
 
-    /// The output of one window `(window, window, 3)`: `(window·scale, window·scale, 3)`, grey levels not rounded or clipped.
-    ///
-    /// # Errors
-    /// No such task; a window of another size.
-    pub fn restore_window(&self, task: usize, pixels: &[u8]) -> Result<Vec<f32>> {
-        let expected = self.config.window * self.config.window * COLOURS;
-        ensure!(
-            pixels.len() == expected,
-            "a window of {} bytes where the model takes {expected}",
-            pixels.len()
-        );
-        let model = Model::parse_without_checksums(self.run_bytes())?;
-        let ipt = Ipt::new(&model)?;
-        self.run_window(&ipt, task, &mut self.arena(&ipt, task)?, |to| {
-            to.copy_from_slice(pixels);
-            Ok(())
-        })
-    }
-
-    fn arena(&self, ipt: &Ipt, task: usize) -> Result<AlignedBytes> {
-        let plan = ipt.plan_for(task, HOST_TILE_ROWS, self.kernels.spec)?;
-        Ok(AlignedBytes::zeroed(plan.arena_bytes()))
-    }
-
-    /// The output of the window that `fill` gives.
-    fn run_window(
-        &self,
-        ipt: &Ipt,
-        task: usize,
-        arena: &mut AlignedBytes,
-        fill: impl FnOnce(&mut [u8]) -> Result<(), Error>,
-    ) -> Result<Vec<f32>> {
-        let mut run = ipt.begin_with(task, arena.as_mut_slice(), HOST_TILE_ROWS, self.kernels)?;
-        run.begin_window(fill)?;
-        let mut rows = Vec::new();
-        loop {
-            let progress = run.step()?;
-            if matches!(progress, Progress::Running(Stage::Tail) | Progress::Done) {
-                rows.extend_from_slice(run.row()?);
-            }
-            if progress == Progress::Done {
-                return Ok(rows);
-            }
-        }
-    }
-
     /// Restores one image, its windows on all threads of rayon's pool at work; `overlap` is that of the windows in pixels if not the
     /// engine's default. `done` is called with the number of windows done and their number in all. The result is that of
     /// [`vitreous::pipeline::restore`] to the bit.
@@ -221,7 +177,7 @@ impl Restorer {
         let window = self.config.window;
         let overlap = overlap.unwrap_or(default_overlap(window));
         // Refuses a task that there is not before anything is read.
-        self.arena(&ipt, task)?;
+        self.session_of(ipt.clone(), task)?;
         let mut memory = AlignedBytes::zeroed(BandPlan::new(window, scale, image.width)?.bytes());
         let shape = BandShape { window, scale, overlap, width: image.width, height: image.height };
         let mut band = Band::begin(shape, memory.as_mut_slice())?;
@@ -231,10 +187,10 @@ impl Restorer {
         for row in 0..rows {
             band.read(row, &mut source)?;
             let outputs = (0..columns).into_par_iter().map_init(
-                || self.arena(&ipt, task),
-                |arena, column| {
-                    let arena = arena.as_mut().map_err(|error| anyhow!("{error:#}"))?;
-                    self.run_window(&ipt, task, arena, |pixels| band.window(row, column, pixels))
+                || self.session_of(ipt.clone(), task),
+                |session, column| {
+                    let session = session.as_mut().map_err(|error| anyhow!("{error:#}"))?;
+                    session.run_filled(|pixels| band.window(row, column, pixels))
                 },
             );
             for (column, output) in outputs.collect::<Result<Vec<_>>>()?.iter().enumerate() {
