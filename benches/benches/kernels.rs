@@ -1,4 +1,4 @@
-//! Kernels of every table that this processor can run, and whole models. Throughput of products is in multiply-accumulates;
+//! Kernels of every table that this processor can run; `models` is the bench of whole models. Throughput of products is in multiply-accumulates;
 //! `peak` is what the table's fastest instruction does in registers, so the quotient of two lines is the part reached.
 
 use criterion::{criterion_group, criterion_main, Criterion, Throughput};
@@ -6,8 +6,6 @@ use half::f16;
 use vitreous::kernels::{supported_kernels, Attention, AttentionScratch, Epilogue, Kernels};
 use vitreous::models::vit::Activation;
 use vitreous::tensor::{LinearI8, NormWeights, RowsI8};
-use vitreous_benches::{engine, vit_config};
-use vitreous_tools::pool::Pool;
 
 /// Numbers that look like weights: −127 to 127.
 fn codes(count: usize) -> Vec<i8> {
@@ -119,28 +117,5 @@ fn attend(kernels: &Kernels, bencher: &mut criterion::Bencher) {
     });
 }
 
-fn models(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("model");
-    group.sample_size(10);
-    let two = Pool::new(2).expect("two threads");
-    for (name, model) in [
-        ("small 32x32", engine(vit_config(32, 4, 96, 6, 3, 192))),
-        ("tiny 224", engine(vit_config(224, 16, 192, 12, 3, 768))),
-        ("small 224", engine(vit_config(224, 16, 384, 12, 6, 1536))),
-    ] {
-        let c = *model.config();
-        let image = vec![100; c.image_height * c.image_width * c.channels];
-        for kernels in supported_kernels() {
-            let model = model.clone().with_kernels(kernels).expect("weights in the kernels' order");
-            for (threads, pool) in [(1, None), (2, Some(&two))] {
-                let mut session = model.session_on(pool).expect("a session");
-                group.bench_function(format!("{name}/{}/{threads}", kernels.spec.name), |b| {
-                    b.iter(|| session.run(&image, false).expect("a run"));
-                });
-            }
-        }
-    }
-}
-
-criterion_group!(benches, peak, linear, rows, attention, models);
+criterion_group!(benches, peak, linear, rows, attention);
 criterion_main!(benches);

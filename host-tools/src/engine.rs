@@ -12,27 +12,23 @@ use vitreous::{ForkJoin, Model, Progress, Serial, SliceSource, Stage};
 
 use crate::kernels;
 use crate::pool::Pool;
-use crate::vtr::{repack, AlignedBytes};
+use crate::vtr::{repack, AlignedBytes, ModelBytes};
 
-/// Bytes that a worker's part of a tile's hidden layer may take: less than the second cache of the processors that have one per core.
-const HIDDEN_BYTES: usize = 640 * 1024;
 /// Rows of a block of the tables' matrix products, or a multiple.
 const BLOCK_ROWS: usize = 6;
-/// Most rows of a worker's part: more of them gain nothing.
+/// Most rows of a worker's part of a tile: more of them gain nothing.
 const MOST_ROWS: usize = 102;
 
-/// Rows per tile on a host: as many as the cache holds, tiles of the same height, whole blocks.
+/// Rows per tile on a host: tiles of the same height, whole blocks, as few as give each worker no more than it gains from.
 fn host_tile_rows(config: &VitConfig, workers: usize) -> usize {
-    // A hidden row is there as f32 and as codes.
-    let fit = (HIDDEN_BYTES / (5 * config.hidden.max(1))).clamp(BLOCK_ROWS, MOST_ROWS) * workers;
-    let tiles = config.tokens().div_ceil(fit).max(1);
+    let tiles = config.tokens().div_ceil(MOST_ROWS * workers.max(1)).max(1);
     config.tokens().div_ceil(tiles).next_multiple_of(BLOCK_ROWS).clamp(1, MAX_TILE_ROWS)
 }
 
-/// A `.vtr` file in memory, checked.
+/// A `.vtr` file, checked.
 #[derive(Clone, Debug)]
 pub struct Engine {
-    bytes: AlignedBytes,
+    bytes: ModelBytes,
     /// The model with its weights as the kernels want them, where the file has them in another order.
     packed: Option<AlignedBytes>,
     kernels: &'static Kernels,
@@ -72,7 +68,7 @@ impl Engine {
     /// The file can't be read, or the engine refuses it; both name the file.
     pub fn load(path: &Path) -> Result<Self> {
         let bytes =
-            AlignedBytes::read(path).with_context(|| format!("cannot read the model {}", path.display()))?;
+            ModelBytes::open(path).with_context(|| format!("cannot read the model {}", path.display()))?;
         Self::from_bytes(bytes, path).with_context(|| format!("cannot use the model {}", path.display()))
     }
 
@@ -80,7 +76,8 @@ impl Engine {
     ///
     /// # Errors
     /// The engine's reason to refuse it; kernels chosen that there are not.
-    pub fn from_bytes(bytes: AlignedBytes, path: &Path) -> Result<Self> {
+    pub fn from_bytes(bytes: impl Into<ModelBytes>, path: &Path) -> Result<Self> {
+        let bytes = bytes.into();
         let model = Model::parse(bytes.as_slice())?;
         let vit = Vit::new(&model)?;
         let labels = model.labels()?.iter().map(str::to_owned).collect();
@@ -111,7 +108,7 @@ impl Engine {
 
     /// The weights as runs read them.
     pub(crate) fn run_bytes(&self) -> &[u8] {
-        self.packed.as_ref().unwrap_or(&self.bytes).as_slice()
+        self.packed.as_ref().map_or_else(|| self.bytes.as_slice(), AlignedBytes::as_slice)
     }
 
     /// Prepares runs one after the other on this thread: the model's tables read once, one arena.
@@ -219,7 +216,7 @@ pub struct Session<'e> {
     pool: Option<&'e Pool>,
 }
 
-impl Session<'_> {
+impl<'e> Session<'e> {
     /// Runs one image, `(height, width, channels)`; `hidden` keeps the residual stream between the blocks.
     ///
     /// # Errors
@@ -264,6 +261,11 @@ impl Session<'_> {
             last = now;
         }
         Ok(steps)
+    }
+
+    /// The model as runs read it.
+    pub fn vit(&self) -> &Vit<'e> {
+        &self.vit
     }
 
     /// Threads that share the work.

@@ -83,6 +83,12 @@ fn kernels_are_listed_chosen_and_timed() {
     let table = succeed(&[&bench[..], &["--compare", &result, "--layers"]].concat());
     assert!(table.contains("before / now") && table.contains("0 mlp"), "{table}");
     assert!(fail(&["bench", &model, "--compare", &model]).contains("cannot read"));
+    let json: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(&result).expect("a result")).expect("JSON");
+    let stages = json["stages"].as_array().expect("stages");
+    let bytes: u64 = stages.iter().filter_map(|stage| stage["bytes"].as_u64()).sum();
+    let all = json["model_bytes"].as_u64().expect("bytes");
+    assert!((all - 1024..all).contains(&bytes), "{bytes} of {all} bytes are weights");
 }
 
 #[test]

@@ -119,6 +119,46 @@ fn images_of_every_kind_are_restored_or_refused_with_the_reason() {
 }
 
 #[test]
+fn a_window_of_a_task_is_timed() {
+    let folder = prepared();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (model, result, chart) = (path("model.vtr"), path("bench.json"), path("bench.svg"));
+    let bench = ["bench", &model, "--runs", "2", "--warm-up", "0"];
+    let files = ["--task", "x2", "--output", &result, "--svg", &chart];
+    let table = succeed(&[&bench[..], &files].concat());
+    assert!(table.contains("one window of 8×8 pixels") && table.contains("MACs per byte"), "{table}");
+    let svg = std::fs::read_to_string(&chart).expect("a chart");
+    assert!(svg.contains("small, x2, on") && svg.contains("cross attention"), "{svg}");
+
+    let json: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(&result).expect("a result")).expect("JSON");
+    assert_eq!((&json["window"]["task"], &json["window"]["side"]), (&"x2".into(), &8.into()));
+    let sum = |field: &str| -> u64 {
+        json["stages"].as_array().expect("stages").iter().filter_map(|stage| stage[field].as_u64()).sum()
+    };
+    assert_eq!(Some(sum("macs")), json["macs"].as_u64());
+    assert_eq!(Some(sum("bytes")), json["weight_bytes"].as_u64());
+    assert!(sum("bytes") < json["model_bytes"].as_u64().expect("bytes"), "{json}");
+
+    let compared = [&bench[..], &["--task", "denoise30", "--compare", &result]].concat();
+    let table = succeed(&compared);
+    assert!(table.contains("before / now") && table.contains("before: small, x2,"), "{table}");
+    assert!(fail(&bench).contains("pass --task with one of denoise30, x2"));
+    let errors = fail(&[&bench[..], &["--task", "x4"]].concat());
+    assert!(errors.contains("has no task x4; it has denoise30, x2"), "{errors}");
+    let errors = fail(&[&bench[..], &["--task", "x2", "--threads", "2"]].concat());
+    assert!(errors.contains("one thread"), "{errors}");
+
+    let digits = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/digits").display().to_string();
+    succeed(&["convert", &digits, "-o", &path("digits.vtr")]);
+    let classifier = ["bench", &path("digits.vtr"), "--runs", "1"];
+    let errors = fail(&[&classifier[..], &["--task", "x2"]].concat());
+    assert!(errors.contains("digits.vtr is a classifier"), "{errors}");
+    let errors = fail(&[&classifier[..], &["--compare", &result]].concat());
+    assert!(errors.contains("another kind of model"), "{errors}");
+}
+
+#[test]
 fn the_authors_files_are_restored_from() {
     let goldens = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/goldens/ipt");
     let folder = prepared();

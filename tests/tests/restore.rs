@@ -229,6 +229,41 @@ fn begin<'r, 'm>(
     Restore::begin(ipt, 0, size, arena, band, RestoreOptions::new(ipt)).expect("a run")
 }
 
+/// A target runs one window after the other, a host those of a row at the same time.
+#[test]
+fn threads_change_no_bit_of_an_image() {
+    let config = small_ipt_config();
+    let (side, tasks) = (config.window, config.tasks.clone());
+    let restorer = restorer(&random_ipt(config, 9), &IptQuantizeOptions::default());
+    let image = random_rgb(3 * side + 5, 2 * side + 3, 10);
+    for (task, Task { scale, .. }) in tasks.into_iter().enumerate() {
+        let one_by_one = restorer.with_ipt(|ipt| {
+            let mut arena = AlignedBytes::zeroed(ipt.plan(task)?.arena_bytes());
+            let mut band = AlignedBytes::zeroed(BandPlan::new(side, scale, image.width)?.bytes());
+            let mut pixels = vec![0; image.data.len() * scale * scale];
+            let mut source = SliceSource::new(&image.data, image.width * COLOURS);
+            let mut sink = SliceSink::new(&mut pixels, image.width * COLOURS * scale);
+            let size = (image.width, image.height);
+            let (arena, band) = (arena.as_mut_slice(), band.as_mut_slice());
+            vitreous::pipeline::restore(ipt, task, size, arena, band, &mut source, &mut sink)?;
+            Ok::<_, Error>(pixels)
+        });
+        let one_by_one = one_by_one.expect("a model").expect("a restored image");
+        for threads in [1, 3] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+            let mut windows = Vec::new();
+            let restored =
+                pool.install(|| restorer.restore(task, &image, None, |done, of| windows.push((done, of))));
+            assert_eq!(
+                restored.expect("a restored image").data,
+                one_by_one,
+                "task {task}, {threads} threads"
+            );
+            assert!(windows.last().is_some_and(|(done, of)| done == of));
+        }
+    }
+}
+
 #[test]
 fn what_is_wrong_is_said_and_rows_come_once() {
     let config = small_ipt_config();

@@ -202,6 +202,42 @@ proptest! {
     }
 }
 
+/// Tables may compute what others look up, but the result is the entry, whichever it is.
+#[test]
+fn every_entry_of_gelu_is_the_oracles() {
+    let steps = crate::math::GATE_STEPS;
+    let entries = crate::math::GATE_ENTRIES as i32;
+    // Both ends and the middle of each step, and a good deal beyond. Sums of nothing: what comes out is f(bias).
+    let mut bias: Vec<f32> = (-entries..entries)
+        .flat_map(|entry| [0.0, 0.5, 0.999].map(|part| (entry as f32 + part) / steps))
+        .flat_map(|x| [x, x.next_up(), x.next_down()])
+        .collect();
+    bias.extend([0.0, -0.0, 1e-40, -1e-40, 1e30, -1e30, f32::MAX, f32::MIN]);
+    let (outputs, pitch) = (bias.len(), padded(1));
+    let (data, scales) = (vec![0; pitch], vec![1.0; outputs]);
+    let x = RowsI8 { data: &data, scales: &[1.0], zero_points: &[], pitch };
+    for table in tables() {
+        let weights = |layout: PanelLayout| vec![0; layout.padded_outputs(outputs) * pitch];
+        let (oracle, packed) = (weights(PanelLayout::ROW_MAJOR), weights(table.spec.layout));
+        let linear = |panels, layout| LinearI8 {
+            panels,
+            scales: &scales,
+            bias: &bias,
+            sums: &[],
+            pitch,
+            outputs,
+            layout,
+        };
+        let mut scratch = vec![0; (table.spec.linear_scratch)(pitch)];
+        for epilogue in EPILOGUES {
+            let (mut want, mut got) = (vec![0.0; outputs], vec![0.0; outputs]);
+            (PORTABLE.linear_i8)(&x, &linear(&oracle, PanelLayout::ROW_MAJOR), epilogue, &mut want, &mut []);
+            (table.linear_i8)(&x, &linear(&packed, table.spec.layout), epilogue, &mut got, &mut scratch);
+            assert_eq!(bits(&want), bits(&got), "{} {epilogue:?}", table.spec.name);
+        }
+    }
+}
+
 #[test]
 fn peaks_do_the_multiplications_that_they_count() {
     for table in tables() {

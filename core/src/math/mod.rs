@@ -17,6 +17,9 @@ pub use gelu::{
     ZERO as GATE_ZERO,
 };
 
+#[cfg(target_arch = "x86_64")]
+pub use gelu::PIECE_STEPS;
+
 use core::ops::{Add, Div, Mul, Sub};
 
 use half::f16;

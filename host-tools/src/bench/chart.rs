@@ -3,27 +3,25 @@
 use anyhow::{anyhow, Result};
 use plotters::prelude::*;
 
-use super::Unit;
+use super::report::{Row, Unit};
 
 const WIDTH: u32 = 760;
 const ROW: u32 = 26;
-const LEFT: i32 = 130;
+const LEFT: i32 = 150;
 const TOP: i32 = 46;
 const BAR: RGBColor = RGBColor(31, 119, 180);
 
-/// Draws a bar for each row (name, cost), longest to the right edge.
-pub fn svg(title: &str, unit: Unit, rows: &[(String, f64)]) -> Result<String> {
+/// Draws a bar for each row, longest to the right edge.
+///
+/// # Errors
+/// Those of drawing.
+pub fn svg(title: &str, unit: Unit, rows: &[Row]) -> Result<String> {
     let mut text = String::new();
     draw(&mut text, title, unit, rows).map_err(|e| anyhow!("chart of costs: {e}"))?;
     Ok(text)
 }
 
-fn draw(
-    text: &mut String,
-    title: &str,
-    unit: Unit,
-    rows: &[(String, f64)],
-) -> Result<(), Box<dyn std::error::Error>> {
+fn draw(text: &mut String, title: &str, unit: Unit, rows: &[Row]) -> Result<(), Box<dyn std::error::Error>> {
     let unit = match unit {
         Unit::Milliseconds => "ms",
         Unit::MillionInstructions => "million instructions",
@@ -33,11 +31,11 @@ fn draw(
     root.fill(&WHITE)?;
     let (heading, label) = (("sans-serif", 17).into_font(), ("sans-serif", 14).into_font());
     root.draw(&Text::new(title.to_owned(), (12, 14), heading))?;
-    let longest = rows.iter().map(|(_, cost)| *cost).fold(f64::MIN_POSITIVE, f64::max);
-    let all: f64 = rows.iter().map(|(_, cost)| *cost).sum::<f64>().max(f64::MIN_POSITIVE);
+    let longest = rows.iter().map(|row| row.cost).fold(f64::MIN_POSITIVE, f64::max);
+    let all: f64 = rows.iter().map(|row| row.cost).sum::<f64>().max(f64::MIN_POSITIVE);
     // Room for the figures behind the longest bar.
     let room = f64::from(WIDTH as i32 - LEFT - 230);
-    for (i, (name, cost)) in rows.iter().enumerate() {
+    for (i, Row { name, cost, .. }) in rows.iter().enumerate() {
         let top = TOP + ROW as i32 * i as i32;
         let right = LEFT + (cost / longest * room) as i32;
         root.draw(&Rectangle::new([(LEFT, top), (right, top + ROW as i32 - 8)], BAR.filled()))?;
@@ -55,7 +53,8 @@ mod tests {
 
     #[test]
     fn every_row_is_drawn_also_without_any_cost() {
-        let rows = [("embed".to_owned(), 1.5), ("mlp".to_owned(), 0.0)];
+        let row = |name: &str, cost| Row { name: name.to_owned(), cost, macs: 0, bytes: 0 };
+        let rows = [row("embed", 1.5), row("mlp", 0.0)];
         let text = svg("digits", Unit::Milliseconds, &rows).unwrap();
         assert!(text.contains("embed") && text.contains("mlp") && text.contains("1.500 ms, 100.0 %"));
         assert!(svg("nothing", Unit::Milliseconds, &[]).unwrap().starts_with("<svg"));

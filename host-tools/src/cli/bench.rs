@@ -1,26 +1,36 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
 use clap::Args;
+use vitreous::models::ipt::Task;
 
 use super::architecture::is_restorer;
 use super::convert::write_whole;
-use crate::bench::{bench, bench_on_target, svg, BenchOptions, BenchReport, Unit};
+use super::load::chosen_task;
+use crate::bench::{
+    bench, bench_on_target, bench_restorer, bench_restorer_on_target, render, svg, title, BenchOptions,
+    BenchReport,
+};
+use crate::checkpoint::ipt::parse_task;
 use crate::engine::Engine;
-use crate::inspect::{grouped, table};
+use crate::restorer::Restorer;
 use crate::target::{RunOptions, Target};
 
 #[derive(Args, Debug)]
 pub struct BenchArgs {
-    /// The .vtr file.
+    /// The .vtr file: a run is one image of a classifier, or one window of a restorer.
     model: PathBuf,
+    /// What a restorer is to repair, such as denoise50 or x2; needed if the model has several tasks.
+    #[arg(long, value_parser = parse_task)]
+    task: Option<Task>,
     /// Count instructions on this emulated target instead of timing this machine.
     #[arg(long, value_name = "TARGET", conflicts_with_all = ["threads", "runs", "warm_up"])]
     target: Option<Target>,
     /// Longest time for a target, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 1800, requires = "target")]
     timeout: u64,
-    /// Threads; 0 takes all cores.
+    /// Threads; 0 takes all cores. A restorer's window runs on one.
     #[arg(long, default_value_t = 1)]
     threads: usize,
     /// Runs to count; times are their medians.
@@ -29,7 +39,7 @@ pub struct BenchArgs {
     /// Runs before those.
     #[arg(long, default_value_t = 5)]
     warm_up: usize,
-    /// Show every block, not their sums.
+    /// Show every layer, not their sums.
     #[arg(long)]
     layers: bool,
     /// Compare with an earlier result, as --output wrote it.
@@ -45,151 +55,53 @@ pub struct BenchArgs {
 
 impl BenchArgs {
     pub fn execute(self, json: bool) -> Result<()> {
-        ensure!(
-            !is_restorer(&self.model)?,
-            "{} is a restorer; bench takes classifiers",
-            self.model.display()
-        );
-        let engine = Engine::load(&self.model)?;
-        let c = engine.config();
-        // Time does not depend on the pixels.
-        let pixels: Vec<u8> =
-            (0..c.image_height * c.image_width * c.channels).map(|i| (i * 31 % 251) as u8).collect();
-        let before = self.compare.as_ref().map(|path| {
-            let text =
-                std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()));
-            serde_json::from_str::<BenchReport>(&text?)
-                .with_context(|| format!("{} is no result of `vitreous bench`", path.display()))
-        });
-        let before = before.transpose()?;
-        let report = match self.target {
-            Some(target) => {
-                let timeout = std::time::Duration::from_secs(self.timeout);
-                bench_on_target(&engine, target, pixels, RunOptions { timeout, ..RunOptions::default() })?
-            }
-            None => {
-                let (threads, runs, warm_up) = (self.threads, self.runs, self.warm_up);
-                bench(&engine, &pixels, BenchOptions { threads, runs, warm_up })?
-            }
-        };
+        let before = self.compare.as_deref().map(earlier).transpose()?;
+        let report = if is_restorer(&self.model)? { self.restorer()? } else { self.classifier()? };
         if let Some(before) = &before {
-            let comparable = (before.unit, &before.target) == (report.unit, &report.target);
-            ensure!(comparable, "the earlier result is of another machine: nothing to compare");
+            ensure!(
+                report.is_comparable(before),
+                "the earlier result is of another machine or another kind of model: nothing to compare"
+            );
         }
         if let Some(path) = &self.output {
             write_whole(path, serde_json::to_string_pretty(&report)?.as_bytes())?;
         }
         if let Some(path) = &self.svg {
-            let rows: Vec<_> =
-                sums(&report, self.layers).into_iter().map(|(name, sum)| (name, sum.cost)).collect();
+            let rows = report.rows(self.layers);
             write_whole(path, svg(&title(&report), report.unit, &rows)?.as_bytes())?;
         }
         super::print(json, &report, |report| render(report, before.as_ref(), self.layers))
     }
-}
 
-/// Cost and multiply-accumulates of a row of the table.
-#[derive(Clone, Copy, Default)]
-struct Sum {
-    cost: f64,
-    macs: u64,
-}
-
-/// Rows by name, in the report's order: every block's, or their sums.
-fn sums(report: &BenchReport, layers: bool) -> Vec<(String, Sum)> {
-    let mut rows: Vec<(String, Sum)> = Vec::new();
-    for stage in &report.stages {
-        let name = match stage.layer {
-            Some(layer) if layers => format!("{layer} {}", stage.stage),
-            _ => stage.stage.clone(),
-        };
-        let at = rows.iter().position(|(known, _)| *known == name).unwrap_or_else(|| {
-            rows.push((name, Sum::default()));
-            rows.len() - 1
-        });
-        rows[at].1.cost += stage.median;
-        rows[at].1.macs += stage.macs;
-    }
-    rows
-}
-
-fn render(report: &BenchReport, before: Option<&BenchReport>, layers: bool) -> String {
-    let mut header = match report.unit {
-        Unit::Milliseconds => vec!["stage", "ms", "share", "MACs", "GMAC/s"],
-        Unit::MillionInstructions => vec!["stage", "M instr.", "share", "MACs", "instr./MAC"],
-    };
-    header.extend(before.map(|_| "before / now"));
-    let mut rows = table(&header, 1);
-    let old: Vec<_> = before.map(|before| sums(before, layers)).unwrap_or_default();
-    let parts = sums(report, layers);
-    let all: f64 = parts.iter().map(|(_, sum)| sum.cost).sum();
-    for (name, Sum { cost, macs }) in &parts {
-        let mut row = vec![
-            name.clone(),
-            format!("{cost:.3}"),
-            format!("{:.1} %", 100.0 * cost / all),
-            grouped(*macs),
-            if *macs == 0 { String::new() } else { rate(report.unit, *cost, *macs) },
-        ];
-        if before.is_some() {
-            let ratio = old.iter().find(|(known, _)| known == name).map(|(_, sum)| sum.cost / cost);
-            row.push(ratio.map_or(String::new(), |ratio| format!("{ratio:.2}")));
-        }
-        rows.add_row(row);
-    }
-    format!("{rows}\n{}", summary(report, before))
-}
-
-/// GMAC/s, or instructions per multiply-accumulate.
-fn rate(unit: Unit, cost: f64, macs: u64) -> String {
-    match unit {
-        Unit::Milliseconds => format!("{:.1}", macs as f64 / (cost * 1e6)),
-        Unit::MillionInstructions => format!("{:.3}", cost * 1e6 / macs as f64),
-    }
-}
-
-/// Model, machine and cost of a run.
-fn title(r: &BenchReport) -> String {
-    match r.unit {
-        Unit::Milliseconds => format!(
-            "{} on {}, {} thread{}: {:.3} ms",
-            r.model,
-            r.kernels,
-            r.threads,
-            if r.threads == 1 { "" } else { "s" },
-            r.median
-        ),
-        Unit::MillionInstructions => {
-            let target = r.target.as_deref().unwrap_or_default();
-            format!("{} on {target}, kernels {}: {:.3} million instructions", r.model, r.kernels, r.median)
+    fn classifier(&self) -> Result<BenchReport> {
+        ensure!(self.task.is_none(), "{} is a classifier: --task is for restorers", self.model.display());
+        let engine = Engine::load(&self.model)?;
+        match self.target {
+            Some(target) => bench_on_target(&engine, target, self.run_options()),
+            None => bench(&engine, self.bench_options()),
         }
     }
+
+    fn restorer(&self) -> Result<BenchReport> {
+        let restorer = Restorer::load(&self.model)?;
+        let task = restorer.task_index(&chosen_task(self.task, &restorer.config().tasks)?)?;
+        match self.target {
+            Some(target) => bench_restorer_on_target(&restorer, target, task, self.run_options()),
+            None => bench_restorer(&restorer, task, self.bench_options()),
+        }
+    }
+
+    fn run_options(&self) -> RunOptions<'static> {
+        RunOptions { timeout: Duration::from_secs(self.timeout), ..RunOptions::default() }
+    }
+
+    fn bench_options(&self) -> BenchOptions {
+        BenchOptions { threads: self.threads, runs: self.runs, warm_up: self.warm_up }
+    }
 }
 
-/// The whole run, and the roofline.
-fn summary(r: &BenchReport, before: Option<&BenchReport>) -> String {
-    let (macs, rate) = (grouped(r.macs), rate(r.unit, r.median, r.macs));
-    let mut text = title(r);
-    text += &match r.unit {
-        Unit::Milliseconds => {
-            format!(" (median of {}; least {:.3}), {macs} MACs, {rate} GMAC/s", r.runs, r.least)
-        }
-        Unit::MillionInstructions => format!(", {macs} MACs, {rate} per MAC"),
-    };
-    if let (Some(peak), Some(fraction)) = (r.peak_gmacs, r.peak_fraction) {
-        text +=
-            &format!("\npeak of a core in registers: {peak:.1} GMAC/s; reached {:.1} %", 100.0 * fraction);
-    }
-    text += &format!(
-        "\nweights {} bytes, arena {} bytes",
-        grouped(r.model_bytes as u64),
-        grouped(r.arena_bytes as u64)
-    );
-    if let Some(stack) = r.stack_bytes {
-        text += &format!(", stack {} bytes", grouped(stack as u64));
-    }
-    if let Some(before) = before {
-        text += &format!("\nbefore: {}; {:.2} times that speed now", title(before), before.median / r.median);
-    }
-    text
+fn earlier(path: &Path) -> Result<BenchReport> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    serde_json::from_str(&text)
+        .with_context(|| format!("{} is no result of `vitreous bench`", path.display()))
 }

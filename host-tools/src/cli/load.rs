@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{bail, Result};
 use clap::{Args, ValueEnum};
 use vitreous::models::ipt::Task;
 use vitreous::models::vit::{Activation, Pool};
@@ -66,6 +66,20 @@ fn parse_size(text: &str) -> Result<(usize, usize), String> {
     match parts {
         Some((Ok(height), Ok(width))) if height > 0 && width > 0 => Ok((height, width)),
         _ => Err(format!("`{text}` is no size: write height x width, such as 224x224")),
+    }
+}
+
+/// The task asked for, or the only one of a restorer.
+///
+/// # Errors
+/// None was asked for, and the model has several.
+pub fn chosen_task(asked: Option<Task>, tasks: &[Task]) -> Result<Task> {
+    match (asked, tasks) {
+        (Some(task), _) | (None, &[task]) => Ok(task),
+        (None, tasks) => {
+            let names: Vec<String> = tasks.iter().map(Task::to_string).collect();
+            bail!("the model has several tasks; pass --task with one of {}", names.join(", "))
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use clap::Args;
 use serde::Serialize;
 use vitreous::models::ipt::Task;
 
-use super::load::IptLoadArgs;
+use super::load::{chosen_task, IptLoadArgs};
 use super::progress::Bars;
 use super::target_cost::render_cost;
 use crate::checkpoint::ipt::parse_task;
@@ -34,6 +34,9 @@ pub struct RestoreArgs {
     /// Least overlap of neighbouring windows in pixels; a quarter of the window if not given.
     #[arg(long, value_name = "PIXELS")]
     overlap: Option<usize>,
+    /// Threads, which share the windows of an image; 0 takes all cores.
+    #[arg(long, default_value_t = 0, conflicts_with = "target")]
+    threads: usize,
     /// Restore on this emulated target instead of this machine: qemu-m4, qemu-m7, qemu-m33, qemu-m55, qemu-riscv32,
     /// qemu-cortex-a.
     #[arg(long)]
@@ -67,13 +70,14 @@ struct Restored {
 
 impl RestoreArgs {
     pub fn execute(self, json: bool) -> Result<()> {
-        with_threads(None, move || self.restore_files(json))
+        with_threads(Some(self.threads).filter(|threads| *threads > 0), move || self.restore_files(json))
     }
 
     fn restore_files(self, json: bool) -> Result<()> {
         let outputs = outputs(&self.images, &self.out)?;
         let model = self.load.load(&self.model)?;
-        let task = self.task(&model)?;
+        let task = chosen_task(self.task, &model.config().tasks)?;
+        model.check_task(&task)?;
         std::fs::create_dir_all(&self.out)
             .with_context(|| format!("cannot create {}", self.out.display()))?;
         if let Some(target) = self.target {
@@ -101,20 +105,6 @@ impl RestoreArgs {
             bail!("{} of {} images are not restored: {}", failures.len(), outputs.len(), failures.join("; "));
         }
         Ok(())
-    }
-
-    fn task(&self, model: &RestoreModel) -> Result<Task> {
-        let tasks = &model.config().tasks;
-        let task = match (self.task, tasks.as_slice()) {
-            (Some(task), _) => task,
-            (None, [task]) => *task,
-            (None, tasks) => {
-                let names: Vec<String> = tasks.iter().map(Task::to_string).collect();
-                bail!("the model has several tasks; pass --task with one of {}", names.join(", "))
-            }
-        };
-        model.check_task(&task)?;
-        Ok(task)
     }
 
     fn restore(

@@ -5,7 +5,7 @@ use serde::Serialize;
 use vitreous::models::ipt::{Ipt, Task};
 use vitreous::pipeline::{default_overlap, BandPlan, WindowGrid};
 
-use super::ipt_layers::ipt_layers;
+use super::ipt_layers::restorer_layers;
 use super::{hexadecimal, planned, Architecture, Inspection};
 use crate::restorer::Restorer;
 
@@ -68,28 +68,33 @@ pub fn inspect_restorer(restorer: &Restorer, task: Option<&Task>, tile_rows: usi
     restorer.with_ipt(|ipt| inspect_ipt(restorer, ipt, task, tile_rows))?
 }
 
+/// Windows of a side of `window` pixels that an image of 320×240 pixels takes.
+pub fn example_windows(window: usize) -> usize {
+    let windows = |size| WindowGrid::new(size, window, default_overlap(window)).count();
+    windows(EXAMPLE.0) * windows(EXAMPLE.1)
+}
+
 fn inspect_ipt(restorer: &Restorer, ipt: &Ipt, task: Option<&Task>, tile_rows: usize) -> Result<Inspection> {
     let (c, model) = (ipt.config(), ipt.model());
     let overlap = default_overlap(c.window);
-    let windows = |size| WindowGrid::new(size, c.window, overlap).count();
     let mut tasks = Vec::new();
     for (index, task) in c.tasks.iter().enumerate() {
         tasks.push(TaskSummary {
             task: task.to_string(),
-            macs_per_window: ipt_layers(ipt, index).iter().map(|l| l.macs).sum(),
+            macs_per_window: restorer_layers(ipt, index).iter().map(|l| l.macs).sum(),
             arena_bytes: ipt.plan_with_tile_rows(index, tile_rows)?.arena_bytes(),
             band_bytes_320: BandPlan::new(c.window, task.scale, EXAMPLE.0)?.bytes(),
-            windows_320x240: windows(EXAMPLE.0) * windows(EXAMPLE.1),
+            windows_320x240: example_windows(c.window),
         });
     }
     let largest = || (0..tasks.len()).max_by_key(|&i| (tasks[i].arena_bytes, usize::MAX - i)).unwrap_or(0);
     let shown = task.map(|task| restorer.task_index(task)).transpose()?.unwrap_or_else(largest);
     let plan = ipt.plan_with_tile_rows(shown, tile_rows)?;
     let (regions, phase_bytes) = planned(&plan, &PHASES);
-    let layers = ipt_layers(ipt, shown);
+    let layers = restorer_layers(ipt, shown);
     // Parameters of all tasks: those of the body once, those of heads and tails each.
     let own = |index: usize| {
-        ipt_layers(ipt, index).into_iter().filter(move |l| {
+        restorer_layers(ipt, index).into_iter().filter(move |l| {
             l.name.contains(&format!(".{index}."))
                 && (l.name.starts_with("head.") || l.name.starts_with("tail."))
         })

@@ -3,8 +3,9 @@
 use serde::Serialize;
 use vitreous::models::vit::{linear_bytes, Head, Vit};
 use vitreous::tensor::{padded, Precision};
+use vitreous::Stage;
 
-use super::precision_name;
+use super::{precision_name, Place};
 
 /// One layer of the network.
 #[derive(Clone, Debug, Serialize)]
@@ -21,31 +22,19 @@ pub struct Layer {
     pub macs: u64,
     /// Bytes in the file.
     pub bytes: usize,
+    /// The stages that do it.
+    #[serde(skip)]
+    pub place: Place,
 }
 
 /// All layers of a ViT, in the order in which they run.
 pub fn layers(vit: &Vit) -> Vec<Layer> {
     let c = vit.config();
-    let layout = vit.model().layout();
     let (n, d) = (c.tokens() as u64, c.dim as u64);
-    let linear = |name: String, inputs: usize, outputs: usize, rows: u64, precision: Precision| Layer {
-        name,
-        shape: format!("linear {inputs} → {outputs}, {rows} rows"),
-        precision: precision_name(precision),
-        parameters: (inputs as u64 + 1) * outputs as u64,
-        macs: rows * inputs as u64 * outputs as u64,
-        bytes: linear_bytes(inputs, outputs, precision, layout),
-    };
-    let norm = |name: String| Layer {
-        name,
-        shape: format!("layer norm {}", c.dim),
-        precision: "f32",
-        parameters: 2 * d,
-        macs: 0,
-        bytes: 2 * padded(4 * c.dim),
-    };
-    let mut all =
-        vec![linear("patch_embed".into(), c.patch_bytes(), c.dim, c.patches() as u64, Precision::Int8)];
+    let (embed, head) = (Place::In(Stage::Embed), Place::In(Stage::Head));
+    let patches = c.patches() as u64;
+    let patch_embed = [c.patch_bytes(), c.dim];
+    let mut all = vec![linear(vit, "patch_embed".into(), embed, patch_embed, patches, Precision::Int8)];
     all.push(Layer {
         name: "tokens, pos_embed".into(),
         shape: format!("{n} × {d}"),
@@ -53,46 +42,86 @@ pub fn layers(vit: &Vit) -> Vec<Layer> {
         parameters: n * d + c.prefix_tokens() as u64 * d,
         macs: 0,
         bytes: padded(2 * c.prefix_tokens() * c.dim) + padded(2 * c.patches() * c.dim),
+        place: embed,
     });
     for block in 0..c.depth {
-        let precision = vit.block_precision(block);
-        let name = |part: &str| format!("blocks.{block}.{part}");
-        // The file holds these layers head by head, each with its own bias.
-        let per_head = |mut layer: Layer, bytes: usize| {
-            layer.bytes = bytes * c.heads;
-            layer
-        };
-        all.push(norm(name("norm1")));
-        let qkv = 3 * linear_bytes(c.dim, c.head_dim(), precision.qkv, layout);
-        all.push(per_head(linear(name("attn.qkv"), c.dim, 3 * c.dim, n, precision.qkv), qkv));
-        all.push(Layer {
+        all.extend(block_layers(vit, block));
+    }
+    if c.norm_before_pool {
+        all.push(norm(vit, "norm".into(), head));
+    }
+    if c.norm_after_pool {
+        all.push(norm(vit, "fc_norm".into(), head));
+    }
+    for (there, name) in [(c.head != Head::None, "head"), (c.head == Head::Distilled, "head_dist")] {
+        if there {
+            all.push(linear(vit, name.into(), head, [c.dim, c.classes], 1, vit.head_precision()));
+        }
+    }
+    all
+}
+
+fn block_layers(vit: &Vit, block: usize) -> [Layer; 7] {
+    let (c, layout) = (vit.config(), vit.model().layout());
+    let (n, d) = (c.tokens() as u64, c.dim as u64);
+    let precision = vit.block_precision(block);
+    let name = |part: &str| format!("blocks.{block}.{part}");
+    let layer = block as u16;
+    let (attention, mlp) = (Place::In(Stage::Attention { layer, head: 0 }), Place::In(Stage::Mlp { layer }));
+    // The file holds query, key, value and projection head by head, each with its own bias.
+    let qkv = linear(vit, name("attn.qkv"), Place::Own(layer), [c.dim, 3 * c.dim], n, precision.qkv);
+    let qkv_bytes = 3 * c.heads * linear_bytes(c.dim, c.head_dim(), precision.qkv, layout);
+    let proj = linear(vit, name("attn.proj"), attention, [c.dim, c.dim], n, precision.proj);
+    let proj_bytes = c.heads * linear_bytes(c.head_dim(), c.dim, precision.proj, layout);
+    let fc2 = linear(vit, name("mlp.fc2"), mlp, [c.hidden, c.dim], n, precision.fc2);
+    let sums = if precision.fc2 == Precision::Int8 { padded(4 * c.dim) } else { 0 };
+    [
+        norm(vit, name("norm1"), Place::In(Stage::Norm { layer })),
+        Layer { bytes: qkv_bytes, ..qkv },
+        Layer {
             name: name("attn"),
             shape: format!("{} heads, {n} × {n} scores, {} wide", c.heads, c.head_dim()),
             precision: "-",
             parameters: 0,
             macs: 2 * n * n * d,
             bytes: 0,
-        });
-        let proj = linear_bytes(c.head_dim(), c.dim, precision.proj, layout);
-        all.push(per_head(linear(name("attn.proj"), c.dim, c.dim, n, precision.proj), proj));
-        all.push(norm(name("norm2")));
-        all.push(linear(name("mlp.fc1"), c.dim, c.hidden, n, precision.fc1));
-        let mut fc2 = linear(name("mlp.fc2"), c.hidden, c.dim, n, precision.fc2);
-        if precision.fc2 == Precision::Int8 {
-            fc2.bytes += padded(4 * c.dim);
-        }
-        all.push(fc2);
+            place: attention,
+        },
+        Layer { bytes: proj_bytes, ..proj },
+        norm(vit, name("norm2"), mlp),
+        linear(vit, name("mlp.fc1"), mlp, [c.dim, c.hidden], n, precision.fc1),
+        Layer { bytes: fc2.bytes + sums, ..fc2 },
+    ]
+}
+
+fn linear(
+    vit: &Vit,
+    name: String,
+    place: Place,
+    [inputs, outputs]: [usize; 2],
+    rows: u64,
+    precision: Precision,
+) -> Layer {
+    Layer {
+        name,
+        shape: format!("linear {inputs} → {outputs}, {rows} rows"),
+        precision: precision_name(precision),
+        parameters: (inputs as u64 + 1) * outputs as u64,
+        macs: rows * inputs as u64 * outputs as u64,
+        bytes: linear_bytes(inputs, outputs, precision, vit.model().layout()),
+        place,
     }
-    if c.norm_before_pool {
-        all.push(norm("norm".into()));
+}
+
+fn norm(vit: &Vit, name: String, place: Place) -> Layer {
+    let dim = vit.config().dim;
+    Layer {
+        name,
+        shape: format!("layer norm {dim}"),
+        precision: "f32",
+        parameters: 2 * dim as u64,
+        macs: 0,
+        bytes: 2 * padded(4 * dim),
+        place,
     }
-    if c.norm_after_pool {
-        all.push(norm("fc_norm".into()));
-    }
-    for (there, name) in [(c.head != Head::None, "head"), (c.head == Head::Distilled, "head_dist")] {
-        if there {
-            all.push(linear(name.into(), c.dim, c.classes, 1, vit.head_precision()));
-        }
-    }
-    all
 }

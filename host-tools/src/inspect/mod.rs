@@ -3,11 +3,14 @@
 mod ipt;
 mod ipt_layers;
 mod layers;
+mod stages;
 mod table;
 mod vit;
 
-pub use ipt::{inspect_restorer, IptSummary, TaskSummary};
+pub use ipt::{example_windows, inspect_restorer, IptSummary, TaskSummary};
+pub use ipt_layers::restorer_layers;
 pub use layers::{layers, Layer};
+pub use stages::{of_all_heads, work, Place, Work};
 pub use table::render;
 pub(crate) use table::{grouped, table};
 pub use vit::{inspect, VitSummary};

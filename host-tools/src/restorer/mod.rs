@@ -3,22 +3,25 @@
 mod blend;
 mod float;
 mod model;
+mod window;
 
 pub use blend::{restore_by_windows, Windows};
 pub use float::FloatRestorer;
 pub use model::{RestoreModel, MAX_OUTPUT_PIXELS};
+pub use window::WindowSession;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{ensure, Context, Result};
+use anyhow::{anyhow, Context, Result};
+use rayon::prelude::*;
 use vitreous::kernels::{Kernels, TableSpec, PORTABLE};
 use vitreous::models::ipt::{Ipt, IptConfig, Task, COLOURS, DEFAULT_TILE_ROWS};
-use vitreous::pipeline::{BandPlan, Restore, RestoreOptions};
-use vitreous::{Model, PixelSink, Progress, SliceSource, SourceError, Stage};
+use vitreous::pipeline::{default_overlap, Band, BandPlan, BandShape};
+use vitreous::{Model, PixelSink, SliceSource, SourceError};
 
 use crate::degrade::Picture;
 use crate::kernels;
-use crate::vtr::{repack, AlignedBytes};
+use crate::vtr::{repack, AlignedBytes, ModelBytes};
 
 /// Rows per tile on a host: a row of a window's pixels at once.
 const HOST_TILE_ROWS: usize = 32;
@@ -26,7 +29,7 @@ const HOST_TILE_ROWS: usize = 32;
 /// A `.vtr` file of an IPT in memory, checked.
 #[derive(Clone, Debug)]
 pub struct Restorer {
-    bytes: AlignedBytes,
+    bytes: ModelBytes,
     /// The model as the kernels want it, where they can't read the file's own layout.
     packed: Option<AlignedBytes>,
     kernels: &'static Kernels,
@@ -60,7 +63,7 @@ impl Restorer {
     /// The file can't be read, or the engine refuses it; both name the file.
     pub fn load(path: &Path) -> Result<Self> {
         let bytes =
-            AlignedBytes::read(path).with_context(|| format!("cannot read the model {}", path.display()))?;
+            ModelBytes::open(path).with_context(|| format!("cannot read the model {}", path.display()))?;
         Self::from_bytes(bytes, path).with_context(|| format!("cannot use the model {}", path.display()))
     }
 
@@ -68,7 +71,8 @@ impl Restorer {
     ///
     /// # Errors
     /// The engine's reason to refuse it; kernels chosen that there are not.
-    pub fn from_bytes(bytes: AlignedBytes, path: &Path) -> Result<Self> {
+    pub fn from_bytes(bytes: impl Into<ModelBytes>, path: &Path) -> Result<Self> {
+        let bytes = bytes.into();
         let model = Model::parse(bytes.as_slice())?;
         let config = Ipt::new(&model)?.config().clone();
         let restorer = Self { bytes, packed: None, kernels: &PORTABLE, path: path.to_owned(), config };
@@ -104,6 +108,11 @@ impl Restorer {
     /// The file's bytes.
     pub fn bytes(&self) -> &[u8] {
         self.bytes.as_slice()
+    }
+
+    /// The weights as runs read them.
+    pub(crate) fn run_bytes(&self) -> &[u8] {
+        self.packed.as_ref().map_or_else(|| self.bytes.as_slice(), AlignedBytes::as_slice)
     }
 
     /// Where the file is.
@@ -149,41 +158,9 @@ impl Restorer {
         })?
     }
 
-    /// The output of one window `(window, window, 3)`: `(window·scale, window·scale, 3)`, grey levels not rounded or clipped.
-    ///
-    /// # Errors
-    /// No such task; a window of another size.
-    pub fn restore_window(&self, task: usize, pixels: &[u8]) -> Result<Vec<f32>> {
-        let expected = self.config.window * self.config.window * COLOURS;
-        ensure!(
-            pixels.len() == expected,
-            "a window of {} bytes where the model takes {expected}",
-            pixels.len()
-        );
-        let packed = self.packed.as_ref().unwrap_or(&self.bytes);
-        let model = Model::parse_without_checksums(packed.as_slice())?;
-        let ipt = Ipt::new(&model)?;
-        let mut arena =
-            AlignedBytes::zeroed(ipt.plan_for(task, HOST_TILE_ROWS, self.kernels.spec)?.arena_bytes());
-        let mut run = ipt.begin_with(task, arena.as_mut_slice(), HOST_TILE_ROWS, self.kernels)?;
-        run.begin_window(|to| {
-            to.copy_from_slice(pixels);
-            Ok(())
-        })?;
-        let mut rows = Vec::new();
-        loop {
-            let progress = run.step()?;
-            if matches!(progress, Progress::Running(Stage::Tail) | Progress::Done) {
-                rows.extend_from_slice(run.row()?);
-            }
-            if progress == Progress::Done {
-                return Ok(rows);
-            }
-        }
-    }
-
-    /// Restores one image; `overlap` is that of the windows in pixels if not the engine's default. `done` is called with the number of
-    /// windows done and their number in all.
+    /// Restores one image, its windows on all threads of rayon's pool at work; `overlap` is that of the windows in pixels if not the
+    /// engine's default. `done` is called with the number of windows done and their number in all. The result is that of
+    /// [`vitreous::pipeline::restore`] to the bit.
     ///
     /// # Errors
     /// The engine's: no such task, an image without pixels or too long on a side, too much overlap.
@@ -194,31 +171,36 @@ impl Restorer {
         overlap: Option<usize>,
         mut done: impl FnMut(usize, usize),
     ) -> Result<Picture> {
-        let packed = self.packed.as_ref().unwrap_or(&self.bytes);
-        let model = Model::parse_without_checksums(packed.as_slice())?;
+        let model = Model::parse_without_checksums(self.run_bytes())?;
         let ipt = Ipt::new(&model)?;
-        let mut options = RestoreOptions::new(&ipt);
-        options.overlap = overlap.unwrap_or(options.overlap);
-        options.tile_rows = HOST_TILE_ROWS;
-        options.kernels = self.kernels;
         let scale = self.config.tasks.get(task).map_or(1, |task| task.scale);
-        let plan = ipt.plan_for(task, options.tile_rows, options.kernels.spec)?;
-        let mut arena = AlignedBytes::zeroed(plan.arena_bytes());
-        let mut band = AlignedBytes::zeroed(BandPlan::new(self.config.window, scale, image.width)?.bytes());
-        let size = (image.width, image.height);
-        let mut restore =
-            Restore::begin(&ipt, task, size, arena.as_mut_slice(), band.as_mut_slice(), options)?;
+        let window = self.config.window;
+        let overlap = overlap.unwrap_or(default_overlap(window));
+        // Refuses a task that there is not before anything is read.
+        self.session_of(ipt.clone(), task)?;
+        let mut memory = AlignedBytes::zeroed(BandPlan::new(window, scale, image.width)?.bytes());
+        let shape = BandShape { window, scale, overlap, width: image.width, height: image.height };
+        let mut band = Band::begin(shape, memory.as_mut_slice())?;
         let mut pixels = Vec::with_capacity(image.data.len() * scale * scale);
         let mut source = SliceSource::new(&image.data, image.width * COLOURS);
-        let windows = restore.windows();
-        let mut reported = 0;
-        while restore.step(&mut source, &mut Collected(&mut pixels))? != Progress::Done {
-            if restore.windows_done() > reported {
-                reported = restore.windows_done();
-                done(reported, windows);
+        let (rows, columns) = (band.window_rows(), band.window_columns());
+        for row in 0..rows {
+            band.read(row, &mut source)?;
+            let outputs = (0..columns).into_par_iter().map_init(
+                || self.session_of(ipt.clone(), task),
+                |session, column| {
+                    let session = session.as_mut().map_err(|error| anyhow!("{error:#}"))?;
+                    session.run_filled(|pixels| band.window(row, column, pixels))
+                },
+            );
+            for (column, output) in outputs.collect::<Result<Vec<_>>>()?.iter().enumerate() {
+                for (y, values) in output.chunks(window * scale * COLOURS).enumerate() {
+                    band.add((row, column), y, values)?;
+                }
             }
+            band.write(row, &mut Collected(&mut pixels))?;
+            done((row + 1) * columns, rows * columns);
         }
-        done(windows, windows);
         Ok(Picture { width: image.width * scale, height: image.height * scale, data: pixels })
     }
 }

@@ -8,7 +8,7 @@ use vitreous_protocol::Work;
 
 use super::job::{execute, Task};
 use super::{RunOptions, Target, TargetError, TargetResult, TargetRun};
-use crate::vtr::AlignedBytes;
+use crate::vtr::ModelBytes;
 
 /// Runs the model on all images, in one start of the emulator.
 ///
@@ -52,6 +52,6 @@ fn common_length(images: &[Vec<u8>]) -> Result<u32, TargetError> {
 }
 
 fn why_refused(model: &Path) -> Option<Error> {
-    let bytes = AlignedBytes::read(model).ok()?;
+    let bytes = ModelBytes::open(model).ok()?;
     Model::parse(bytes.as_slice()).and_then(|model| Vit::new(&model).map(drop)).err()
 }

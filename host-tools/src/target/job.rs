@@ -12,7 +12,7 @@ use super::collector::{Collector, Tail};
 use super::explain::Replay;
 use super::results::{Received, TargetRun};
 use super::{emulator, firmware, RunOptions, Target, TargetError};
-use crate::vtr::{repack, AlignedBytes};
+use crate::vtr::{repack, AlignedBytes, ModelBytes};
 
 /// What to run, and where.
 pub(super) struct Task<'a> {
@@ -75,21 +75,25 @@ fn file_name(name: &std::ffi::CStr) -> &str {
     name.to_str().expect("the protocol's file names are ASCII")
 }
 
-/// The model with its weights as the board's kernels read them: the file itself, or a copy in `folder` in another order. A file that
-/// the engine refuses stays as it is: the target says why.
+/// The model with its weights as the board's kernels read them: the file itself, or a copy in `folder` in another order.
 fn in_order_of(board: &Board, path: &Path, folder: &Path) -> Result<PathBuf, TargetError> {
     let path = fs::canonicalize(path).map_err(|e| TargetError::file(path, e))?;
-    let bytes = AlignedBytes::read(&path).map_err(|e| TargetError::file(&path, e))?;
-    let (Some(spec), Ok(model)) = (TableSpec::find(board.kernels), Model::parse(bytes.as_slice())) else {
-        return Ok(path);
-    };
-    if spec.reads(model.layout()) {
-        return Ok(path);
-    }
-    let Ok(packed) = repack(bytes.as_slice(), spec.layout) else { return Ok(path) };
+    let bytes = ModelBytes::open(&path).map_err(|e| TargetError::file(&path, e))?;
+    let Some(packed) = repacked_for(board, bytes.as_slice()) else { return Ok(path) };
     let copy = folder.join("model.vtr");
     fs::write(&copy, packed.as_slice()).map_err(|e| TargetError::file(&copy, e))?;
     Ok(copy)
+}
+
+/// The model with its weights as the board's kernels read them; none if they read it as it is. A file that the engine refuses stays
+/// as it is too: the target says why.
+pub(crate) fn repacked_for(board: &Board, model: &[u8]) -> Option<AlignedBytes> {
+    let spec = TableSpec::find(board.kernels)?;
+    let layout = Model::parse(model).ok()?.layout();
+    if spec.reads(layout) {
+        return None;
+    }
+    repack(model, spec.layout).ok()
 }
 
 fn checked_model_bytes(board: &Board, path: &Path) -> Result<u32, TargetError> {

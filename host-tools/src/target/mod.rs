@@ -33,6 +33,7 @@ use vitreous_protocol::{Board, BOARDS};
 
 pub use classify::run_on_target;
 pub use error::TargetError;
+pub(crate) use job::repacked_for;
 pub use restore::restore_on_target;
 pub use results::{Band, Calibration, StageCount, TargetCost, TargetRestored, TargetResult, TargetRun};
 pub use vitreous_protocol::StageKind;

@@ -10,7 +10,7 @@ use vitreous_protocol::{ImageSize, Work};
 use super::job::{execute, Task};
 use super::{RunOptions, Target, TargetError, TargetRestored, TargetRun};
 use crate::degrade::Picture;
-use crate::vtr::AlignedBytes;
+use crate::vtr::{AlignedBytes, ModelBytes};
 
 /// Restores images, in one start of the emulator. `task` is an index into the model's tasks
 /// ([`Restorer::task_index`](crate::restorer::Restorer::task_index)), `overlap` the least overlap of windows in pixels, if not the
@@ -79,13 +79,13 @@ fn word(number: usize) -> u32 {
 
 /// The task's scale; 1 where the target will refuse model or task.
 fn scale(model: &Path, task: usize) -> usize {
-    let Ok(bytes) = AlignedBytes::read(model) else { return 1 };
+    let Ok(bytes) = ModelBytes::open(model) else { return 1 };
     let ipt = Model::parse(bytes.as_slice()).and_then(|model| Ipt::new(&model));
     ipt.ok().and_then(|ipt| ipt.config().tasks.get(task).map(|task| task.scale)).unwrap_or(1)
 }
 
 fn why_refused(model: &Path, task: usize, image: Option<&Picture>, overlap: Option<usize>) -> Option<Error> {
-    let bytes = AlignedBytes::read(model).ok()?;
+    let bytes = ModelBytes::open(model).ok()?;
     let begin = || -> Result<(), Error> {
         let ipt = Ipt::new(&Model::parse(bytes.as_slice())?)?;
         let plan = ipt.plan(task)?;

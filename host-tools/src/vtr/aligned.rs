@@ -1,7 +1,5 @@
 //! Bytes at an aligned address.
 
-use std::path::Path;
-
 /// Bytes that begin at a cache line: more than the engine asks of models and arenas, and what wide loads like best.
 #[derive(Clone, Debug)]
 pub struct AlignedBytes {
@@ -25,19 +23,6 @@ impl AlignedBytes {
         let mut aligned = Self::zeroed(bytes.len());
         aligned.as_mut_slice().copy_from_slice(bytes);
         aligned
-    }
-
-    /// The contents of a file.
-    ///
-    /// # Errors
-    /// Those of reading it.
-    pub fn read(path: &Path) -> std::io::Result<Self> {
-        use std::io::Read;
-        let mut file = std::fs::File::open(path)?;
-        let length = usize::try_from(file.metadata()?.len()).map_err(std::io::Error::other)?;
-        let mut aligned = Self::zeroed(length);
-        file.read_exact(aligned.as_mut_slice())?;
-        Ok(aligned)
     }
 
     /// The bytes.

@@ -21,7 +21,9 @@ pub(in crate::kernels) fn store_keys<F: Floats>(
     scales: &mut [f32],
 ) {
     let pitch = padded(head_dim);
-    for ((token, x), scale) in (first..).zip(x.chunks_exact(head_dim.max(1))).zip(scales) {
+    for (i, scale) in scales.iter_mut().enumerate() {
+        let Some(x) = x.get(i * head_dim..(i + 1) * head_dim) else { return };
+        let token = first + i;
         let start = token / LANES * LANES * pitch + token % LANES * 4;
         *scale = quantize::<F>(x, &mut Key(keys.get_mut(start..).unwrap_or(&mut [])));
     }
@@ -40,8 +42,9 @@ impl<I: Ints> Codes<I> for Key<'_> {
         else {
             return;
         };
-        for (i, codes) in codes.as_chunks::<4>().0.iter().enumerate() {
-            groups[i * GROUP..i * GROUP + 4].copy_from_slice(codes);
+        let words: [[i8; 4]; LANES / 4] = bytemuck::cast(codes);
+        for (i, word) in words.iter().enumerate() {
+            groups[i * GROUP..i * GROUP + 4].copy_from_slice(word);
         }
     }
 }
@@ -58,7 +61,9 @@ pub(in crate::kernels) fn store_values<F: Floats>(
     let pitch = padded(head_dim);
     // An i32 holds the values of two tokens.
     let Ok(pairs) = bytemuck::try_cast_slice_mut::<i8, i32>(values) else { return };
-    for ((token, x), scale) in (first..).zip(x.chunks_exact(head_dim.max(1))).zip(scales) {
+    for (i, scale) in scales.iter_mut().enumerate() {
+        let Some(x) = x.get(i * head_dim..(i + 1) * head_dim) else { return };
+        let token = first + i;
         let start = token / 2 * pitch;
         let pairs = pairs.get_mut(start..start + pitch).unwrap_or(&mut []);
         *scale = quantize::<F>(x, &mut Value { pairs, second: token % 2 == 1 });
@@ -186,31 +191,41 @@ struct Scores<'a> {
     key_scales: &'a [f32],
 }
 
+/// Scales of some panels' keys; how many of them there are.
+struct Keys<F, const NV: usize> {
+    start: usize,
+    count: usize,
+    scales: [F; NV],
+}
+
 impl<F: Floats> Epilogue<F> for Scores<'_> {
+    type Panels<const NV: usize> = Keys<F, NV>;
+
     #[inline(always)]
-    fn take<const ROWS: usize, const NV: usize>(
-        &mut self,
-        row: usize,
-        rows: usize,
-        panel: usize,
-        dots: &[[F::Ints; NV]; ROWS],
-    ) {
+    fn panels<const NV: usize>(&self, panel: usize) -> Option<Keys<F, NV>> {
         let start = panel * LANES;
-        let scales = self.key_scales.get(start..).unwrap_or(&[]);
-        for (r, dots) in dots.iter().enumerate().take(rows) {
-            let at = (row + r) * self.stride + start;
-            let Some(query_scale) = self.query_scales.get(row + r) else { return };
-            let Some(out) = self.scores.get_mut(at..at + NV * LANES) else { return };
-            let factor = F::splat(self.factor * *query_scale);
-            for (v, out) in out.as_chunks_mut::<LANES>().0.iter_mut().enumerate().take(NV) {
-                let scales = scales.get(v * LANES..).unwrap_or(&[]);
-                let mut score = F::from_ints(dots[v]) * (factor * load(scales));
-                if scales.len() < LANES {
-                    // Tokens behind the last one get the least score, hence weight 0.
-                    score = score.first(scales.len(), F::splat(f32::MIN));
-                }
-                score.store(out);
+        let there = self.key_scales.get(start..)?;
+        let mut scales = [F::splat(0.0); NV];
+        for v in 0..NV {
+            scales[v] = load(there.get(v * LANES..).unwrap_or(&[]));
+        }
+        Some(Keys { start, count: there.len(), scales })
+    }
+
+    #[inline(always)]
+    fn take<const NV: usize>(&mut self, row: usize, keys: &Keys<F, NV>, dots: [F::Ints; NV]) {
+        let at = row * self.stride + keys.start;
+        let out =
+            self.scores.get_mut(at..).and_then(|scores| scores.as_chunks_mut().0.first_chunk_mut::<NV>());
+        let (Some(query_scale), Some(out)) = (self.query_scales.get(row), out) else { return };
+        let factor = F::splat(self.factor * *query_scale);
+        for v in 0..NV {
+            let mut score = F::from_ints(dots[v]) * (factor * keys.scales[v]);
+            if keys.count < (v + 1) * LANES {
+                // Tokens behind the last one get the least score, hence weight 0.
+                score = score.first(keys.count.saturating_sub(v * LANES), F::splat(f32::MIN));
             }
+            score.store(&mut out[v]);
         }
     }
 }

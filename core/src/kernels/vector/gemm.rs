@@ -36,14 +36,37 @@ impl<'a> Panels<'a> {
 
 /// What becomes of the dot products.
 pub(super) trait Epilogue<F: Floats> {
-    /// Takes those of the `rows` rows from `row` on with the outputs from `16·panel` on; some of the last panel may not exist.
-    fn take<const MR: usize, const NV: usize>(
-        &mut self,
-        row: usize,
-        rows: usize,
-        panel: usize,
-        dots: &[[F::Ints; NV]; MR],
-    );
+    /// What is the same for all rows of some panels.
+    type Panels<const NV: usize>;
+    /// That of the `NV` panels from `panel` on, of which the last one's last outputs may not exist.
+    fn panels<const NV: usize>(&self, panel: usize) -> Option<Self::Panels<NV>>;
+    /// Takes the dot products of a row.
+    fn take<const NV: usize>(&mut self, row: usize, panels: &Self::Panels<NV>, dots: [F::Ints; NV]);
+}
+
+/// Hands over the dot products of some rows of a block. Written out: in a loop, all sums would go through memory.
+#[inline(always)]
+fn hand_over<D: Dot, const MR: usize, const NV: usize, E: Epilogue<D::Floats>>(
+    epilogue: &mut E,
+    row: usize,
+    rows: usize,
+    panel: usize,
+    sums: &[[D::Sums; NV]; MR],
+) {
+    const { assert!(MR <= 6) };
+    let Some(panels) = epilogue.panels::<NV>(panel) else { return };
+    macro_rules! take_rows {
+        ($($r:literal)*) => {$(
+            if $r < MR && $r < rows {
+                let mut dots = [<D::Floats as Floats>::Ints::splat(0); NV];
+                for v in 0..NV {
+                    dots[v] = D::finish(sums[$r][v]);
+                }
+                epilogue.take(row + $r, &panels, dots);
+            }
+        )*};
+    }
+    take_rows!(0 1 2 3 4 5);
 }
 
 /// Rows whose sums of inputs are held at a time.
@@ -112,59 +135,61 @@ fn column<D: Dot, const MR: usize, const NV: usize>(
     debug_assert!((panel + NV) * panel_bytes <= w.data.len());
     debug_assert!((first + rows) * x.pitch <= x.data.len());
     // SAFETY: `Panels::new` has seen that the data holds all panels.
-    let weights = unsafe { w.data.as_ptr().add(panel * panel_bytes) };
+    let at = unsafe { w.data.as_ptr().add(panel * panel_bytes) };
+    let weights = WeightsAt { at, panel_bytes, steps: w.pitch / 4 / D::GROUPS };
     let mut row = 0;
     while row < rows {
         // Missing rows of the last block are stood in for by the last one; their results are dropped.
-        let mut at = [0usize; MR];
+        let mut at = [x.data.as_ptr(); MR];
         let mut begin = [0i32; MR];
         for r in 0..MR {
             let index = (row + r).min(rows - 1);
-            at[r] = (first + index) * x.pitch;
+            // SAFETY: every row lies in the inputs' data (`Inputs::new`).
+            at[r] = unsafe { at[r].add((first + index) * x.pitch) };
             begin[r] = starts[index.min(CHUNK - 1)];
         }
-        // SAFETY: every row lies in the inputs' data (`Inputs::new`), every panel in the weights'.
-        let sums = unsafe {
-            block::<D, MR, NV>(x.data.as_ptr(), at, begin, weights, panel_bytes, w.pitch / 4 / D::GROUPS)
-        };
-        let mut dots = [[<D::Floats as Floats>::Ints::splat(0); NV]; MR];
-        for r in 0..MR {
-            for v in 0..NV {
-                dots[r][v] = D::finish(sums[r][v]);
-            }
-        }
-        epilogue.take(first + row, MR.min(rows - row), panel, &dots);
+        // SAFETY: the rows have `pitch` inputs, every panel lies in the weights' data.
+        let sums = unsafe { D::block::<MR, NV>(at, &begin, &weights) };
+        hand_over::<D, MR, NV, _>(epilogue, first + row, MR.min(rows - row), panel, &sums);
         row += MR;
     }
 }
 
-/// `MR` rows times `NV` panels.
+/// Panels that are multiplied together.
+pub(in crate::kernels) struct WeightsAt {
+    /// The first one.
+    pub at: *const i8,
+    /// Distance from one to the next.
+    pub panel_bytes: usize,
+    /// Groups of 4·`GROUPS` inputs.
+    pub steps: usize,
+}
+
+/// What [`Dot::block`] does where an instruction set has nothing better.
 ///
 /// # Safety
-/// `4·GROUPS·steps` inputs can be read at each row's offset, `NV` panels of `64·GROUPS·steps` bytes at `weights`, `panel_bytes`
-/// apart.
+/// As for that.
 #[inline(always)]
-unsafe fn block<D: Dot, const MR: usize, const NV: usize>(
-    x: *const i8,
-    at: [usize; MR],
-    begin: [i32; MR],
-    weights: *const i8,
-    panel_bytes: usize,
-    steps: usize,
+pub(in crate::kernels) unsafe fn block<D: Dot, const MR: usize, const NV: usize>(
+    x: [*const i8; MR],
+    begin: &[i32; MR],
+    weights: &WeightsAt,
 ) -> [[D::Sums; NV]; MR] {
     let mut sums = [[D::start(0); NV]; MR];
     for r in 0..MR {
         sums[r] = [D::start(begin[r]); NV];
     }
-    for step in 0..steps {
+    for step in 0..weights.steps {
         let mut w = [const { core::mem::MaybeUninit::<D::Weights>::uninit() }; NV];
         for (v, w) in w.iter_mut().enumerate() {
             // SAFETY: `step` is below `steps`, `v` below `NV`.
-            w.write(unsafe { D::load_weights(weights.add(v * panel_bytes + step * D::GROUPS * GROUP)) });
+            w.write(unsafe {
+                D::load_weights(weights.at.add(v * weights.panel_bytes + step * D::GROUPS * GROUP))
+            });
         }
         for r in 0..MR {
             // SAFETY: `step` is below `steps`.
-            let inputs = unsafe { D::load_inputs(x.add(at[r] + step * D::GROUPS * 4)) };
+            let inputs = unsafe { D::load_inputs(x[r].add(step * D::GROUPS * 4)) };
             for v in 0..NV {
                 // SAFETY: written above.
                 sums[r][v] = D::dot(sums[r][v], unsafe { w[v].assume_init() }, inputs);

@@ -57,46 +57,58 @@ struct Dequantize<'a, F, P: Put<F>> {
     out: &'a mut [P::Element],
 }
 
+/// Scales and bias of some panels' outputs, sums of their weights if a zero point needs them.
+struct Outputs<F: Floats, const NV: usize> {
+    start: usize,
+    end: usize,
+    scales: [F; NV],
+    bias: [F; NV],
+    sums: Option<[F::Ints; NV]>,
+}
+
 impl<F: Floats, P: Put<F>> Epilogue<F> for Dequantize<'_, F, P> {
+    type Panels<const NV: usize> = Outputs<F, NV>;
+
     #[inline(always)]
-    fn take<const MR: usize, const NV: usize>(
-        &mut self,
-        row: usize,
-        rows: usize,
-        panel: usize,
-        dots: &[[F::Ints; NV]; MR],
-    ) {
+    fn panels<const NV: usize>(&self, panel: usize) -> Option<Outputs<F, NV>> {
         let (start, end) = (panel * LANES, ((panel + NV) * LANES).min(self.outputs));
         let w = self.weights;
-        let (Some(scales), Some(bias)) = (w.scales.get(start..end), w.bias.get(start..end)) else { return };
-        let sums = if self.rows.zero_points.is_empty() { &[] } else { w.sums.get(start..end).unwrap_or(&[]) };
-        let (scales, bias) = (columns::<F, NV>(scales), columns::<F, NV>(bias));
-        let mut column_sums = [F::Ints::splat(0); NV];
+        let (scales, bias) =
+            (columns::<F, NV>(w.scales.get(start..end)?), columns::<F, NV>(w.bias.get(start..end)?));
+        let there =
+            if self.rows.zero_points.is_empty() { &[] } else { w.sums.get(start..end).unwrap_or(&[]) };
+        let mut sums = None;
         // A load of which the mask leaves nothing still takes hundreds of cycles if nothing is mapped there.
-        if !sums.is_empty() {
+        if !there.is_empty() {
+            let mut loaded = [F::Ints::splat(0); NV];
             for v in 0..NV {
-                column_sums[v] = load_ints(sums.get(v * LANES..).unwrap_or(&[]));
+                loaded[v] = load_ints(there.get(v * LANES..).unwrap_or(&[]));
+            }
+            sums = Some(loaded);
+        }
+        Some(Outputs { start, end, scales, bias, sums })
+    }
+
+    #[inline(always)]
+    fn take<const NV: usize>(&mut self, row: usize, panels: &Outputs<F, NV>, mut dots: [F::Ints; NV]) {
+        let at = row * self.outputs;
+        let (Some(x_scale), Some(out)) =
+            (self.rows.scales.get(row), self.out.get_mut(at + panels.start..at + panels.end))
+        else {
+            return;
+        };
+        if let Some(sums) = &panels.sums {
+            let zero_point = F::Ints::splat(self.rows.zero_points.get(row).copied().unwrap_or(0));
+            for v in 0..NV {
+                dots[v] = dots[v].sub(sums[v].mul(zero_point));
             }
         }
-        for (r, dots) in dots.iter().enumerate().take(rows) {
-            let at = (row + r) * self.outputs;
-            let (Some(x_scale), Some(out)) =
-                (self.rows.scales.get(row + r), self.out.get_mut(at + start..at + end))
-            else {
-                return;
-            };
-            let x_scale = F::splat(*x_scale);
-            let mut y = [x_scale; NV];
-            for v in 0..NV {
-                let mut dots = dots[v];
-                if !sums.is_empty() {
-                    let zero_point = self.rows.zero_points.get(row + r).copied().unwrap_or(0);
-                    dots = dots.sub(column_sums[v].mul(F::Ints::splat(zero_point)));
-                }
-                y[v] = F::from_ints(dots) * scales[v] * x_scale + bias[v];
-            }
-            P::put_all(y, out);
+        let x_scale = F::splat(*x_scale);
+        let mut y = panels.bias;
+        for v in 0..NV {
+            y[v] = F::from_ints(dots[v]) * panels.scales[v] * x_scale + panels.bias[v];
         }
+        P::put_all(y, out);
     }
 }
 

@@ -14,14 +14,14 @@ mod rows;
 pub(super) mod table;
 
 pub(super) use attention::{attend, scores, softmax, store_keys, store_values, weighted_sums, Steps};
-pub(super) use gemm::{peak, peak_macs};
+pub(super) use gemm::{block, peak, peak_macs, WeightsAt};
 pub(super) use linear::{linear_i8, linear_i8_residual};
 pub(super) use linear_f16::{linear_f16, linear_f16_residual};
 pub(super) use rows::{layer_norm, narrow, quantize_row, quantize_row_above, widen};
 
 use half::f16;
 
-use crate::math::{exp2, gelu_erf, gelu_tanh, relu, GateTable, Lane, GATE_ERF, GATE_TANH};
+use crate::math::{exp2, gelu_erf, gelu_tanh, relu, Lane};
 
 /// Lanes of a [`Floats`].
 pub(super) const LANES: usize = 16;
@@ -65,14 +65,6 @@ pub(super) trait Floats: Lane {
     fn exp2(self) -> Self {
         exp2(self)
     }
-    /// [`Lane::gate`] of each.
-    #[inline(always)]
-    fn gates<const N: usize>(mut x: [Self; N], table: &GateTable) -> [Self; N] {
-        for x in &mut x {
-            *x = x.gate(table);
-        }
-        x
-    }
 }
 
 /// Sixteen i32, wrapping.
@@ -88,6 +80,15 @@ pub(super) trait Ints: Copy {
     fn sum(self) -> i32;
     /// Codes of −128 to 127.
     fn to_i8(self) -> [i8; LANES];
+    /// Those of each in turn.
+    #[inline(always)]
+    fn four_to_i8(codes: [Self; 4]) -> [i8; 4 * LANES] {
+        let mut bytes = [0; 4 * LANES];
+        for (bytes, codes) in bytes.as_chunks_mut().0.iter_mut().zip(codes) {
+            *bytes = codes.to_i8();
+        }
+        bytes
+    }
     /// Numbers of 0 to 32,767.
     fn store_i16(self, out: &mut [i16; LANES]);
     /// Lane by lane the low halves of both, `self` below.
@@ -120,6 +121,22 @@ pub(super) trait Dot {
     /// 4·`GROUPS` bytes can be read there.
     unsafe fn load_inputs(x: *const i8) -> Self::Inputs;
     fn dot(sums: Self::Sums, weights: Self::Weights, x: Self::Inputs) -> Self::Sums;
+    /// `MR` rows times `NV` panels, sums that start at `begin`.
+    ///
+    /// # Safety
+    /// `4·GROUPS·steps` inputs can be read at each of `x`, `NV` panels of `64·GROUPS·steps` bytes at the weights.
+    #[inline(always)]
+    unsafe fn block<const MR: usize, const NV: usize>(
+        x: [*const i8; MR],
+        begin: &[i32; MR],
+        weights: &WeightsAt,
+    ) -> [[Self::Sums; NV]; MR]
+    where
+        Self: Sized,
+    {
+        // SAFETY: as the caller promises.
+        unsafe { block::<Self, MR, NV>(x, begin, weights) }
+    }
     fn finish(sums: Self::Sums) -> <Self::Floats as Floats>::Ints;
 
     fn start_pairs() -> Self::PairSums;
@@ -166,16 +183,6 @@ struct Relu;
 /// Added to the residual stream.
 struct Residual;
 
-/// `y · gate(y)`.
-#[inline(always)]
-fn put_gated<F: Floats, const N: usize>(mut y: [F; N], table: &GateTable, out: &mut [f32]) {
-    let gates = F::gates(y, table);
-    for v in 0..N {
-        y[v] = y[v] * gates[v];
-    }
-    Plain::put_all(y, out);
-}
-
 impl<F: Floats> Put<F> for Plain {
     type Element = f32;
     #[inline(always)]
@@ -190,10 +197,6 @@ impl<F: Floats> Put<F> for Gelu {
     fn put(y: F, out: &mut [f32]) {
         store(gelu_erf(y), out);
     }
-    #[inline(always)]
-    fn put_all<const N: usize>(y: [F; N], out: &mut [f32]) {
-        put_gated(y, &GATE_ERF, out);
-    }
 }
 
 impl<F: Floats> Put<F> for GeluTanh {
@@ -201,10 +204,6 @@ impl<F: Floats> Put<F> for GeluTanh {
     #[inline(always)]
     fn put(y: F, out: &mut [f32]) {
         store(gelu_tanh(y), out);
-    }
-    #[inline(always)]
-    fn put_all<const N: usize>(y: [F; N], out: &mut [f32]) {
-        put_gated(y, &GATE_TANH, out);
     }
 }
 

@@ -44,16 +44,28 @@ pub(in crate::kernels) fn narrow<F: Floats>(x: &[f32], out: &mut [f16]) {
     }
 }
 
-/// `N` rows. Lanes behind a row's end add +0 to partial sums that are never −0, which changes nothing.
+/// `N` rows, which `out` holds widened in between. Lanes behind a row's end add +0 to partial sums that are never −0, which changes
+/// nothing.
 #[inline(always)]
 fn norm_rows<F: Floats, const N: usize>(x: &[f16], weights: &NormWeights, out: &mut [f32]) {
     let width = weights.gamma.len();
-    let zero = F::splat(0.0);
-    let reciprocal = 1.0 / width as f32;
+    let (whole, rest) = (width / LANES, width % LANES);
+    let (zero, reciprocal) = (F::splat(0.0), 1.0 / width as f32);
+    let mut rows = Rows::<N> { out, width };
     let mut sums = [zero; N];
-    for start in (0..width).step_by(LANES) {
+    for i in 0..whole {
         for r in 0..N {
-            sums[r] = sums[r] + load_f16::<F>(part(x, r * width, start, width));
+            let wide = at(x, r * width + i * LANES).map_or(zero, F::load_f16);
+            rows.put(r, i, wide);
+            sums[r] = sums[r] + wide;
+        }
+    }
+    if rest > 0 {
+        for r in 0..N {
+            let end = (r + 1) * width;
+            let wide = load_f16::<F>(x.get(end - rest..end).unwrap_or(&[]));
+            store(wide, rows.tail(r, rest));
+            sums[r] = sums[r] + wide;
         }
     }
     let mut means = [zero; N];
@@ -61,10 +73,15 @@ fn norm_rows<F: Floats, const N: usize>(x: &[f16], weights: &NormWeights, out: &
         means[r] = F::splat(sums[r].canonical_sum() * reciprocal);
     }
     let mut squares = [zero; N];
-    for start in (0..width).step_by(LANES) {
+    for i in 0..whole {
         for r in 0..N {
-            let x = part(x, r * width, start, width);
-            let d = (load_f16::<F>(x) - means[r]).first(x.len(), zero);
+            let d = rows.get::<F>(r, i) - means[r];
+            squares[r] = squares[r] + d * d;
+        }
+    }
+    if rest > 0 {
+        for r in 0..N {
+            let d = (load::<F>(rows.tail(r, rest)) - means[r]).first(rest, zero);
             squares[r] = squares[r] + d * d;
         }
     }
@@ -72,47 +89,132 @@ fn norm_rows<F: Floats, const N: usize>(x: &[f16], weights: &NormWeights, out: &
     for r in 0..N {
         factors[r] = F::splat(inverse_sqrt(squares[r].canonical_sum() * reciprocal + weights.eps));
     }
-    for start in (0..width).step_by(LANES) {
-        let gamma = load::<F>(part(weights.gamma, 0, start, width));
-        let beta = load::<F>(part(weights.beta, 0, start, width));
+    for i in 0..whole {
+        let gamma = at(weights.gamma, i * LANES).map_or(zero, F::load);
+        let beta = at(weights.beta, i * LANES).map_or(zero, F::load);
         for r in 0..N {
-            let d = load_f16::<F>(part(x, r * width, start, width)) - means[r];
-            let end = width.min(start + LANES);
-            if let Some(out) = out.get_mut(r * width + start..r * width + end) {
-                store(d * factors[r] * gamma + beta, out);
-            }
+            let d = rows.get::<F>(r, i) - means[r];
+            rows.put(r, i, d * factors[r] * gamma + beta);
+        }
+    }
+    if rest > 0 {
+        let (gamma, beta) =
+            (load::<F>(&weights.gamma[width - rest..]), load::<F>(&weights.beta[width - rest..]));
+        for r in 0..N {
+            let out = rows.tail(r, rest);
+            let d = load::<F>(out) - means[r];
+            store(d * factors[r] * gamma + beta, out);
         }
     }
 }
 
-/// Up to sixteen elements of a row that begins at `row`, from its column `start` on.
+/// Sixteen elements.
 #[inline(always)]
-fn part<T>(values: &[T], row: usize, start: usize, width: usize) -> &[T] {
-    values.get(row + start..row + width.min(start + LANES)).unwrap_or(&[])
+fn at<T>(values: &[T], start: usize) -> Option<&[T; LANES]> {
+    values.get(start..).and_then(<[T]>::first_chunk)
+}
+
+/// `N` rows of floats.
+struct Rows<'a, const N: usize> {
+    out: &'a mut [f32],
+    width: usize,
+}
+
+impl<const N: usize> Rows<'_, N> {
+    /// The `i`-th sixteen elements of a row.
+    #[inline(always)]
+    fn get<F: Floats>(&self, r: usize, i: usize) -> F {
+        at(self.out, r * self.width + i * LANES).map_or(F::splat(0.0), F::load)
+    }
+    #[inline(always)]
+    fn put<F: Floats>(&mut self, r: usize, i: usize, value: F) {
+        let out = self.out.get_mut(r * self.width + i * LANES..).and_then(<[f32]>::first_chunk_mut);
+        if let Some(out) = out {
+            value.store(out);
+        }
+    }
+    /// A row's last elements.
+    #[inline(always)]
+    fn tail(&mut self, r: usize, rest: usize) -> &mut [f32] {
+        let end = (r + 1) * self.width;
+        self.out.get_mut(end - rest..end).unwrap_or(&mut [])
+    }
 }
 
 /// Where the codes of a row go.
-pub(super) trait Codes<I> {
+pub(super) trait Codes<I: Ints> {
     /// Takes those of sixteen columns from `column` on; behind the row's end they are 0.
     fn take(&mut self, column: usize, codes: I);
+    /// Takes those of sixty-four columns.
+    #[inline(always)]
+    fn take_four(&mut self, column: usize, codes: [I; 4]) {
+        for v in 0..4 {
+            self.take(column + v * LANES, codes[v]);
+        }
+    }
+}
+
+/// Hands over the codes of a row: `round(clamp(x·factor + zero_point))`.
+#[inline(always)]
+fn encode<F: Floats, const SHIFTED: bool>(
+    x: &[f32],
+    factor: f32,
+    zero_point: f32,
+    to: &mut impl Codes<F::Ints>,
+) {
+    let (factor, zero_point, low) =
+        (F::splat(factor), F::splat(zero_point), if SHIFTED { -128.0 } else { -127.0 });
+    let (low, high) = (F::splat(low), F::splat(127.0));
+    let (fours, rest) = x.as_chunks::<{ 4 * LANES }>();
+    for (i, x) in fours.iter().enumerate() {
+        let mut codes = [F::Ints::splat(0); 4];
+        for (v, x) in x.as_chunks::<LANES>().0.iter().enumerate() {
+            codes[v] = code::<F, SHIFTED>(F::load(x), factor, zero_point, low, high);
+        }
+        to.take_four(i * 4 * LANES, codes);
+    }
+    let mut column = x.len() - rest.len();
+    let (ones, rest) = rest.as_chunks::<LANES>();
+    for x in ones {
+        to.take(column, code::<F, SHIFTED>(F::load(x), factor, zero_point, low, high));
+        column += LANES;
+    }
+    if !rest.is_empty() {
+        to.take(column, code::<F, SHIFTED>(F::load_first(rest), factor, zero_point, low, high));
+    }
+}
+
+#[inline(always)]
+fn code<F: Floats, const SHIFTED: bool>(x: F, factor: F, zero_point: F, low: F, high: F) -> F::Ints {
+    let scaled = x * factor;
+    let code = if SHIFTED { scaled + zero_point } else { scaled };
+    code.max(low).min(high).round()
+}
+
+/// The largest of `f(x)` and 0.
+#[inline(always)]
+fn largest<F: Floats, const ABS: bool>(x: &[f32]) -> f32 {
+    // Maxima wait for each other.
+    let mut max = [F::splat(0.0); 2];
+    let (pairs, rest) = x.as_chunks::<{ 2 * LANES }>();
+    for x in pairs {
+        for (v, x) in x.as_chunks::<LANES>().0.iter().enumerate() {
+            let x = F::load(x);
+            max[v] = if ABS { x.abs() } else { x }.max(max[v]);
+        }
+    }
+    for x in rest.chunks(LANES) {
+        let x = load::<F>(x);
+        max[0] = if ABS { x.abs() } else { x }.max(max[0]);
+    }
+    max[0].max(max[1]).largest()
 }
 
 /// Quantizes a row with the scale that takes its largest magnitude to 127; returns the scale.
 #[inline(always)]
 pub(super) fn quantize<F: Floats>(x: &[f32], to: &mut impl Codes<F::Ints>) -> f32 {
-    let mut max = F::splat(0.0);
-    for x in x.chunks(LANES) {
-        max = load::<F>(x).abs().max(max);
-    }
-    let (scale, factor) = row_scale(max.largest());
-    let (factor, low, high) = (F::splat(factor), F::splat(-127.0), F::splat(127.0));
-    let (chunks, rest) = x.as_chunks::<LANES>();
-    for (i, x) in chunks.iter().enumerate() {
-        to.take(i * LANES, (F::load(x) * factor).max(low).min(high).round());
-    }
-    if !rest.is_empty() {
-        to.take(chunks.len() * LANES, (F::load_first(rest) * factor).max(low).min(high).round());
-    }
+    let (scale, factor) = row_scale(largest::<F, true>(x));
+    encode::<F, false>(x, factor, 0.0, to);
     scale
 }
 
@@ -122,17 +224,20 @@ struct Row<'a>(&'a mut [i8]);
 impl<I: Ints> Codes<I> for Row<'_> {
     #[inline(always)]
     fn take(&mut self, column: usize, codes: I) {
-        put_codes(codes, self.0.get_mut(column..).unwrap_or(&mut []));
+        let codes = codes.to_i8();
+        let out = self.0.get_mut(column..).unwrap_or(&mut []);
+        match out.first_chunk_mut::<LANES>() {
+            Some(out) => *out = codes,
+            None => out.iter_mut().zip(codes).for_each(|(out, code)| *out = code),
+        }
     }
-}
-
-/// Writes sixteen codes, or as many as there is room for.
-#[inline(always)]
-fn put_codes<I: Ints>(codes: I, out: &mut [i8]) {
-    let codes = codes.to_i8();
-    match out.first_chunk_mut::<LANES>() {
-        Some(out) => *out = codes,
-        None => out.iter_mut().zip(codes).for_each(|(out, code)| *out = code),
+    #[inline(always)]
+    fn take_four(&mut self, column: usize, codes: [I; 4]) {
+        let out = self.0.get_mut(column..).unwrap_or(&mut []);
+        match out.first_chunk_mut() {
+            Some(out) => *out = I::four_to_i8(codes),
+            None => out.iter_mut().zip(I::four_to_i8(codes)).for_each(|(out, code)| *out = code),
+        }
     }
 }
 
@@ -147,16 +252,8 @@ pub(in crate::kernels) fn quantize_row<F: Floats>(x: &[f32], out: &mut [i8]) -> 
 /// int8 with a zero point, for elements from `floor` up; returns scale and zero point.
 #[inline(always)]
 pub(in crate::kernels) fn quantize_row_above<F: Floats>(x: &[f32], floor: f32, out: &mut [i8]) -> (f32, i32) {
-    let mut max = F::splat(0.0);
-    for x in x.chunks(LANES) {
-        max = load::<F>(x).max(max);
-    }
-    let row = row_scale_above(max.largest(), floor);
-    let (factor, zero_point) = (F::splat(row.factor), F::splat(row.zero_point_f32));
-    for (x, out) in x.chunks(LANES).zip(out.chunks_mut(LANES)) {
-        let code = load::<F>(x) * factor + zero_point;
-        put_codes(code.max(F::splat(-128.0)).min(F::splat(127.0)).round(), out);
-    }
+    let row = row_scale_above(largest::<F, false>(x), floor);
+    encode::<F, true>(x, row.factor, row.zero_point_f32, &mut Row(out));
     out.iter_mut().skip(x.len()).for_each(|out| *out = 0);
     (row.scale, row.zero_point)
 }

@@ -72,19 +72,23 @@ impl Lane for F32x16 {
     }
     #[inline(always)]
     fn gate(self, table: &GateTable) -> Self {
-        let base = table.entries().as_ptr().cast::<i32>();
-        let half = |x: __m256| {
-            native!(
-                let x = _mm256_mul_ps(x, _mm256_set1_ps(GATE_STEPS));
-                let x = _mm256_min_ps(_mm256_max_ps(x, _mm256_set1_ps(-(GATE_ZERO as f32))), _mm256_set1_ps(GATE_ZERO as f32 - 1.0));
-                let entry = _mm256_add_epi32(_mm256_cvttps_epi32(x), _mm256_set1_epi32(GATE_ZERO as i32));
-                let found = _mm256_and_si256(_mm256_i32gather_epi32::<2>(base, entry), _mm256_set1_epi32(0xffff));
-                let halves = _mm_packus_epi32(_mm256_castsi256_si128(found), _mm256_extracti128_si256::<1>(found));
-                _mm256_cvtph_ps(halves)
-            )
-        };
-        Self([half(self.0[0]), half(self.0[1])])
+        Self([gate_half(self.0[0], table), gate_half(self.0[1], table)])
     }
+}
+
+/// [`Lane::gate`] of eight lanes. (A closure would lose the instruction set.)
+#[inline(always)]
+fn gate_half(x: __m256, table: &GateTable) -> __m256 {
+    let base = table.entries().as_ptr().cast::<i32>();
+    let (least, most) = (-(GATE_ZERO as f32), GATE_ZERO as f32 - 1.0);
+    native!(
+        let x = _mm256_mul_ps(x, _mm256_set1_ps(GATE_STEPS));
+        let x = _mm256_min_ps(_mm256_max_ps(x, _mm256_set1_ps(least)), _mm256_set1_ps(most));
+        let entry = _mm256_add_epi32(_mm256_cvttps_epi32(x), _mm256_set1_epi32(GATE_ZERO as i32));
+        let found = _mm256_and_si256(_mm256_i32gather_epi32::<2>(base, entry), _mm256_set1_epi32(0xffff));
+        let halves = _mm_packus_epi32(_mm256_castsi256_si128(found), _mm256_extracti128_si256::<1>(found));
+        _mm256_cvtph_ps(halves)
+    )
 }
 
 /// A slice of at most sixteen elements with zeros behind it.

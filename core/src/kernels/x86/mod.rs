@@ -5,6 +5,7 @@
 mod avx2;
 mod avx512;
 mod detect;
+mod vnni;
 
 use super::{spec, Kernels, TableSpec, PORTABLE};
 

@@ -3,7 +3,9 @@
 use half::f16;
 
 use super::config::Pool;
-use super::parts::{cache_start, AttentionPart, MlpPart, NormPart, NormedPlane, Plane, ProjectPart};
+use super::parts::{
+    cache_start, AttentionPart, EmbedPart, MlpPart, NormPart, NormedPlane, Plane, ProjectPart,
+};
 use super::plan::region;
 use super::run::Run;
 use crate::arena::{cast_mut, part, part_mut, typed};
@@ -11,13 +13,14 @@ use crate::error::Error;
 use crate::fork::fork;
 use crate::kernels::{Attention, AttentionScratch, Epilogue, Kernels};
 use crate::math::{inverse_sqrt, to_f16s};
-use crate::ops::{apply, apply_residual, quantize_rows, Operand};
+use crate::ops::{apply, quantize_rows};
 use crate::quant::make_relative;
 use crate::source::PixelSource;
 use crate::tensor::{self, padded, Linear, Precision, RowsI8};
 
 impl Run<'_, '_> {
-    /// `tokens[p] = f16(W·(pixels_p − 128) + b + pos_p)`; the first tile also places class and distillation token.
+    /// `tokens[p] = f16(W·(pixels_p − 128) + b + pos_p)`; the first tile also places class and distillation token. A strip of pixels is
+    /// read when its first patch comes, and stays until the next one.
     pub(super) fn embed_tile<S: PixelSource + ?Sized>(
         &mut self,
         patch: usize,
@@ -30,36 +33,38 @@ impl Run<'_, '_> {
         let [tokens, strip, patches, scales, scratch] = self.plan.views(self.arena, ids)?;
         let (tokens, patches) = (cast_mut::<f16>(tokens)?, cast_mut::<i8>(patches)?);
         let columns = c.patch_columns().max(1);
-        let (strip_row, column) = (patch / columns, patch % columns);
         let row_bytes = c.image_width * c.channels;
         let strip = part_mut(strip, 0, c.patch_height * row_bytes)?;
-        if column == 0 {
-            source.read_rows(strip_row * c.patch_height, strip).map_err(Error::Source)?;
-        }
         if patch == 0 {
             let prefix = part_mut(tokens, 0, c.prefix_tokens() * c.dim)?;
             prefix.iter_mut().zip(weights.prefix).for_each(|(to, from)| *to = *from);
         }
-        // A tile ends with its strip: the next strip overwrites this one.
-        let rows = self.tile.min(columns - column);
+        let rows = self.tile.min(c.patches() - patch);
         let Linear::Int8(linear) = &weights.patch else { return Err(Error::Internal(42)) };
-        for (i, to) in tensor::rows_mut(patches, linear.pitch).take(rows).enumerate() {
-            gather_patch(
-                strip,
-                row_bytes,
-                (column + i) * c.patch_width * c.channels,
-                c.patch_width * c.channels,
-                to,
-            );
+        for (patch, to) in (patch..patch + rows).zip(tensor::rows_mut(patches, linear.pitch)) {
+            let (strip_row, column) = (patch / columns, patch % columns);
+            if column == 0 {
+                source.read_rows(strip_row * c.patch_height, strip).map_err(Error::Source)?;
+            }
+            let width = c.patch_width * c.channels;
+            gather_patch(strip, row_bytes, column * width, width, to);
         }
         let scales = typed::<f32>(scales, 0, rows)?;
         scales.iter_mut().for_each(|scale| *scale = 1.0);
-        let x = Operand::Int8(RowsI8 { data: patches, scales, zero_points: &[], pitch: linear.pitch });
         let positions = part(weights.positions, patch * c.dim, rows * c.dim)?;
         let tokens = part_mut(tokens, (c.prefix_tokens() + patch) * c.dim, rows * c.dim)?;
         // The residual stream begins as the positions.
         tokens.iter_mut().zip(positions).for_each(|(to, from)| *to = *from);
-        apply_residual(self.kernels, &x, &weights.patch, tokens, cast_mut(scratch)?)?;
+        let part = EmbedPart {
+            kernels: self.kernels,
+            weights: &weights.patch,
+            patches: part(patches, 0, rows * linear.pitch)?,
+            scales,
+            pitch: linear.pitch,
+            tokens,
+            scratch: cast_mut(scratch)?,
+        };
+        fork(self.pool, part)?;
         Ok(patch + rows)
     }
 

@@ -4,6 +4,11 @@
 //! most 0.0013, a fraction of a quantization step. The table is what makes GELU cheap on cores without vector division: a conversion, a
 //! load and a multiplication.
 
+#[cfg(target_arch = "x86_64")]
+mod pieces;
+#[cfg(target_arch = "x86_64")]
+pub use pieces::{Pieces, PIECE_STEPS};
+
 use half::f16;
 
 use super::Lane;
@@ -25,12 +30,20 @@ pub struct GateTable {
     entries: [f16; ENTRIES],
     /// So that a load of 32 bits may begin at any entry.
     _pad: [f16; 2],
+    #[cfg(target_arch = "x86_64")]
+    pieces: Pieces,
 }
 
 impl GateTable {
     /// The entries, −4 first.
     pub fn entries(&self) -> &[f16; ENTRIES] {
         &self.entries
+    }
+
+    /// The same table as a function.
+    #[cfg(target_arch = "x86_64")]
+    pub fn pieces(&self) -> &Pieces {
+        &self.pieces
     }
 
     const fn new(phi: fn_phi::Kind) -> Self {
@@ -49,7 +62,12 @@ impl GateTable {
             i += 1;
         }
         entries[ENTRIES - 1] = f16::ONE;
-        Self { entries, _pad: [f16::ZERO; 2] }
+        Self {
+            entries,
+            _pad: [f16::ZERO; 2],
+            #[cfg(target_arch = "x86_64")]
+            pieces: pieces::interpolated(phi),
+        }
     }
 }
 

@@ -1,0 +1,1 @@
+"""Vitreous and its peers on the same vision transformers: graphs, files, worker processes, timings."""

@@ -1,0 +1,158 @@
+//! Time on this machine, beside the peak of its integer units in the same minutes.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{ensure, Result};
+use vitreous::kernels::{Kernels, Peak};
+use vitreous::Stage;
+
+use super::report::{BenchReport, Unit};
+use super::stages::{by_layer, median, medians, milliseconds, Profile};
+use super::subject::Subject;
+use crate::engine::{Engine, Session};
+use crate::pool::Pool;
+use crate::restorer::{Restorer, WindowSession};
+
+/// What is measured.
+#[derive(Clone, Copy, Debug)]
+pub struct BenchOptions {
+    /// Threads.
+    pub threads: usize,
+    /// Runs that are counted.
+    pub runs: usize,
+    /// Runs before them.
+    pub warm_up: usize,
+}
+
+/// Times runs of one image.
+///
+/// # Errors
+/// No threads to be had.
+pub fn bench(engine: &Engine, options: BenchOptions) -> Result<BenchReport> {
+    let pool = Pool::new(options.threads)?;
+    let session = engine.session_on(Some(&pool).filter(|_| options.threads != 1))?;
+    let subject = Subject::classifier(session.vit());
+    let (threads, arena_bytes) = (session.workers(), session.arena_bytes());
+    let c = engine.config();
+    let pixels = super::pixels(c.image_height * c.image_width * c.channels);
+    let timing = measure(&mut Image { session, pixels }, engine.kernels(), options)?;
+    Ok(timing.report(&subject, engine.kernels(), threads, [engine.run_bytes().len(), arena_bytes]))
+}
+
+/// Times one window of a task, an index into the model's tasks.
+///
+/// # Errors
+/// More threads than the one that a window runs on; no such task.
+pub fn bench_restorer(restorer: &Restorer, task: usize, options: BenchOptions) -> Result<BenchReport> {
+    ensure!(options.threads == 1, "a window of a restorer runs on one thread: leave out --threads");
+    let session = restorer.session(task)?;
+    let subject = Subject::restorer(session.ipt(), task);
+    let arena_bytes = session.arena_bytes();
+    let pixels = super::pixels(restorer.config().window.pow(2) * 3);
+    let timing = measure(&mut Window { session, pixels }, restorer.kernels(), options)?;
+    Ok(timing.report(&subject, restorer.kernels(), 1, [restorer.run_bytes().len(), arena_bytes]))
+}
+
+/// Thousand millions of multiply-accumulates per second in registers, on this thread; none for a table without vector instructions of
+/// its own.
+pub fn measure_peak(kernels: &Kernels) -> Option<f64> {
+    let Peak { macs, run } = kernels.peak?;
+    let iterations = 40_000;
+    let start = Instant::now();
+    std::hint::black_box(run(iterations));
+    Some((macs * iterations) as f64 / start.elapsed().as_secs_f64() / 1e9)
+}
+
+/// A model with its input.
+trait Timed {
+    fn run(&mut self) -> Result<()>;
+    fn profile(&mut self) -> Result<Vec<(Stage, Duration)>>;
+}
+
+struct Image<'e> {
+    session: Session<'e>,
+    pixels: Vec<u8>,
+}
+
+impl Timed for Image<'_> {
+    fn run(&mut self) -> Result<()> {
+        self.session.run(&self.pixels, false).map(drop)
+    }
+
+    fn profile(&mut self) -> Result<Vec<(Stage, Duration)>> {
+        self.session.profile(&self.pixels)
+    }
+}
+
+struct Window<'e> {
+    session: WindowSession<'e>,
+    pixels: Vec<u8>,
+}
+
+impl Timed for Window<'_> {
+    fn run(&mut self) -> Result<()> {
+        self.session.run(&self.pixels).map(drop)
+    }
+
+    fn profile(&mut self) -> Result<Vec<(Stage, Duration)>> {
+        self.session.profile(&self.pixels)
+    }
+}
+
+/// What the runs took.
+struct Timing {
+    /// Milliseconds of each.
+    totals: Vec<f64>,
+    profiles: Vec<Profile>,
+    /// Best of the peaks measured between them, in thousand millions per second.
+    peak: Option<f64>,
+}
+
+/// Whole runs, runs by steps and the peak take turns, so that all see the machine in the same state.
+fn measure(timed: &mut dyn Timed, kernels: &Kernels, options: BenchOptions) -> Result<Timing> {
+    for _ in 0..options.warm_up {
+        timed.run()?;
+    }
+    let mut timing = Timing { totals: Vec::new(), profiles: Vec::new(), peak: None };
+    for _ in 0..options.runs.max(1) {
+        let start = Instant::now();
+        timed.run()?;
+        timing.totals.push(milliseconds(start.elapsed()));
+        timing.profiles.push(by_layer(&timed.profile()?));
+        let peak = measure_peak(kernels);
+        timing.peak = timing.peak.into_iter().chain(peak).reduce(f64::max);
+    }
+    Ok(timing)
+}
+
+impl Timing {
+    fn report(
+        mut self,
+        subject: &Subject,
+        kernels: &Kernels,
+        threads: usize,
+        [model_bytes, arena_bytes]: [usize; 2],
+    ) -> BenchReport {
+        let (macs, median) = (subject.macs(), median(&mut self.totals));
+        BenchReport {
+            model: subject.name.clone(),
+            window: subject.window.clone(),
+            target: None,
+            kernels: kernels.spec.name.into(),
+            unit: Unit::Milliseconds,
+            threads,
+            runs: self.totals.len(),
+            median,
+            // They are in order now.
+            least: self.totals.first().copied().unwrap_or(0.0),
+            macs,
+            peak_gmacs: self.peak,
+            peak_fraction: self.peak.map(|peak| macs as f64 / (median * 1e6) / (peak * threads as f64)),
+            model_bytes,
+            weight_bytes: subject.weight_bytes(),
+            arena_bytes,
+            stack_bytes: None,
+            stages: subject.costs(medians(&self.profiles)),
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Single windows, one after the other.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{ensure, Result};
+use vitreous::kernels::Kernels;
+use vitreous::models::ipt::{Ipt, IptRun, COLOURS};
+use vitreous::{Error, Model, Progress, Stage};
+
+use super::{Restorer, HOST_TILE_ROWS};
+use crate::vtr::AlignedBytes;
+
+/// A task of a model ready to restore windows on this thread: the model's tables read once, one arena.
+#[derive(Debug)]
+pub struct WindowSession<'e> {
+    kernels: &'static Kernels,
+    ipt: Ipt<'e>,
+    task: usize,
+    arena: AlignedBytes,
+}
+
+impl Restorer {
+    /// Prepares windows of a task.
+    ///
+    /// # Errors
+    /// No such task; a plan beyond the address space.
+    pub fn session(&self, task: usize) -> Result<WindowSession<'_>> {
+        let model = Model::parse_without_checksums(self.run_bytes())?;
+        self.session_of(Ipt::new(&model)?, task)
+    }
+
+    /// The same on a model that was read.
+    pub(super) fn session_of<'e>(&'e self, ipt: Ipt<'e>, task: usize) -> Result<WindowSession<'e>> {
+        let plan = ipt.plan_for(task, HOST_TILE_ROWS, self.kernels.spec)?;
+        let arena = AlignedBytes::zeroed(plan.arena_bytes());
+        Ok(WindowSession { kernels: self.kernels, ipt, task, arena })
+    }
+
+    /// The output of one window `(window, window, 3)`: `(window·scale, window·scale, 3)`, grey levels not rounded or clipped.
+    ///
+    /// # Errors
+    /// No such task; a window of another size.
+    pub fn restore_window(&self, task: usize, pixels: &[u8]) -> Result<Vec<f32>> {
+        self.session(task)?.run(pixels)
+    }
+}
+
+impl<'e> WindowSession<'e> {
+    /// The output of one window `(window, window, 3)`: `(window·scale, window·scale, 3)`, grey levels not rounded or clipped.
+    ///
+    /// # Errors
+    /// A window of another size.
+    pub fn run(&mut self, pixels: &[u8]) -> Result<Vec<f32>> {
+        self.check(pixels)?;
+        self.run_filled(copied(pixels))
+    }
+
+    /// The output of the window that `fill` writes.
+    pub(super) fn run_filled(
+        &mut self,
+        fill: impl FnOnce(&mut [u8]) -> Result<(), Error>,
+    ) -> Result<Vec<f32>> {
+        let mut run = self.begin(fill)?;
+        let mut rows = Vec::new();
+        loop {
+            let progress = run.step()?;
+            if matches!(progress, Progress::Running(Stage::Tail) | Progress::Done) {
+                rows.extend_from_slice(run.row()?);
+            }
+            if progress == Progress::Done {
+                return Ok(rows);
+            }
+        }
+    }
+
+    /// Restores one window and returns how long each step took.
+    ///
+    /// # Errors
+    /// A window of another size.
+    pub fn profile(&mut self, pixels: &[u8]) -> Result<Vec<(Stage, Duration)>> {
+        self.check(pixels)?;
+        let mut run = self.begin(copied(pixels))?;
+        let mut steps = Vec::new();
+        let mut last = Instant::now();
+        while let Some(stage) = run.next_stage() {
+            run.step()?;
+            let now = Instant::now();
+            steps.push((stage, now - last));
+            last = now;
+        }
+        Ok(steps)
+    }
+
+    /// The model as runs read it.
+    pub fn ipt(&self) -> &Ipt<'e> {
+        &self.ipt
+    }
+
+    /// Bytes of arena with these kernels.
+    pub fn arena_bytes(&self) -> usize {
+        self.arena.as_slice().len()
+    }
+
+    fn check(&self, pixels: &[u8]) -> Result<()> {
+        let window = self.ipt.config().window;
+        let (expected, found) = (window * window * COLOURS, pixels.len());
+        ensure!(found == expected, "a window of {found} bytes where the model takes {expected}");
+        Ok(())
+    }
+
+    fn begin(&mut self, fill: impl FnOnce(&mut [u8]) -> Result<(), Error>) -> Result<IptRun<'_, 'e>> {
+        let (arena, kernels) = (self.arena.as_mut_slice(), self.kernels);
+        let mut run = self.ipt.begin_with(self.task, arena, HOST_TILE_ROWS, kernels)?;
+        run.begin_window(fill)?;
+        Ok(run)
+    }
+}
+
+fn copied(pixels: &[u8]) -> impl FnOnce(&mut [u8]) -> Result<(), Error> + '_ {
+    |to| {
+        to.copy_from_slice(pixels);
+        Ok(())
+    }
+}
