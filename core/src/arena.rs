@@ -124,6 +124,7 @@ impl Plan {
         Ok(self)
     }
 
+    #[inline(never)]
     fn place(
         &mut self,
         name: &'static str,
@@ -140,16 +141,19 @@ impl Plan {
             first_phase: *phases.start(),
             last_phase: *phases.end(),
         };
-        // Each pass moves the region behind one obstacle; there are at most as many obstacles as regions.
-        for _ in 0..MAX_REGIONS {
-            let obstacle = self.regions.iter().find(|other| {
-                other.alive_with(&region)
-                    && other.offset < region.offset + region.bytes
-                    && region.offset < other.offset + other.bytes
-            });
-            match obstacle {
-                Some(other) => region.offset = other.offset + other.bytes,
-                None => break,
+        // Whatever overlaps a place overlaps all places up to its end, so the region may move there, in whichever order obstacles are
+        // met. Each pass but the last moves it behind at least one; there are at most as many obstacles as regions.
+        for _ in 0..=MAX_REGIONS {
+            let before = region.offset;
+            for other in &self.regions {
+                let end = other.offset + other.bytes;
+                let overlaps = other.offset < region.offset + region.bytes && region.offset < end;
+                if overlaps && other.alive_with(&region) {
+                    region.offset = end;
+                }
+            }
+            if region.offset == before {
+                break;
             }
         }
         let end = region.offset.checked_add(region.bytes).filter(|e| *e < usize::MAX / 4)?;

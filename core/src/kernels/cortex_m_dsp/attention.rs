@@ -3,7 +3,7 @@
 //! Keys lie as weights do: panels of two tokens whose bytes alternate, so that scores are a matrix product like any other. Values lie
 //! in blocks of sixteen tokens, and there in panels of two features, for the product with the weights: tokens are its inputs.
 
-use super::linear::{pack, pack_one, Label, Product, BLOCK};
+use super::linear::{is_aligned, pack, pack_one, Label, Product, BLOCK};
 use super::rows::{quantize_into_pairs, Pairs};
 use crate::kernels::{Attention, AttentionScratch};
 use crate::math::{exp2, round_to_i32, EXP2_COEFFICIENTS};
@@ -93,6 +93,9 @@ fn attend_block(
 ) -> Option<()> {
     let (tokens, pitch, count) = (a.tokens(), padded(a.head_dim), query_scales.len());
     if tokens == 0 || a.head_dim == 0 || a.queries.pitch != pitch || a.relative_scales.len() < tokens {
+        return None;
+    }
+    if !is_aligned(a.keys) || !is_aligned(a.values) {
         return None;
     }
     let score_pitch = tokens.next_multiple_of(2);

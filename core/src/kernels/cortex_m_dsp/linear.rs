@@ -249,7 +249,12 @@ struct Results<'a> {
     size: usize,
 }
 
-/// All rows; nothing more from the first view on that is too short.
+/// Whether bytes can be loaded several words at a time, as those of a model and of an arena can.
+pub(super) fn is_aligned(bytes: &[i8]) -> bool {
+    bytes.as_ptr().cast::<u32>().is_aligned()
+}
+
+/// All rows that every view has; none where weights lie otherwise than this table reads them.
 #[inline(never)]
 fn multiply(
     rows: &RowsI8,
@@ -262,11 +267,14 @@ fn multiply(
     if weights.layout != PanelLayout::PAIRED || rows.pitch != pitch || pitch == 0 || pitch % 16 != 0 {
         return None;
     }
-    let count = rows.scales.len();
-    let whole = count / BLOCK * BLOCK;
     let row = weights.outputs.checked_mul(results.size)?;
+    if row == 0 || !is_aligned(weights.panels) {
+        return None;
+    }
+    let count = rows.scales.len().min(rows.data.len() / pitch).min(results.bytes.len() / row);
+    let whole = count / BLOCK * BLOCK;
     let (data, rest) = rows.data.split_at_checked(whole.checked_mul(pitch)?)?;
-    let (scales, rest_scales) = rows.scales.split_at_checked(whole)?;
+    let (scales, rest_scales) = rows.scales.get(..count)?.split_at_checked(whole)?;
     let (zero_points, rest_zero_points) = rows.zero_points.split_at_checked(whole).unwrap_or_default();
     let (bytes, rest_bytes) = results.bytes.split_at_mut_checked(whole.checked_mul(row)?)?;
     let views = [(BLOCK, data, scales, zero_points), (1, rest, rest_scales, rest_zero_points)];
