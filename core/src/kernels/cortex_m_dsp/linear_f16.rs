@@ -3,9 +3,9 @@
 use half::f16;
 
 use super::portable;
+use super::rows::{narrow, widen};
 use crate::kernels::Epilogue;
-use crate::math::to_f16;
-use crate::tensor::{rows, rows_mut, LinearF16};
+use crate::tensor::{rows, LinearF16};
 
 /// Outputs of a panel.
 const PANEL: usize = 16;
@@ -21,29 +21,43 @@ extern "C" {
 }
 
 pub(super) fn linear_f16(x: &[f32], w: &LinearF16, epilogue: Epilogue, out: &mut [f32]) {
-    for_each_panel(x, w, out, |out, sum| *out = sum);
+    let outputs = w.outputs;
+    for_each_panel(x, w, &mut |row, column, y| {
+        let out = out.get_mut(row * outputs..).and_then(|out| out.get_mut(column..outputs));
+        out.unwrap_or(&mut []).iter_mut().zip(y).for_each(|(out, y)| *out = *y);
+    });
     portable::activate(epilogue, out);
 }
 
 pub(super) fn linear_f16_residual(x: &[f32], w: &LinearF16, residual: &mut [f16]) {
-    for_each_panel(x, w, residual, |r, sum| *r = to_f16(r.to_f32() + sum));
+    let outputs = w.outputs;
+    for_each_panel(x, w, &mut |row, column, y| {
+        let residual =
+            residual.get_mut(row * outputs..).and_then(|residual| residual.get_mut(column..outputs));
+        let residual = residual.unwrap_or(&mut []);
+        let mut sums = [0.0; PANEL];
+        widen(residual, &mut sums);
+        sums.iter_mut().zip(y).for_each(|(sum, y)| *sum += *y);
+        let count = y.len().min(residual.len());
+        narrow(&sums, residual.get_mut(..count).unwrap_or(&mut []));
+    });
 }
 
-/// Calls `store(out[r,n], Σ_k x[r,k]·w[n,k] + bias[n])`.
-#[inline(always)]
-fn for_each_panel<T>(x: &[f32], w: &LinearF16, out: &mut [T], store: impl Fn(&mut T, f32)) {
+/// Calls `take(r, n, y)` for the outputs y of row r from n on, a panel's at most: `Σ_k x[r,k]·w[n,k] + bias[n]`. One function for
+/// both kinds of results: the code is large.
+#[inline(never)]
+fn for_each_panel(x: &[f32], w: &LinearF16, take: &mut dyn FnMut(usize, usize, &[f32])) {
     let dot: Dot = if w.outputs <= FEW { vitreous_dsp_dot_f16_four } else { vitreous_dsp_dot_f16 };
-    for (x, out) in rows(x, w.inputs).zip(rows_mut(out, w.outputs)) {
+    for (row, x) in rows(x, w.inputs).enumerate() {
         let panels = rows(w.panels, w.inputs * PANEL).zip(w.bias.chunks(PANEL));
-        for (out, (weights, bias)) in out.chunks_mut(PANEL).zip(panels) {
-            let mut sums = [0.0; PANEL];
+        for (panel, (weights, bias)) in panels.enumerate() {
+            let mut y = [0.0; PANEL];
             // A model's tensors are aligned to 16 bytes.
             debug_assert!(weights.as_ptr().cast::<u32>().is_aligned());
             // SAFETY: `x` has the layer's inputs, at least one, and the panel sixteen weights for each.
-            unsafe { dot(x.as_ptr(), w.inputs, weights.as_ptr(), &mut sums) };
-            for ((out, sum), bias) in out.iter_mut().zip(sums).zip(bias) {
-                store(out, sum + *bias);
-            }
+            unsafe { dot(x.as_ptr(), w.inputs, weights.as_ptr(), &mut y) };
+            y.iter_mut().zip(bias).for_each(|(y, bias)| *y += *bias);
+            take(row, panel * PANEL, y.get(..bias.len()).unwrap_or(&[]));
         }
     }
 }
