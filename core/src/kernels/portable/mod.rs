@@ -6,7 +6,7 @@ mod rows;
 
 #[cfg(table = "cortex-m-dsp")]
 pub(super) use linear::activate;
-#[cfg(table = "cortex-m-dsp")]
+#[cfg(any(test, table = "cortex-m-dsp", table = "scalar"))]
 pub(super) use rows::{layer_norm, quantize_row, quantize_row_above};
 
 use super::{spec, Kernels};
