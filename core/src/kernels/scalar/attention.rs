@@ -4,7 +4,7 @@
 //! features, all tokens of a panel together: sixteen sums of four queries stay in registers.
 
 use super::float::{is_moderate, Factor, Number};
-use super::product::{four_rows, pack, Sums, BLOCK};
+use super::product::{four_rows, pack, weighted, Sums, BLOCK};
 use super::rows::quantize_row;
 use super::softmax::softmax;
 use crate::kernels::{Attention, AttentionScratch};
@@ -161,7 +161,7 @@ fn weighted_sums(
 ) {
     let mut sums = Sums::default();
     for (features, panel) in (0..head_dim).step_by(BLOCK).zip(rows(values, tokens * BLOCK)) {
-        products(weights, panel, &mut sums);
+        weighted(weights, panel, &mut sums);
         for ((sums, scale), out) in sums.iter().zip(scales).zip(rows_mut(out, head_dim)) {
             let out = out.get_mut(features..).unwrap_or(&mut []);
             for (out, sum) in out.iter_mut().zip(sums) {
@@ -185,20 +185,6 @@ fn to_float(sum: i32, scale: f32) -> f32 {
 #[inline(never)]
 fn to_float_any(sum: i32, scale: f32) -> f32 {
     sum as f32 * scale
-}
-
-/// Weighted sums of four features: of each query's weights, those of the four.
-#[inline(never)]
-fn products(weights: &[i16], panel: &[i8], sums: &mut Sums) {
-    let mut of_queries = Sums::default();
-    for (w, v) in weights.as_chunks::<BLOCK>().0.iter().zip(panel.as_chunks::<BLOCK>().0) {
-        for (sums, w) in of_queries.iter_mut().zip(w) {
-            for (sum, v) in sums.iter_mut().zip(v) {
-                *sum = sum.wrapping_add(i32::from(*w).wrapping_mul(i32::from(*v)));
-            }
-        }
-    }
-    *sums = of_queries;
 }
 
 const _: () = assert!(ALIGN % BLOCK == 0);

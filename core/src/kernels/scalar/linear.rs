@@ -2,7 +2,7 @@
 
 use half::f16;
 
-use super::epilogue::{Column, Gelu, Row, ToF32, ToResidual, To};
+use super::epilogue::{Column, Gelu, Row, To, ToF32, ToResidual};
 use super::product::{four_rows, one_row, pack, Sums, BLOCK};
 use crate::kernels::{spec, Epilogue};
 use crate::math::{GATE_ERF, GATE_TANH};
@@ -48,7 +48,7 @@ fn multiply<E: To>(
     scratch: &mut [i32],
 ) -> Option<()> {
     let (pitch, outputs) = (weights.pitch, weights.outputs);
-    if weights.layout != spec::SCALAR.layout || rows.pitch != pitch || pitch == 0 || pitch % 2 != 0 {
+    if weights.layout != spec::SCALAR.layout || rows.pitch != pitch || pitch == 0 || pitch % 8 != 0 {
         return None;
     }
     let (mut data, mut scales, mut zero_points, mut out) = (rows.data, rows.scales, rows.zero_points, out);

@@ -66,7 +66,51 @@ impl Pair {
     }
 }
 
+#[cfg(target_arch = "riscv32")]
+core::arch::global_asm!(include_str!("riscv.s"));
+
+#[cfg(target_arch = "riscv32")]
+extern "C" {
+    fn vitreous_scalar_four_rows(
+        activations: *const i32,
+        activations_end: *const i32,
+        panel: *const i8,
+        sums: *mut Sums,
+    );
+    fn vitreous_scalar_weighted(
+        weights: *const i16,
+        weights_end: *const i16,
+        values: *const i8,
+        sums: *mut Sums,
+    );
+}
+
+/// Products of packed rows, a whole number of eight inputs, with a panel of four columns, whose weights stand in pairs of inputs (4×2).
+#[cfg(target_arch = "riscv32")]
+#[inline(always)]
+pub(super) fn four_rows(activations: &[i32], panel: &[i8], sums: &mut Sums) {
+    if activations.is_empty() || activations.len() % 16 != 0 || panel.len() < activations.len() * 2 {
+        return;
+    }
+    let of = activations.as_ptr_range();
+    // SAFETY: eight inputs are 16 words of activations and 32 weights, of which there are as many.
+    unsafe { vitreous_scalar_four_rows(of.start, of.end, panel.as_ptr(), sums) };
+}
+
+/// Weighted sums of four features: of each query's weights, those of the four.
+#[cfg(target_arch = "riscv32")]
+#[inline(always)]
+pub(super) fn weighted(weights: &[i16], values: &[i8], sums: &mut Sums) {
+    if weights.is_empty() || weights.len() % BLOCK != 0 || values.len() < weights.len() {
+        return;
+    }
+    let of = weights.as_ptr_range();
+    // SAFETY: a token is four weights and four values, of which there are as many.
+    unsafe { vitreous_scalar_weighted(of.start, of.end, values.as_ptr(), sums) };
+}
+
 /// Products of packed rows with a panel of four columns, whose weights stand in pairs of inputs (4×2).
+#[cfg(not(target_arch = "riscv32"))]
 #[inline(never)]
 pub(super) fn four_rows(activations: &[i32], panel: &[i8], sums: &mut Sums) {
     let mut pairs = [[Pair::default(); 2]; BLOCK];
@@ -82,6 +126,21 @@ pub(super) fn four_rows(activations: &[i32], panel: &[i8], sums: &mut Sums) {
         let ([a, b], [c, d]) = (first.sums(), second.sums());
         *to = [a, b, c, d];
     }
+}
+
+/// Weighted sums of four features: of each query's weights, those of the four.
+#[cfg(not(target_arch = "riscv32"))]
+#[inline(never)]
+pub(super) fn weighted(weights: &[i16], values: &[i8], sums: &mut Sums) {
+    let mut of_queries = Sums::default();
+    for (w, v) in weights.as_chunks::<BLOCK>().0.iter().zip(values.as_chunks::<BLOCK>().0) {
+        for (sums, w) in of_queries.iter_mut().zip(w) {
+            for (sum, v) in sums.iter_mut().zip(v) {
+                *sum = sum.wrapping_add(i32::from(*w).wrapping_mul(i32::from(*v)));
+            }
+        }
+    }
+    *sums = of_queries;
 }
 
 /// Products of one row with a panel of four columns.
