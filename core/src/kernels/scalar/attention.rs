@@ -92,6 +92,7 @@ pub(super) fn attend(a: &Attention, scratch: &mut AttentionScratch, out: &mut [f
 }
 
 /// `out[q,t] = (q·k_t)·(factor·scale_q·scale_t)`; returns the largest of each query.
+#[inline(never)]
 fn score(
     a: &Attention,
     packed: &[i32],
@@ -151,6 +152,7 @@ fn is_above(x: f32, y: f32) -> bool {
 }
 
 /// `out[q,j] = scale_q·Σ_t weight_qt·v[t,j]`; out may have fewer than four rows.
+#[inline(never)]
 fn weighted_sums(
     weights: &[i16],
     values: &[i8],

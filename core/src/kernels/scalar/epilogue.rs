@@ -131,6 +131,11 @@ impl To for Gelu<'_> {
     #[inline(always)]
     fn store(&self, y: Number, to: &mut f32) {
         let gate = self.gate(y);
+        // −4 and below.
+        if gate == 0 {
+            *to = f32::from_bits(y.sign);
+            return;
+        }
         // A number below the normal ones has no place in a factor's mantissa.
         if gate < 0x400 {
             return self.store_any(f32::from_bits(y.pack_or_zero()), to);

@@ -273,4 +273,85 @@ impl Number {
         // The difference of one of 2^31 and a small number needs no shift.
         Self { sign, exponent: self.exponent + 1 - zeros as i32, mantissa: rest.wrapping_shl(zeros) >> 1 }
     }
+
+    /// [`plus_part`](Self::plus_part) where the sum has the exponent of `self`.
+    #[inline(always)]
+    pub fn plus_within(self, small: Self, apart: u32) -> Self {
+        let part = small.mantissa >> apart;
+        let mantissa = round::<7>(self.mantissa + part, || part << apart == small.mantissa);
+        Self { mantissa, ..self }
+    }
+
+    /// [`less_part`](Self::less_part) where the difference has the exponent of `self`.
+    #[inline(always)]
+    pub fn less_within(self, small: Self, apart: u32) -> Self {
+        let part = small.mantissa >> apart;
+        let mantissa = round_less::<7>(self.mantissa - part, || part << apart == small.mantissa);
+        Self { mantissa, ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::vec::Vec;
+
+    use half::f16;
+
+    use super::*;
+
+    /// Normal numbers of every kind of mantissa, not too far apart, of either sign, and zero.
+    fn numbers() -> Vec<f32> {
+        let mantissas = [0, 1, 2, 3, 0x3f_ffff, 0x40_0000, 0x40_0001, 0x55_5555, 0x7f_fffd, 0x7f_fffe, 0x7f_ffff];
+        let mut state = 1u32;
+        let mut numbers = std::vec![0.0];
+        for exponent in [100, 101, 102, 103, 104, 110, 123, 124, 125, 126, 127, 128, 129, 134, 135, 150] {
+            for i in 0..60 {
+                state = state.wrapping_mul(0x0019_660d).wrapping_add(0x3c6e_f35f);
+                let mantissa = mantissas.get(i).copied().unwrap_or(state >> 9);
+                numbers.push(f32::from_bits(exponent << 23 | mantissa | (state << 3 & SIGN)));
+            }
+        }
+        numbers
+    }
+
+    #[test]
+    fn sums_and_products_equal_floats() {
+        let numbers = numbers();
+        for a in &numbers {
+            for b in &numbers {
+                let (x, y) = (Number::new(a.to_bits()), Number::new(b.to_bits()));
+                assert_eq!(f32::from_bits(x.plus(y).pack_or_zero()), a + b, "{a} + {b}");
+                if *a != 0.0 && *b != 0.0 {
+                    let product = x.times(Factor::new(b.to_bits()));
+                    assert_eq!(f32::from_bits(product.pack()), a * b.abs(), "{a} * {b}");
+                    assert_eq!(product.strict().pack(), product.pack());
+                    // What was rounded up to the next power of two is a number like any other.
+                    let both = product.plus(x);
+                    assert_eq!(f32::from_bits(both.pack_or_zero()), a * b.abs() + a, "{a} * {b} + {a}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn integers_and_f16_equal_floats() {
+        for x in (0..32).flat_map(|shift| (-70..70).map(move |x: i32| x.wrapping_shl(shift).wrapping_add(x / 3))) {
+            if x != 0 {
+                assert_eq!(f32::from_bits(Number::from_int(x).pack()), x as f32, "{x}");
+            }
+        }
+        for bits in (0..=u16::MAX).filter(|bits| bits & 0x7c00 != 0x7c00) {
+            let want = f16::from_bits(bits).to_f32();
+            assert_eq!(f32::from_bits(Number::from_f16(bits).pack_or_zero()), want, "{bits:#x}");
+        }
+    }
+
+    #[test]
+    fn long_products_by_halves_are_long_products() {
+        for a in numbers().iter().map(|x| x.to_bits().rotate_left(8)) {
+            for b in [0, 1, 0xffff, 0x1_0000, 0x8000_0001, u32::MAX, a, !a] {
+                assert_eq!(high_by_halves(a, b), ((u64::from(a) * u64::from(b)) >> 32) as u32);
+            }
+        }
+    }
 }

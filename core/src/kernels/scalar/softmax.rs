@@ -8,6 +8,7 @@ const INFINITE: u32 = 0xff << 23;
 
 /// `e_t = weight_max·2^(s_t − max)`: the weights are `round(e_t·scale_t)`, every `stride`-th of `weights`; returns the sum of
 /// `round(e_t)`.
+#[inline(never)]
 pub(super) fn softmax(
     scores: &[f32],
     max: f32,
@@ -121,29 +122,47 @@ fn power(x: Number) -> Option<Number> {
     Some(Number { exponent: power.exponent - whole, ..power })
 }
 
-/// `2^±f` for 0 ≤ f ≤ ½ by Horner's rule. Each coefficient is larger than what is added to it.
+/// `2^±f` for 0 ≤ f ≤ ½ by Horner's rule.
 #[inline(always)]
 fn polynomial<const NEGATIVE: bool>(f: Factor) -> Number {
-    const COEFFICIENTS: [Number; 6] = {
-        let mut numbers = [Number::ZERO; 6];
-        let mut i = 0;
-        while i < 6 {
-            let bits = EXP2_COEFFICIENTS[i].to_bits();
-            numbers[i] =
-                Number { sign: 0, exponent: (bits >> 23) as i32, mantissa: (bits << 8 | 1 << 31) >> 1 };
-            i += 1;
-        }
-        numbers
-    };
-    let [mut p, rest @ ..] = COEFFICIENTS;
-    for coefficient in rest {
-        let product = p.times(f);
-        let apart = (coefficient.exponent - product.exponent) as u32;
-        p = match apart {
-            31.. => coefficient,
-            _ if NEGATIVE => coefficient.less_part(product, apart),
-            _ => coefficient.plus_part(product, apart),
-        };
+    let [highest, c4, c3, c2, c1, c0] = EXP2_COEFFICIENTS.map(f32::to_bits);
+    let p = step::<NEGATIVE, false>(Number::new(highest), f, c4);
+    let p = step::<NEGATIVE, false>(p, f, c3);
+    // From 0.2402 to 0.27, and from 1 down to 0.7: only here the result's exponent can be another than the coefficient's.
+    let p = if NEGATIVE { step::<true, false>(p, f, c2) } else { step::<false, true>(p, f, c2) };
+    let p = step::<NEGATIVE, false>(p, f, c1);
+    step::<NEGATIVE, NEGATIVE>(p, f, c0)
+}
+
+/// `coefficient ± p·f`. The coefficient is the larger one; `CROSSES` says whether the result may have another exponent.
+#[inline(always)]
+fn step<const NEGATIVE: bool, const CROSSES: bool>(p: Number, f: Factor, coefficient: u32) -> Number {
+    let (product, coefficient) = (p.times(f), Number::new(coefficient));
+    let apart = (coefficient.exponent - product.exponent) as u32;
+    match (apart, NEGATIVE, CROSSES) {
+        (31.., _, _) => coefficient,
+        (_, false, false) => coefficient.plus_within(product, apart),
+        (_, false, true) => coefficient.plus_part(product, apart),
+        (_, true, false) => coefficient.less_within(product, apart),
+        (_, true, true) => coefficient.less_part(product, apart),
     }
-    p
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every value of a fraction's upper bits, and what is next to it.
+    #[test]
+    fn powers_equal_floats() {
+        let near = |bits: u32| [bits.wrapping_sub(1), bits, bits + 1];
+        for x in (0x0080_0001..0x4200_0000u32).step_by(1013).flat_map(near).map(|bits| f32::from_bits(bits | SIGN)) {
+            if x <= -32.0 {
+                continue;
+            }
+            let want = exp2(x);
+            let got = power(Number::new(x.to_bits())).expect("not below 2^-32");
+            assert_eq!(got.pack(), want.to_bits(), "2^{x}");
+        }
+    }
 }
