@@ -63,8 +63,8 @@ fn dequantize(sum: i32, column: &Column, row: &Row) -> Option<Number> {
 /// The same for any numbers.
 #[cold]
 #[inline(never)]
-fn dequantize_any(sum: i32, column: &Column, row: &Row) -> f32 {
-    sum as f32 * column.scale * row.scale + column.bias
+fn dequantize_any(sum: i32, w_scale: f32, x_scale: f32, bias: f32) -> f32 {
+    sum as f32 * w_scale * x_scale + bias
 }
 
 /// Where results go.
@@ -81,7 +81,10 @@ pub(super) trait To {
     fn finish(&self, sum: i32, column: &Column, row: &Row, to: &mut Self::Out) {
         match dequantize(sum, column, row) {
             Some(y) => self.store(y, to),
-            None => self.store_any(dequantize_any(sum, column, row), to),
+            None => {
+                let y = dequantize_any(sum, column.scale, row.scale, column.bias);
+                self.store_any(y, to);
+            }
         }
     }
 }
@@ -170,7 +173,7 @@ impl To for ToResidual {
         let sum = y.strict().plus(Number::from_f16(bits));
         // Below 2^15 and not below the normal f16.
         if !(113..142).contains(&sum.exponent) {
-            *to = to_f16_any(sum);
+            *to = to_f16_any(sum.pack_or_zero());
             return;
         }
         let mut up = sum.mantissa + (1 << 19);
@@ -189,6 +192,6 @@ impl To for ToResidual {
 
 #[cold]
 #[inline(never)]
-fn to_f16_any(sum: Number) -> f16 {
-    to_f16(f32::from_bits(sum.pack_or_zero()))
+fn to_f16_any(sum: u32) -> f16 {
+    to_f16(f32::from_bits(sum))
 }

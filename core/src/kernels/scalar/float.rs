@@ -99,6 +99,17 @@ fn round_less<const BITS: u32>(x: u32, is_tie: impl FnOnce() -> bool) -> u32 {
     up & !low
 }
 
+/// The bits of the f32 of a zero or an f16 below the normal ones: a multiple of 2^−24.
+#[cold]
+#[inline(never)]
+fn low_f16(sign: u32, fraction: u32) -> u32 {
+    if fraction == 0 {
+        return sign;
+    }
+    let number = Number::from_int(fraction as i32);
+    Number { sign, exponent: number.exponent - 24, ..number }.pack()
+}
+
 impl Factor {
     /// Of the bits of a normal number; the sign is left out.
     #[inline(always)]
@@ -148,20 +159,9 @@ impl Number {
         let bits = u32::from(bits);
         let (sign, exponent, fraction) = (bits << 16 & SIGN, bits >> 10 & 31, bits & 0x3ff);
         if exponent == 0 {
-            return Self::from_low_f16(sign, fraction);
+            return Self::new(low_f16(sign, fraction));
         }
         Self { sign, exponent: exponent as i32 + 127 - 15, mantissa: (fraction | 0x400) << 20 }
-    }
-
-    /// A zero or an f16 below the normal ones: a multiple of 2^−24.
-    #[cold]
-    #[inline(never)]
-    fn from_low_f16(sign: u32, fraction: u32) -> Self {
-        if fraction == 0 {
-            return Self { sign, ..Self::ZERO };
-        }
-        let number = Self::from_int(fraction as i32);
-        Self { sign, exponent: number.exponent - 24, mantissa: number.mantissa }
     }
 
     /// The bits of the f32; the exponent must be 1 to 253.

@@ -72,19 +72,19 @@ fn weight_of(numerator: Number, scale: f32) -> i16 {
     let shift = 127 + 29 - FRACTION - exponent;
     if shift as u32 > 31 {
         // Scales are relative to the largest; but a caller's need not be.
-        return if shift > 0 { 0 } else { weight_any(numerator, scale) };
+        return if shift > 0 { 0 } else { weight_any(numerator.pack_or_zero(), scale) };
     }
     let up = (product >> shift).wrapping_add((1 << (FRACTION - 1)) + 1);
     if up & ((1 << FRACTION) - 2) == 0 || shift == 0 {
-        return weight_any(numerator, scale);
+        return weight_any(numerator.pack_or_zero(), scale);
     }
     (up >> FRACTION) as i16
 }
 
 #[cold]
 #[inline(never)]
-fn weight_any(numerator: Number, scale: f32) -> i16 {
-    round_to_i32(f32::from_bits(numerator.pack_or_zero()) * scale) as i16
+fn weight_any(numerator: u32, scale: f32) -> i16 {
+    round_to_i32(f32::from_bits(numerator) * scale) as i16
 }
 
 /// `2^x` of x ≤ 0; `None` where 2^15 times it is below a half for certain.
