@@ -77,8 +77,11 @@ pub struct ConvertArgs {
 /// Orders of int8 weights by the kernels that read them.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum LayoutArg {
-    /// Row by row: RISC-V, Cortex-M0+, and any other machine without kernels of its own.
+    /// Row by row: any machine without kernels of its own.
     Portable,
+    /// Cores without FPU: RV32IM, Cortex-M0+, Cortex-M3, and others for a soft-float target.
+    #[value(name = "riscv32", alias = "cortex-m0", alias = "cortex-m3")]
+    Scalar,
     /// Cores with DSP instructions (SMLAD).
     #[value(alias = "cortex-m7", alias = "cortex-m33")]
     CortexM4,
@@ -97,6 +100,7 @@ impl LayoutArg {
     fn layout(self) -> PanelLayout {
         match self {
             LayoutArg::Portable => PanelLayout::ROW_MAJOR,
+            LayoutArg::Scalar => spec::SCALAR.layout,
             LayoutArg::CortexM4 => spec::CORTEX_M_DSP.layout,
             LayoutArg::CortexM55 => spec::CORTEX_M_HELIUM.layout,
             LayoutArg::X86 | LayoutArg::AArch64 => PanelLayout::VECTOR,

@@ -4,7 +4,7 @@ mod attention;
 mod linear;
 mod rows;
 
-#[cfg(table = "cortex-m-dsp")]
+#[cfg(any(test, table = "cortex-m-dsp", table = "scalar"))]
 pub(super) use linear::activate;
 #[cfg(any(test, table = "cortex-m-dsp", table = "scalar"))]
 pub(super) use rows::{layer_norm, quantize_row, quantize_row_above};

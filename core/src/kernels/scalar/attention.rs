@@ -93,13 +93,7 @@ pub(super) fn attend(a: &Attention, scratch: &mut AttentionScratch, out: &mut [f
 
 /// `out[q,t] = (q·k_t)·(factor·scale_q·scale_t)`; returns the largest of each query.
 #[inline(never)]
-fn score(
-    a: &Attention,
-    packed: &[i32],
-    query_scales: &[f32],
-    out: &mut [f32],
-    row: usize,
-) -> [f32; BLOCK] {
+fn score(a: &Attention, packed: &[i32], query_scales: &[f32], out: &mut [f32], row: usize) -> [f32; BLOCK] {
     let mut factors = [0.0; BLOCK];
     factors.iter_mut().zip(query_scales).for_each(|(to, scale)| *to = a.factor * *scale);
     let mut largest = [f32::MIN; BLOCK];

@@ -180,7 +180,9 @@ impl To for ToResidual {
         if up & ((1 << 20) - 1) == 0 {
             up &= !(1 << 20);
         }
-        *to = f16::from_bits((sum.sign >> 16) as u16 | (((sum.exponent - 113) << 10) as u32 + (up >> 20)) as u16);
+        *to = f16::from_bits(
+            (sum.sign >> 16) as u16 | (((sum.exponent - 113) << 10) as u32 + (up >> 20)) as u16,
+        );
     }
 
     #[cold]

@@ -301,7 +301,8 @@ mod tests {
 
     /// Normal numbers of every kind of mantissa, not too far apart, of either sign, and zero.
     fn numbers() -> Vec<f32> {
-        let mantissas = [0, 1, 2, 3, 0x3f_ffff, 0x40_0000, 0x40_0001, 0x55_5555, 0x7f_fffd, 0x7f_fffe, 0x7f_ffff];
+        let mantissas =
+            [0, 1, 2, 3, 0x3f_ffff, 0x40_0000, 0x40_0001, 0x55_5555, 0x7f_fffd, 0x7f_fffe, 0x7f_ffff];
         let mut state = 1u32;
         let mut numbers = std::vec![0.0];
         for exponent in [100, 101, 102, 103, 104, 110, 123, 124, 125, 126, 127, 128, 129, 134, 135, 150] {
@@ -335,7 +336,9 @@ mod tests {
 
     #[test]
     fn integers_and_f16_equal_floats() {
-        for x in (0..32).flat_map(|shift| (-70..70).map(move |x: i32| x.wrapping_shl(shift).wrapping_add(x / 3))) {
+        for x in
+            (0..32).flat_map(|shift| (-70..70).map(move |x: i32| x.wrapping_shl(shift).wrapping_add(x / 3)))
+        {
             if x != 0 {
                 assert_eq!(f32::from_bits(Number::from_int(x).pack()), x as f32, "{x}");
             }

@@ -8,6 +8,7 @@ mod attention;
 mod epilogue;
 mod float;
 mod linear;
+mod linear_f16;
 mod norm;
 mod product;
 mod rows;
@@ -15,15 +16,15 @@ mod softmax;
 
 #[cfg(table = "scalar")]
 use super::TableSpec;
-use super::{spec, Kernels, PORTABLE};
+use super::{spec, Kernels};
 
 /// The kernels of cores without FPU.
 pub(super) static TABLE: Kernels = Kernels {
     spec: &spec::SCALAR,
     linear_i8: linear::linear_i8,
     linear_i8_residual: linear::linear_i8_residual,
-    linear_f16: PORTABLE.linear_f16,
-    linear_f16_residual: PORTABLE.linear_f16_residual,
+    linear_f16: linear_f16::linear_f16,
+    linear_f16_residual: linear_f16::linear_f16_residual,
     quantize_row: rows::quantize_row,
     quantize_row_above: rows::quantize_row_above,
     layer_norm: norm::layer_norm,

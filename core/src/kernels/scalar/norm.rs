@@ -53,7 +53,8 @@ fn norm_row(x: &[f16], weights: &NormWeights, out: &mut [f32]) -> Option<()> {
     let float = inverse_sqrt(variance + weights.eps);
     let factor = Factor::moderate(float)?;
     for ((out, gamma), beta) in out.iter_mut().zip(weights.gamma).zip(weights.beta) {
-        let (x, gain, offset) = (out.to_bits() << 1 >> 1, gamma.to_bits() << 1 >> 1, beta.to_bits() << 1 >> 1);
+        let (x, gain, offset) =
+            (out.to_bits() << 1 >> 1, gamma.to_bits() << 1 >> 1, beta.to_bits() << 1 >> 1);
         let is_sound = is_moderate(x) && is_moderate(gain) && (offset == 0 || is_moderate(offset));
         *out = match is_sound {
             true => {

@@ -11,6 +11,7 @@ pub(super) const BLOCK: usize = 4;
 pub(super) type Sums = [[i32; BLOCK]; BLOCK];
 
 /// Takes a lower half's sum of two products, −32,512 to 32,768, to 0 … 65,535.
+#[cfg(not(target_arch = "riscv32"))]
 const OFFSET: i32 = 0x7fff;
 
 /// Two rows' words of each input side by side, of `pitch` inputs; rows that are not there are zeros. `None` where room is lacking.
@@ -42,6 +43,7 @@ fn pair(low: i8, high: i8) -> i32 {
 }
 
 /// A pair of rows' sums with one column.
+#[cfg(not(target_arch = "riscv32"))]
 #[derive(Clone, Copy, Default)]
 struct Pair {
     /// Of whole words, modulo 2^32.
@@ -50,6 +52,7 @@ struct Pair {
     upper: i32,
 }
 
+#[cfg(not(target_arch = "riscv32"))]
 impl Pair {
     /// Adds two inputs' products.
     #[inline(always)]

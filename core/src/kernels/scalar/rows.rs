@@ -1,6 +1,6 @@
 //! Quantization of rows, and what else goes element by element.
 
-use super::float::{Factor, Number, SIGN};
+use super::float::{Factor, Number};
 use crate::kernels::portable;
 use crate::quant::{row_scale, row_scale_above, to_i8, to_i8_above};
 
@@ -104,5 +104,3 @@ pub(super) fn quantize_row_above(x: &[f32], floor: f32, out: &mut [i8]) -> (f32,
 fn code_above_any(x: f32, factor: f32, zero_point: f32) -> i8 {
     to_i8_above(x, factor, zero_point)
 }
-
-const _: () = assert!(SIGN == 1 << 31);

@@ -156,7 +156,9 @@ mod tests {
     #[test]
     fn powers_equal_floats() {
         let near = |bits: u32| [bits.wrapping_sub(1), bits, bits + 1];
-        for x in (0x0080_0001..0x4200_0000u32).step_by(1013).flat_map(near).map(|bits| f32::from_bits(bits | SIGN)) {
+        for x in
+            (0x0080_0001..0x4200_0000u32).step_by(1013).flat_map(near).map(|bits| f32::from_bits(bits | SIGN))
+        {
             if x <= -32.0 {
                 continue;
             }
