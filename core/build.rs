@@ -59,9 +59,9 @@ fn native(target: &str, cpu: Option<&str>) -> Option<&'static str> {
         let has = |letter| extensions.contains(letter);
         return (has('m') && !has('f')).then_some("scalar");
     }
-    // On the softer of two ABIs there need not be an FPU.
-    if target.starts_with("thumb") && !target.ends_with("-eabihf") {
-        return Some("scalar");
+    // Without an FPU, and on the softer of two ABIs there need not be one, `scalar` can be forced. Not measured there yet.
+    if !target.ends_with("-eabihf") {
+        return None;
     }
     if target.starts_with("thumbv7em-") {
         return Some("cortex-m-dsp");

@@ -77,10 +77,10 @@ pub struct ConvertArgs {
 /// Orders of int8 weights by the kernels that read them.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum LayoutArg {
-    /// Row by row: any machine without kernels of its own.
+    /// Row by row: Cortex-M0+, and any other machine without kernels of its own.
     Portable,
-    /// Cores without FPU: RV32IM, Cortex-M0+, Cortex-M3, and others for a soft-float target.
-    #[value(name = "riscv32", alias = "cortex-m0", alias = "cortex-m3")]
+    /// RV32IM without FPU.
+    #[value(name = "riscv32")]
     Scalar,
     /// Cores with DSP instructions (SMLAD).
     #[value(alias = "cortex-m7", alias = "cortex-m33")]

@@ -44,7 +44,7 @@ pub(super) fn store_keys(x: &[f32], head_dim: usize, first: usize, cache: &mut [
     let pitch = padded(head_dim);
     for ((token, x), scale) in (first..).zip(rows(x, head_dim)).zip(scales) {
         let panel = cache.get_mut(token / BLOCK * BLOCK * pitch..).unwrap_or(&mut []);
-        if token % BLOCK == 0 {
+        if token.is_multiple_of(BLOCK) {
             // Inputs behind the head's end, and tokens that never come.
             panel.iter_mut().take(BLOCK * pitch).for_each(|to| *to = 0);
         }
