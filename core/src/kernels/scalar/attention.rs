@@ -8,7 +8,7 @@ use super::product::{four_rows, pack, weighted, Sums, BLOCK};
 use super::rows::quantize_row;
 use super::softmax::softmax;
 use crate::kernels::{Attention, AttentionScratch};
-use crate::tensor::{padded, rows, rows_mut, ALIGN};
+use crate::tensor::{padded, rows, rows_mut};
 
 /// Widest head of which a row is quantized at once, on the stack.
 const CODES: usize = 256;
@@ -182,5 +182,3 @@ fn to_float(sum: i32, scale: f32) -> f32 {
 fn to_float_any(sum: i32, scale: f32) -> f32 {
     sum as f32 * scale
 }
-
-const _: () = assert!(ALIGN % BLOCK == 0);
