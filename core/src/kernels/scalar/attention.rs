@@ -75,8 +75,8 @@ pub(super) fn attend(a: &Attention, scratch: &mut AttentionScratch, out: &mut [f
     if tokens == 0 || a.head_dim == 0 || a.queries.pitch != pitch {
         return;
     }
-    let queries = a.queries.data.chunks(BLOCK * pitch).zip(a.queries.scales.chunks(BLOCK));
-    for ((codes, query_scales), out) in queries.zip(out.chunks_mut(BLOCK * a.head_dim)) {
+    let queries = a.queries.data.chunks((BLOCK * pitch).max(1)).zip(a.queries.scales.chunks(BLOCK));
+    for ((codes, query_scales), out) in queries.zip(out.chunks_mut((BLOCK * a.head_dim).max(1))) {
         let Some(packed) = pack(codes, pitch, scratch.sums) else { return };
         let largest = score(a, packed, query_scales, scores, row);
         let mut scales = [0.0; BLOCK];

@@ -77,10 +77,9 @@ fn scale_any(x: f32, factor: f32, gamma: f32, beta: f32) -> f32 {
 /// Sum of the partial sums: a tree over halves.
 fn tree(partial: [u32; PARTIALS]) -> f32 {
     let mut sums = partial;
-    // 8, 4, 2, 1.
     for half in [8, 4, 2, 1] {
-        let (low, high) = sums.split_at_mut(half);
-        for (low, high) in low.iter_mut().zip(high) {
+        let above = sums;
+        for (low, high) in sums.iter_mut().zip(above.iter().skip(half)).take(half) {
             *low = sum(*low, *high);
         }
     }
