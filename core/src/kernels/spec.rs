@@ -176,7 +176,7 @@ fn dsp_memory(tokens: usize, head_dim: usize) -> AttentionMemory {
     }
 }
 
-/// Keys in panels of four tokens, values in panels of four features; four queries at a time, which are packed where weighted sums would
+/// Keys in panels of four tokens, values in blocks of 16; four queries at a time, which are packed where weighted sums would
 /// be, as those stay in registers.
 fn scalar_memory(tokens: usize, head_dim: usize) -> AttentionMemory {
     const QUERIES: usize = 4;
@@ -184,7 +184,7 @@ fn scalar_memory(tokens: usize, head_dim: usize) -> AttentionMemory {
     let fours = tokens.div_ceil(4).saturating_mul(4);
     AttentionMemory {
         keys: fours.saturating_mul(pitch),
-        values: tokens.saturating_mul(pitch),
+        values: padded(tokens).saturating_mul(pitch),
         scores: fours.saturating_mul(4 * QUERIES),
         weights: tokens.saturating_mul(2 * QUERIES),
         sums: pitch.saturating_mul(2 * 4),

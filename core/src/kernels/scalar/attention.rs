@@ -1,14 +1,14 @@
 //! Attention in one head, four queries at a time.
 //!
-//! Keys lie as weights do, in panels of four tokens, so that scores are a matrix product like any other. Values lie in panels of four
-//! features, all tokens of a panel together: sixteen sums of four queries stay in registers.
+//! Keys lie as weights do, in panels of four tokens, so that scores are a matrix product like any other. Values lie in blocks of
+//! sixteen tokens, and there in panels of four features: sixteen sums of four queries stay in registers.
 
 use super::float::{is_moderate, Factor, Number};
 use super::product::{four_rows, pack, weighted, Sums, BLOCK};
 use super::rows::quantize_row;
 use super::softmax::softmax;
 use crate::kernels::{Attention, AttentionScratch};
-use crate::tensor::{padded, rows, rows_mut};
+use crate::tensor::{padded, rows, rows_mut, ALIGN};
 
 /// Widest head of which a row is quantized at once, on the stack.
 const CODES: usize = 256;
@@ -54,10 +54,11 @@ pub(super) fn store_keys(x: &[f32], head_dim: usize, first: usize, cache: &mut [
 }
 
 pub(super) fn store_values(x: &[f32], head_dim: usize, first: usize, cache: &mut [i8], scales: &mut [f32]) {
-    // How many tokens there are is not said, but how much memory.
-    let tokens = cache.len().checked_div(padded(head_dim)).unwrap_or(0);
+    let pitch = padded(head_dim);
     for ((token, x), scale) in (first..).zip(rows(x, head_dim)).zip(scales) {
-        *scale = quantize_to(x, cache, |j| (j / BLOCK * tokens + token) * BLOCK + j % BLOCK);
+        let block = cache.get_mut(token / ALIGN * ALIGN * pitch..).unwrap_or(&mut []);
+        let row = token % ALIGN;
+        *scale = quantize_to(x, block, |j| (j / BLOCK * ALIGN + row) * BLOCK + j % BLOCK);
     }
 }
 
@@ -65,7 +66,7 @@ pub(super) fn attend(a: &Attention, scratch: &mut AttentionScratch, out: &mut [f
     let pitch = padded(a.head_dim);
     let (tokens, weight_max) = (a.tokens(), a.weight_max());
     let row = tokens.next_multiple_of(BLOCK);
-    let values = a.values.get(..tokens.saturating_mul(pitch)).unwrap_or(&[]);
+    let values = a.values.get(..padded(tokens).saturating_mul(pitch)).unwrap_or(&[]);
     let room = (
         scratch.scores.get_mut(..BLOCK * row),
         scratch.weights.get_mut(..BLOCK * tokens),
@@ -87,7 +88,7 @@ pub(super) fn attend(a: &Attention, scratch: &mut AttentionScratch, out: &mut [f
             let sum = softmax(scores, largest, weight_max, relative_scales, weights, BLOCK);
             *scale = a.value_scale / sum.max(1) as f32;
         }
-        weighted_sums(weights, values, tokens, &scales, a.head_dim, out);
+        weighted_sums(weights, values, &scales, a.head_dim, out);
     }
 }
 
@@ -147,17 +148,11 @@ fn is_above(x: f32, y: f32) -> bool {
 
 /// `out[q,j] = scale_q·Σ_t weight_qt·v[t,j]`; out may have fewer than four rows.
 #[inline(never)]
-fn weighted_sums(
-    weights: &[i16],
-    values: &[i8],
-    tokens: usize,
-    scales: &[f32; BLOCK],
-    head_dim: usize,
-    out: &mut [f32],
-) {
+fn weighted_sums(weights: &[i16], values: &[i8], scales: &[f32; BLOCK], head_dim: usize, out: &mut [f32]) {
     let mut sums = Sums::default();
-    for (features, panel) in (0..head_dim).step_by(BLOCK).zip(rows(values, tokens * BLOCK)) {
-        weighted(weights, panel, &mut sums);
+    for features in (0..head_dim).step_by(BLOCK) {
+        let panels = values.get(features * ALIGN..).unwrap_or(&[]);
+        weighted(weights, panels, padded(head_dim) * ALIGN, &mut sums);
         for ((sums, scale), out) in sums.iter().zip(scales).zip(rows_mut(out, head_dim)) {
             let out = out.get_mut(features..).unwrap_or(&mut []);
             for (out, sum) in out.iter_mut().zip(sums) {

@@ -4,15 +4,17 @@
 //! may be added before the lower half has to be told from the upper one, since 2·128·128 is 2^15. So a sum is kept twice: of the
 //! words as they are, modulo 2^32, and of their upper halves; the lower halves' sum is what the two differ by.
 
+use crate::tensor::ALIGN;
+
 /// Rows and columns of a block.
 pub(super) const BLOCK: usize = 4;
 
 /// Sums of a block: for each column those of four rows.
 pub(super) type Sums = [[i32; BLOCK]; BLOCK];
 
-/// Takes a lower half's sum of two products, −32,512 to 32,768, to 0 … 65,535.
+/// Takes a lower half's sum of two products, −32,512 to 32,768, to 0 … 65,535, and the upper half's to what 16 bits hold: 128 less.
 #[cfg(not(target_arch = "riscv32"))]
-const OFFSET: i32 = 0x7fff;
+const OFFSET: i32 = 0x7fff - (128 << 16);
 
 /// Two rows' words of each input side by side, of `pitch` inputs; rows that are not there are zeros. `None` where room is lacking.
 pub(super) fn pack<'s>(rows: &[i8], pitch: usize, scratch: &'s mut [i32]) -> Option<&'s [i32]> {
@@ -62,10 +64,11 @@ impl Pair {
         self.upper = self.upper.wrapping_add(products.wrapping_add(OFFSET) >> 16);
     }
 
-    /// The sums of both rows.
+    /// The sums of both rows, of as many words.
     #[inline(always)]
-    fn sums(self) -> [i32; 2] {
-        [self.words.wrapping_sub(self.upper << 16), self.upper]
+    fn sums(self, words: usize) -> [i32; 2] {
+        let upper = self.upper.wrapping_add(64 * words as i32);
+        [self.words.wrapping_sub(upper << 16), upper]
     }
 }
 
@@ -85,6 +88,7 @@ extern "C" {
         weights_end: *const i16,
         values: *const i8,
         sums: *mut Sums,
+        step: usize,
     );
 }
 
@@ -100,16 +104,21 @@ pub(super) fn four_rows(activations: &[i32], panel: &[i8], sums: &mut Sums) {
     unsafe { vitreous_scalar_four_rows(of.start, of.end, panel.as_ptr(), sums) };
 }
 
-/// Weighted sums of four features: of each query's weights, those of the four.
+/// Weighted sums of four features: of each query's weights, those of the four. Blocks of sixteen tokens of the features begin
+/// `stride` bytes apart.
 #[cfg(target_arch = "riscv32")]
 #[inline(always)]
-pub(super) fn weighted(weights: &[i16], values: &[i8], sums: &mut Sums) {
-    if weights.is_empty() || weights.len() % BLOCK != 0 || values.len() < weights.len() {
+pub(super) fn weighted(weights: &[i16], values: &[i8], stride: usize, sums: &mut Sums) {
+    let (tokens, rest) = (weights.len() / BLOCK, weights.len() % BLOCK);
+    let last_block = tokens.saturating_sub(1) / ALIGN;
+    let end = last_block * stride + (tokens - last_block * ALIGN) * BLOCK;
+    if tokens == 0 || rest != 0 || stride < ALIGN * BLOCK || values.len() < end {
         return;
     }
     let of = weights.as_ptr_range();
-    // SAFETY: a token is four weights and four values, of which there are as many.
-    unsafe { vitreous_scalar_weighted(of.start, of.end, values.as_ptr(), sums) };
+    let step = stride - ALIGN * BLOCK;
+    // SAFETY: a token is four weights and four values; those of the last one end at `end`, which is inside.
+    unsafe { vitreous_scalar_weighted(of.start, of.end, values.as_ptr(), sums, step) };
 }
 
 /// Products of packed rows with a panel of four columns, whose weights stand in pairs of inputs (4×2).
@@ -125,21 +134,26 @@ pub(super) fn four_rows(activations: &[i32], panel: &[i8], sums: &mut Sums) {
             pairs[1].add(second, w);
         }
     }
+    let words = activations.len() / 2;
     for (to, [first, second]) in sums.iter_mut().zip(pairs) {
-        let ([a, b], [c, d]) = (first.sums(), second.sums());
+        let ([a, b], [c, d]) = (first.sums(words), second.sums(words));
         *to = [a, b, c, d];
     }
 }
 
-/// Weighted sums of four features: of each query's weights, those of the four.
+/// Weighted sums of four features: of each query's weights, those of the four. Blocks of sixteen tokens of the features begin
+/// `stride` bytes apart.
 #[cfg(not(target_arch = "riscv32"))]
 #[inline(never)]
-pub(super) fn weighted(weights: &[i16], values: &[i8], sums: &mut Sums) {
+pub(super) fn weighted(weights: &[i16], values: &[i8], stride: usize, sums: &mut Sums) {
     let mut of_queries = Sums::default();
-    for (w, v) in weights.as_chunks::<BLOCK>().0.iter().zip(values.as_chunks::<BLOCK>().0) {
-        for (sums, w) in of_queries.iter_mut().zip(w) {
-            for (sum, v) in sums.iter_mut().zip(v) {
-                *sum = sum.wrapping_add(i32::from(*w).wrapping_mul(i32::from(*v)));
+    let blocks = weights.chunks(ALIGN * BLOCK).zip(values.chunks(stride.max(1)));
+    for (weights, values) in blocks {
+        for (w, v) in weights.as_chunks::<BLOCK>().0.iter().zip(values.as_chunks::<BLOCK>().0) {
+            for (sums, w) in of_queries.iter_mut().zip(w) {
+                for (sum, v) in sums.iter_mut().zip(v) {
+                    *sum = sum.wrapping_add(i32::from(*w).wrapping_mul(i32::from(*v)));
+                }
             }
         }
     }

@@ -22,6 +22,9 @@
     sw      s9, 20(sp)
     sw      s10, 16(sp)
     sw      s11, 12(sp)
+    .endm
+
+    .macro  vitreous_scalar_clear
     .irp    sum, s0, s1, s2, s3, s4, s5, s6, s7, s8, s9, s10, s11, a4, a5, a6, a7
     li      \sum, 0
     .endr
@@ -76,8 +79,9 @@
     vitreous_scalar_column \weights+6, a4, a5, a6, a7
     .endm
 
-# Stores both sums of a pair of rows.
+# Stores both sums of a pair of rows; t1: what the upper halves' sums lack.
     .macro  vitreous_scalar_pair at, words, upper
+    add     \upper, \upper, t1
     slli    t0, \upper, 16
     sub     t0, \words, t0
     sw      t0, \at(a3)
@@ -90,8 +94,14 @@
     .type   vitreous_scalar_four_rows, @function
 vitreous_scalar_four_rows:
     vitreous_scalar_enter
+    vitreous_scalar_clear
     sw      a3, 8(sp)
-    li      a3, 0x7fff
+    # 64 for each input, of eight bytes.
+    sub     t0, a1, a0
+    slli    t0, t0, 3
+    sw      t0, 4(sp)
+    # OFFSET of product.rs.
+    li      a3, 0x7fff - (128 << 16)
 1:  vitreous_scalar_inputs 0, 0
     vitreous_scalar_inputs 16, 8
     vitreous_scalar_inputs 32, 16
@@ -100,6 +110,7 @@ vitreous_scalar_four_rows:
     addi    a2, a2, 32
     bne     a0, a1, 1b
     lw      a3, 8(sp)
+    lw      t1, 4(sp)
     vitreous_scalar_pair 0, s0, s1
     vitreous_scalar_pair 8, s2, s3
     vitreous_scalar_pair 16, s4, s5
@@ -135,25 +146,37 @@ vitreous_scalar_four_rows:
     vitreous_scalar_query \weights+6, a4, a5, a6, a7
     .endm
 
-# a0: weights of four queries, a1: their end, a2: values of four features, a3: sums. Any number of tokens but none.
+# a0: weights of four queries, a1: their end, a2: values of four features in blocks of sixteen tokens, a3: sums, a4: bytes from the end
+# of a block to the next. Any number of tokens but none.
     .section .text.vitreous_scalar_weighted, "ax", @progbits
     .globl  vitreous_scalar_weighted
     .type   vitreous_scalar_weighted, @function
 vitreous_scalar_weighted:
     vitreous_scalar_enter
-    # An odd token first.
-    sub     t0, a1, a0
+    sw      a1, 4(sp)
+    sw      a4, 8(sp)
+    vitreous_scalar_clear
+1:  lw      t0, 4(sp)
+    addi    a1, a0, 128
+    bgeu    t0, a1, 2f
+    mv      a1, t0
+2:  sub     t0, a1, a0
     andi    t0, t0, 8
-    beqz    t0, 2f
+    beqz    t0, 4f
+    # An odd token first.
     vitreous_scalar_token 0, 0
     addi    a0, a0, 8
     addi    a2, a2, 4
-    j       2f
-1:  vitreous_scalar_token 0, 0
+    j       4f
+3:  vitreous_scalar_token 0, 0
     vitreous_scalar_token 8, 4
     addi    a0, a0, 16
     addi    a2, a2, 8
-2:  bne     a0, a1, 1b
+4:  bne     a0, a1, 3b
+    lw      t0, 4(sp)
+    lw      t1, 8(sp)
+    add     a2, a2, t1
+    bne     a0, t0, 1b
     .macro  vitreous_scalar_store at, sum0, sum1, sum2, sum3
     sw      \sum0, \at(a3)
     sw      \sum1, \at+4(a3)
