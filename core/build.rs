@@ -6,7 +6,7 @@
 use std::env;
 
 /// Tables that are picked here; the others are picked at run time.
-const TABLES: [&str; 4] = ["cortex-m-dsp", "cortex-m-helium", "neon", "neon-dotprod"];
+const TABLES: [&str; 5] = ["cortex-m-dsp", "cortex-m-helium", "neon", "neon-dotprod", "scalar"];
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
@@ -14,6 +14,7 @@ fn main() {
     println!("cargo:rustc-check-cfg=cfg(dual_issue)");
     println!("cargo:rustc-check-cfg=cfg(armv8_fpu)");
     println!("cargo:rustc-check-cfg=cfg(armv8_m)");
+    println!("cargo:rustc-check-cfg=cfg(armv6_m)");
     let target = env::var("TARGET").unwrap_or_default();
     let cpu = target_cpu();
     let forced = env::var("CARGO_CFG_VITREOUS_KERNELS").ok();
@@ -30,6 +31,9 @@ fn main() {
     // The Cortex-M7 issues two instructions at a time, but none beside a load of two registers.
     if cpu.as_deref() == Some("cortex-m7") {
         println!("cargo:rustc-cfg=dual_issue");
+    }
+    if target.starts_with("thumbv6m-") || target.starts_with("thumbv8m.base-") {
+        println!("cargo:rustc-cfg=armv6_m");
     }
     let is_armv8 = target.starts_with("thumbv8m.main-");
     if is_armv8 {
@@ -49,7 +53,13 @@ fn native(target: &str, cpu: Option<&str>) -> Option<&'static str> {
         // A processor without floating point has neither.
         return has("neon").then_some(if has("dotprod") { "neon-dotprod" } else { "neon" });
     }
-    // Without an FPU (and on the softer of two ABIs there need not be one) there is no table.
+    // The M extension of RISC-V has the products of 32 bits that the table for cores without FPU is made of.
+    if target.starts_with("riscv32i") {
+        let extensions = target.split('-').next().unwrap_or_default().trim_start_matches("riscv32");
+        let has = |letter| extensions.contains(letter);
+        return (has('m') && !has('f')).then_some("scalar");
+    }
+    // Without an FPU, and on the softer of two ABIs there need not be one, `scalar` can be forced. Not measured there yet.
     if !target.ends_with("-eabihf") {
         return None;
     }

@@ -5,26 +5,31 @@
 
 #![allow(unsafe_code)]
 
-#[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+#[cfg(all(target_arch = "aarch64", target_feature = "neon", not(table = "scalar")))]
 mod aarch64;
 #[cfg(table = "cortex-m-dsp")]
 mod cortex_m_dsp;
 #[cfg(table = "cortex-m-helium")]
 mod cortex_m_helium;
 mod portable;
+#[cfg(any(test, table = "scalar"))]
+mod scalar;
 pub mod spec;
 #[cfg(test)]
 mod tests;
-#[cfg(any(target_arch = "x86_64", all(target_arch = "aarch64", target_feature = "neon")))]
+#[cfg(all(
+    any(target_arch = "x86_64", all(target_arch = "aarch64", target_feature = "neon")),
+    not(table = "scalar")
+))]
 mod vector;
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", not(table = "scalar")))]
 mod x86;
 
 pub use portable::PORTABLE;
 pub use spec::{AttentionMemory, TableSpec};
 
 // What the machine has beside `portable`: `default`, `supported`, `SPECS`.
-#[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+#[cfg(all(target_arch = "aarch64", target_feature = "neon", not(table = "scalar")))]
 use aarch64 as native;
 #[cfg(table = "cortex-m-dsp")]
 use cortex_m_dsp as native;
@@ -33,11 +38,14 @@ use cortex_m_helium as native;
 #[cfg(not(any(
     table = "cortex-m-dsp",
     table = "cortex-m-helium",
+    table = "scalar",
     target_arch = "x86_64",
     all(target_arch = "aarch64", target_feature = "neon")
 )))]
 use portable as native;
-#[cfg(target_arch = "x86_64")]
+#[cfg(table = "scalar")]
+use scalar as native;
+#[cfg(all(target_arch = "x86_64", not(table = "scalar")))]
 use x86 as native;
 
 use half::f16;

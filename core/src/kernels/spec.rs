@@ -55,7 +55,7 @@ impl TableSpec {
 }
 
 /// Tables that are picked at compile time; of those of one layout the one that takes the most memory.
-const ON_TARGETS: [&TableSpec; 3] = [&CORTEX_M_DSP, &CORTEX_M_HELIUM, &NEON_DOTPROD];
+const ON_TARGETS: [&TableSpec; 4] = [&CORTEX_M_DSP, &CORTEX_M_HELIUM, &SCALAR, &NEON_DOTPROD];
 
 /// Plain Rust, on every machine.
 pub static PORTABLE: TableSpec = TableSpec {
@@ -129,6 +129,17 @@ pub static CORTEX_M_HELIUM: TableSpec = TableSpec {
     linear_scratch: |_| 0,
 };
 
+/// RV32IM, and Cortex-M without FPU: plain Rust without floats. Panels of four outputs, two weights of each in turn.
+pub static SCALAR: TableSpec = TableSpec {
+    name: "scalar",
+    layout: PanelLayout { nr: 4, kr: 2 },
+    reads_every_layout: false,
+    norm_rows: 1,
+    attention_memory: scalar_memory,
+    // Four rows, two of them in a word.
+    linear_scratch: |pitch| pitch.saturating_mul(2),
+};
+
 /// Rows that the vector tables' layer norm takes together: sums of one row wait for each other, those of several don't.
 pub(super) const VECTOR_NORM_ROWS: usize = 4;
 /// Rows of a block of a table's matrix product, and queries at a time.
@@ -162,6 +173,21 @@ fn dsp_memory(tokens: usize, head_dim: usize) -> AttentionMemory {
         scores: even.saturating_mul(4 * QUERIES),
         weights: padded(tokens).saturating_mul(2 * QUERIES),
         sums: pitch.saturating_mul(4 * QUERIES),
+    }
+}
+
+/// Keys in panels of four tokens, values in blocks of 16; four queries at a time, which are packed where weighted sums would
+/// be, as those stay in registers.
+fn scalar_memory(tokens: usize, head_dim: usize) -> AttentionMemory {
+    const QUERIES: usize = 4;
+    let pitch = padded(head_dim);
+    let fours = tokens.div_ceil(4).saturating_mul(4);
+    AttentionMemory {
+        keys: fours.saturating_mul(pitch),
+        values: padded(tokens).saturating_mul(pitch),
+        scores: fours.saturating_mul(4 * QUERIES),
+        weights: tokens.saturating_mul(2 * QUERIES),
+        sums: pitch.saturating_mul(2 * 4),
     }
 }
 

@@ -11,7 +11,7 @@ use super::{
     RowsI8, PORTABLE,
 };
 use crate::models::vit::Activation;
-use crate::tensor::{padded, PanelLayout};
+use crate::tensor::{padded, PanelLayout, ALIGN};
 
 const EPILOGUES: [Epilogue; 4] = [
     Epilogue::None,
@@ -71,8 +71,10 @@ fn bits(values: &[f32]) -> Vec<u32> {
     values.iter().map(|x| if x.is_nan() { u32::MAX } else { x.to_bits() }).collect()
 }
 
+/// Those of this machine, and those of others that any machine can run.
 fn tables() -> impl Iterator<Item = &'static Kernels> {
-    supported_kernels().filter(|table| table.spec.name != PORTABLE.spec.name)
+    let of_others = [&super::scalar::TABLE];
+    supported_kernels().filter(|table| table.spec.name != PORTABLE.spec.name).chain(of_others)
 }
 
 /// Rows of weights as panels, zeros where nothing is.
@@ -241,7 +243,7 @@ fn every_entry_of_gelu_is_the_oracles() {
 #[test]
 fn peaks_do_the_multiplications_that_they_count() {
     for table in tables() {
-        let peak = table.peak.expect("a table of vector instructions has a peak");
+        let Some(peak) = table.peak else { continue };
         let (once, thrice) = ((peak.run)(1000), (peak.run)(3000));
         assert_eq!((once > 0, once.wrapping_mul(3)), (true, thrice), "{}", table.spec.name);
         let (start, iterations) = (std::time::Instant::now(), 100_000);
@@ -261,9 +263,13 @@ fn attention(kernels: &Kernels, q: &[f32], k: &[f32], v: &[f32], head_dim: usize
     let (mut key_scales, mut value_scales) = (vec![0.0; tokens], vec![0.0; tokens]);
     for (i, (k, v)) in k.chunks(tile * head_dim).zip(v.chunks(tile * head_dim)).enumerate() {
         let (first, count) = (i * tile, k.len() / head_dim);
-        let (keys, values) = (bytemuck::cast_slice_mut(&mut keys), bytemuck::cast_slice_mut(&mut values));
-        (kernels.store_keys)(k, head_dim, first, keys, &mut key_scales[first..first + count]);
-        (kernels.store_values)(v, head_dim, first, values, &mut value_scales[first..first + count]);
+        // Only what begins with the block of the first token is there, as in the models.
+        let start = first / ALIGN * ALIGN;
+        let before = (kernels.spec.attention_memory)(start, head_dim);
+        let keys = &mut bytemuck::cast_slice_mut(&mut keys)[before.keys..];
+        let values = &mut bytemuck::cast_slice_mut(&mut values)[before.values..];
+        (kernels.store_keys)(k, head_dim, first - start, keys, &mut key_scales[first..first + count]);
+        (kernels.store_values)(v, head_dim, first - start, values, &mut value_scales[first..first + count]);
     }
     let largest = value_scales.iter().copied().fold(crate::quant::MIN_ROW_MAX, f32::max);
     value_scales.iter_mut().for_each(|scale| *scale /= largest);
@@ -291,4 +297,28 @@ fn attention(kernels: &Kernels, q: &[f32], k: &[f32], v: &[f32], head_dim: usize
     let mut out = vec![f32::NAN; count * head_dim];
     (kernels.attend)(&attention, &mut scratch, &mut out);
     out
+}
+
+/// Weights of −128, which a converter never makes, with activations of −128: the largest products there are.
+#[test]
+fn the_largest_products_equal_portable() {
+    let (rows, pitch, outputs) = (4, 32, 5);
+    let (data, weights) = (vec![i8::MIN; rows * pitch], vec![i8::MIN; outputs * pitch]);
+    let x = RowsI8 { data: &data, scales: &[0.5; 4], zero_points: &[], pitch };
+    let layout = PanelLayout::ROW_MAJOR;
+    let (scales, bias) = ([0.25; 5], [0.0; 5]);
+    let oracle =
+        LinearI8 { panels: &weights, scales: &scales, bias: &bias, sums: &[], pitch, outputs, layout };
+    let mut want = vec![0.0; rows * outputs];
+    (PORTABLE.linear_i8)(&x, &oracle, Epilogue::None, &mut want, &mut []);
+    // Paired panels do not hold such weights.
+    for table in tables().filter(|table| !table.spec.layout.is_paired()) {
+        let layout = table.spec.layout;
+        let packed = panels(&weights, outputs, pitch, layout);
+        let packed = LinearI8 { panels: &packed, layout, ..oracle };
+        let mut scratch = vec![0; (table.spec.linear_scratch)(pitch)];
+        let mut got = vec![0.0; rows * outputs];
+        (table.linear_i8)(&x, &packed, Epilogue::None, &mut got, &mut scratch);
+        assert_eq!(want, got, "{}", table.spec.name);
+    }
 }

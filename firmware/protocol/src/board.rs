@@ -153,7 +153,7 @@ pub const BOARDS: [Board; 6] = [
         machine: "virt",
         target: "riscv32imac-unknown-none-elf",
         cpu: "generic-rv32",
-        kernels: "portable",
+        kernels: "scalar",
         code: region(0x8000_0000, 4 * MIB),
         ram: region(0x8040_0000, 256 * KIB),
         arena: region(0x8050_0000, 8 * MIB),

@@ -77,8 +77,11 @@ pub struct ConvertArgs {
 /// Orders of int8 weights by the kernels that read them.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum LayoutArg {
-    /// Row by row: RISC-V, Cortex-M0+, and any other machine without kernels of its own.
+    /// Row by row: Cortex-M0+, and any other machine without kernels of its own.
     Portable,
+    /// RV32IM without FPU.
+    #[value(name = "riscv32")]
+    Scalar,
     /// Cores with DSP instructions (SMLAD).
     #[value(alias = "cortex-m7", alias = "cortex-m33")]
     CortexM4,
@@ -97,6 +100,7 @@ impl LayoutArg {
     fn layout(self) -> PanelLayout {
         match self {
             LayoutArg::Portable => PanelLayout::ROW_MAJOR,
+            LayoutArg::Scalar => spec::SCALAR.layout,
             LayoutArg::CortexM4 => spec::CORTEX_M_DSP.layout,
             LayoutArg::CortexM55 => spec::CORTEX_M_HELIUM.layout,
             LayoutArg::X86 | LayoutArg::AArch64 => PanelLayout::VECTOR,

@@ -4,10 +4,12 @@ mod attention;
 mod linear;
 mod rows;
 
-#[cfg(table = "cortex-m-dsp")]
+#[cfg(any(test, table = "cortex-m-dsp", table = "scalar"))]
 pub(super) use linear::activate;
 #[cfg(table = "cortex-m-dsp")]
-pub(super) use rows::{layer_norm, quantize_row, quantize_row_above, widen};
+pub(super) use rows::widen;
+#[cfg(any(test, table = "cortex-m-dsp", table = "scalar"))]
+pub(super) use rows::{layer_norm, quantize_row, quantize_row_above};
 
 use super::{spec, Kernels};
 use crate::math::to_f16s;

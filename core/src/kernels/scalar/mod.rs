@@ -1,0 +1,53 @@
+//! Cores without FPU and without SIMD: RV32IM, and any other by force (`--cfg vitreous_kernels="scalar"`).
+//!
+//! Plain Rust, but for two inner loops on RISC-V. Integer products take four rows and four columns at a time, two of them by one
+//! multiplication; floats are done by integers, since most of what a library's routines look out for never happens here (`float.rs`).
+//! Where it does, a row or an element is done by the compiler's own floats, as `portable` has it.
+
+mod attention;
+mod epilogue;
+mod float;
+mod linear;
+mod linear_f16;
+mod norm;
+mod product;
+mod rows;
+mod softmax;
+
+#[cfg(table = "scalar")]
+use super::TableSpec;
+use super::{spec, Kernels};
+
+/// The kernels of cores without FPU.
+pub(super) static TABLE: Kernels = Kernels {
+    spec: &spec::SCALAR,
+    linear_i8: linear::linear_i8,
+    linear_i8_residual: linear::linear_i8_residual,
+    linear_f16: linear_f16::linear_f16,
+    linear_f16_residual: linear_f16::linear_f16_residual,
+    quantize_row: rows::quantize_row,
+    quantize_row_above: rows::quantize_row_above,
+    layer_norm: norm::layer_norm,
+    widen: super::PORTABLE.widen,
+    narrow: super::PORTABLE.narrow,
+    peak: None,
+    store_keys: attention::store_keys,
+    store_values: attention::store_values,
+    attend: attention::attend,
+};
+
+/// All tables of this processor.
+#[cfg(table = "scalar")]
+pub(super) static SPECS: [&TableSpec; 1] = [&spec::SCALAR];
+
+/// The tables that this processor can run.
+#[cfg(table = "scalar")]
+pub(super) fn supported() -> impl Iterator<Item = &'static Kernels> {
+    core::iter::once(&TABLE)
+}
+
+/// The table for this build.
+#[cfg(table = "scalar")]
+pub(super) fn default() -> &'static Kernels {
+    &TABLE
+}
