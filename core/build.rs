@@ -32,7 +32,10 @@ fn main() {
     if cpu.as_deref() == Some("cortex-m7") {
         println!("cargo:rustc-cfg=dual_issue");
     }
-    if target.starts_with("thumbv6m-") || target.starts_with("thumbv8m.base-") {
+    if target.starts_with("thumbv6m-")
+        || target.starts_with("thumbv7m-")
+        || target.starts_with("thumbv8m.base-")
+    {
         println!("cargo:rustc-cfg=armv6_m");
     }
     let is_armv8 = target.starts_with("thumbv8m.main-");
@@ -59,7 +62,11 @@ fn native(target: &str, cpu: Option<&str>) -> Option<&'static str> {
         let has = |letter| extensions.contains(letter);
         return (has('m') && !has('f')).then_some("scalar");
     }
-    // Without an FPU, and on the softer of two ABIs there need not be one, `scalar` can be forced. Not measured there yet.
+    // Cores that never have an FPU.
+    if ["thumbv6m-", "thumbv7m-", "thumbv8m.base-"].iter().any(|core| target.starts_with(core)) {
+        return Some("scalar");
+    }
+    // On the softer of two ABIs there need not be one; `scalar` can be forced.
     if !target.ends_with("-eabihf") {
         return None;
     }

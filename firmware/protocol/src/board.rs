@@ -75,6 +75,8 @@ impl Board {
         match self.emulator {
             // No firmware of its own in front of this one.
             "qemu-system-riscv32" => ["-bios", "none"],
+            // QEMU has no board of this size with a smaller Cortex-M; Armv7-M executes what is compiled for Armv6-M.
+            _ if self.machine == "mps2-an385" => ["-cpu", "cortex-m3"],
             // Its machines take one of many cores; Cortex-M's have theirs.
             _ => ["-cpu", self.cpu],
         }
@@ -85,7 +87,7 @@ impl Board {
 ///
 /// Sources of the maps: Arm application notes AN386, AN500, AN505 and AN547; QEMU's `hw/riscv/virt.c` and
 /// `hw/arm/virt.c`. The Armv8-M boards start in secure state, so their memories are used at their secure addresses.
-pub const BOARDS: [Board; 6] = [
+pub const BOARDS: [Board; 7] = [
     Board {
         name: "qemu-m4",
         core: "Cortex-M4",
@@ -175,6 +177,21 @@ pub const BOARDS: [Board; 6] = [
         model: region(0x4400_0000, 64 * MIB),
         counter: Counter::Cntvct,
         ticks_per_instruction: (4, 1),
+    },
+    Board {
+        name: "qemu-m0",
+        core: "Cortex-M0+",
+        emulator: "qemu-system-arm",
+        machine: "mps2-an385",
+        target: "thumbv6m-none-eabi",
+        cpu: "cortex-m0plus",
+        kernels: "scalar",
+        code: region(0x0000_0000, 4 * MIB),
+        ram: region(0x2000_0000, 256 * KIB),
+        arena: region(0x2010_0000, 3 * MIB),
+        model: region(0x2100_0000, 16 * MIB),
+        counter: Counter::Memory { address: 0x4002_8018 },
+        ticks_per_instruction: (8, 5),
     },
 ];
 

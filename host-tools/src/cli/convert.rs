@@ -77,10 +77,10 @@ pub struct ConvertArgs {
 /// Orders of int8 weights by the kernels that read them.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum LayoutArg {
-    /// Row by row: Cortex-M0+, and any other machine without kernels of its own.
+    /// Row by row: any machine without kernels of its own.
     Portable,
-    /// RV32IM without FPU.
-    #[value(name = "riscv32")]
+    /// Cores without FPU: RV32IM, Cortex-M0+, -M3 and -M23.
+    #[value(name = "riscv32", aliases = ["cortex-m0", "cortex-m3", "cortex-m23"])]
     Scalar,
     /// Cores with DSP instructions (SMLAD).
     #[value(alias = "cortex-m7", alias = "cortex-m33")]
