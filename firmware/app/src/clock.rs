@@ -87,7 +87,7 @@ fn counter() -> u64 {
 fn two_instructions_each(iterations: u32) {
     // SAFETY: the loop only counts a register down.
     unsafe {
-        core::arch::asm!("cbz r0, 3f", "2:", "subs r0, r0, #1", "bne 2b", "3:", inout("r0") iterations => _, options(nomem, nostack));
+        core::arch::asm!("cmp r0, #0", "beq 3f", "2:", "subs r0, r0, #1", "bne 2b", "3:", inout("r0") iterations => _, options(nomem, nostack));
     }
 }
 
