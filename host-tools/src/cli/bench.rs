@@ -31,7 +31,7 @@ pub struct BenchArgs {
     #[arg(long, value_name = "SECONDS", default_value_t = 1800, requires = "target")]
     timeout: u64,
     /// Threads; 0 takes all cores. A restorer's window runs on one.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = super::parse_threads)]
     threads: usize,
     /// Runs to count; times are their medians.
     #[arg(long, default_value_t = 50)]

@@ -20,6 +20,17 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use serde::Serialize;
 
+/// Most threads that may be asked for: more than this serve nobody, and starting them takes minutes.
+const MAX_THREADS: usize = 256;
+
+/// `--threads`: 0 takes all cores.
+fn parse_threads(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(threads) if threads <= MAX_THREADS => Ok(threads),
+        _ => Err(format!("a number from 0 (all cores) to {MAX_THREADS} is wanted")),
+    }
+}
+
 /// Vision transformers on microcontrollers: train, convert, inspect, run, prove.
 #[derive(Parser, Debug)]
 #[command(name = "vitreous", version, about, propagate_version = true)]

@@ -35,7 +35,7 @@ pub struct RestoreArgs {
     #[arg(long, value_name = "PIXELS")]
     overlap: Option<usize>,
     /// Threads, which share the windows of an image; 0 takes all cores.
-    #[arg(long, default_value_t = 0, conflicts_with = "target")]
+    #[arg(long, default_value_t = 0, conflicts_with = "target", value_parser = super::parse_threads)]
     threads: usize,
     /// Restore on this emulated target instead of this machine: qemu-m4, qemu-m7, qemu-m33, qemu-m55, qemu-riscv32,
     /// qemu-cortex-a, qemu-m0.

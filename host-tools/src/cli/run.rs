@@ -29,7 +29,7 @@ pub struct RunArgs {
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..=MAX_TOP as i64))]
     top: u8,
     /// Threads on this machine; 0 takes all cores.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = super::parse_threads)]
     threads: usize,
     /// Run on this emulated target instead of this machine: qemu-m4, qemu-m7, qemu-m33, qemu-m55, qemu-riscv32,
     /// qemu-cortex-a, qemu-m0.
