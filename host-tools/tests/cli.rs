@@ -5,7 +5,7 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{fail, succeed, vitreous};
+use common::{fail, misuse, succeed, vitreous};
 
 fn digits() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/digits")
@@ -184,7 +184,7 @@ fn wrong_input_is_named() {
     let errors =
         fail(&["run", &model, &path("held-out/7/0000.png"), "--target", "qemu-m7", "--timeout", "0"]);
     assert!(!errors.is_empty());
-    let errors = fail(&["bench", &model, "--threads", "9999"]);
+    let errors = misuse(&["bench", &model, "--threads", "9999"]);
     assert!(errors.contains("'--threads <THREADS>'") && errors.contains("256"), "{errors}");
 }
 

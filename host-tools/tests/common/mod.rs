@@ -17,9 +17,19 @@ pub fn succeed(arguments: &[&str]) -> String {
 
 /// Standard error of a command that must fail without a panic.
 pub fn fail(arguments: &[&str]) -> String {
+    fail_with(arguments, 1)
+}
+
+/// Standard error of a command whose arguments must be refused, before any file is read.
+#[allow(dead_code, reason = "not every file of tests misuses the tool")]
+pub fn misuse(arguments: &[&str]) -> String {
+    fail_with(arguments, 2)
+}
+
+fn fail_with(arguments: &[&str], code: i32) -> String {
     let output = vitreous(arguments);
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(1), "vitreous {arguments:?} should fail: {errors}");
+    assert_eq!(output.status.code(), Some(code), "vitreous {arguments:?} should fail: {errors}");
     assert!(!errors.contains("panicked"), "{errors}");
     errors
 }
