@@ -101,18 +101,21 @@ pub fn exp2<L: Lane>(x: L) -> L {
     let x = x.max(L::splat(-126.0));
     let magic = x + L::splat(MAGIC);
     let f = x - (magic - L::splat(MAGIC));
-    exp2_of_fraction(f) * magic.exp2_of_magic()
+    let [power] = exp2_of_fractions([f]);
+    power * magic.exp2_of_magic()
 }
 
-/// `2^f` for −½ ≤ f ≤ ½.
+/// `2^f` of each, for −½ ≤ f ≤ ½.
 #[inline(always)]
-pub(crate) fn exp2_of_fraction<L: Lane>(f: L) -> L {
+pub(crate) fn exp2_of_fractions<L: Lane, const N: usize>(f: [L; N]) -> [L; N] {
     let [highest, rest @ ..] = EXP2_COEFFICIENTS;
-    let mut p = L::splat(highest);
+    let mut powers = [L::splat(highest); N];
     for coefficient in rest {
-        p = mul_add(p, f, coefficient);
+        for (power, f) in powers.iter_mut().zip(f) {
+            *power = mul_add(*power, f, coefficient);
+        }
     }
-    p
+    powers
 }
 
 /// `max(x, 0)`.

@@ -39,15 +39,10 @@ impl Dot for Sdot {
     type Inputs = int8x8_t;
     type PairSums = PairSums;
     const GROUPS: usize = 2;
-    const OFFSET: i32 = 0;
 
     #[inline(always)]
-    fn start(value: i32) -> Self::Sums {
-        native!([vdupq_n_s32(value); 4])
-    }
-    #[inline(always)]
-    fn sums(_: &[i8], _: usize) -> I32x16 {
-        Ints::splat(0)
+    fn start() -> Self::Sums {
+        native!([vdupq_n_s32(0); 4])
     }
     #[inline(always)]
     unsafe fn load_weights(groups: *const i8) -> Self::Weights {

@@ -1,9 +1,9 @@
 //! NEON as every processor of Armv8-A has it: products of bytes as 16-bit numbers, two of them added up before the 32-bit sums take
 //! them in pairs.
 //!
-//! Two products of bytes, −128·−128 twice, are one too many for 16 bits. So the second weight w is turned into its complement,
-//! −1 − w, whose product is subtracted: `x₁·w₁ − x₂·(−1 − w₂) = x₁·w₁ + x₂·w₂ + x₂` stays within ±32,640, and the sums start
-//! at the negative of all such x₂.
+//! Two products of bytes, −128·−128 twice, are one too many for 16 bits. So the second input x is turned into its complement,
+//! −1 − x, whose product is subtracted: `x₁·w₁ − (−1 − x₂)·w₂ = x₁·w₁ + x₂·w₂ + w₂` stays within ±32,640, and the sums start
+//! at the negative of all such w₂.
 
 use core::arch::aarch64::*;
 use core::arch::asm;
@@ -27,27 +27,29 @@ impl Dot for Products {
     type Inputs = [int8x16_t; 2];
     type PairSums = PairSums;
     const GROUPS: usize = 2;
-    const OFFSET: i32 = 1;
 
     #[inline(always)]
-    fn start(value: i32) -> Self::Sums {
-        native!([vsetq_lane_s32::<2>(value, vsetq_lane_s32::<0>(value, vdupq_n_s32(0))); 8])
+    fn start() -> Self::Sums {
+        native!([vdupq_n_s32(0); 8])
     }
     #[inline(always)]
-    fn sums(x: &[i8], pitch: usize) -> I32x16 {
-        let mut sums = [0; LANES];
-        for (sum, row) in sums.iter_mut().zip(x.chunks_exact(pitch)) {
-            native!(
+    unsafe fn begin(panel: *const i8, steps: usize) -> Self::Sums {
+        let mut sums = Self::start();
+        native!(
+            for step in 0..steps {
                 // Of each eight inputs the second four.
-                let second = vreinterpretq_s8_u64(vdupq_n_u64(0xffff_ffff_0000_0000));
-                let mut total = vdupq_n_s32(0);
-                for x in row.as_chunks::<16>().0 {
-                    total = vpadalq_s16(total, vpaddlq_s8(vandq_s8(vld1q_s8(x.as_ptr()), second)));
+                let second = panel.add(step * 128 + 64);
+                for i in 0..4 {
+                    let weights = vld1q_s8(second.add(16 * i));
+                    sums[2 * i] = vpadalq_s16(sums[2 * i], vmovl_s8(vget_low_s8(weights)));
+                    sums[2 * i + 1] = vpadalq_s16(sums[2 * i + 1], vmovl_high_s8(weights));
                 }
-                *sum = vaddvq_s32(total);
-            );
-        }
-        Ints::load(&sums)
+            }
+            for sum in &mut sums {
+                *sum = vnegq_s32(*sum);
+            }
+        );
+        sums
     }
     #[inline(always)]
     unsafe fn load_weights(groups: *const i8) -> Self::Weights {
@@ -56,10 +58,10 @@ impl Dot for Products {
             vld1q_s8(groups.add(16)),
             vld1q_s8(groups.add(32)),
             vld1q_s8(groups.add(48)),
-            vmvnq_s8(vld1q_s8(groups.add(64))),
-            vmvnq_s8(vld1q_s8(groups.add(80))),
-            vmvnq_s8(vld1q_s8(groups.add(96))),
-            vmvnq_s8(vld1q_s8(groups.add(112)))
+            vld1q_s8(groups.add(64)),
+            vld1q_s8(groups.add(80)),
+            vld1q_s8(groups.add(96)),
+            vld1q_s8(groups.add(112))
         ])
     }
     #[inline(always)]
@@ -67,7 +69,7 @@ impl Dot for Products {
         let x = x.cast::<i32>();
         native!([
             vreinterpretq_s8_s32(vdupq_n_s32(x.read_unaligned())),
-            vreinterpretq_s8_s32(vdupq_n_s32(x.add(1).read_unaligned()))
+            vmvnq_s8(vreinterpretq_s8_s32(vdupq_n_s32(x.add(1).read_unaligned())))
         ])
     }
     #[inline(always)]

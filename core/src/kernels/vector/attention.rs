@@ -162,23 +162,33 @@ pub(in crate::kernels) fn softmax<F: Floats, const MR: usize>(
     factors: &mut [f32],
 ) {
     let stride = padded(a.tokens());
-    if scores.len() < MR * stride {
-        return;
+    let (weight_max, mut rows) = (a.weight_max(), [[].as_slice(); MR]);
+    let mut rest = scores.as_chunks::<LANES>().0;
+    for row in &mut rows {
+        let Some((these, others)) = rest.split_at_checked(stride / LANES) else { return };
+        (*row, rest) = (these, others);
     }
-    // All rows side by side: the maxima of one wait for each other.
+    // Step by step for all rows: what leads from one vector to one number takes long, but not much of the processor.
     let mut max = [F::splat(f32::MIN); MR];
-    for column in (0..stride).step_by(LANES) {
-        for (r, max) in max.iter_mut().enumerate() {
-            let scores = scores.get(r * stride + column..).and_then(<[f32]>::first_chunk);
-            if let Some(scores) = scores {
-                *max = F::load(scores).max(*max);
-            }
+    for r in 0..MR {
+        for scores in rows[r] {
+            max[r] = F::load(scores).max(max[r]);
         }
     }
-    let rows = scores.chunks_exact(stride).zip(weights.chunks_exact_mut(stride));
-    for (((scores, weights), factor), max) in rows.zip(factors).zip(max) {
-        let sum = softmax_row::<F>(scores, max.largest(), a.weight_max(), a.relative_scales, weights);
-        *factor = a.value_scale / sum.max(1) as f32;
+    for r in 0..MR {
+        max[r] = F::splat(max[r].largest());
+    }
+    let mut sums = [F::Ints::splat(0); MR];
+    let weights = weights.as_chunks_mut::<LANES>().0;
+    let (whole, tail) = a.relative_scales.as_chunks::<LANES>();
+    for (column, scales) in whole.iter().enumerate() {
+        weigh::<F, MR>(&rows, column, &max, weight_max, F::load(scales), &mut sums, weights);
+    }
+    if !tail.is_empty() {
+        weigh::<F, MR>(&rows, whole.len(), &max, weight_max, F::load_first(tail), &mut sums, weights);
+    }
+    for (sum, factor) in sums.into_iter().zip(factors) {
+        *factor = a.value_scale / (sum.sum() as u32).max(1) as f32;
     }
 }
 
@@ -230,24 +240,30 @@ impl<F: Floats> Epilogue<F> for Scores<'_> {
     }
 }
 
-/// `e_t = weight_max·2^(s_t − max)`; the weights are `round(e_t·scale_t)`, the sum is that of `round(e_t)`.
+/// The weights of sixteen tokens in all rows, `round(e_t·scale_t)` with `e_t = weight_max·2^(s_t − max)`; adds up `round(e_t)`.
 #[inline(always)]
-fn softmax_row<F: Floats>(
-    scores: &[f32],
-    max: f32,
+fn weigh<F: Floats, const MR: usize>(
+    rows: &[&[[f32; LANES]]; MR],
+    column: usize,
+    max: &[F; MR],
     weight_max: f32,
-    scales: &[f32],
-    weights: &mut [i16],
-) -> u32 {
-    let (max, weight_max) = (F::splat(max), F::splat(weight_max));
-    let mut sum = F::Ints::splat(0);
-    let rows = scores.as_chunks::<LANES>().0.iter().zip(weights.as_chunks_mut::<LANES>().0);
-    for ((scores, weights), scales) in rows.zip(scales.chunks(LANES)) {
-        let numerator = weight_max * (F::load(scores) - max).exp2();
-        sum = sum.add(numerator.round());
-        (numerator * load(scales)).round().store_i16(weights);
+    scales: F,
+    sums: &mut [F::Ints; MR],
+    weights: &mut [[i16; LANES]],
+) {
+    let (stride, weight_max) = (rows[0].len(), F::splat(weight_max));
+    let mut scores = *max;
+    for r in 0..MR {
+        let Some(these) = rows[r].get(column) else { return };
+        scores[r] = F::load(these) - max[r];
     }
-    sum.sum() as u32
+    let mut numerators = F::exp2_of_each(scores);
+    for r in 0..MR {
+        numerators[r] = weight_max * numerators[r];
+        sums[r] = sums[r].add(numerators[r].round());
+        let Some(weights) = weights.get_mut(r * stride + column) else { return };
+        (numerators[r] * scales).round().store_i16(weights);
+    }
 }
 
 /// See [`Steps::weighted_sums`]: `out[r,j] = factors[r] · Σ_t weights[r,t]·v[t,j]`.
@@ -260,7 +276,9 @@ pub(in crate::kernels) fn weighted_sums<D: Dot, const MR: usize, const NV: usize
 ) {
     let Ok(values) = bytemuck::try_cast_slice::<i8, i16>(a.values) else { return };
     let (stride, pitch) = (padded(a.tokens()), padded(a.head_dim));
-    let shape = Sums { weights, stride, values, pitch, factors, head_dim: a.head_dim };
+    // The weights behind the last token are 0.
+    let pairs = a.tokens().div_ceil(2);
+    let shape = Sums { weights, stride, pairs, values, pitch, factors, head_dim: a.head_dim };
     let mut column = 0;
     while column < pitch {
         let left = (pitch - column) / LANES;
@@ -281,6 +299,7 @@ pub(in crate::kernels) fn weighted_sums<D: Dot, const MR: usize, const NV: usize
 struct Sums<'a> {
     weights: &'a [i16],
     stride: usize,
+    pairs: usize,
     values: &'a [i16],
     pitch: usize,
     factors: &'a [f32],
@@ -290,10 +309,11 @@ struct Sums<'a> {
 /// The same for `NV`·16 columns.
 #[inline(always)]
 fn weighted_block<D: Dot, const MR: usize, const NV: usize>(shape: &Sums, column: usize, out: &mut [f32]) {
-    let Sums { weights, stride, values, pitch, factors, head_dim } = *shape;
+    let Sums { weights, stride, pairs, values, pitch, factors, head_dim } = *shape;
     assert!(weights.len() >= MR * stride && values.len() >= stride * pitch && column + NV * LANES <= pitch);
+    assert!(2 * pairs <= stride);
     let mut sums = [[D::start_pairs(); NV]; MR];
-    for pair in 0..stride / 2 {
+    for pair in 0..pairs {
         for v in 0..NV {
             // SAFETY: `pair` is below stride/2, and the columns lie in the pitch, so the last value read is the slice's last.
             let values = unsafe { values.as_ptr().add(2 * (pair * pitch + column + v * LANES)) };

@@ -69,9 +69,6 @@ fn hand_over<D: Dot, const MR: usize, const NV: usize, E: Epilogue<D::Floats>>(
     take_rows!(0 1 2 3 4 5);
 }
 
-/// Rows whose sums of inputs are held at a time.
-const CHUNK: usize = 192;
-
 /// Dot products of all rows with all outputs, `MR` rows and up to `NV` panels at a time. Panels are outermost, so that their
 /// weights stay in the first cache while the rows of a tile go by.
 #[inline(always)]
@@ -83,74 +80,52 @@ pub(super) fn multiply<D: Dot, const MR: usize, const NV: usize>(
     if x.pitch != w.pitch || x.pitch == 0 || !x.pitch.is_multiple_of(4 * D::GROUPS) {
         return;
     }
-    let mut first = 0;
-    while first < x.rows {
-        let rows = CHUNK.min(x.rows - first);
-        let starts = starts::<D>(&x, first, rows);
-        let mut panel = 0;
-        while panel < w.panels {
-            let left = w.panels - panel;
-            if NV >= 4 && left >= 4 {
-                column::<D, MR, 4>(&x, first, rows, &starts, &w, panel, epilogue);
-                panel += 4;
-            } else if NV >= 2 && left >= 2 {
-                column::<D, MR, 2>(&x, first, rows, &starts, &w, panel, epilogue);
-                panel += 2;
-            } else {
-                column::<D, MR, 1>(&x, first, rows, &starts, &w, panel, epilogue);
-                panel += 1;
-            }
+    let mut panel = 0;
+    while panel < w.panels {
+        let left = w.panels - panel;
+        if NV >= 4 && left >= 4 {
+            column::<D, MR, 4>(&x, &w, panel, epilogue);
+            panel += 4;
+        } else if NV >= 2 && left >= 2 {
+            column::<D, MR, 2>(&x, &w, panel, epilogue);
+            panel += 2;
+        } else {
+            column::<D, MR, 1>(&x, &w, panel, epilogue);
+            panel += 1;
         }
-        first += rows;
     }
 }
 
-/// What the sums of each row start at, so that the weights' offset cancels: `−OFFSET·Σx`.
-#[inline(always)]
-fn starts<D: Dot>(x: &Inputs, first: usize, rows: usize) -> [i32; CHUNK] {
-    let mut starts = [0i32; CHUNK];
-    if D::OFFSET != 0 {
-        let data = x.data.get(first * x.pitch..(first + rows) * x.pitch).unwrap_or(&[]);
-        let chunks = starts.as_chunks_mut::<LANES>().0.iter_mut();
-        for (starts, rows) in chunks.zip(data.chunks(LANES * x.pitch)) {
-            let offset = <D::Floats as Floats>::Ints::splat(D::OFFSET.wrapping_neg());
-            D::sums(rows, x.pitch).mul(offset).store(starts);
-        }
-    }
-    starts
-}
-
-/// All rows of a chunk with `NV` panels.
+/// All rows with `NV` panels.
 #[inline(always)]
 fn column<D: Dot, const MR: usize, const NV: usize>(
     x: &Inputs,
-    first: usize,
-    rows: usize,
-    starts: &[i32; CHUNK],
     w: &Panels,
     panel: usize,
     epilogue: &mut impl Epilogue<D::Floats>,
 ) {
-    let panel_bytes = w.pitch * LANES;
+    let (panel_bytes, steps) = (w.pitch * LANES, w.pitch / 4 / D::GROUPS);
     debug_assert!((panel + NV) * panel_bytes <= w.data.len());
-    debug_assert!((first + rows) * x.pitch <= x.data.len());
+    debug_assert!(x.rows * x.pitch <= x.data.len());
     // SAFETY: `Panels::new` has seen that the data holds all panels.
     let at = unsafe { w.data.as_ptr().add(panel * panel_bytes) };
-    let weights = WeightsAt { at, panel_bytes, steps: w.pitch / 4 / D::GROUPS };
+    let weights = WeightsAt { at, panel_bytes, steps };
+    let mut begin = [D::start(); NV];
+    for v in 0..NV {
+        // SAFETY: likewise.
+        begin[v] = unsafe { D::begin(at.add(v * panel_bytes), steps) };
+    }
     let mut row = 0;
-    while row < rows {
+    while row < x.rows {
         // Missing rows of the last block are stood in for by the last one; their results are dropped.
         let mut at = [x.data.as_ptr(); MR];
-        let mut begin = [0i32; MR];
         for r in 0..MR {
-            let index = (row + r).min(rows - 1);
             // SAFETY: every row lies in the inputs' data (`Inputs::new`).
-            at[r] = unsafe { at[r].add((first + index) * x.pitch) };
-            begin[r] = starts[index.min(CHUNK - 1)];
+            at[r] = unsafe { at[r].add((row + r).min(x.rows - 1) * x.pitch) };
         }
         // SAFETY: the rows have `pitch` inputs, every panel lies in the weights' data.
         let sums = unsafe { D::block::<MR, NV>(at, &begin, &weights) };
-        hand_over::<D, MR, NV, _>(epilogue, first + row, MR.min(rows - row), panel, &sums);
+        hand_over::<D, MR, NV, _>(epilogue, row, MR.min(x.rows - row), panel, &sums);
         row += MR;
     }
 }
@@ -172,13 +147,10 @@ pub(in crate::kernels) struct WeightsAt {
 #[inline(always)]
 pub(in crate::kernels) unsafe fn block<D: Dot, const MR: usize, const NV: usize>(
     x: [*const i8; MR],
-    begin: &[i32; MR],
+    begin: &[D::Sums; NV],
     weights: &WeightsAt,
 ) -> [[D::Sums; NV]; MR] {
-    let mut sums = [[D::start(0); NV]; MR];
-    for r in 0..MR {
-        sums[r] = [D::start(begin[r]); NV];
-    }
+    let mut sums = [*begin; MR];
     for step in 0..weights.steps {
         let mut w = [const { core::mem::MaybeUninit::<D::Weights>::uninit() }; NV];
         for (v, w) in w.iter_mut().enumerate() {
@@ -217,7 +189,7 @@ pub(in crate::kernels) fn peak<D: Dot, const MR: usize, const NV: usize>(iterati
         // SAFETY: the array has the bytes that are read.
         w.write(unsafe { D::load_weights(weights.as_ptr()) });
     }
-    let mut sums = [[D::start(0); NV]; MR];
+    let mut sums = [[D::start(); NV]; MR];
     for _ in 0..iterations {
         let inputs = core::hint::black_box(&inputs);
         for r in 0..MR {

@@ -60,10 +60,13 @@ pub(super) trait Floats: Lane {
     fn add_product(self, x: f32, y: Self) -> Self {
         self + Self::splat(x) * y
     }
-    /// [`crate::math::exp2`], but that a subnormal result may be any other one.
+    /// [`crate::math::exp2`] of each, but that a subnormal result may be any other one.
     #[inline(always)]
-    fn exp2(self) -> Self {
-        exp2(self)
+    fn exp2_of_each<const N: usize>(mut x: [Self; N]) -> [Self; N] {
+        for i in 0..N {
+            x[i] = exp2(x[i]);
+        }
+        x
     }
 }
 
@@ -108,12 +111,16 @@ pub(super) trait Dot {
     type PairSums: Copy;
     /// Groups of 4 inputs that are taken at a time: 1, 2 or 4, so that every pitch is a multiple.
     const GROUPS: usize;
-    /// What is added to each weight on its way: `OFFSET·Σx` is part of the sums unless they start at its negative.
-    const OFFSET: i32;
 
-    fn start(value: i32) -> Self::Sums;
-    /// Sums of those inputs of up to sixteen rows whose weights have an offset; asked for where there is one.
-    fn sums(x: &[i8], pitch: usize) -> <Self::Floats as Floats>::Ints;
+    fn start() -> Self::Sums;
+    /// What the sums of a panel's outputs start at, so that what [`Self::load_inputs`] adds to the inputs cancels.
+    ///
+    /// # Safety
+    /// `64·GROUPS·steps` bytes can be read there.
+    #[inline(always)]
+    unsafe fn begin(_panel: *const i8, _steps: usize) -> Self::Sums {
+        Self::start()
+    }
     /// # Safety
     /// 64·`GROUPS` bytes can be read there.
     unsafe fn load_weights(groups: *const i8) -> Self::Weights;
@@ -128,7 +135,7 @@ pub(super) trait Dot {
     #[inline(always)]
     unsafe fn block<const MR: usize, const NV: usize>(
         x: [*const i8; MR],
-        begin: &[i32; MR],
+        begin: &[Self::Sums; NV],
         weights: &WeightsAt,
     ) -> [[Self::Sums; NV]; MR]
     where

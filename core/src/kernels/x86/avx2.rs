@@ -285,15 +285,10 @@ impl Dot for Widened {
     type Inputs = __m256i;
     type PairSums = [__m256i; 2];
     const GROUPS: usize = 1;
-    const OFFSET: i32 = 0;
 
     #[inline(always)]
-    fn start(_: i32) -> Self::Sums {
+    fn start() -> Self::Sums {
         native!([_mm256_setzero_si256(); 4])
-    }
-    #[inline(always)]
-    fn sums(_: &[i8], _: usize) -> I32x16 {
-        Ints::splat(0)
     }
     #[inline(always)]
     unsafe fn load_weights(group: *const i8) -> Self::Weights {

@@ -10,7 +10,7 @@ use crate::kernels::vector::table::vector_table;
 use crate::kernels::vector::{Floats, Ints, LANES};
 
 use super::vnni::Vnni;
-use crate::math::{exp2_of_fraction, GateTable, Lane, GATE_STEPS, GATE_ZERO, PIECE_STEPS};
+use crate::math::{exp2_of_fractions, GateTable, Lane, GATE_STEPS, GATE_ZERO, PIECE_STEPS};
 
 vector_table!(spec::AVX512_VNNI, "avx512f,avx512bw,avx512vl,avx512vnni,avx2,f16c", F32x16, Vnni, rows spec::AVX512_ROWS, panels 4);
 
@@ -173,12 +173,21 @@ impl Floats for F32x16 {
         native!(Self(_mm512_cvtepi32_ps(ints.0)))
     }
     #[inline(always)]
-    fn exp2(self) -> Self {
-        let x = self.max(Self::splat(-126.0));
-        native!(
-            let whole = _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(x.0);
-            Self(_mm512_scalef_ps(exp2_of_fraction(x - Self(whole)).0, whole))
-        )
+    fn exp2_of_each<const N: usize>(x: [Self; N]) -> [Self; N] {
+        // Step by step: one after the other, they take a quarter longer.
+        let (mut whole, mut fraction) = (x, x);
+        for i in 0..N {
+            let x = x[i].max(Self::splat(-126.0));
+            native!(
+                whole[i] = Self(_mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(x.0));
+            );
+            fraction[i] = x - whole[i];
+        }
+        let mut power = exp2_of_fractions(fraction);
+        for i in 0..N {
+            native!(power[i] = Self(_mm512_scalef_ps(power[i].0, whole[i].0)));
+        }
+        power
     }
 }
 

@@ -4,40 +4,9 @@ use core::arch::x86_64::*;
 
 use super::avx512::{native, F32x16, I32x16};
 use crate::kernels::spec;
-use crate::kernels::vector::{block, Dot, WeightsAt, LANES};
+use crate::kernels::vector::{block, Dot, WeightsAt};
 
-/// The sum of each register's lanes, in the order of the registers: a transposition that adds.
-#[inline(always)]
-fn sum_each(x: [__m512i; LANES]) -> __m512i {
-    native!(
-        // In each quarter of a register: of two registers in turn, then of four.
-        let (mut twos, mut fours) = ([x[0]; 8], [x[0]; 4]);
-        for i in 0..8 {
-            let (a, b) = (x[2 * i], x[2 * i + 1]);
-            twos[i] = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
-        }
-        for i in 0..4 {
-            let (a, b) = (twos[2 * i], twos[2 * i + 1]);
-            fours[i] = _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
-        }
-        // The quarters themselves.
-        let [a, b, c, d] = fours;
-        let ab = _mm512_add_epi32(
-            _mm512_shuffle_i32x4::<0b10_00_10_00>(a, b),
-            _mm512_shuffle_i32x4::<0b11_01_11_01>(a, b),
-        );
-        let cd = _mm512_add_epi32(
-            _mm512_shuffle_i32x4::<0b10_00_10_00>(c, d),
-            _mm512_shuffle_i32x4::<0b11_01_11_01>(c, d),
-        );
-        _mm512_add_epi32(
-            _mm512_shuffle_i32x4::<0b10_00_10_00>(ab, cd),
-            _mm512_shuffle_i32x4::<0b11_01_11_01>(ab, cd),
-        )
-    )
-}
-
-/// VPDPBUSD takes unsigned bytes times signed ones: weights become unsigned by adding 128.
+/// VPDPBUSD takes unsigned bytes times signed ones: inputs become unsigned by adding 128.
 pub(in crate::kernels::x86) struct Vnni;
 
 impl Dot for Vnni {
@@ -47,49 +16,42 @@ impl Dot for Vnni {
     type Inputs = __m512i;
     type PairSums = __m512i;
     const GROUPS: usize = 1;
-    const OFFSET: i32 = 128;
 
     #[inline(always)]
-    fn start(value: i32) -> __m512i {
-        native!(_mm512_set1_epi32(value))
+    fn start() -> __m512i {
+        native!(_mm512_setzero_si512())
     }
     #[inline(always)]
-    fn sums(x: &[i8], pitch: usize) -> I32x16 {
+    unsafe fn begin(panel: *const i8, steps: usize) -> __m512i {
         native!(
-            let ones = _mm512_set1_epi8(1);
-            let mut sums = [_mm512_setzero_si512(); LANES];
-            for (sum, row) in sums.iter_mut().zip(x.chunks_exact(pitch)) {
-                let (chunks, rest) = row.as_chunks::<64>();
-                for chunk in chunks {
-                    *sum = _mm512_dpbusd_epi32(*sum, ones, _mm512_loadu_si512(chunk.as_ptr().cast()));
-                }
-                if !rest.is_empty() {
-                    let mask = (1u64 << rest.len()) - 1;
-                    *sum = _mm512_dpbusd_epi32(*sum, ones, _mm512_maskz_loadu_epi8(mask, rest.as_ptr()));
-                }
+            let (ones, mut sums) = (_mm512_set1_epi8(1), [_mm512_setzero_si512(); 2]);
+            for step in 0..steps {
+                let weights = _mm512_loadu_si512(panel.add(step * 64).cast());
+                sums[step % 2] = _mm512_dpbusd_epi32(sums[step % 2], ones, weights);
             }
-            I32x16(sum_each(sums))
+            let sum = _mm512_add_epi32(sums[0], sums[1]);
+            _mm512_sub_epi32(_mm512_setzero_si512(), _mm512_slli_epi32::<7>(sum))
         )
     }
     #[inline(always)]
     unsafe fn load_weights(group: *const i8) -> __m512i {
-        native!(_mm512_xor_si512(_mm512_loadu_si512(group.cast()), _mm512_set1_epi8(-128)))
+        native!(_mm512_loadu_si512(group.cast()))
     }
     #[inline(always)]
     unsafe fn load_inputs(x: *const i8) -> __m512i {
-        native!(_mm512_set1_epi32(x.cast::<i32>().read_unaligned()))
+        native!(_mm512_xor_si512(_mm512_set1_epi32(x.cast::<i32>().read_unaligned()), _mm512_set1_epi8(-128)))
     }
     #[inline(always)]
     fn dot(sums: __m512i, weights: __m512i, x: __m512i) -> __m512i {
-        native!(_mm512_dpbusd_epi32(sums, weights, x))
+        native!(_mm512_dpbusd_epi32(sums, x, weights))
     }
     #[inline(always)]
     unsafe fn block<const MR: usize, const NV: usize>(
         x: [*const i8; MR],
-        begin: &[i32; MR],
+        begin: &[__m512i; NV],
         weights: &WeightsAt,
     ) -> [[__m512i; NV]; MR] {
-        let (Some(rows), Some(starts)) = (x.first_chunk::<ROWS>(), begin.first_chunk::<ROWS>()) else {
+        let (Some(rows), Some(starts)) = (x.first_chunk::<ROWS>(), begin.first_chunk::<PANELS>()) else {
             // SAFETY: as the caller promises.
             return unsafe { block::<Self, MR, NV>(x, begin, weights) };
         };
@@ -99,7 +61,7 @@ impl Dot for Vnni {
         }
         // SAFETY: as the caller promises.
         let whole = unsafe { whole_block(*rows, starts, weights) };
-        let mut sums = [[Self::start(0); NV]; MR];
+        let mut sums = [[Self::start(); NV]; MR];
         for r in 0..MR {
             for v in 0..NV {
                 sums[r][v] = whole[r][v];
@@ -113,7 +75,7 @@ impl Dot for Vnni {
     }
     #[inline(always)]
     fn start_pairs() -> __m512i {
-        Self::start(0)
+        Self::start()
     }
     #[inline(always)]
     unsafe fn dot_pairs(sums: __m512i, x: *const i16, values: *const i16) -> __m512i {
@@ -139,8 +101,8 @@ const PANELS: usize = 4;
 /// As for [`Dot::block`].
 #[inline]
 #[target_feature(enable = "avx512f")]
-unsafe fn whole_block(x: [*const i8; ROWS], begin: &[i32; ROWS], w: &WeightsAt) -> [[__m512i; PANELS]; ROWS] {
-    let mut sums = [[Vnni::start(0); PANELS]; ROWS];
+unsafe fn whole_block(x: [*const i8; ROWS], begin: &[__m512i; PANELS], w: &WeightsAt) -> [[__m512i; PANELS]; ROWS] {
+    let mut sums = [[Vnni::start(); PANELS]; ROWS];
     if w.steps == 0 {
         return sums;
     }
@@ -149,67 +111,73 @@ unsafe fn whole_block(x: [*const i8; ROWS], begin: &[i32; ROWS], w: &WeightsAt) 
     // SAFETY: reads what the caller promises: `steps` groups of inputs and weights. Writes only the registers that are named.
     unsafe {
         core::arch::asm!(
-            "vpbroadcastd zmm8, dword ptr [{begin} + 0]",
-            "vmovdqa64 zmm9, zmm8",
-            "vmovdqa64 zmm10, zmm8",
-            "vmovdqa64 zmm11, zmm8",
-            "vpbroadcastd zmm12, dword ptr [{begin} + 4]",
-            "vmovdqa64 zmm13, zmm12",
-            "vmovdqa64 zmm14, zmm12",
-            "vmovdqa64 zmm15, zmm12",
-            "vpbroadcastd zmm16, dword ptr [{begin} + 8]",
-            "vmovdqa64 zmm17, zmm16",
-            "vmovdqa64 zmm18, zmm16",
-            "vmovdqa64 zmm19, zmm16",
-            "vpbroadcastd zmm20, dword ptr [{begin} + 12]",
-            "vmovdqa64 zmm21, zmm20",
-            "vmovdqa64 zmm22, zmm20",
-            "vmovdqa64 zmm23, zmm20",
-            "vpbroadcastd zmm24, dword ptr [{begin} + 16]",
-            "vmovdqa64 zmm25, zmm24",
-            "vmovdqa64 zmm26, zmm24",
-            "vmovdqa64 zmm27, zmm24",
-            "vpbroadcastd zmm28, dword ptr [{begin} + 20]",
-            "vmovdqa64 zmm29, zmm28",
-            "vmovdqa64 zmm30, zmm28",
-            "vmovdqa64 zmm31, zmm28",
+            "vmovdqu64 zmm8, zmmword ptr [{begin} + 0]",
+            "vmovdqu64 zmm9, zmmword ptr [{begin} + 64]",
+            "vmovdqu64 zmm10, zmmword ptr [{begin} + 128]",
+            "vmovdqu64 zmm11, zmmword ptr [{begin} + 192]",
+            "vmovdqa64 zmm12, zmm8",
+            "vmovdqa64 zmm13, zmm9",
+            "vmovdqa64 zmm14, zmm10",
+            "vmovdqa64 zmm15, zmm11",
+            "vmovdqa64 zmm16, zmm8",
+            "vmovdqa64 zmm17, zmm9",
+            "vmovdqa64 zmm18, zmm10",
+            "vmovdqa64 zmm19, zmm11",
+            "vmovdqa64 zmm20, zmm8",
+            "vmovdqa64 zmm21, zmm9",
+            "vmovdqa64 zmm22, zmm10",
+            "vmovdqa64 zmm23, zmm11",
+            "vmovdqa64 zmm24, zmm8",
+            "vmovdqa64 zmm25, zmm9",
+            "vmovdqa64 zmm26, zmm10",
+            "vmovdqa64 zmm27, zmm11",
+            "vmovdqa64 zmm28, zmm8",
+            "vmovdqa64 zmm29, zmm9",
+            "vmovdqa64 zmm30, zmm10",
+            "vmovdqa64 zmm31, zmm11",
             "vpbroadcastd zmm4, {offset:e}",
             "2:",
-            "vpxord zmm0, zmm4, zmmword ptr [{w}]",
-            "vpxord zmm1, zmm4, zmmword ptr [{w} + {panel}]",
-            "vpxord zmm2, zmm4, zmmword ptr [{w} + 2*{panel}]",
-            "vpxord zmm3, zmm4, zmmword ptr [{w} + {panels3}]",
+            "vmovdqu64 zmm0, zmmword ptr [{w}]",
+            "vmovdqu64 zmm1, zmmword ptr [{w} + {panel}]",
+            "vmovdqu64 zmm2, zmmword ptr [{w} + 2*{panel}]",
+            "vmovdqu64 zmm3, zmmword ptr [{w} + {panels3}]",
             "add {w}, 64",
             "vpbroadcastd zmm5, dword ptr [{x0} + 4*{step}]",
-            "vpdpbusd zmm8, zmm0, zmm5",
-            "vpdpbusd zmm9, zmm1, zmm5",
-            "vpdpbusd zmm10, zmm2, zmm5",
-            "vpdpbusd zmm11, zmm3, zmm5",
+            "vpxord zmm5, zmm5, zmm4",
+            "vpdpbusd zmm8, zmm5, zmm0",
+            "vpdpbusd zmm9, zmm5, zmm1",
+            "vpdpbusd zmm10, zmm5, zmm2",
+            "vpdpbusd zmm11, zmm5, zmm3",
             "vpbroadcastd zmm5, dword ptr [{x1} + 4*{step}]",
-            "vpdpbusd zmm12, zmm0, zmm5",
-            "vpdpbusd zmm13, zmm1, zmm5",
-            "vpdpbusd zmm14, zmm2, zmm5",
-            "vpdpbusd zmm15, zmm3, zmm5",
+            "vpxord zmm5, zmm5, zmm4",
+            "vpdpbusd zmm12, zmm5, zmm0",
+            "vpdpbusd zmm13, zmm5, zmm1",
+            "vpdpbusd zmm14, zmm5, zmm2",
+            "vpdpbusd zmm15, zmm5, zmm3",
             "vpbroadcastd zmm5, dword ptr [{x2} + 4*{step}]",
-            "vpdpbusd zmm16, zmm0, zmm5",
-            "vpdpbusd zmm17, zmm1, zmm5",
-            "vpdpbusd zmm18, zmm2, zmm5",
-            "vpdpbusd zmm19, zmm3, zmm5",
+            "vpxord zmm5, zmm5, zmm4",
+            "vpdpbusd zmm16, zmm5, zmm0",
+            "vpdpbusd zmm17, zmm5, zmm1",
+            "vpdpbusd zmm18, zmm5, zmm2",
+            "vpdpbusd zmm19, zmm5, zmm3",
             "vpbroadcastd zmm5, dword ptr [{x3} + 4*{step}]",
-            "vpdpbusd zmm20, zmm0, zmm5",
-            "vpdpbusd zmm21, zmm1, zmm5",
-            "vpdpbusd zmm22, zmm2, zmm5",
-            "vpdpbusd zmm23, zmm3, zmm5",
+            "vpxord zmm5, zmm5, zmm4",
+            "vpdpbusd zmm20, zmm5, zmm0",
+            "vpdpbusd zmm21, zmm5, zmm1",
+            "vpdpbusd zmm22, zmm5, zmm2",
+            "vpdpbusd zmm23, zmm5, zmm3",
             "vpbroadcastd zmm5, dword ptr [{x4} + 4*{step}]",
-            "vpdpbusd zmm24, zmm0, zmm5",
-            "vpdpbusd zmm25, zmm1, zmm5",
-            "vpdpbusd zmm26, zmm2, zmm5",
-            "vpdpbusd zmm27, zmm3, zmm5",
+            "vpxord zmm5, zmm5, zmm4",
+            "vpdpbusd zmm24, zmm5, zmm0",
+            "vpdpbusd zmm25, zmm5, zmm1",
+            "vpdpbusd zmm26, zmm5, zmm2",
+            "vpdpbusd zmm27, zmm5, zmm3",
             "vpbroadcastd zmm5, dword ptr [{x5} + 4*{step}]",
-            "vpdpbusd zmm28, zmm0, zmm5",
-            "vpdpbusd zmm29, zmm1, zmm5",
-            "vpdpbusd zmm30, zmm2, zmm5",
-            "vpdpbusd zmm31, zmm3, zmm5",
+            "vpxord zmm5, zmm5, zmm4",
+            "vpdpbusd zmm28, zmm5, zmm0",
+            "vpdpbusd zmm29, zmm5, zmm1",
+            "vpdpbusd zmm30, zmm5, zmm2",
+            "vpdpbusd zmm31, zmm5, zmm3",
             "inc {step}",
             "jnz 2b",
             w = inout(reg) w.at => _,
