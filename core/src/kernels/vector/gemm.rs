@@ -42,6 +42,9 @@ pub(super) trait Epilogue<F: Floats> {
     fn panels<const NV: usize>(&self, panel: usize) -> Option<Self::Panels<NV>>;
     /// Takes the dot products of a row.
     fn take<const NV: usize>(&mut self, row: usize, panels: &Self::Panels<NV>, dots: [F::Ints; NV]);
+    /// What is left to do when some rows from `row` on have been taken.
+    #[inline(always)]
+    fn finish<const NV: usize>(&mut self, _row: usize, _rows: usize, _panels: &Self::Panels<NV>) {}
 }
 
 /// Hands over the dot products of some rows of a block. Written out: in a loop, all sums would go through memory.
@@ -67,6 +70,7 @@ fn hand_over<D: Dot, const MR: usize, const NV: usize, E: Epilogue<D::Floats>>(
         )*};
     }
     take_rows!(0 1 2 3 4 5);
+    epilogue.finish(row, rows, &panels);
 }
 
 /// Dot products of all rows with all outputs, `MR` rows and up to `NV` panels at a time. Panels are outermost, so that their

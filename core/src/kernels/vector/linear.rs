@@ -110,6 +110,14 @@ impl<F: Floats, P: Put<F>> Epilogue<F> for Dequantize<'_, F, P> {
         }
         P::put_all(y, out);
     }
+
+    #[inline(always)]
+    fn finish<const NV: usize>(&mut self, row: usize, rows: usize, panels: &Outputs<F, NV>) {
+        for row in row..row + rows {
+            let at = row * self.outputs;
+            P::finish(self.out.get_mut(at + panels.start..at + panels.end).unwrap_or(&mut []));
+        }
+    }
 }
 
 /// The columns of `N` panels; zeros behind the last one.

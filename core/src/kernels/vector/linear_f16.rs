@@ -53,6 +53,7 @@ fn linear<F: Floats, P: Put<F>>(x: &[f32], weights: &LinearF16, out: &mut [P::El
             for (sum, out) in sums.into_iter().take(rows).zip(out.chunks_exact_mut(outputs)) {
                 if let Some(out) = out.get_mut(columns.clone()) {
                     P::put(sum + bias, out);
+                    P::finish(out);
                 }
             }
         }

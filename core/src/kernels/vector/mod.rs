@@ -21,7 +21,7 @@ pub(super) use rows::{layer_norm, narrow, quantize_row, quantize_row_above, wide
 
 use half::f16;
 
-use crate::math::{exp2, gelu_erf, gelu_tanh, relu, Lane};
+use crate::math::{exp2, relu, GateTable, Lane};
 
 /// Lanes of a [`Floats`].
 pub(super) const LANES: usize = 16;
@@ -59,6 +59,14 @@ pub(super) trait Floats: Lane {
     #[inline(always)]
     fn add_product(self, x: f32, y: Self) -> Self {
         self + Self::splat(x) * y
+    }
+    /// [`Lane::gate`] of each.
+    #[inline(always)]
+    fn gate_of_each<const N: usize>(mut x: [Self; N], table: &GateTable) -> [Self; N] {
+        for i in 0..N {
+            x[i] = x[i].gate(table);
+        }
+        x
     }
     /// [`crate::math::exp2`] of each, but that a subnormal result may be any other one.
     #[inline(always)]
@@ -160,6 +168,9 @@ pub(super) trait Dot {
 trait Put<F> {
     type Element;
     fn put(y: F, out: &mut [Self::Element]);
+    /// What is left to do with outputs of a row that have been put. Constants that wouldn't fit beside the sums of a block do here.
+    #[inline(always)]
+    fn finish(_out: &mut [Self::Element]) {}
     /// Sixteen elements each; of the last ones there may be fewer.
     #[inline(always)]
     fn put_all<const N: usize>(y: [F; N], out: &mut [Self::Element])
@@ -202,7 +213,32 @@ impl<F: Floats> Put<F> for Gelu {
     type Element = f32;
     #[inline(always)]
     fn put(y: F, out: &mut [f32]) {
-        store(gelu_erf(y), out);
+        store(y, out);
+    }
+    #[inline(always)]
+    fn finish(out: &mut [f32]) {
+        gelu::<F>(out, &crate::math::GATE_ERF);
+    }
+}
+
+/// GELU by the table in place.
+#[inline(always)]
+fn gelu<F: Floats>(out: &mut [f32], table: &GateTable) {
+    let (fours, rest) = out.as_chunks_mut::<{ 4 * LANES }>();
+    for out in fours {
+        let mut x = [F::splat(0.0); 4];
+        let out = out.as_chunks_mut::<LANES>().0;
+        for v in 0..4 {
+            x[v] = F::load(&out[v]);
+        }
+        let gates = F::gate_of_each(x, table);
+        for v in 0..4 {
+            (x[v] * gates[v]).store(&mut out[v]);
+        }
+    }
+    for out in rest.chunks_mut(LANES) {
+        let x = load::<F>(out);
+        store(x * x.gate(table), out);
     }
 }
 
@@ -210,7 +246,11 @@ impl<F: Floats> Put<F> for GeluTanh {
     type Element = f32;
     #[inline(always)]
     fn put(y: F, out: &mut [f32]) {
-        store(gelu_tanh(y), out);
+        store(y, out);
+    }
+    #[inline(always)]
+    fn finish(out: &mut [f32]) {
+        gelu::<F>(out, &crate::math::GATE_TANH);
     }
 }
 
