@@ -3,7 +3,7 @@
 
 use criterion::{criterion_group, criterion_main, Criterion, Throughput};
 use half::f16;
-use vitreous::kernels::{supported_kernels, Attention, AttentionScratch, Epilogue, Kernels};
+use vitreous::kernels::{supported_kernels, Attention, AttentionScratch, Epilogue, Kernels, RowShape};
 use vitreous::models::vit::Activation;
 use vitreous::tensor::{LinearI8, NormWeights, RowsI8};
 
@@ -60,16 +60,16 @@ fn rows(criterion: &mut Criterion) {
     let tokens: Vec<f16> = (0..count * width).map(|i| f16::from_f32((i as f32 * 0.37).sin())).collect();
     let (gamma, beta) = (vec![1.0; width], vec![0.0; width]);
     let norm = NormWeights { gamma: &gamma, beta: &beta, eps: 1e-6 };
-    let (mut normed, mut quantized) = (vec![0.0; count * width], vec![0; width]);
+    let (mut normed, mut quantized) = (vec![0.0; count * width], vec![0; count * width]);
+    let (shape, mut scales) = (RowShape { width, pitch: width }, vec![0.0; count]);
     let mut group = criterion.benchmark_group("rows of 192");
     for kernels in supported_kernels() {
         group.throughput(Throughput::Elements((count * width) as u64));
         group.bench_function(format!("{}/layer_norm", kernels.spec.name), |b| {
             b.iter(|| (kernels.layer_norm)(&tokens, &norm, &mut normed));
         });
-        group.throughput(Throughput::Elements(width as u64));
-        group.bench_function(format!("{}/quantize_row", kernels.spec.name), |b| {
-            b.iter(|| (kernels.quantize_row)(&normed[..width], &mut quantized));
+        group.bench_function(format!("{}/quantize_rows", kernels.spec.name), |b| {
+            b.iter(|| (kernels.quantize_rows)(&normed, shape, &mut quantized, &mut scales));
         });
     }
 }

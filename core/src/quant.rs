@@ -12,11 +12,11 @@ pub fn row_max_abs(x: &[f32]) -> f32 {
 }
 
 /// Scale of a row and the factor that quantizes it, from the row's largest magnitude.
-#[inline]
-pub fn row_scale(max_abs: f32) -> (f32, f32) {
+#[inline(always)]
+pub fn row_scale<L: Lane>(max_abs: L) -> (L, L) {
     // What is not a number or infinite can only come from a hostile model; it must still be the same on every machine.
-    let max_abs = Lane::min(Lane::max(max_abs, MIN_ROW_MAX), f32::MAX);
-    (max_abs * (1.0 / 127.0), 127.0 / max_abs)
+    let max_abs = max_abs.max(L::splat(MIN_ROW_MAX)).min(L::splat(f32::MAX));
+    (max_abs * L::splat(1.0 / 127.0), L::splat(127.0) / max_abs)
 }
 
 /// `x · factor` as int8, rounded to nearest even, clamped to ±127.
@@ -42,10 +42,17 @@ pub struct RowAbove {
 /// Scale and zero point that take `floor` ≤ 0 to −128 and `max` ≥ 0 to 127, and 0 to a whole number.
 #[inline]
 pub fn row_scale_above(max: f32, floor: f32) -> RowAbove {
-    let range = Lane::min(Lane::max(max, MIN_ROW_MAX) - floor, f32::MAX);
-    let (scale, factor) = (range * (1.0 / 255.0), 255.0 / range);
-    let zero_point = round_to_i32(-128.0 - floor * factor);
+    let (scale, factor, zero) = scale_above(max, floor);
+    let zero_point = round_to_i32(zero);
     RowAbove { scale, factor, zero_point, zero_point_f32: zero_point as f32 }
+}
+
+/// The same: scale, factor, and the zero point before it is rounded.
+#[inline(always)]
+pub(crate) fn scale_above<L: Lane>(max: L, floor: f32) -> (L, L, L) {
+    let range = (max.max(L::splat(MIN_ROW_MAX)) - L::splat(floor)).min(L::splat(f32::MAX));
+    let factor = L::splat(255.0) / range;
+    (range * L::splat(1.0 / 255.0), factor, L::splat(-128.0) - L::splat(floor) * factor)
 }
 
 /// `x · factor + zero_point` as int8, rounded to nearest even, clamped to −128..127.

@@ -51,7 +51,7 @@ use x86 as native;
 use half::f16;
 
 use crate::models::vit::Activation;
-use crate::tensor::{LinearF16, LinearI8, NormWeights, RowsI8};
+use crate::tensor::{rows, rows_mut, LinearF16, LinearI8, NormWeights, RowsI8};
 
 /// What follows a linear layer before its result is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,11 +77,11 @@ pub struct Kernels {
     pub linear_f16: fn(&[f32], &LinearF16, Epilogue, &mut [f32]),
     /// The same, added to the residual stream.
     pub linear_f16_residual: fn(&[f32], &LinearF16, &mut [f16]),
-    /// Quantizes one row to int8, zero-fills up to `out`'s length, returns the scale.
-    pub quantize_row: fn(&[f32], &mut [i8]) -> f32,
-    /// Quantizes one row of which no element is below `floor` ≤ 0 with a zero point; zero-fills up to the codes' length;
-    /// returns scale and zero point.
-    pub quantize_row_above: QuantizeAboveKernel,
+    /// Quantizes rows to int8, each with its own scale: floats `(rows, width)`, codes `(rows, pitch)` with zeros behind the width,
+    /// scales `(rows)`; returns how many rows there were.
+    pub quantize_rows: fn(&[f32], RowShape, &mut [i8], &mut [f32]) -> usize,
+    /// The same with zero points, for rows of which no element is below `floor` ≤ 0.
+    pub quantize_rows_above: QuantizeAboveKernel,
     /// Layer norm of f16 rows of γ's length (Ba et al., arXiv 1607.06450, §3), sums in the canonical order of docs/numerics.md.
     pub layer_norm: fn(&[f16], &NormWeights, &mut [f32]),
     /// f16 as f32, as many as both hold.
@@ -111,8 +111,63 @@ impl defmt::Format for Kernels {
     }
 }
 
-/// Signature of the quantization with a zero point: row, lower bound of its elements, codes out; returns scale and zero point.
-pub type QuantizeAboveKernel = fn(&[f32], f32, &mut [i8]) -> (f32, i32);
+/// Signature of the quantization with zero points: rows, their lower bound, codes, scales and zero points out; returns how many rows
+/// there were.
+pub type QuantizeAboveKernel = fn(&[f32], RowShape, f32, &mut [i8], &mut [f32], &mut [i32]) -> usize;
+
+/// Floats of a row, and codes of one, which may be more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct RowShape {
+    /// Floats.
+    pub width: usize,
+    /// Codes.
+    pub pitch: usize,
+}
+
+impl RowShape {
+    /// Rows that both have.
+    #[inline(always)]
+    fn rows(self, x: &[f32], codes: &[i8]) -> usize {
+        let count = |length: usize, of: usize| length.checked_div(of).unwrap_or(0);
+        count(x.len(), self.width).min(count(codes.len(), self.pitch))
+    }
+
+    /// One after the other, for tables that have nothing better: `quantize` returns a row's scale.
+    #[inline(always)]
+    fn quantize_each(
+        self,
+        x: &[f32],
+        codes: &mut [i8],
+        scales: &mut [f32],
+        quantize: impl Fn(&[f32], &mut [i8]) -> f32,
+    ) -> usize {
+        let mut count = 0;
+        for ((x, codes), scale) in rows(x, self.width).zip(rows_mut(codes, self.pitch)).zip(scales) {
+            *scale = quantize(x, codes);
+            count += 1;
+        }
+        count
+    }
+
+    /// The same with zero points.
+    #[inline(always)]
+    fn quantize_each_above(
+        self,
+        x: &[f32],
+        codes: &mut [i8],
+        (scales, zero_points): (&mut [f32], &mut [i32]),
+        quantize: impl Fn(&[f32], &mut [i8]) -> (f32, i32),
+    ) -> usize {
+        let mut count = 0;
+        let cells = rows_mut(codes, self.pitch).zip(scales.iter_mut().zip(zero_points));
+        for (x, (codes, (scale, zero_point))) in rows(x, self.width).zip(cells) {
+            (*scale, *zero_point) = quantize(x, codes);
+            count += 1;
+        }
+        count
+    }
+}
 
 /// A loop of nothing but the table's fastest int8 instruction.
 #[derive(Clone, Copy, Debug)]

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::{
     supported_kernels, Attention, AttentionScratch, Epilogue, Kernels, LinearF16, LinearI8, NormWeights,
-    RowsI8, PORTABLE,
+    RowShape, RowsI8, PORTABLE,
 };
 use crate::models::vit::Activation;
 use crate::tensor::{padded, PanelLayout, ALIGN};
@@ -157,19 +157,29 @@ proptest! {
     ) {
         let mut numbers = Numbers(seed);
         let limit = 2f32.powi(exponent);
-        let x = if hostile { numbers.hostile(length, limit) } else { numbers.floats(length, limit) };
+        let count = numbers.bits() as usize % 40 + 1;
+        let x = if hostile { numbers.hostile(count * length, limit) } else { numbers.floats(count * length, limit) };
         let above: Vec<f32> = x.iter().map(|x| if *x < -0.172 { -0.172 } else { *x }).collect();
         let tokens = numbers.f16s(length * (extra % 7 + 1), 50.0);
         let (gamma, beta) = (numbers.floats(length, 2.0), numbers.floats(length, 2.0));
         let norm = NormWeights { gamma: &gamma, beta: &beta, eps: 1e-6 };
         for table in tables() {
-            let (mut want, mut got) = (vec![1i8; length + extra], vec![2i8; length + extra]);
-            let scales = ((PORTABLE.quantize_row)(&x, &mut want), (table.quantize_row)(&x, &mut got));
-            prop_assert_eq!((scales.0.to_bits(), &want), (scales.1.to_bits(), &got), "{}", table.spec.name);
+            let shape = RowShape { width: length, pitch: length + extra };
+            let quantize = |table: &Kernels, fill: i8| {
+                let (mut codes, mut scales) = (vec![fill; count * shape.pitch], vec![0.0; count]);
+                let done = (table.quantize_rows)(&x, shape, &mut codes, &mut scales);
+                (done, codes, bits(&scales))
+            };
+            prop_assert_eq!(quantize(&PORTABLE, 1), quantize(table, 2), "{}", table.spec.name);
             for floor in [-0.172, 0.0] {
-                let want_row = (PORTABLE.quantize_row_above)(&above, floor, &mut want);
-                let got_row = (table.quantize_row_above)(&above, floor, &mut got);
-                prop_assert_eq!((want_row.0.to_bits(), want_row.1, &want), (got_row.0.to_bits(), got_row.1, &got));
+                let quantize = |table: &Kernels, fill: i8| {
+                    let (mut codes, mut scales) = (vec![fill; count * shape.pitch], vec![0.0; count]);
+                    let mut zeros = vec![0; count];
+                    let done =
+                        (table.quantize_rows_above)(&above, shape, floor, &mut codes, &mut scales, &mut zeros);
+                    (done, codes, bits(&scales), zeros)
+                };
+                prop_assert_eq!(quantize(&PORTABLE, 1), quantize(table, 2), "{}", table.spec.name);
             }
             let (mut want, mut got) = (vec![0.0; tokens.len()], vec![1.0; tokens.len()]);
             (PORTABLE.layer_norm)(&tokens, &norm, &mut want);
@@ -275,9 +285,7 @@ fn attention(kernels: &Kernels, q: &[f32], k: &[f32], v: &[f32], head_dim: usize
     value_scales.iter_mut().for_each(|scale| *scale /= largest);
     let count = q.len() / head_dim;
     let (mut codes, mut scales) = (vec![0i8; count * pitch], vec![0.0; count]);
-    for ((q, codes), scale) in q.chunks(head_dim).zip(codes.chunks_mut(pitch)).zip(&mut scales) {
-        *scale = (PORTABLE.quantize_row)(q, codes);
-    }
+    (PORTABLE.quantize_rows)(q, RowShape { width: head_dim, pitch }, &mut codes, &mut scales);
     let (mut scores, mut weights, mut sums) = (used(memory.scores), used(memory.weights), used(memory.sums));
     let mut scratch = AttentionScratch {
         scores: bytemuck::cast_slice_mut(&mut scores),

@@ -7,7 +7,7 @@ use half::f16;
 
 use crate::arena::{cast_mut, part_mut};
 use crate::error::Error;
-use crate::kernels::{Epilogue, Kernels};
+use crate::kernels::{Epilogue, Kernels, RowShape};
 use crate::ops::{apply, apply_residual, Operand};
 use crate::tensor::{rows, rows_mut, Linear, RowsI8};
 
@@ -105,10 +105,15 @@ pub(crate) fn conv_row(
     match conv.linear {
         Linear::Int8(linear) => {
             let codes = cast_mut::<i8>(scratch.codes)?.get_mut(..elements).ok_or(Error::Internal(51))?;
-            let (scale, zero) = match inputs {
-                Inputs::Signed => ((kernels.quantize_row)(band, codes), 0),
-                Inputs::NotNegative => (kernels.quantize_row_above)(band, 0.0, codes),
+            let shape_of_band = RowShape { width: elements, pitch: elements };
+            let (mut scale, mut zero) = ([0.0], [0]);
+            match inputs {
+                Inputs::Signed => (kernels.quantize_rows)(band, shape_of_band, codes, &mut scale),
+                Inputs::NotNegative => {
+                    (kernels.quantize_rows_above)(band, shape_of_band, 0.0, codes, &mut scale, &mut zero)
+                }
             };
+            let ([scale], [zero]) = (scale, zero);
             let (data, scales, zero_points) = (
                 cast_mut(scratch.neighbourhoods)?,
                 cast_mut(scratch.scales)?,

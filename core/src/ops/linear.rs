@@ -3,8 +3,8 @@
 use half::f16;
 
 use crate::error::Error;
-use crate::kernels::{Epilogue, Kernels};
-use crate::tensor::{rows, rows_mut, Linear, RowsI8};
+use crate::kernels::{Epilogue, Kernels, RowShape};
+use crate::tensor::{Linear, RowsI8};
 
 /// Input rows of a linear layer, in the form that its precision wants.
 pub(crate) enum Operand<'a> {
@@ -61,26 +61,8 @@ pub(crate) fn quantize_rows<'a>(
 ) -> Operand<'a> {
     let Linear::Int8(weights) = weights else { return Operand::Float(x) };
     let pitch = weights.pitch;
-    let count = quantize(kernels, x, width, pitch, data, scales);
+    let count = (kernels.quantize_rows)(x, RowShape { width, pitch }, data, scales);
     Operand::Int8(RowsI8 { data, scales: scales.get(..count).unwrap_or(&[]), zero_points: &[], pitch })
-}
-
-/// Quantizes rows of `width` floats into rows `pitch` apart, and returns how many.
-#[inline(never)]
-pub(crate) fn quantize(
-    kernels: &Kernels,
-    x: &[f32],
-    width: usize,
-    pitch: usize,
-    data: &mut [i8],
-    scales: &mut [f32],
-) -> usize {
-    let mut count = 0;
-    for ((x, row), scale) in rows(x, width).zip(rows_mut(data, pitch)).zip(scales) {
-        *scale = (kernels.quantize_row)(x, row);
-        count += 1;
-    }
-    count
 }
 
 /// The same for rows that nowhere go below a known bound, `floor` ≤ 0: with a zero point, so that all 256 codes are used.
@@ -94,13 +76,8 @@ pub(crate) fn quantize_rows_above<'a>(
 ) -> Operand<'a> {
     let Linear::Int8(weights) = weights else { return Operand::Float(x) };
     let pitch = weights.pitch;
-    let mut count = 0;
     let QuantizedScratch { data, scales, zero_points } = scratch;
-    let cells = rows_mut(data, pitch).zip(scales.iter_mut().zip(zero_points.iter_mut()));
-    for (x, (row, (scale, zero_point))) in rows(x, width).zip(cells) {
-        (*scale, *zero_point) = (kernels.quantize_row_above)(x, floor, row);
-        count += 1;
-    }
+    let count = (kernels.quantize_rows_above)(x, RowShape { width, pitch }, floor, data, scales, zero_points);
     let (scales, zero_points) = (scales.get(..count).unwrap_or(&[]), zero_points.get(..count).unwrap_or(&[]));
     Operand::Int8(RowsI8 { data, scales, zero_points, pitch })
 }

@@ -5,5 +5,5 @@ mod linear;
 
 pub(crate) use conv::{conv_row, Conv, ConvScratch, Inputs, Output};
 pub(crate) use linear::{
-    apply, apply_residual, quantize, quantize_rows, quantize_rows_above, Operand, QuantizedScratch,
+    apply, apply_residual, quantize_rows, quantize_rows_above, Operand, QuantizedScratch,
 };

@@ -3,6 +3,7 @@
 use half::f16;
 
 use super::PORTABLE;
+use crate::kernels::portable;
 use crate::math::inverse_sqrt;
 use crate::quant::{row_max_abs, row_scale, row_scale_above, to_i8, to_i8_above};
 use crate::tensor::{rows, rows_mut, NormWeights};
@@ -115,7 +116,7 @@ pub(super) fn quantize_row(x: &[f32], out: &mut [i8]) -> f32 {
         }
     }
     if x.len() > out.len() {
-        return (PORTABLE.quantize_row)(x, out);
+        return portable::quantize_row(x, out);
     }
     let (to, length) = (out.as_mut_ptr(), out.len());
     // SAFETY: `out` is no shorter than `x`.
@@ -131,7 +132,7 @@ pub(super) fn quantize_row(x: &[f32], out: &mut [i8]) -> f32 {
 pub(super) fn quantize_row_above(x: &[f32], floor: f32, out: &mut [i8]) -> (f32, i32) {
     let rounds = x.len() / ROUND;
     if x.len() > out.len() || rounds == 0 {
-        return (PORTABLE.quantize_row_above)(x, floor, out);
+        return portable::quantize_row_above(x, floor, out);
     }
     // SAFETY: that many rounds can be read.
     let bits = unsafe { vitreous_helium_max(x.as_ptr(), rounds) };
@@ -140,7 +141,7 @@ pub(super) fn quantize_row_above(x: &[f32], floor: f32, out: &mut [i8]) -> (f32,
         x.iter().skip(rounds * ROUND).fold(bits, |bits, x| (bits as i32).max(x.to_bits() as i32) as u32);
     if bits > FINITE {
         // Infinite or not a number.
-        return (PORTABLE.quantize_row_above)(x, floor, out);
+        return portable::quantize_row_above(x, floor, out);
     }
     let row = row_scale_above(f32::from_bits(bits), floor);
     let (factor, zero) = (row.factor.to_bits(), row.zero_point_f32.to_bits());

@@ -9,7 +9,9 @@ pub(super) use linear::activate;
 #[cfg(table = "cortex-m-dsp")]
 pub(super) use rows::widen;
 #[cfg(any(test, table = "cortex-m-dsp", table = "scalar"))]
-pub(super) use rows::{layer_norm, quantize_row, quantize_row_above};
+pub(super) use rows::layer_norm;
+#[cfg(any(test, table = "cortex-m-dsp", table = "cortex-m-helium", table = "scalar"))]
+pub(super) use rows::{quantize_row, quantize_row_above};
 
 use super::{spec, Kernels};
 use crate::math::to_f16s;
@@ -21,8 +23,12 @@ pub static PORTABLE: Kernels = Kernels {
     linear_i8_residual: |x, w, residual, _| linear::linear_i8_residual(x, w, residual),
     linear_f16: linear::linear_f16,
     linear_f16_residual: linear::linear_f16_residual,
-    quantize_row: rows::quantize_row,
-    quantize_row_above: rows::quantize_row_above,
+    quantize_rows: |x, shape, codes, scales| shape.quantize_each(x, codes, scales, rows::quantize_row),
+    quantize_rows_above: |x, shape, floor, codes, scales, zero_points| {
+        shape.quantize_each_above(x, codes, (scales, zero_points), |x, codes| {
+            rows::quantize_row_above(x, floor, codes)
+        })
+    },
     layer_norm: rows::layer_norm,
     widen: rows::widen,
     narrow: to_f16s,

@@ -25,8 +25,12 @@ pub(super) static TABLE: Kernels = Kernels {
     linear_i8_residual: linear::linear_i8_residual,
     linear_f16: linear_f16::linear_f16,
     linear_f16_residual: linear_f16::linear_f16_residual,
-    quantize_row: rows::quantize_row,
-    quantize_row_above: rows::quantize_row_above,
+    quantize_rows: |x, shape, codes, scales| shape.quantize_each(x, codes, scales, rows::quantize_row),
+    quantize_rows_above: |x, shape, floor, codes, scales, zero_points| {
+        shape.quantize_each_above(x, codes, (scales, zero_points), |x, codes| {
+            rows::quantize_row_above(x, floor, codes)
+        })
+    },
     layer_norm: norm::layer_norm,
     widen: super::PORTABLE.widen,
     narrow: super::PORTABLE.narrow,

@@ -5,7 +5,7 @@
 //! 2)`.
 
 use super::gemm::{multiply, Epilogue, Inputs, Panels};
-use super::rows::{quantize, Codes};
+use super::quantize::{quantize, Codes, Place};
 use super::{load, store, Dot, Floats, Ints, GROUP, LANES};
 use crate::kernels::{Attention, AttentionScratch};
 use crate::math::Lane;
@@ -20,12 +20,25 @@ pub(in crate::kernels) fn store_keys<F: Floats>(
     keys: &mut [i8],
     scales: &mut [f32],
 ) {
-    let pitch = padded(head_dim);
-    for (i, scale) in scales.iter_mut().enumerate() {
-        let Some(x) = x.get(i * head_dim..(i + 1) * head_dim) else { return };
-        let token = first + i;
-        let start = token / LANES * LANES * pitch + token % LANES * 4;
-        *scale = quantize::<F>(x, &mut Key(keys.get_mut(start..).unwrap_or(&mut [])));
+    quantize::<F>(x, head_dim, &mut Keys { keys, pitch: padded(head_dim), first }, scales);
+}
+
+/// Keys of the tokens from `first` on.
+struct Keys<'a> {
+    keys: &'a mut [i8],
+    pitch: usize,
+    first: usize,
+}
+
+impl<I: Ints> Place<I> for Keys<'_> {
+    type Row<'a>
+        = Key<'a>
+    where
+        Self: 'a;
+    #[inline(always)]
+    fn row(&mut self, row: usize) -> Option<Key<'_>> {
+        let token = self.first + row;
+        self.keys.get_mut(token / LANES * LANES * self.pitch + token % LANES * 4..).map(Key)
     }
 }
 
@@ -58,15 +71,29 @@ pub(in crate::kernels) fn store_values<F: Floats>(
     values: &mut [i8],
     scales: &mut [f32],
 ) {
-    let pitch = padded(head_dim);
     // An i32 holds the values of two tokens.
     let Ok(pairs) = bytemuck::try_cast_slice_mut::<i8, i32>(values) else { return };
-    for (i, scale) in scales.iter_mut().enumerate() {
-        let Some(x) = x.get(i * head_dim..(i + 1) * head_dim) else { return };
-        let token = first + i;
-        let start = token / 2 * pitch;
-        let pairs = pairs.get_mut(start..start + pitch).unwrap_or(&mut []);
-        *scale = quantize::<F>(x, &mut Value { pairs, second: token % 2 == 1 });
+    quantize::<F>(x, head_dim, &mut Values { pairs, pitch: padded(head_dim), first }, scales);
+}
+
+/// Values of the tokens from `first` on.
+struct Values<'a> {
+    pairs: &'a mut [i32],
+    pitch: usize,
+    first: usize,
+}
+
+impl<I: Ints> Place<I> for Values<'_> {
+    type Row<'a>
+        = Value<'a>
+    where
+        Self: 'a;
+    #[inline(always)]
+    fn row(&mut self, row: usize) -> Option<Value<'_>> {
+        let token = self.first + row;
+        let start = token / 2 * self.pitch;
+        let pairs = self.pairs.get_mut(start..start + self.pitch)?;
+        Some(Value { pairs, second: token % 2 == 1 })
     }
 }
 
@@ -202,28 +229,28 @@ struct Scores<'a> {
 }
 
 /// Scales of some panels' keys; how many of them there are.
-struct Keys<F, const NV: usize> {
+struct KeyScales<F, const NV: usize> {
     start: usize,
     count: usize,
     scales: [F; NV],
 }
 
 impl<F: Floats> Epilogue<F> for Scores<'_> {
-    type Panels<const NV: usize> = Keys<F, NV>;
+    type Panels<const NV: usize> = KeyScales<F, NV>;
 
     #[inline(always)]
-    fn panels<const NV: usize>(&self, panel: usize) -> Option<Keys<F, NV>> {
+    fn panels<const NV: usize>(&self, panel: usize) -> Option<KeyScales<F, NV>> {
         let start = panel * LANES;
         let there = self.key_scales.get(start..)?;
         let mut scales = [F::splat(0.0); NV];
         for v in 0..NV {
             scales[v] = load(there.get(v * LANES..).unwrap_or(&[]));
         }
-        Some(Keys { start, count: there.len(), scales })
+        Some(KeyScales { start, count: there.len(), scales })
     }
 
     #[inline(always)]
-    fn take<const NV: usize>(&mut self, row: usize, keys: &Keys<F, NV>, dots: [F::Ints; NV]) {
+    fn take<const NV: usize>(&mut self, row: usize, keys: &KeyScales<F, NV>, dots: [F::Ints; NV]) {
         let at = row * self.stride + keys.start;
         let out =
             self.scores.get_mut(at..).and_then(|scores| scores.as_chunks_mut().0.first_chunk_mut::<NV>());

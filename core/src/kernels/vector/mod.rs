@@ -10,6 +10,7 @@ mod attention;
 mod gemm;
 mod linear;
 mod linear_f16;
+mod quantize;
 mod rows;
 pub(super) mod table;
 
@@ -17,7 +18,8 @@ pub(super) use attention::{attend, scores, softmax, store_keys, store_values, we
 pub(super) use gemm::{block, peak, peak_macs, WeightsAt};
 pub(super) use linear::{linear_i8, linear_i8_residual};
 pub(super) use linear_f16::{linear_f16, linear_f16_residual};
-pub(super) use rows::{layer_norm, narrow, quantize_row, quantize_row_above, widen};
+pub(super) use quantize::{quantize_rows, quantize_rows_above};
+pub(super) use rows::{layer_norm, narrow, widen};
 
 use half::f16;
 
@@ -49,6 +51,15 @@ pub(super) trait Floats: Lane {
     fn first(self, count: usize, rest: Self) -> Self;
     /// The largest lane; none is a NaN.
     fn largest(self) -> f32;
+    /// Lane by lane the largest of a vector's lanes; none is a NaN.
+    #[inline(always)]
+    fn largest_of_each(x: [Self; LANES]) -> Self {
+        let mut largest = [0.0; LANES];
+        for i in 0..LANES {
+            largest[i] = x[i].largest();
+        }
+        Self::load(&largest)
+    }
     /// The lanes' sum by the canonical tree: halves of 8, 4, 2, 1.
     fn canonical_sum(self) -> f32;
     /// As [`crate::math::round_to_i32`].
@@ -313,5 +324,18 @@ fn load_ints<I: Ints>(x: &[i32]) -> I {
     match x.first_chunk() {
         Some(x) => I::load(x),
         None => I::load_first(x),
+    }
+}
+
+/// Writes sixteen integers, or as many as the slice has.
+#[inline(always)]
+fn store_ints<I: Ints>(value: I, out: &mut [i32]) {
+    match out.first_chunk_mut() {
+        Some(out) => value.store(out),
+        None => {
+            let mut all = [0; LANES];
+            value.store(&mut all);
+            out.iter_mut().zip(all).for_each(|(out, value)| *out = value);
+        }
     }
 }

@@ -6,7 +6,7 @@
 macro_rules! vector_table {
     ($spec:expr, $features:literal, $floats:ty, $dot:ty, rows $mr:expr, panels $nv:literal) => {
         use $crate::kernels::vector::{self, table::vector_functions};
-        use $crate::kernels::{self, Attention, AttentionScratch, Kernels};
+        use $crate::kernels::{self, Attention, AttentionScratch, Kernels, RowShape};
         use $crate::tensor::{LinearF16, LinearI8, NormWeights, RowsI8};
 
         vector_functions! { $features;
@@ -18,10 +18,10 @@ macro_rules! vector_table {
                 = vector::linear_f16::<$floats>(x, w, f, out);
             fn linear_f16_residual(x: &[f32], w: &LinearF16, residual: &mut [f16])
                 = vector::linear_f16_residual::<$floats>(x, w, residual);
-            fn quantize_row(x: &[f32], out: &mut [i8]) -> f32
-                = vector::quantize_row::<$floats>(x, out);
-            fn quantize_row_above(x: &[f32], floor: f32, out: &mut [i8]) -> (f32, i32)
-                = vector::quantize_row_above::<$floats>(x, floor, out);
+            fn quantize_rows(x: &[f32], shape: RowShape, codes: &mut [i8], scales: &mut [f32]) -> usize
+                = vector::quantize_rows::<$floats>(x, shape, codes, scales);
+            fn quantize_rows_above(x: &[f32], shape: RowShape, floor: f32, codes: &mut [i8], scales: &mut [f32], zero_points: &mut [i32]) -> usize
+                = vector::quantize_rows_above::<$floats>(x, shape, floor, codes, scales, zero_points);
             fn layer_norm(x: &[f16], w: &NormWeights, out: &mut [f32])
                 = vector::layer_norm::<$floats>(x, w, out);
             fn widen(x: &[f16], out: &mut [f32]) = vector::widen::<$floats>(x, out);
@@ -51,8 +51,8 @@ macro_rules! vector_table {
             linear_i8_residual,
             linear_f16,
             linear_f16_residual,
-            quantize_row,
-            quantize_row_above,
+            quantize_rows,
+            quantize_rows_above,
             layer_norm,
             widen,
             narrow,

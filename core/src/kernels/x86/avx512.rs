@@ -137,6 +137,37 @@ impl Floats for F32x16 {
         native!(_mm512_reduce_max_ps(self.0))
     }
     #[inline(always)]
+    fn largest_of_each(x: [Self; LANES]) -> Self {
+        native!(
+            // A transposition that takes the larger ones on its way. In each quarter of a register: of two registers in turn, then
+            // of four.
+            let (mut twos, mut fours) = ([x[0].0; 8], [x[0].0; 4]);
+            for i in 0..8 {
+                let (a, b) = (x[2 * i].0, x[2 * i + 1].0);
+                twos[i] = _mm512_max_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+            }
+            for i in 0..4 {
+                let (a, b) = (_mm512_castps_pd(twos[2 * i]), _mm512_castps_pd(twos[2 * i + 1]));
+                let (low, high) = (_mm512_unpacklo_pd(a, b), _mm512_unpackhi_pd(a, b));
+                fours[i] = _mm512_max_ps(_mm512_castpd_ps(low), _mm512_castpd_ps(high));
+            }
+            // The quarters themselves.
+            let [a, b, c, d] = fours;
+            let ab = _mm512_max_ps(
+                _mm512_shuffle_f32x4::<0b10_00_10_00>(a, b),
+                _mm512_shuffle_f32x4::<0b11_01_11_01>(a, b),
+            );
+            let cd = _mm512_max_ps(
+                _mm512_shuffle_f32x4::<0b10_00_10_00>(c, d),
+                _mm512_shuffle_f32x4::<0b11_01_11_01>(c, d),
+            );
+            Self(_mm512_max_ps(
+                _mm512_shuffle_f32x4::<0b10_00_10_00>(ab, cd),
+                _mm512_shuffle_f32x4::<0b11_01_11_01>(ab, cd),
+            ))
+        )
+    }
+    #[inline(always)]
     fn canonical_sum(self) -> f32 {
         native!(
             let low = _mm512_castps512_ps256(self.0);

@@ -8,7 +8,7 @@ use super::run::IptRun;
 use super::weights::{AttentionKind, MlpWeights};
 use crate::arena::{cast_mut, part, part_mut};
 use crate::error::Error;
-use crate::kernels::{Attention, AttentionScratch, Epilogue, Kernels};
+use crate::kernels::{Attention, AttentionScratch, Epilogue, Kernels, RowShape};
 use crate::math::{inverse_sqrt, to_f16};
 use crate::models::vit::Activation;
 use crate::ops::{apply, apply_residual, quantize_rows, quantize_rows_above, Operand, QuantizedScratch};
@@ -235,9 +235,7 @@ impl IptRun<'_, '_> {
         let linear_scratch = cast_mut(linear_scratch)?;
         apply(self.kernels, &x, &weights.query, Epilogue::None, out, linear_scratch)?;
         let (data, scales) = (cast_mut::<i8>(data)?, part_mut(cast_mut::<f32>(scales)?, 0, count)?);
-        for ((query, row), scale) in rows(out, head_dim).zip(rows_mut(data, pitch)).zip(&mut *scales) {
-            *scale = (self.kernels.quantize_row)(query, row);
-        }
+        (self.kernels.quantize_rows)(out, RowShape { width: head_dim, pitch }, data, scales);
         let attention = Attention {
             queries: RowsI8 { data: part(data, 0, count * pitch)?, scales, zero_points: &[], pitch },
             head_dim,
@@ -349,7 +347,8 @@ fn store(
         (kernels.narrow)(x, to);
     } else {
         let to = part_mut(cast_mut::<i8>(plane)?, i * pitch, pitch)?;
-        *cast_mut::<f32>(scales)?.get_mut(i).ok_or(Error::Internal(80))? = (kernels.quantize_row)(x, to);
+        let scale = part_mut(cast_mut::<f32>(scales)?, i, 1)?;
+        (kernels.quantize_rows)(x, RowShape { width: dim, pitch }, to, scale);
     }
     Ok(())
 }

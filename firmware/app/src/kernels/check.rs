@@ -2,7 +2,7 @@
 
 use half::f16;
 use semihosting::println;
-use vitreous::kernels::{Epilogue, Kernels, PORTABLE};
+use vitreous::kernels::{Epilogue, Kernels, RowShape, PORTABLE};
 use vitreous::models::vit::Activation;
 use vitreous::tensor::{LinearF16, NormWeights};
 
@@ -127,21 +127,25 @@ fn rows(table: &Kernels, memory: &mut [u128], numbers: &mut Numbers) -> (Option<
     let hostile = numbers.bits() % 2 == 0;
     let exponent = numbers.between(0, 40) as u32;
     let limit = f32::from_bits((127 - 20 + exponent) << 23);
-    let (x, above) = (pool.take::<f32>(length), pool.take::<f32>(length));
+    let count = numbers.between(1, 3);
+    let (x, above) = (pool.take::<f32>(count * length), pool.take::<f32>(count * length));
     numbers.any_floats(x, limit, hostile);
     above.iter_mut().zip(&*x).for_each(|(to, x)| *to = if *x < -0.172 { -0.172 } else { *x });
     let mut difference = None;
-    let (want, got) = (pool.take::<i8>(length + extra), pool.take::<i8>(length + extra));
+    let shape = RowShape { width: length, pitch: length + extra };
+    let (want, got) = (pool.take::<i8>(count * shape.pitch), pool.take::<i8>(count * shape.pitch));
     want.fill(1);
-    let scales = ((PORTABLE.quantize_row)(x, want), (table.quantize_row)(x, got));
-    if scales.0.to_bits() != scales.1.to_bits() || want != got {
-        difference = Some("quantize_row");
+    let (mut scales, mut zeros) = ([[0.0; 3]; 2], [[0; 3]; 2]);
+    (PORTABLE.quantize_rows)(x, shape, want, &mut scales[0]);
+    (table.quantize_rows)(x, shape, got, &mut scales[1]);
+    if scales[0].map(f32::to_bits) != scales[1].map(f32::to_bits) || want != got {
+        difference = Some("quantize_rows");
     }
     for floor in [-0.172, 0.0] {
-        let a = (PORTABLE.quantize_row_above)(above, floor, want);
-        let b = (table.quantize_row_above)(above, floor, got);
-        if (a.0.to_bits(), a.1) != (b.0.to_bits(), b.1) || want != got {
-            difference = Some("quantize_row_above");
+        (PORTABLE.quantize_rows_above)(above, shape, floor, want, &mut scales[0], &mut zeros[0]);
+        (table.quantize_rows_above)(above, shape, floor, got, &mut scales[1], &mut zeros[1]);
+        if scales[0].map(f32::to_bits) != scales[1].map(f32::to_bits) || zeros[0] != zeros[1] || want != got {
+            difference = Some("quantize_rows_above");
         }
     }
     let tokens = pool.take::<f16>(length * (extra % 5 + 1));

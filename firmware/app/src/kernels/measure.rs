@@ -2,7 +2,7 @@
 
 use half::f16;
 use semihosting::println;
-use vitreous::kernels::{Epilogue, Kernels, PORTABLE};
+use vitreous::kernels::{Epilogue, Kernels, RowShape, PORTABLE};
 use vitreous::models::vit::Activation;
 use vitreous::tensor::{LinearF16, NormWeights};
 
@@ -100,10 +100,10 @@ fn rows(table: &Kernels, memory: &mut [u128]) {
     let (codes, out) = (pool.take::<i8>(WIDTH), pool.take::<f32>(4 * WIDTH));
     let both = [table, &PORTABLE].map(|table| count(|| (table.layer_norm)(tokens, &norm, out)));
     line("layer norm 4x192", "element", 4 * WIDTH, both);
-    let row = &x[..WIDTH];
+    let (row, shape) = (&x[..WIDTH], RowShape { width: WIDTH, pitch: WIDTH });
     let both = [table, &PORTABLE].map(|table| {
         count(|| {
-            (table.quantize_row)(row, codes);
+            (table.quantize_rows)(row, shape, codes, &mut [0.0]);
         })
     });
     line("quantize row 192", "element", WIDTH, both);
@@ -111,7 +111,7 @@ fn rows(table: &Kernels, memory: &mut [u128]) {
     above.iter_mut().for_each(|x| *x = x.max(-0.172));
     let both = [table, &PORTABLE].map(|table| {
         count(|| {
-            (table.quantize_row_above)(above, -0.172, codes);
+            (table.quantize_rows_above)(above, shape, -0.172, codes, &mut [0.0], &mut [0]);
         })
     });
     line("quantize row with zero point 192", "element", WIDTH, both);

@@ -1,7 +1,7 @@
 //! A linear layer and an attention head of any shape, in the order of any table.
 
 use half::f16;
-use vitreous::kernels::{Attention, AttentionScratch, Epilogue, Kernels, PORTABLE};
+use vitreous::kernels::{Attention, AttentionScratch, Epilogue, Kernels, RowShape, PORTABLE};
 use vitreous::tensor::{padded, LinearI8, PanelLayout, RowsI8};
 
 use crate::numbers::{Numbers, Pool};
@@ -134,9 +134,7 @@ impl<'a> Head<'a> {
         let largest = value_scales.iter().fold(9.094_947e-13, |m: f32, s| if *s > m { *s } else { m });
         value_scales.iter_mut().for_each(|scale| *scale /= largest);
         let (codes, scales) = (pool.take::<i8>(count * pitch), pool.take::<f32>(count));
-        for ((q, codes), scale) in q.chunks(head_dim).zip(codes.chunks_mut(pitch)).zip(&mut *scales) {
-            *scale = (PORTABLE.quantize_row)(q, codes);
-        }
+        (PORTABLE.quantize_rows)(q, RowShape { width: head_dim, pitch }, codes, scales);
         let scratch = AttentionScratch {
             scores: pool.take(memory.scores / 4),
             weights: pool.take(memory.weights / 2),

@@ -5,9 +5,9 @@ use half::f16;
 use super::{cut_mut, Plane, BLOCK_ROWS};
 use crate::error::Error;
 use crate::fork::{Part, Share};
-use crate::kernels::{Attention, AttentionScratch, Epilogue, Kernels};
+use crate::kernels::{Attention, AttentionScratch, Epilogue, Kernels, RowShape};
 use crate::models::vit::weights::HeadWeights;
-use crate::ops::{apply, apply_residual, quantize, quantize_rows};
+use crate::ops::{apply, apply_residual, quantize_rows};
 use crate::tensor::RowsI8;
 
 /// `tokens += softmax(Q_h·K_hᵀ/√d)·V_h·W_Oᵀ (+ b with the first head)`.
@@ -89,7 +89,7 @@ impl Part for AttentionPart<'_> {
         let (head_dim, pitch) = (cache.head_dim, cache.queries.pitch);
         let x = self.plane.operand(self.wide)?;
         apply(kernels, &x, &weights.query, Epilogue::None, out, self.linear_scratch)?;
-        quantize(kernels, out, head_dim, pitch, codes, scales);
+        (kernels.quantize_rows)(out, RowShape { width: head_dim, pitch }, codes, scales);
         let queries = RowsI8 { data: codes, scales, zero_points: &[], pitch };
         (kernels.attend)(&Attention { queries, ..cache }, &mut scratch, out);
         let x = quantize_rows(kernels, out, head_dim, &weights.proj, codes, scales);

@@ -5,8 +5,7 @@ use half::f16;
 use super::{cut, cut_mut, BLOCK_ROWS};
 use crate::error::Error;
 use crate::fork::{Part, Share};
-use crate::kernels::Kernels;
-use crate::ops::quantize;
+use crate::kernels::{Kernels, RowShape};
 use crate::tensor::NormWeights;
 
 /// `plane[t] = LayerNorm(tokens[t])`.
@@ -66,7 +65,7 @@ impl Part for NormPart<'_> {
             match &mut self.to {
                 NormedPlane::Int8 { codes, scales, pitch } => {
                     let (codes, scales) = (cut_mut(codes, row * *pitch)?.1, cut_mut(scales, row)?.1);
-                    quantize(self.kernels, normed, dim, *pitch, codes, scales);
+                    (self.kernels.quantize_rows)(normed, RowShape { width: dim, pitch: *pitch }, codes, scales);
                 }
                 NormedPlane::F16 { tokens: to } => {
                     let to = cut_mut(to, row * dim)?.1;

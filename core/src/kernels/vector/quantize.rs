@@ -1,0 +1,215 @@
+//! Quantization of rows, up to sixteen at a time: what leads from a row to its scale takes long, but not much of the processor.
+
+use super::{load, store, store_ints, Floats, Ints, LANES};
+use crate::kernels::RowShape;
+use crate::quant::{row_scale, scale_above};
+
+/// Rows of `width` floats whose scales are found together: no more than the first cache holds until they are read again.
+#[inline(always)]
+fn together(width: usize) -> usize {
+    const MOST_FLOATS: usize = 4096;
+    (MOST_FLOATS / width.max(1)).clamp(1, LANES)
+}
+
+/// The largest of `f(x)` and 0 of each row of `width` floats, 16 rows at most; 0 for those that are not there.
+#[inline(always)]
+fn largest<F: Floats, const ABS: bool>(x: &[f32], width: usize) -> F {
+    let mut largest = [F::splat(0.0); LANES];
+    let mut rows = x;
+    for largest in &mut largest {
+        let Some((row, rest)) = rows.split_at_checked(width) else { break };
+        rows = rest;
+        // Maxima wait for each other.
+        let mut max = [F::splat(0.0); 2];
+        let (pairs, rest) = row.as_chunks::<{ 2 * LANES }>();
+        for x in pairs {
+            for (v, x) in x.as_chunks::<LANES>().0.iter().enumerate() {
+                let x = F::load(x);
+                max[v] = if ABS { x.abs() } else { x }.max(max[v]);
+            }
+        }
+        for x in rest.chunks(LANES) {
+            let x = load::<F>(x);
+            max[0] = if ABS { x.abs() } else { x }.max(max[0]);
+        }
+        *largest = max[0].max(max[1]);
+    }
+    F::largest_of_each(largest)
+}
+
+/// Quantizes rows of `width` floats, as many as there are scales.
+#[inline(always)]
+pub(super) fn quantize<F: Floats>(x: &[f32], width: usize, to: &mut impl Place<F::Ints>, scales: &mut [f32]) {
+    let (width, together) = (width.max(1), together(width));
+    for (group, (x, scales)) in x.chunks(together * width).zip(scales.chunks_mut(together)).enumerate() {
+        let (scale, factor) = row_scale(largest::<F, true>(x, width));
+        store(scale, scales);
+        let mut factors = [0.0; LANES];
+        factor.store(&mut factors);
+        let mut rows = x;
+        for r in 0..scales.len().min(LANES) {
+            let Some((row, rest)) = rows.split_at_checked(width) else { return };
+            rows = rest;
+            let Some(mut to) = to.row(group * together + r) else { return };
+            encode::<F, false>(row, factors[r], 0.0, &mut to);
+        }
+    }
+}
+
+/// See [`crate::kernels::Kernels::quantize_rows`].
+#[inline(always)]
+pub(in crate::kernels) fn quantize_rows<F: Floats>(
+    x: &[f32],
+    shape: RowShape,
+    codes: &mut [i8],
+    scales: &mut [f32],
+) -> usize {
+    let count = shape.rows(x, codes).min(scales.len());
+    quantize::<F>(x, shape.width, &mut Rows { codes, shape }, &mut scales[..count]);
+    count
+}
+
+/// See [`crate::kernels::Kernels::quantize_rows_above`].
+#[inline(always)]
+pub(in crate::kernels) fn quantize_rows_above<F: Floats>(
+    x: &[f32],
+    shape: RowShape,
+    floor: f32,
+    codes: &mut [i8],
+    scales: &mut [f32],
+    zero_points: &mut [i32],
+) -> usize {
+    let count = shape.rows(x, codes).min(scales.len()).min(zero_points.len());
+    let (width, together) = (shape.width.max(1), together(shape.width));
+    let mut to = Rows { codes, shape };
+    let cells = scales[..count].chunks_mut(together).zip(zero_points[..count].chunks_mut(together));
+    for (group, (x, (scales, zero_points))) in x.chunks(together * width).zip(cells).enumerate() {
+        let (scale, factor, zero) = scale_above(largest::<F, false>(x, width), floor);
+        store(scale, scales);
+        let zero = zero.round();
+        store_ints(zero, zero_points);
+        let (mut factors, mut zeros) = ([0.0; LANES], [0.0; LANES]);
+        factor.store(&mut factors);
+        F::from_ints(zero).store(&mut zeros);
+        let mut rows = x;
+        for r in 0..scales.len().min(LANES) {
+            let Some((row, rest)) = rows.split_at_checked(width) else { return count };
+            rows = rest;
+            let Some(mut to) = Place::<F::Ints>::row(&mut to, group * together + r) else { return count };
+            encode::<F, true>(row, factors[r], zeros[r], &mut to);
+        }
+    }
+    count
+}
+
+/// Where the codes of rows go.
+pub(super) trait Place<I: Ints> {
+    type Row<'a>: Codes<I>
+    where
+        Self: 'a;
+    fn row(&mut self, row: usize) -> Option<Self::Row<'_>>;
+}
+
+/// Where the codes of a row go.
+pub(super) trait Codes<I: Ints> {
+    /// Takes those of sixteen columns from `column` on; behind the row's end they are 0.
+    fn take(&mut self, column: usize, codes: I);
+    /// Takes those of sixty-four columns.
+    #[inline(always)]
+    fn take_four(&mut self, column: usize, codes: [I; 4]) {
+        for v in 0..4 {
+            self.take(column + v * LANES, codes[v]);
+        }
+    }
+}
+
+/// Hands over the codes of a row: `round(clamp(x·factor + zero_point))`.
+#[inline(always)]
+fn encode<F: Floats, const SHIFTED: bool>(
+    x: &[f32],
+    factor: f32,
+    zero_point: f32,
+    to: &mut impl Codes<F::Ints>,
+) {
+    let (factor, zero_point, low) =
+        (F::splat(factor), F::splat(zero_point), if SHIFTED { -128.0 } else { -127.0 });
+    let (low, high) = (F::splat(low), F::splat(127.0));
+    let (fours, rest) = x.as_chunks::<{ 4 * LANES }>();
+    for (i, x) in fours.iter().enumerate() {
+        let mut codes = [F::Ints::splat(0); 4];
+        for (v, x) in x.as_chunks::<LANES>().0.iter().enumerate() {
+            codes[v] = code::<F, SHIFTED>(F::load(x), factor, zero_point, low, high);
+        }
+        to.take_four(i * 4 * LANES, codes);
+    }
+    let mut column = x.len() - rest.len();
+    let (ones, rest) = rest.as_chunks::<LANES>();
+    for x in ones {
+        to.take(column, code::<F, SHIFTED>(F::load(x), factor, zero_point, low, high));
+        column += LANES;
+    }
+    if !rest.is_empty() {
+        to.take(column, code::<F, SHIFTED>(F::load_first(rest), factor, zero_point, low, high));
+    }
+}
+
+#[inline(always)]
+fn code<F: Floats, const SHIFTED: bool>(x: F, factor: F, zero_point: F, low: F, high: F) -> F::Ints {
+    let scaled = x * factor;
+    let code = if SHIFTED { scaled + zero_point } else { scaled };
+    code.max(low).min(high).round()
+}
+
+/// Rows of codes.
+struct Rows<'a> {
+    codes: &'a mut [i8],
+    shape: RowShape,
+}
+
+impl<I: Ints> Place<I> for Rows<'_> {
+    type Row<'a>
+        = Row<'a>
+    where
+        Self: 'a;
+    #[inline(always)]
+    fn row(&mut self, row: usize) -> Option<Row<'_>> {
+        let RowShape { width, pitch } = self.shape;
+        let codes = self.codes.get_mut(row * pitch..(row + 1) * pitch)?;
+        let (codes, behind) = codes.split_at_mut(width.min(pitch));
+        if !behind.is_empty() {
+            clear(behind);
+        }
+        Some(Row(codes))
+    }
+}
+
+/// Of a row whose width is no pitch. On its own, lest everything else be out of registers.
+#[cold]
+#[inline(never)]
+fn clear(behind: &mut [i8]) {
+    behind.fill(0);
+}
+
+/// A row of codes.
+struct Row<'a>(&'a mut [i8]);
+
+impl<I: Ints> Codes<I> for Row<'_> {
+    #[inline(always)]
+    fn take(&mut self, column: usize, codes: I) {
+        let codes = codes.to_i8();
+        let out = self.0.get_mut(column..).unwrap_or(&mut []);
+        match out.first_chunk_mut::<LANES>() {
+            Some(out) => *out = codes,
+            None => out.iter_mut().zip(codes).for_each(|(out, code)| *out = code),
+        }
+    }
+    #[inline(always)]
+    fn take_four(&mut self, column: usize, codes: [I; 4]) {
+        let out = self.0.get_mut(column..).unwrap_or(&mut []);
+        match out.first_chunk_mut() {
+            Some(out) => *out = I::four_to_i8(codes),
+            None => out.iter_mut().zip(I::four_to_i8(codes)).for_each(|(out, code)| *out = code),
+        }
+    }
+}
+
