@@ -141,7 +141,7 @@ pub static SCALAR: TableSpec = TableSpec {
 };
 
 /// Rows that the vector tables' layer norm takes together: sums of one row wait for each other, those of several don't.
-pub(super) const VECTOR_NORM_ROWS: usize = 4;
+pub(super) const VECTOR_NORM_ROWS: usize = 16;
 /// Rows of a block of a table's matrix product, and queries at a time.
 pub(super) const AVX2_ROWS: usize = 3;
 pub(super) const AVX512_ROWS: usize = 6;

@@ -10,6 +10,7 @@ mod attention;
 mod gemm;
 mod linear;
 mod linear_f16;
+mod norm;
 mod quantize;
 mod rows;
 pub(super) mod table;
@@ -18,8 +19,9 @@ pub(super) use attention::{attend, scores, softmax, store_keys, store_values, we
 pub(super) use gemm::{block, peak, peak_macs, WeightsAt};
 pub(super) use linear::{linear_i8, linear_i8_residual};
 pub(super) use linear_f16::{linear_f16, linear_f16_residual};
+pub(super) use norm::layer_norm;
 pub(super) use quantize::{quantize_rows, quantize_rows_above};
-pub(super) use rows::{layer_norm, narrow, widen};
+pub(super) use rows::{narrow, widen};
 
 use half::f16;
 
@@ -62,6 +64,15 @@ pub(super) trait Floats: Lane {
     }
     /// The lanes' sum by the canonical tree: halves of 8, 4, 2, 1.
     fn canonical_sum(self) -> f32;
+    /// Lane by lane a vector's canonical sum.
+    #[inline(always)]
+    fn canonical_sum_of_each(x: [Self; LANES]) -> Self {
+        let mut sums = [0.0; LANES];
+        for i in 0..LANES {
+            sums[i] = x[i].canonical_sum();
+        }
+        Self::load(&sums)
+    }
     /// As [`crate::math::round_to_i32`].
     fn round(self) -> Self::Ints;
     /// Nearest f32, ties to even.
@@ -279,6 +290,13 @@ impl<F: Floats> Put<F> for Residual {
     fn put(y: F, out: &mut [f16]) {
         store_f16(load_f16::<F>(out) + y, out);
     }
+}
+
+/// Rows of `width` floats that go through a step before the first one goes through the next: no more than the first cache holds.
+#[inline(always)]
+fn rows_together(width: usize) -> usize {
+    const MOST_FLOATS: usize = 4096;
+    (MOST_FLOATS / width.max(1)).clamp(1, LANES)
 }
 
 /// Sixteen floats out of a slice that has them; a tail is padded with zeros.

@@ -1,15 +1,8 @@
 //! Quantization of rows, up to sixteen at a time: what leads from a row to its scale takes long, but not much of the processor.
 
-use super::{load, store, store_ints, Floats, Ints, LANES};
+use super::{load, rows_together, store, store_ints, Floats, Ints, LANES};
 use crate::kernels::RowShape;
 use crate::quant::{row_scale, scale_above};
-
-/// Rows of `width` floats whose scales are found together: no more than the first cache holds until they are read again.
-#[inline(always)]
-fn together(width: usize) -> usize {
-    const MOST_FLOATS: usize = 4096;
-    (MOST_FLOATS / width.max(1)).clamp(1, LANES)
-}
 
 /// The largest of `f(x)` and 0 of each row of `width` floats, 16 rows at most; 0 for those that are not there.
 #[inline(always)]
@@ -40,7 +33,7 @@ fn largest<F: Floats, const ABS: bool>(x: &[f32], width: usize) -> F {
 /// Quantizes rows of `width` floats, as many as there are scales.
 #[inline(always)]
 pub(super) fn quantize<F: Floats>(x: &[f32], width: usize, to: &mut impl Place<F::Ints>, scales: &mut [f32]) {
-    let (width, together) = (width.max(1), together(width));
+    let (width, together) = (width.max(1), rows_together(width));
     for (group, (x, scales)) in x.chunks(together * width).zip(scales.chunks_mut(together)).enumerate() {
         let (scale, factor) = row_scale(largest::<F, true>(x, width));
         store(scale, scales);
@@ -80,7 +73,7 @@ pub(in crate::kernels) fn quantize_rows_above<F: Floats>(
     zero_points: &mut [i32],
 ) -> usize {
     let count = shape.rows(x, codes).min(scales.len()).min(zero_points.len());
-    let (width, together) = (shape.width.max(1), together(shape.width));
+    let (width, together) = (shape.width.max(1), rows_together(shape.width));
     let mut to = Rows { codes, shape };
     let cells = scales[..count].chunks_mut(together).zip(zero_points[..count].chunks_mut(together));
     for (group, (x, (scales, zero_points))) in x.chunks(together * width).zip(cells).enumerate() {

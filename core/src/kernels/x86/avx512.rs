@@ -179,6 +179,32 @@ impl Floats for F32x16 {
         )
     }
     #[inline(always)]
+    fn canonical_sum_of_each(x: [Self; LANES]) -> Self {
+        native!(
+            // Halves of two vectors, quarters of four, pairs of eight, lanes of sixteen.
+            let (mut eights, mut fours, mut twos) = ([x[0].0; 8], [x[0].0; 4], [x[0].0; 2]);
+            for i in 0..8 {
+                // The last two steps transpose four by four; this undoes it.
+                let of = |i: usize| x[4 * (i % 4) + i / 4].0;
+                let (a, b) = (of(2 * i), of(2 * i + 1));
+                let low = _mm512_shuffle_f32x4::<0b01_00_01_00>(a, b);
+                eights[i] = _mm512_add_ps(low, _mm512_shuffle_f32x4::<0b11_10_11_10>(a, b));
+            }
+            for i in 0..4 {
+                let (a, b) = (eights[2 * i], eights[2 * i + 1]);
+                let even = _mm512_shuffle_f32x4::<0b10_00_10_00>(a, b);
+                fours[i] = _mm512_add_ps(even, _mm512_shuffle_f32x4::<0b11_01_11_01>(a, b));
+            }
+            for i in 0..2 {
+                let (a, b) = (_mm512_castps_pd(fours[2 * i]), _mm512_castps_pd(fours[2 * i + 1]));
+                let low = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
+                twos[i] = _mm512_add_ps(low, _mm512_castpd_ps(_mm512_unpackhi_pd(a, b)));
+            }
+            let even = _mm512_shuffle_ps::<0b10_00_10_00>(twos[0], twos[1]);
+            Self(_mm512_add_ps(even, _mm512_shuffle_ps::<0b11_01_11_01>(twos[0], twos[1])))
+        )
+    }
+    #[inline(always)]
     fn round(self) -> I32x16 {
         native!(I32x16(_mm512_cvtps_epi32(self.0)))
     }
