@@ -84,17 +84,31 @@ pub(super) fn multiply<D: Dot, const MR: usize, const NV: usize>(
     if x.pitch != w.pitch || x.pitch == 0 || !x.pitch.is_multiple_of(4 * D::GROUPS) {
         return;
     }
+    if x.rows == 1 {
+        columns::<D, 1, NV>(&x, &w, epilogue);
+    } else {
+        columns::<D, MR, NV>(&x, &w, epilogue);
+    }
+}
+
+/// All panels.
+#[inline(always)]
+fn columns<D: Dot, const MR: usize, const NV: usize>(
+    x: &Inputs,
+    w: &Panels,
+    epilogue: &mut impl Epilogue<D::Floats>,
+) {
     let mut panel = 0;
     while panel < w.panels {
         let left = w.panels - panel;
         if NV >= 4 && left >= 4 {
-            column::<D, MR, 4>(&x, &w, panel, epilogue);
+            column::<D, MR, 4>(x, w, panel, epilogue);
             panel += 4;
         } else if NV >= 2 && left >= 2 {
-            column::<D, MR, 2>(&x, &w, panel, epilogue);
+            column::<D, MR, 2>(x, w, panel, epilogue);
             panel += 2;
         } else {
-            column::<D, MR, 1>(&x, &w, panel, epilogue);
+            column::<D, MR, 1>(x, w, panel, epilogue);
             panel += 1;
         }
     }
