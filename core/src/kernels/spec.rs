@@ -73,7 +73,7 @@ pub static AVX2: TableSpec = TableSpec {
     layout: PanelLayout::VECTOR,
     reads_every_layout: false,
     norm_rows: VECTOR_NORM_ROWS,
-    attention_memory: |tokens, head_dim| vector_memory(tokens, head_dim, AVX2_ROWS),
+    attention_memory: |tokens, head_dim| vector_memory(tokens, head_dim, AVX2_ROWS, 0),
     linear_scratch: |_| 0,
 };
 
@@ -83,7 +83,7 @@ pub static AVX512_VNNI: TableSpec = TableSpec {
     layout: PanelLayout::VECTOR,
     reads_every_layout: false,
     norm_rows: VECTOR_NORM_ROWS,
-    attention_memory: |tokens, head_dim| vector_memory(tokens, head_dim, AVX512_ROWS),
+    attention_memory: |tokens, head_dim| vector_memory(tokens, head_dim, AVX512_ROWS, AVX512_BEGIN),
     linear_scratch: |_| 0,
 };
 
@@ -93,7 +93,7 @@ pub static NEON: TableSpec = TableSpec {
     layout: PanelLayout::VECTOR,
     reads_every_layout: false,
     norm_rows: VECTOR_NORM_ROWS,
-    attention_memory: |tokens, head_dim| vector_memory(tokens, head_dim, NEON_ROWS),
+    attention_memory: |tokens, head_dim| vector_memory(tokens, head_dim, NEON_ROWS, NEON_BEGIN),
     linear_scratch: |_| 0,
 };
 
@@ -103,7 +103,7 @@ pub static NEON_DOTPROD: TableSpec = TableSpec {
     layout: PanelLayout::VECTOR,
     reads_every_layout: false,
     norm_rows: VECTOR_NORM_ROWS,
-    attention_memory: |tokens, head_dim| vector_memory(tokens, head_dim, NEON_DOTPROD_ROWS),
+    attention_memory: |tokens, head_dim| vector_memory(tokens, head_dim, NEON_DOTPROD_ROWS, 0),
     linear_scratch: |_| 0,
 };
 
@@ -147,6 +147,9 @@ pub(super) const AVX2_ROWS: usize = 3;
 pub(super) const AVX512_ROWS: usize = 6;
 pub(super) const NEON_ROWS: usize = 2;
 pub(super) const NEON_DOTPROD_ROWS: usize = 4;
+/// Integers that hold what the sums of sixteen outputs start at, where the table's instructions need such a start.
+pub(super) const AVX512_BEGIN: usize = 16;
+pub(super) const NEON_BEGIN: usize = 32;
 
 /// Keys and values as rows, `queries` at work at a time.
 pub(super) fn rows_memory(tokens: usize, head_dim: usize, queries: usize) -> AttentionMemory {
@@ -191,15 +194,16 @@ fn scalar_memory(tokens: usize, head_dim: usize) -> AttentionMemory {
     }
 }
 
-/// Keys in panels, values in pairs of tokens, widened to i16; `rows` queries at a time.
-fn vector_memory(tokens: usize, head_dim: usize, rows: usize) -> AttentionMemory {
+/// Keys in panels, values in pairs of tokens, widened to i16; `rows` queries at a time; instead of weighted sums, which stay in registers,
+/// what the sums of each panel of keys start at.
+fn vector_memory(tokens: usize, head_dim: usize, rows: usize, begin: usize) -> AttentionMemory {
     let (tokens, pitch) = (padded(tokens), padded(head_dim));
     AttentionMemory {
         keys: tokens.saturating_mul(pitch),
         values: tokens.saturating_mul(pitch).saturating_mul(2),
         scores: tokens.saturating_mul(4 * rows),
         weights: tokens.saturating_mul(2 * rows),
-        sums: 0,
+        sums: (tokens / 16).saturating_mul(4 * begin),
     }
 }
 

@@ -52,6 +52,22 @@ impl Dot for Products {
         sums
     }
     #[inline(always)]
+    fn begin_from(begin: &[i32]) -> Option<Self::Sums> {
+        let begin = begin.first_chunk::<{ Self::BEGIN }>()?;
+        let mut sums = Self::start();
+        for (sum, begin) in sums.iter_mut().zip(begin.as_chunks::<4>().0) {
+            *sum = native!(vld1q_s32(begin.as_ptr()));
+        }
+        Some(sums)
+    }
+    #[inline(always)]
+    fn begin_to(sums: Self::Sums, begin: &mut [i32]) {
+        for (sum, begin) in sums.into_iter().zip(begin.as_chunks_mut::<4>().0) {
+            native!(vst1q_s32(begin.as_mut_ptr(), sum));
+        }
+    }
+    const BEGIN: usize = spec::NEON_BEGIN;
+    #[inline(always)]
     unsafe fn load_weights(groups: *const i8) -> Self::Weights {
         native!([
             vld1q_s8(groups),

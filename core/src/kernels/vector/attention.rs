@@ -121,16 +121,20 @@ impl<I: Ints> Codes<I> for Value<'_> {
 pub(in crate::kernels) struct Steps {
     /// Queries of a block.
     pub rows: usize,
-    /// Scores `(rows, stride)` of the queries from one on.
-    pub scores: fn(&Attention, usize, &mut [f32]),
+    /// What the sums of each panel of keys start at.
+    pub begins: fn(&Attention, &mut [i32]),
+    /// Scores `(rows, stride)` of the queries from one on, and of each the largest by lane.
+    pub scores: fn(&Attention, usize, &[i32], &mut [f32], &mut Maxima),
     /// Their softmax weights; then what each weighted sum is to be multiplied with.
-    pub softmax: fn(&Attention, &[f32], &mut [i16], &mut [f32]),
+    pub softmax: fn(&Attention, &[f32], &Maxima, &mut [i16], &mut [f32]),
     /// The weighted sums of values, multiplied: `(queries, head_dim)`.
     pub weighted_sums: fn(&Attention, &[i16], &[f32], &mut [f32]),
 }
 
 /// Most queries of a block.
-const MAX_ROWS: usize = 16;
+const MAX_ROWS: usize = 6;
+/// The largest scores of each query, by lane.
+pub(in crate::kernels) type Maxima = [[f32; LANES]; MAX_ROWS];
 
 /// `out = softmax(q·Kᵀ/√d)·V` for every query (arXiv 1706.03762, §3.2.1).
 pub(in crate::kernels) fn attend(
@@ -151,13 +155,21 @@ pub(in crate::kernels) fn attend(
         return;
     }
     let (scores, weights) = (&mut scratch.scores[..rows * stride], &mut scratch.weights[..rows * stride]);
+    (steps.begins)(a, scratch.sums);
+    let mut maxima = [[0.0; LANES]; MAX_ROWS];
     for (block, out) in out.chunks_mut(rows * a.head_dim).enumerate() {
         let mut factors = [0.0f32; MAX_ROWS];
         let factors = &mut factors[..out.len() / a.head_dim];
-        (steps.scores)(a, block * rows, scores);
-        (steps.softmax)(a, scores, weights, factors);
+        (steps.scores)(a, block * rows, scratch.sums, scores, &mut maxima);
+        (steps.softmax)(a, scores, &maxima, weights, factors);
         (steps.weighted_sums)(a, weights, factors, out);
     }
+}
+
+/// See [`Steps::begins`].
+#[inline(always)]
+pub(in crate::kernels) fn begins<D: Dot>(a: &Attention, begins: &mut [i32]) {
+    Panels::new(a.keys, a.tokens(), a.queries.pitch).begin_all::<D>(begins);
 }
 
 /// See [`Steps::scores`].
@@ -165,7 +177,9 @@ pub(in crate::kernels) fn attend(
 pub(in crate::kernels) fn scores<D: Dot, const MR: usize, const NV: usize>(
     a: &Attention,
     first: usize,
+    begins: &[i32],
     scores: &mut [f32],
+    maxima: &mut Maxima,
 ) {
     let pitch = a.queries.pitch;
     let (Some(codes), Some(query_scales)) =
@@ -175,8 +189,9 @@ pub(in crate::kernels) fn scores<D: Dot, const MR: usize, const NV: usize>(
     };
     let query_scales = query_scales.get(..MR).unwrap_or(query_scales);
     let stride = padded(a.tokens());
-    let mut epilogue = Scores { scores, stride, query_scales, factor: a.factor, key_scales: a.key_scales };
-    let keys = Panels::new(a.keys, a.tokens(), pitch);
+    let mut epilogue =
+        Scores { scores, maxima, stride, query_scales, factor: a.factor, key_scales: a.key_scales };
+    let keys = Panels::new(a.keys, a.tokens(), pitch).begun(begins);
     multiply::<D, MR, NV>(Inputs::new(codes, query_scales.len(), pitch), keys, &mut epilogue);
 }
 
@@ -185,6 +200,7 @@ pub(in crate::kernels) fn scores<D: Dot, const MR: usize, const NV: usize>(
 pub(in crate::kernels) fn softmax<F: Floats, const MR: usize>(
     a: &Attention,
     scores: &[f32],
+    maxima: &Maxima,
     weights: &mut [i16],
     factors: &mut [f32],
 ) {
@@ -196,14 +212,9 @@ pub(in crate::kernels) fn softmax<F: Floats, const MR: usize>(
         (*row, rest) = (these, others);
     }
     // Step by step for all rows: what leads from one vector to one number takes long, but not much of the processor.
-    let mut max = [F::splat(f32::MIN); MR];
+    let mut max = [F::splat(0.0); MR];
     for r in 0..MR {
-        for scores in rows[r] {
-            max[r] = F::load(scores).max(max[r]);
-        }
-    }
-    for r in 0..MR {
-        max[r] = F::splat(max[r].largest());
+        max[r] = F::splat(F::load(&maxima[r]).largest());
     }
     let mut sums = [F::Ints::splat(0); MR];
     let weights = weights.as_chunks_mut::<LANES>().0;
@@ -222,6 +233,7 @@ pub(in crate::kernels) fn softmax<F: Floats, const MR: usize>(
 /// Puts dot products of queries and keys as scores to base 2 into their rows.
 struct Scores<'a> {
     scores: &'a mut [f32],
+    maxima: &'a mut Maxima,
     stride: usize,
     query_scales: &'a [f32],
     factor: f32,
@@ -254,7 +266,12 @@ impl<F: Floats> Epilogue<F> for Scores<'_> {
         let at = row * self.stride + keys.start;
         let out =
             self.scores.get_mut(at..).and_then(|scores| scores.as_chunks_mut().0.first_chunk_mut::<NV>());
-        let (Some(query_scale), Some(out)) = (self.query_scales.get(row), out) else { return };
+        let (Some(query_scale), Some(out), Some(maxima)) =
+            (self.query_scales.get(row), out, self.maxima.get_mut(row))
+        else {
+            return;
+        };
+        let mut max = if keys.start == 0 { F::splat(f32::MIN) } else { F::load(maxima) };
         let factor = F::splat(self.factor * *query_scale);
         for v in 0..NV {
             let mut score = F::from_ints(dots[v]) * (factor * keys.scales[v]);
@@ -263,7 +280,9 @@ impl<F: Floats> Epilogue<F> for Scores<'_> {
                 score = score.first(keys.count.saturating_sub(v * LANES), F::splat(f32::MIN));
             }
             score.store(&mut out[v]);
+            max = score.max(max);
         }
+        max.store(maxima);
     }
 }
 

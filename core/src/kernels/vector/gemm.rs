@@ -16,6 +16,8 @@ pub(super) struct Panels<'a> {
     data: &'a [i8],
     panels: usize,
     pitch: usize,
+    /// What the sums of each panel start at, as [`Dot::begin_to`] has left it; or nothing.
+    begins: &'a [i32],
 }
 
 impl<'a> Inputs<'a> {
@@ -30,7 +32,34 @@ impl<'a> Panels<'a> {
     /// The panels of `outputs` outputs: as many as there are.
     pub(super) fn new(data: &'a [i8], outputs: usize, pitch: usize) -> Self {
         let there = data.len().checked_div(pitch * LANES).unwrap_or(0);
-        Self { data, panels: outputs.div_ceil(LANES).min(there), pitch }
+        Self { data, panels: outputs.div_ceil(LANES).min(there), pitch, begins: &[] }
+    }
+
+    /// The same, of which the starts are known.
+    pub(super) fn begun(self, begins: &'a [i32]) -> Self {
+        Self { begins, ..self }
+    }
+
+    /// What the sums of a panel start at.
+    #[inline(always)]
+    fn begin<D: Dot>(&self, panel: usize) -> D::Sums {
+        if let Some(begin) = self.begins.get(panel * D::BEGIN..).and_then(D::begin_from) {
+            return begin;
+        }
+        let bytes = self.pitch * LANES;
+        assert!((panel + 1) * bytes <= self.data.len());
+        // SAFETY: just seen.
+        unsafe { D::begin(self.data.as_ptr().add(panel * bytes), self.pitch / 4 / D::GROUPS) }
+    }
+
+    /// Finds those of all panels.
+    #[inline(always)]
+    pub(super) fn begin_all<D: Dot>(&self, begins: &mut [i32]) {
+        if D::BEGIN > 0 {
+            for (panel, to) in begins.chunks_exact_mut(D::BEGIN).take(self.panels).enumerate() {
+                D::begin_to(self.begin::<D>(panel), to);
+            }
+        }
     }
 }
 
@@ -130,8 +159,7 @@ fn column<D: Dot, const MR: usize, const NV: usize>(
     let weights = WeightsAt { at, panel_bytes, steps };
     let mut begin = [D::start(); NV];
     for v in 0..NV {
-        // SAFETY: likewise.
-        begin[v] = unsafe { D::begin(at.add(v * panel_bytes), steps) };
+        begin[v] = w.begin::<D>(panel + v);
     }
     let mut row = 0;
     while row < x.rows {

@@ -15,7 +15,9 @@ mod quantize;
 mod rows;
 pub(super) mod table;
 
-pub(super) use attention::{attend, scores, softmax, store_keys, store_values, weighted_sums, Steps};
+pub(super) use attention::{
+    attend, begins, scores, softmax, store_keys, store_values, weighted_sums, Maxima, Steps,
+};
 pub(super) use gemm::{block, peak, peak_macs, WeightsAt};
 pub(super) use linear::{linear_i8, linear_i8_residual};
 pub(super) use linear_f16::{linear_f16, linear_f16_residual};
@@ -151,6 +153,16 @@ pub(super) trait Dot {
     unsafe fn begin(_panel: *const i8, _steps: usize) -> Self::Sums {
         Self::start()
     }
+    /// As integers, where that isn't nothing: see [`Self::BEGIN`].
+    #[inline(always)]
+    fn begin_from(_begin: &[i32]) -> Option<Self::Sums> {
+        (Self::BEGIN == 0).then(Self::start)
+    }
+    /// The reverse.
+    #[inline(always)]
+    fn begin_to(_sums: Self::Sums, _begin: &mut [i32]) {}
+    /// How many integers that takes.
+    const BEGIN: usize = 0;
     /// # Safety
     /// 64·`GROUPS` bytes can be read there.
     unsafe fn load_weights(groups: *const i8) -> Self::Weights;

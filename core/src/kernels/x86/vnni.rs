@@ -4,7 +4,7 @@ use core::arch::x86_64::*;
 
 use super::avx512::{native, F32x16, I32x16};
 use crate::kernels::spec;
-use crate::kernels::vector::{block, Dot, WeightsAt};
+use crate::kernels::vector::{block, Dot, Ints, WeightsAt};
 
 /// VPDPBUSD takes unsigned bytes times signed ones: inputs become unsigned by adding 128.
 pub(in crate::kernels::x86) struct Vnni;
@@ -33,6 +33,17 @@ impl Dot for Vnni {
             _mm512_sub_epi32(_mm512_setzero_si512(), _mm512_slli_epi32::<7>(sum))
         )
     }
+    #[inline(always)]
+    fn begin_from(begin: &[i32]) -> Option<__m512i> {
+        begin.first_chunk().map(|begin| I32x16::load(begin).0)
+    }
+    #[inline(always)]
+    fn begin_to(sums: __m512i, begin: &mut [i32]) {
+        if let Some(begin) = begin.first_chunk_mut() {
+            I32x16(sums).store(begin);
+        }
+    }
+    const BEGIN: usize = spec::AVX512_BEGIN;
     #[inline(always)]
     unsafe fn load_weights(group: *const i8) -> __m512i {
         native!(_mm512_loadu_si512(group.cast()))
