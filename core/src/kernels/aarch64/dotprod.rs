@@ -9,7 +9,7 @@ use super::lanes::{native, F32x16, I32x16};
 use super::neon::{dot_pairs, start_pairs, PairSums};
 use crate::kernels::spec;
 use crate::kernels::vector::table::vector_table;
-use crate::kernels::vector::{Dot, Ints};
+use crate::kernels::vector::Dot;
 
 vector_table!(spec::NEON_DOTPROD, "neon,dotprod", F32x16, Sdot, rows spec::NEON_DOTPROD_ROWS, panels 1);
 

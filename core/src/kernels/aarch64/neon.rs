@@ -13,7 +13,7 @@ use half::f16;
 use super::lanes::{native, F32x16, I32x16};
 use crate::kernels::spec;
 use crate::kernels::vector::table::vector_table;
-use crate::kernels::vector::{Dot, Ints, LANES};
+use crate::kernels::vector::{Dot, WeightsAt};
 
 vector_table!(spec::NEON, "neon", F32x16, Products, rows spec::NEON_ROWS, panels 1);
 
@@ -36,17 +36,24 @@ impl Dot for Products {
     unsafe fn begin(panel: *const i8, steps: usize) -> Self::Sums {
         let mut sums = Self::start();
         native!(
-            for step in 0..steps {
-                // Of each eight inputs the second four.
-                let second = panel.add(step * 128 + 64);
-                for i in 0..4 {
-                    let weights = vld1q_s8(second.add(16 * i));
-                    sums[2 * i] = vpadalq_s16(sums[2 * i], vmovl_s8(vget_low_s8(weights)));
-                    sums[2 * i + 1] = vpadalq_s16(sums[2 * i + 1], vmovl_high_s8(weights));
+            // What 16 bits hold of sums of two bytes.
+            const MOST: usize = 127;
+            let mut step = 0;
+            while step < steps {
+                let mut halves = [vdupq_n_s16(0); 4];
+                let end = steps.min(step + MOST);
+                while step < end {
+                    // Of each eight inputs the second four.
+                    let second = panel.add(step * 128 + 64);
+                    for i in 0..4 {
+                        halves[i] = vpadalq_s8(halves[i], vld1q_s8(second.add(16 * i)));
+                    }
+                    step += 1;
                 }
-            }
-            for sum in &mut sums {
-                *sum = vnegq_s32(*sum);
+                for i in 0..4 {
+                    sums[2 * i] = vsubw_s16(sums[2 * i], vget_low_s16(halves[i]));
+                    sums[2 * i + 1] = vsubw_high_s16(sums[2 * i + 1], halves[i]);
+                }
             }
         );
         sums
@@ -90,31 +97,42 @@ impl Dot for Products {
     }
     #[inline(always)]
     fn dot(mut sums: Self::Sums, weights: Self::Weights, x: Self::Inputs) -> Self::Sums {
-        // Written out, since the compiler would do all products of a block first and run out of registers.
         for (i, sums) in sums.as_chunks_mut::<4>().0.iter_mut().enumerate() {
-            // SAFETY: instructions of the baseline, on registers alone.
-            unsafe {
-                asm!(
-                    "smull  {p:v}.8h, {a:v}.8b, {x:v}.8b",
-                    "smull2 {q:v}.8h, {a:v}.16b, {x:v}.16b",
-                    "smull  {r:v}.8h, {b:v}.8b, {x:v}.8b",
-                    "smull2 {s:v}.8h, {b:v}.16b, {x:v}.16b",
-                    "smlsl  {p:v}.8h, {c:v}.8b, {y:v}.8b",
-                    "smlsl2 {q:v}.8h, {c:v}.16b, {y:v}.16b",
-                    "smlsl  {r:v}.8h, {d:v}.8b, {y:v}.8b",
-                    "smlsl2 {s:v}.8h, {d:v}.16b, {y:v}.16b",
-                    "sadalp {t:v}.4s, {p:v}.8h",
-                    "sadalp {u:v}.4s, {q:v}.8h",
-                    "sadalp {v:v}.4s, {r:v}.8h",
-                    "sadalp {w:v}.4s, {s:v}.8h",
-                    a = in(vreg) weights[2 * i], b = in(vreg) weights[2 * i + 1],
-                    c = in(vreg) weights[2 * i + 4], d = in(vreg) weights[2 * i + 5],
-                    x = in(vreg) x[0], y = in(vreg) x[1],
-                    t = inout(vreg) sums[0], u = inout(vreg) sums[1],
-                    v = inout(vreg) sums[2], w = inout(vreg) sums[3],
-                    p = out(vreg) _, q = out(vreg) _, r = out(vreg) _, s = out(vreg) _,
-                    options(pure, nomem, nostack, preserves_flags)
-                );
+            let (first, second) =
+                ([weights[2 * i], weights[2 * i + 1]], [weights[2 * i + 4], weights[2 * i + 5]]);
+            dot_of_eight(sums, first, second, x);
+        }
+        sums
+    }
+    #[inline(never)]
+    unsafe fn block<const MR: usize, const NV: usize>(
+        x: [*const i8; MR],
+        begin: &[Self::Sums; NV],
+        weights: &WeightsAt,
+    ) -> [[Self::Sums; NV]; MR] {
+        // Half the weights at a time: all of them, the inputs and the sums don't fit into the registers. Not inlined, lest what comes
+        // behind keep some of them.
+        let mut sums = [*begin; MR];
+        for step in 0..weights.steps {
+            let mut inputs = [Self::no_inputs(); MR];
+            for r in 0..MR {
+                // SAFETY: `step` is below `steps`.
+                inputs[r] = unsafe { Self::load_inputs(x[r].add(8 * step)) };
+            }
+            for v in 0..NV {
+                // SAFETY: `step` is below `steps`, `v` below `NV`.
+                let at = unsafe { weights.at.add(v * weights.panel_bytes + 128 * step) };
+                for i in 0..2 {
+                    let (first, second) = native!((
+                        [vld1q_s8(at.add(32 * i)), vld1q_s8(at.add(32 * i + 16))],
+                        [vld1q_s8(at.add(32 * i + 64)), vld1q_s8(at.add(32 * i + 80))]
+                    ));
+                    for r in 0..MR {
+                        if let Some(sums) = sums[r][v].as_chunks_mut::<4>().0.get_mut(i) {
+                            dot_of_eight(sums, first, second, inputs[r]);
+                        }
+                    }
+                }
             }
         }
         sums
@@ -136,6 +154,43 @@ impl Dot for Products {
     #[inline(always)]
     fn finish_pairs(sums: PairSums) -> I32x16 {
         I32x16(sums)
+    }
+}
+
+impl Products {
+    #[inline(always)]
+    fn no_inputs() -> [int8x16_t; 2] {
+        native!([vdupq_n_s8(0); 2])
+    }
+}
+
+/// Adds the products of eight outputs: their weights of the first and of the second four inputs. Written out, since the compiler would
+/// do all products of a block first and run out of registers.
+#[inline(always)]
+fn dot_of_eight(sums: &mut [int32x4_t; 4], first: [int8x16_t; 2], second: [int8x16_t; 2], x: [int8x16_t; 2]) {
+    // SAFETY: instructions of the baseline, on registers alone.
+    unsafe {
+        asm!(
+            "smull  {p:v}.8h, {a:v}.8b, {x:v}.8b",
+            "smull2 {q:v}.8h, {a:v}.16b, {x:v}.16b",
+            "smull  {r:v}.8h, {b:v}.8b, {x:v}.8b",
+            "smull2 {s:v}.8h, {b:v}.16b, {x:v}.16b",
+            "smlsl  {p:v}.8h, {c:v}.8b, {y:v}.8b",
+            "smlsl2 {q:v}.8h, {c:v}.16b, {y:v}.16b",
+            "smlsl  {r:v}.8h, {d:v}.8b, {y:v}.8b",
+            "smlsl2 {s:v}.8h, {d:v}.16b, {y:v}.16b",
+            "sadalp {t:v}.4s, {p:v}.8h",
+            "sadalp {u:v}.4s, {q:v}.8h",
+            "sadalp {v:v}.4s, {r:v}.8h",
+            "sadalp {w:v}.4s, {s:v}.8h",
+            a = in(vreg) first[0], b = in(vreg) first[1],
+            c = in(vreg) second[0], d = in(vreg) second[1],
+            x = in(vreg) x[0], y = in(vreg) x[1],
+            t = inout(vreg) sums[0], u = inout(vreg) sums[1],
+            v = inout(vreg) sums[2], w = inout(vreg) sums[3],
+            p = out(vreg) _, q = out(vreg) _, r = out(vreg) _, s = out(vreg) _,
+            options(pure, nomem, nostack, preserves_flags)
+        );
     }
 }
 

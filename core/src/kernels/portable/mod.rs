@@ -6,10 +6,10 @@ mod rows;
 
 #[cfg(any(test, table = "cortex-m-dsp", table = "scalar"))]
 pub(super) use linear::activate;
-#[cfg(table = "cortex-m-dsp")]
-pub(super) use rows::widen;
 #[cfg(any(test, table = "cortex-m-dsp", table = "scalar"))]
 pub(super) use rows::layer_norm;
+#[cfg(table = "cortex-m-dsp")]
+pub(super) use rows::widen;
 #[cfg(any(test, table = "cortex-m-dsp", table = "cortex-m-helium", table = "scalar"))]
 pub(super) use rows::{quantize_row, quantize_row_above};
 

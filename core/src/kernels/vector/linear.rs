@@ -3,7 +3,8 @@
 use half::f16;
 
 use super::gemm::{multiply, Epilogue, Inputs, Panels};
-use super::{load, load_ints, Dot, Floats, Gelu, GeluTanh, Ints, Plain, Put, Relu, Residual, LANES};
+use super::put::{Gelu, GeluTanh, Plain, Put, Relu, Residual};
+use super::{load, load_ints, Dot, Floats, Ints, LANES};
 use crate::kernels;
 use crate::models::vit::Activation;
 use crate::tensor::{LinearI8, RowsI8};

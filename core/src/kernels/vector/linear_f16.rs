@@ -2,7 +2,8 @@
 
 use half::f16;
 
-use super::{load, Floats, Gelu, GeluTanh, Plain, Put, Relu, Residual, LANES};
+use super::put::{Gelu, GeluTanh, Plain, Put, Relu, Residual};
+use super::{load, Floats, LANES};
 use crate::kernels::Epilogue;
 use crate::models::vit::Activation;
 use crate::tensor::LinearF16;

@@ -11,6 +11,7 @@ mod gemm;
 mod linear;
 mod linear_f16;
 mod norm;
+mod put;
 mod quantize;
 mod rows;
 pub(super) mod table;
@@ -27,7 +28,7 @@ pub(super) use rows::{narrow, widen};
 
 use half::f16;
 
-use crate::math::{exp2, relu, GateTable, Lane};
+use crate::math::{exp2, GateTable, Lane};
 
 /// Lanes of a [`Floats`].
 pub(super) const LANES: usize = 16;
@@ -55,23 +56,25 @@ pub(super) trait Floats: Lane {
     fn first(self, count: usize, rest: Self) -> Self;
     /// The largest lane; none is a NaN.
     fn largest(self) -> f32;
+    /// Whether scales of rows are found sooner for sixteen of them at a time.
+    const SIDE_BY_SIDE: bool = false;
     /// Lane by lane the largest of a vector's lanes; none is a NaN.
     #[inline(always)]
-    fn largest_of_each(x: [Self; LANES]) -> Self {
+    fn largest_of_each(x: &[Self; LANES]) -> Self {
         let mut largest = [0.0; LANES];
-        for i in 0..LANES {
-            largest[i] = x[i].largest();
+        for (largest, x) in largest.iter_mut().zip(x) {
+            *largest = x.largest();
         }
         Self::load(&largest)
     }
     /// The lanes' sum by the canonical tree: halves of 8, 4, 2, 1.
     fn canonical_sum(self) -> f32;
-    /// Lane by lane a vector's canonical sum.
+    /// Lane by lane a vector's canonical sum, of as many vectors as `count`.
     #[inline(always)]
-    fn canonical_sum_of_each(x: [Self; LANES]) -> Self {
+    fn canonical_sum_of_each(x: &[Self; LANES], count: usize) -> Self {
         let mut sums = [0.0; LANES];
-        for i in 0..LANES {
-            sums[i] = x[i].canonical_sum();
+        for (sum, x) in sums.iter_mut().zip(x).take(count) {
+            *sum = x.canonical_sum();
         }
         Self::load(&sums)
     }
@@ -84,6 +87,8 @@ pub(super) trait Floats: Lane {
     fn add_product(self, x: f32, y: Self) -> Self {
         self + Self::splat(x) * y
     }
+    /// Whether gates want so many registers that the sums of a block shouldn't lie beside them.
+    const GATES_ALONE: bool = false;
     /// [`Lane::gate`] of each.
     #[inline(always)]
     fn gate_of_each<const N: usize>(mut x: [Self; N], table: &GateTable) -> [Self; N] {
@@ -195,113 +200,6 @@ pub(super) trait Dot {
     /// Two i16 can be read at `x`, 32 at `values`.
     unsafe fn dot_pairs(sums: Self::PairSums, x: *const i16, values: *const i16) -> Self::PairSums;
     fn finish_pairs(sums: Self::PairSums) -> <Self::Floats as Floats>::Ints;
-}
-
-/// Where a linear layer's results go. Types rather than closures: a closure doesn't get the features of the function that calls
-/// it.
-trait Put<F> {
-    type Element;
-    fn put(y: F, out: &mut [Self::Element]);
-    /// What is left to do with outputs of a row that have been put. Constants that wouldn't fit beside the sums of a block do here.
-    #[inline(always)]
-    fn finish(_out: &mut [Self::Element]) {}
-    /// Sixteen elements each; of the last ones there may be fewer.
-    #[inline(always)]
-    fn put_all<const N: usize>(y: [F; N], out: &mut [Self::Element])
-    where
-        F: Copy,
-    {
-        match out.as_chunks_mut::<LANES>().0.first_chunk_mut::<N>() {
-            Some(whole) => {
-                for v in 0..N {
-                    Self::put(y[v], &mut whole[v]);
-                }
-            }
-            None => {
-                for (y, out) in y.into_iter().zip(out.chunks_mut(LANES)) {
-                    Self::put(y, out);
-                }
-            }
-        }
-    }
-}
-
-/// As they are.
-struct Plain;
-/// Through an activation.
-struct Gelu;
-struct GeluTanh;
-struct Relu;
-/// Added to the residual stream.
-struct Residual;
-
-impl<F: Floats> Put<F> for Plain {
-    type Element = f32;
-    #[inline(always)]
-    fn put(y: F, out: &mut [f32]) {
-        store(y, out);
-    }
-}
-
-impl<F: Floats> Put<F> for Gelu {
-    type Element = f32;
-    #[inline(always)]
-    fn put(y: F, out: &mut [f32]) {
-        store(y, out);
-    }
-    #[inline(always)]
-    fn finish(out: &mut [f32]) {
-        gelu::<F>(out, &crate::math::GATE_ERF);
-    }
-}
-
-/// GELU by the table in place.
-#[inline(always)]
-fn gelu<F: Floats>(out: &mut [f32], table: &GateTable) {
-    let (fours, rest) = out.as_chunks_mut::<{ 4 * LANES }>();
-    for out in fours {
-        let mut x = [F::splat(0.0); 4];
-        let out = out.as_chunks_mut::<LANES>().0;
-        for v in 0..4 {
-            x[v] = F::load(&out[v]);
-        }
-        let gates = F::gate_of_each(x, table);
-        for v in 0..4 {
-            (x[v] * gates[v]).store(&mut out[v]);
-        }
-    }
-    for out in rest.chunks_mut(LANES) {
-        let x = load::<F>(out);
-        store(x * x.gate(table), out);
-    }
-}
-
-impl<F: Floats> Put<F> for GeluTanh {
-    type Element = f32;
-    #[inline(always)]
-    fn put(y: F, out: &mut [f32]) {
-        store(y, out);
-    }
-    #[inline(always)]
-    fn finish(out: &mut [f32]) {
-        gelu::<F>(out, &crate::math::GATE_TANH);
-    }
-}
-
-impl<F: Floats> Put<F> for Relu {
-    type Element = f32;
-    #[inline(always)]
-    fn put(y: F, out: &mut [f32]) {
-        store(relu(y), out);
-    }
-}
-
-impl<F: Floats> Put<F> for Residual {
-    type Element = f16;
-    #[inline(always)]
-    fn put(y: F, out: &mut [f16]) {
-        store_f16(load_f16::<F>(out) + y, out);
-    }
 }
 
 /// Rows of `width` floats that go through a step before the first one goes through the next: no more than the first cache holds.

@@ -31,12 +31,12 @@ fn norm_rows<F: Floats>(x: &[f16], weights: &NormWeights, out: &mut [f32]) {
     for r in 0..rows {
         sums[r] = widen::<F>(&x[r * width..(r + 1) * width], &mut out[r * width..(r + 1) * width]);
     }
-    (F::canonical_sum_of_each(sums) * reciprocal).store(&mut means);
+    (F::canonical_sum_of_each(&sums, rows) * reciprocal).store(&mut means);
     for r in 0..rows {
         squares[r] = square_sums(&out[r * width..(r + 1) * width], F::splat(means[r]));
     }
-    (F::canonical_sum_of_each(squares) * reciprocal + F::splat(weights.eps)).store(&mut factors);
-    for factor in &mut factors {
+    (F::canonical_sum_of_each(&squares, rows) * reciprocal + F::splat(weights.eps)).store(&mut factors);
+    for factor in &mut factors[..rows] {
         *factor = inverse_sqrt(*factor);
     }
     for r in 0..rows {

@@ -2,7 +2,36 @@
 
 use super::{load, rows_together, store, store_ints, Floats, Ints, LANES};
 use crate::kernels::RowShape;
-use crate::quant::{row_scale, scale_above};
+use crate::quant::{self, row_scale, row_scale_above};
+
+/// Rows whose scales are found together.
+#[inline(always)]
+fn together<F: Floats>(width: usize) -> usize {
+    if F::SIDE_BY_SIDE {
+        rows_together(width)
+    } else {
+        1
+    }
+}
+
+/// The largest of `f(x)` and 0, by lane.
+#[inline(always)]
+fn largest_by_lane<F: Floats, const ABS: bool>(row: &[f32]) -> F {
+    // Maxima wait for each other.
+    let mut max = [F::splat(0.0); 2];
+    let (pairs, rest) = row.as_chunks::<{ 2 * LANES }>();
+    for x in pairs {
+        for (v, x) in x.as_chunks::<LANES>().0.iter().enumerate() {
+            let x = F::load(x);
+            max[v] = if ABS { x.abs() } else { x }.max(max[v]);
+        }
+    }
+    for x in rest.chunks(LANES) {
+        let x = load::<F>(x);
+        max[0] = if ABS { x.abs() } else { x }.max(max[0]);
+    }
+    max[0].max(max[1])
+}
 
 /// The largest of `f(x)` and 0 of each row of `width` floats, 16 rows at most; 0 for those that are not there.
 #[inline(always)]
@@ -12,39 +41,39 @@ fn largest<F: Floats, const ABS: bool>(x: &[f32], width: usize) -> F {
     for largest in &mut largest {
         let Some((row, rest)) = rows.split_at_checked(width) else { break };
         rows = rest;
-        // Maxima wait for each other.
-        let mut max = [F::splat(0.0); 2];
-        let (pairs, rest) = row.as_chunks::<{ 2 * LANES }>();
-        for x in pairs {
-            for (v, x) in x.as_chunks::<LANES>().0.iter().enumerate() {
-                let x = F::load(x);
-                max[v] = if ABS { x.abs() } else { x }.max(max[v]);
-            }
-        }
-        for x in rest.chunks(LANES) {
-            let x = load::<F>(x);
-            max[0] = if ABS { x.abs() } else { x }.max(max[0]);
-        }
-        *largest = max[0].max(max[1]);
+        *largest = largest_by_lane::<F, ABS>(row);
     }
-    F::largest_of_each(largest)
+    F::largest_of_each(&largest)
+}
+
+/// Finds the scales of up to 16 rows of `width` floats, and returns the factors that quantize them.
+#[inline(always)]
+fn scale<F: Floats>(x: &[f32], width: usize, scales: &mut [f32]) -> [f32; LANES] {
+    let mut factors = [0.0; LANES];
+    if let [scale] = scales {
+        (*scale, factors[0]) = row_scale(largest_by_lane::<F, true>(x).largest());
+    } else {
+        let (scale, factor) = row_scale(largest::<F, true>(x, width));
+        store(scale, scales);
+        factor.store(&mut factors);
+    }
+    factors
 }
 
 /// Quantizes rows of `width` floats, as many as there are scales.
 #[inline(always)]
 pub(super) fn quantize<F: Floats>(x: &[f32], width: usize, to: &mut impl Place<F::Ints>, scales: &mut [f32]) {
-    let (width, together) = (width.max(1), rows_together(width));
-    for (group, (x, scales)) in x.chunks(together * width).zip(scales.chunks_mut(together)).enumerate() {
-        let (scale, factor) = row_scale(largest::<F, true>(x, width));
-        store(scale, scales);
-        let mut factors = [0.0; LANES];
-        factor.store(&mut factors);
-        let mut rows = x;
-        for r in 0..scales.len().min(LANES) {
-            let Some((row, rest)) = rows.split_at_checked(width) else { return };
-            rows = rest;
+    let (width, together) = (width.max(1), together::<F>(width));
+    let mut rows = x;
+    for (group, scales) in scales.chunks_mut(together).enumerate() {
+        let Some((mut row, rest)) = rows.split_at_checked(scales.len() * width) else { return };
+        rows = rest;
+        let factors = scale::<F>(row, width, scales);
+        for (r, factor) in factors.iter().enumerate().take(scales.len()) {
+            let (x, rest) = row.split_at(width);
+            row = rest;
             let Some(mut to) = to.row(group * together + r) else { return };
-            encode::<F, false>(row, factors[r], 0.0, &mut to);
+            encode::<F, false>(x, *factor, 0.0, &mut to);
         }
     }
 }
@@ -73,26 +102,43 @@ pub(in crate::kernels) fn quantize_rows_above<F: Floats>(
     zero_points: &mut [i32],
 ) -> usize {
     let count = shape.rows(x, codes).min(scales.len()).min(zero_points.len());
-    let (width, together) = (shape.width.max(1), rows_together(shape.width));
-    let mut to = Rows { codes, shape };
+    let (width, together) = (shape.width.max(1), together::<F>(shape.width));
+    let (mut rows, mut to) = (x, Rows { codes, shape });
     let cells = scales[..count].chunks_mut(together).zip(zero_points[..count].chunks_mut(together));
-    for (group, (x, (scales, zero_points))) in x.chunks(together * width).zip(cells).enumerate() {
-        let (scale, factor, zero) = scale_above(largest::<F, false>(x, width), floor);
-        store(scale, scales);
-        let zero = zero.round();
-        store_ints(zero, zero_points);
-        let (mut factors, mut zeros) = ([0.0; LANES], [0.0; LANES]);
-        factor.store(&mut factors);
-        F::from_ints(zero).store(&mut zeros);
-        let mut rows = x;
-        for r in 0..scales.len().min(LANES) {
-            let Some((row, rest)) = rows.split_at_checked(width) else { return count };
-            rows = rest;
+    for (group, (scales, zero_points)) in cells.enumerate() {
+        let Some((mut row, rest)) = rows.split_at_checked(scales.len() * width) else { return count };
+        rows = rest;
+        let factors = scale_above::<F>(row, width, floor, scales, zero_points);
+        for (r, (factor, zero)) in factors.iter().zip(&*zero_points).enumerate() {
+            let (x, rest) = row.split_at(width);
+            row = rest;
             let Some(mut to) = Place::<F::Ints>::row(&mut to, group * together + r) else { return count };
-            encode::<F, true>(row, factors[r], zeros[r], &mut to);
+            encode::<F, true>(x, *factor, *zero as f32, &mut to);
         }
     }
     count
+}
+
+/// As [`scale`], with zero points.
+#[inline(always)]
+fn scale_above<F: Floats>(
+    x: &[f32],
+    width: usize,
+    floor: f32,
+    scales: &mut [f32],
+    zero_points: &mut [i32],
+) -> [f32; LANES] {
+    let mut factors = [0.0; LANES];
+    if let ([scale], [zero_point]) = (&mut *scales, &mut *zero_points) {
+        let row = row_scale_above(largest_by_lane::<F, false>(x).largest(), floor);
+        (*scale, *zero_point, factors[0]) = (row.scale, row.zero_point, row.factor);
+    } else {
+        let (scale, factor, zero) = quant::scale_above(largest::<F, false>(x, width), floor);
+        store(scale, scales);
+        store_ints(zero.round(), zero_points);
+        factor.store(&mut factors);
+    }
+    factors
 }
 
 /// Where the codes of rows go.
@@ -205,4 +251,3 @@ impl<I: Ints> Codes<I> for Row<'_> {
         }
     }
 }
-

@@ -136,8 +136,9 @@ impl Floats for F32x16 {
     fn largest(self) -> f32 {
         native!(_mm512_reduce_max_ps(self.0))
     }
+    const SIDE_BY_SIDE: bool = true;
     #[inline(always)]
-    fn largest_of_each(x: [Self; LANES]) -> Self {
+    fn largest_of_each(x: &[Self; LANES]) -> Self {
         native!(
             // A transposition that takes the larger ones on its way. In each quarter of a register: of two registers in turn, then
             // of four.
@@ -179,7 +180,7 @@ impl Floats for F32x16 {
         )
     }
     #[inline(always)]
-    fn canonical_sum_of_each(x: [Self; LANES]) -> Self {
+    fn canonical_sum_of_each(x: &[Self; LANES], _: usize) -> Self {
         native!(
             // Halves of two vectors, quarters of four, pairs of eight, lanes of sixteen.
             let (mut eights, mut fours, mut twos) = ([x[0].0; 8], [x[0].0; 4], [x[0].0; 2]);
@@ -212,6 +213,7 @@ impl Floats for F32x16 {
     fn from_ints(ints: I32x16) -> Self {
         native!(Self(_mm512_cvtepi32_ps(ints.0)))
     }
+    const GATES_ALONE: bool = true;
     #[inline(always)]
     fn gate_of_each<const N: usize>(x: [Self; N], table: &GateTable) -> [Self; N] {
         // Faster than looking up: a gather takes twice as long, sixteen registers of entries a third more. Step by step, as below.
@@ -232,7 +234,9 @@ impl Floats for F32x16 {
         }
         for coefficients in lower.iter().rev() {
             for i in 0..N {
-                native!(gate[i] = Self(_mm512_fmadd_ps(gate[i].0, u[i].0, coefficient(coefficients, piece[i]).0)));
+                native!(
+                    gate[i] = Self(_mm512_fmadd_ps(gate[i].0, u[i].0, coefficient(coefficients, piece[i]).0))
+                );
             }
         }
         for i in 0..N {

@@ -112,7 +112,11 @@ const PANELS: usize = 4;
 /// As for [`Dot::block`].
 #[inline]
 #[target_feature(enable = "avx512f")]
-unsafe fn whole_block(x: [*const i8; ROWS], begin: &[__m512i; PANELS], w: &WeightsAt) -> [[__m512i; PANELS]; ROWS] {
+unsafe fn whole_block(
+    x: [*const i8; ROWS],
+    begin: &[__m512i; PANELS],
+    w: &WeightsAt,
+) -> [[__m512i; PANELS]; ROWS] {
     let mut sums = [[Vnni::start(); PANELS]; ROWS];
     if w.steps == 0 {
         return sums;

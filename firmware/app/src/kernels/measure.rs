@@ -97,24 +97,23 @@ fn rows(table: &Kernels, memory: &mut [u128]) {
     let (gamma, beta) = (pool.take::<f32>(WIDTH), pool.take::<f32>(WIDTH));
     numbers.floats(gamma, 1.0);
     let norm = NormWeights { gamma, beta, eps: 1e-6 };
-    let (codes, out) = (pool.take::<i8>(WIDTH), pool.take::<f32>(4 * WIDTH));
+    let (codes, out) = (pool.take::<i8>(4 * WIDTH), pool.take::<f32>(4 * WIDTH));
     let both = [table, &PORTABLE].map(|table| count(|| (table.layer_norm)(tokens, &norm, out)));
     line("layer norm 4x192", "element", 4 * WIDTH, both);
-    let (row, shape) = (&x[..WIDTH], RowShape { width: WIDTH, pitch: WIDTH });
+    let (shape, scales, zeros) = (RowShape { width: WIDTH, pitch: WIDTH }, &mut [0.0; 4], &mut [0; 4]);
     let both = [table, &PORTABLE].map(|table| {
         count(|| {
-            (table.quantize_rows)(row, shape, codes, &mut [0.0]);
+            (table.quantize_rows)(x, shape, codes, scales);
         })
     });
-    line("quantize row 192", "element", WIDTH, both);
-    let above = &mut x[WIDTH..2 * WIDTH];
-    above.iter_mut().for_each(|x| *x = x.max(-0.172));
+    line("quantize rows 4x192", "element", 4 * WIDTH, both);
+    x.iter_mut().for_each(|x| *x = x.max(-0.172));
     let both = [table, &PORTABLE].map(|table| {
         count(|| {
-            (table.quantize_rows_above)(above, shape, -0.172, codes, &mut [0.0], &mut [0]);
+            (table.quantize_rows_above)(x, shape, -0.172, codes, scales, zeros);
         })
     });
-    line("quantize row with zero point 192", "element", WIDTH, both);
+    line("quantize rows with zero points 4x192", "element", 4 * WIDTH, both);
 }
 
 /// Attention's cost is softmax plus two products: of two widths of the head, the one gives the other.

@@ -65,7 +65,12 @@ impl Part for NormPart<'_> {
             match &mut self.to {
                 NormedPlane::Int8 { codes, scales, pitch } => {
                     let (codes, scales) = (cut_mut(codes, row * *pitch)?.1, cut_mut(scales, row)?.1);
-                    (self.kernels.quantize_rows)(normed, RowShape { width: dim, pitch: *pitch }, codes, scales);
+                    (self.kernels.quantize_rows)(
+                        normed,
+                        RowShape { width: dim, pitch: *pitch },
+                        codes,
+                        scales,
+                    );
                 }
                 NormedPlane::F16 { tokens: to } => {
                     let to = cut_mut(to, row * dim)?.1;

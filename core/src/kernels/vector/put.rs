@@ -1,0 +1,120 @@
+//! What becomes of a linear layer's results.
+
+use half::f16;
+
+use super::{load, load_f16, store, store_f16, Floats, LANES};
+use crate::math::{relu, GateTable, GATE_ERF, GATE_TANH};
+
+/// Where a linear layer's results go. Types rather than closures: a closure doesn't get the features of the function that calls
+/// it.
+pub(super) trait Put<F> {
+    type Element;
+    fn put(y: F, out: &mut [Self::Element]);
+    /// What is left to do with outputs of a row that have been put. Constants that wouldn't fit beside the sums of a block do here.
+    #[inline(always)]
+    fn finish(_out: &mut [Self::Element]) {}
+    /// Sixteen elements each; of the last ones there may be fewer.
+    #[inline(always)]
+    fn put_all<const N: usize>(y: [F; N], out: &mut [Self::Element])
+    where
+        F: Copy,
+    {
+        match out.as_chunks_mut::<LANES>().0.first_chunk_mut::<N>() {
+            Some(whole) => {
+                for v in 0..N {
+                    Self::put(y[v], &mut whole[v]);
+                }
+            }
+            None => {
+                for (y, out) in y.into_iter().zip(out.chunks_mut(LANES)) {
+                    Self::put(y, out);
+                }
+            }
+        }
+    }
+}
+
+/// As they are.
+pub(super) struct Plain;
+/// Through an activation.
+pub(super) struct Gelu;
+pub(super) struct GeluTanh;
+pub(super) struct Relu;
+/// Added to the residual stream.
+pub(super) struct Residual;
+
+impl<F: Floats> Put<F> for Plain {
+    type Element = f32;
+    #[inline(always)]
+    fn put(y: F, out: &mut [f32]) {
+        store(y, out);
+    }
+}
+
+impl<F: Floats> Put<F> for Gelu {
+    type Element = f32;
+    #[inline(always)]
+    fn put(y: F, out: &mut [f32]) {
+        put_gelu(y, &GATE_ERF, out);
+    }
+    #[inline(always)]
+    fn finish(out: &mut [f32]) {
+        finish_gelu::<F>(&GATE_ERF, out);
+    }
+}
+
+impl<F: Floats> Put<F> for GeluTanh {
+    type Element = f32;
+    #[inline(always)]
+    fn put(y: F, out: &mut [f32]) {
+        put_gelu(y, &GATE_TANH, out);
+    }
+    #[inline(always)]
+    fn finish(out: &mut [f32]) {
+        finish_gelu::<F>(&GATE_TANH, out);
+    }
+}
+
+#[inline(always)]
+fn put_gelu<F: Floats>(y: F, table: &GateTable, out: &mut [f32]) {
+    store(if F::GATES_ALONE { y } else { y * y.gate(table) }, out);
+}
+
+#[inline(always)]
+fn finish_gelu<F: Floats>(table: &GateTable, out: &mut [f32]) {
+    if !F::GATES_ALONE {
+        return;
+    }
+    let (fours, rest) = out.as_chunks_mut::<{ 4 * LANES }>();
+    for out in fours {
+        let mut x = [F::splat(0.0); 4];
+        let out = out.as_chunks_mut::<LANES>().0;
+        for v in 0..4 {
+            x[v] = F::load(&out[v]);
+        }
+        let gates = F::gate_of_each(x, table);
+        for v in 0..4 {
+            (x[v] * gates[v]).store(&mut out[v]);
+        }
+    }
+    for out in rest.chunks_mut(LANES) {
+        let x = load::<F>(out);
+        store(x * x.gate(table), out);
+    }
+}
+
+impl<F: Floats> Put<F> for Relu {
+    type Element = f32;
+    #[inline(always)]
+    fn put(y: F, out: &mut [f32]) {
+        store(relu(y), out);
+    }
+}
+
+impl<F: Floats> Put<F> for Residual {
+    type Element = f16;
+    #[inline(always)]
+    fn put(y: F, out: &mut [f16]) {
+        store_f16(load_f16::<F>(out) + y, out);
+    }
+}
