@@ -126,13 +126,6 @@ pub struct RowShape {
 }
 
 impl RowShape {
-    /// Rows that both have.
-    #[inline(always)]
-    fn rows(self, x: &[f32], codes: &[i8]) -> usize {
-        let count = |length: usize, of: usize| length.checked_div(of).unwrap_or(0);
-        count(x.len(), self.width).min(count(codes.len(), self.pitch))
-    }
-
     /// One after the other, for tables that have nothing better: `quantize` returns a row's scale.
     #[inline(always)]
     fn quantize_each(

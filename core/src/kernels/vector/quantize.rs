@@ -78,6 +78,13 @@ pub(super) fn quantize<F: Floats>(x: &[f32], width: usize, to: &mut impl Place<F
     }
 }
 
+/// Rows that both have.
+#[inline(always)]
+fn rows(x: &[f32], codes: &[i8], shape: RowShape) -> usize {
+    let count = |length: usize, of: usize| length.checked_div(of).unwrap_or(0);
+    count(x.len(), shape.width).min(count(codes.len(), shape.pitch))
+}
+
 /// See [`crate::kernels::Kernels::quantize_rows`].
 #[inline(always)]
 pub(in crate::kernels) fn quantize_rows<F: Floats>(
@@ -86,7 +93,7 @@ pub(in crate::kernels) fn quantize_rows<F: Floats>(
     codes: &mut [i8],
     scales: &mut [f32],
 ) -> usize {
-    let count = shape.rows(x, codes).min(scales.len());
+    let count = rows(x, codes, shape).min(scales.len());
     quantize::<F>(x, shape.width, &mut Rows { codes, shape }, &mut scales[..count]);
     count
 }
@@ -101,7 +108,7 @@ pub(in crate::kernels) fn quantize_rows_above<F: Floats>(
     scales: &mut [f32],
     zero_points: &mut [i32],
 ) -> usize {
-    let count = shape.rows(x, codes).min(scales.len()).min(zero_points.len());
+    let count = rows(x, codes, shape).min(scales.len()).min(zero_points.len());
     let (width, together) = (shape.width.max(1), together::<F>(shape.width));
     let (mut rows, mut to) = (x, Rows { codes, shape });
     let cells = scales[..count].chunks_mut(together).zip(zero_points[..count].chunks_mut(together));
