@@ -108,17 +108,26 @@ struct Timing {
     peak: Option<f64>,
 }
 
-/// Whole runs, runs by steps and the peak take turns, so that all see the machine in the same state.
+/// Runs in a row, as a camera's images come: what is warm stays warm, threads are awake.
+const ROW: usize = 10;
+
+/// Rows of whole runs, rows of runs by steps and the peak take turns, so that all see the machine in the same state.
 fn measure(timed: &mut dyn Timed, kernels: &Kernels, options: BenchOptions) -> Result<Timing> {
     for _ in 0..options.warm_up {
         timed.run()?;
     }
     let mut timing = Timing { totals: Vec::new(), profiles: Vec::new(), peak: None };
-    for _ in 0..options.runs.max(1) {
-        let start = Instant::now();
-        timed.run()?;
-        timing.totals.push(milliseconds(start.elapsed()));
-        timing.profiles.push(by_layer(&timed.profile()?));
+    let runs = options.runs.max(1);
+    for first in (0..runs).step_by(ROW) {
+        let row = ROW.min(runs - first);
+        for _ in 0..row {
+            let start = Instant::now();
+            timed.run()?;
+            timing.totals.push(milliseconds(start.elapsed()));
+        }
+        for _ in 0..row {
+            timing.profiles.push(by_layer(&timed.profile()?));
+        }
         let peak = measure_peak(kernels);
         timing.peak = timing.peak.into_iter().chain(peak).reduce(f64::max);
     }
