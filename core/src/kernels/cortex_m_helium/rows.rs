@@ -107,6 +107,8 @@ pub(super) unsafe fn quantize(
     scale
 }
 
+// Not inlined: what is seldom needed would take registers from the loop over rows.
+#[inline(never)]
 pub(super) fn quantize_row(x: &[f32], out: &mut [i8]) -> f32 {
     if x.len() == out.len() && x.len().is_multiple_of(ROUND) && !x.is_empty() {
         // SAFETY: whole rounds, and `out` is as long.
@@ -129,6 +131,7 @@ pub(super) fn quantize_row(x: &[f32], out: &mut [i8]) -> f32 {
     }
 }
 
+#[inline(never)]
 pub(super) fn quantize_row_above(x: &[f32], floor: f32, out: &mut [i8]) -> (f32, i32) {
     let rounds = x.len() / ROUND;
     if x.len() > out.len() || rounds == 0 {
