@@ -184,12 +184,11 @@ impl Floats for F32x16 {
         native!(
             // Halves of two vectors, quarters of four, pairs of eight, lanes of sixteen.
             let (mut eights, mut fours, mut twos) = ([x[0].0; 8], [x[0].0; 4], [x[0].0; 2]);
-            for i in 0..8 {
+            for (i, sum) in eights.iter_mut().enumerate() {
                 // The last two steps transpose four by four; this undoes it.
-                let of = |i: usize| x[4 * (i % 4) + i / 4].0;
-                let (a, b) = (of(2 * i), of(2 * i + 1));
+                let [a, b] = [2 * i, 2 * i + 1].map(|i| x[4 * (i % 4) + i / 4].0);
                 let low = _mm512_shuffle_f32x4::<0b01_00_01_00>(a, b);
-                eights[i] = _mm512_add_ps(low, _mm512_shuffle_f32x4::<0b11_10_11_10>(a, b));
+                *sum = _mm512_add_ps(low, _mm512_shuffle_f32x4::<0b11_10_11_10>(a, b));
             }
             for i in 0..4 {
                 let (a, b) = (eights[2 * i], eights[2 * i + 1]);
