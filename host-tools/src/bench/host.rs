@@ -35,7 +35,8 @@ pub fn bench(engine: &Engine, options: BenchOptions) -> Result<BenchReport> {
     let (threads, arena_bytes) = (session.workers(), session.arena_bytes());
     let c = engine.config();
     let pixels = super::pixels(c.image_height * c.image_width * c.channels);
-    let timing = measure(&mut Image { session, pixels }, engine.kernels(), options)?;
+    let mut image = Image { session, pixels };
+    let timing = pool.install(|| measure(&mut image, engine.kernels(), options))?;
     Ok(timing.report(&subject, engine.kernels(), threads, [engine.run_bytes().len(), arena_bytes]))
 }
 
@@ -112,7 +113,7 @@ struct Timing {
 const ROW: usize = 10;
 
 /// Rows of whole runs, rows of runs by steps and the peak take turns, so that all see the machine in the same state.
-fn measure(timed: &mut dyn Timed, kernels: &Kernels, options: BenchOptions) -> Result<Timing> {
+fn measure(timed: &mut impl Timed, kernels: &Kernels, options: BenchOptions) -> Result<Timing> {
     for _ in 0..options.warm_up {
         timed.run()?;
     }
