@@ -3,7 +3,7 @@
 use heapless::Vec;
 
 use crate::error::Error;
-use crate::tensor::{padded, ALIGN};
+use crate::tensor::ALIGN;
 
 /// Most regions that a plan can hold.
 pub const MAX_REGIONS: usize = 42;
@@ -49,7 +49,7 @@ pub struct Region {
     pub name: &'static str,
     /// Start in the arena.
     pub offset: usize,
-    /// Length in bytes, a multiple of 16.
+    /// Length in bytes, a multiple of the alignment that the kernel table likes best.
     pub bytes: usize,
     /// First phase in which it is alive.
     pub first_phase: u8,
@@ -71,6 +71,8 @@ impl Region {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     regions: Vec<Region, MAX_REGIONS>,
+    /// A power of two, [`ALIGN`] at least, of which each region's offset and length are multiples.
+    align: usize,
     arena_bytes: usize,
     /// A region found no room.
     too_large: bool,
@@ -89,8 +91,11 @@ impl defmt::Format for Plan {
 }
 
 impl Plan {
-    pub(crate) fn new() -> Self {
-        Self { regions: Vec::new(), arena_bytes: 0, too_large: false }
+    /// Nothing yet; `align` is the [`TableSpec::region_align`] of the kernels.
+    ///
+    /// [`TableSpec::region_align`]: crate::kernels::TableSpec::region_align
+    pub(crate) fn new(align: usize) -> Self {
+        Self { regions: Vec::new(), align, arena_bytes: 0, too_large: false }
     }
 
     /// Bytes of arena that the plan needs.
@@ -137,7 +142,7 @@ impl Plan {
         let mut region = Region {
             name,
             offset: 0,
-            bytes: padded(bytes),
+            bytes: (bytes + (self.align - 1)) & !(self.align - 1),
             first_phase: *phases.start(),
             last_phase: *phases.end(),
         };
@@ -321,7 +326,7 @@ mod tests {
 
     #[test]
     fn regions_alive_together_never_overlap_and_others_share() {
-        let mut plan = Plan::new();
+        let mut plan = Plan::new(ALIGN);
         plan.add("a", 100, 1, 0..=3);
         plan.add("b", 50, 4, 0..=0);
         plan.add("c", 10, 2, 1..=2);
@@ -340,7 +345,7 @@ mod tests {
 
     #[test]
     fn views_are_the_regions_in_any_order_and_empty_ones_are_aligned() {
-        let mut plan = Plan::new();
+        let mut plan = Plan::new(ALIGN);
         for (name, count) in [("a", 16), ("empty", 0), ("b", 32), ("c", 4)] {
             plan.add(name, count, 4, 0..=0);
         }
@@ -357,7 +362,7 @@ mod tests {
 
     #[test]
     fn sizes_beyond_the_address_space_are_refused() {
-        let mut plan = Plan::new();
+        let mut plan = Plan::new(ALIGN);
         plan.add("x", usize::MAX / 2, 4, 0..=0);
         plan.add("y", 1, 4, 0..=0);
         assert_eq!(plan.checked().err(), Some(Error::PlanTooLarge));
@@ -365,7 +370,7 @@ mod tests {
 
     #[test]
     fn one_byte_short_is_refused() {
-        let mut plan = Plan::new();
+        let mut plan = Plan::new(ALIGN);
         plan.add("a", 64, 1, 0..=0);
         let mut arena = Arena::<64>::new();
         assert!(plan.check(arena.bytes_mut()).is_ok());

@@ -1,7 +1,7 @@
 //! What a memory plan and a converter must know of a kernel table. Known on every machine, also where the table's instructions are
 //! not: a host plans and packs for a target.
 
-use crate::tensor::{padded, PanelLayout};
+use crate::tensor::{padded, PanelLayout, ALIGN};
 
 /// Name, weight layout and memory of a kernel table.
 #[derive(Debug)]
@@ -12,6 +12,9 @@ pub struct TableSpec {
     pub layout: PanelLayout,
     /// Whether they can read every other layout, too.
     pub reads_every_layout: bool,
+    /// Where regions of the arena had best begin: multiples of this, so that no load of a whole register meets two cache lines. A power
+    /// of two, [`ALIGN`] at least.
+    pub region_align: usize,
     /// Rows that the layer norm is fastest with.
     pub norm_rows: usize,
     /// Memory that attention over `(tokens, head_dim)` takes in one head.
@@ -62,6 +65,7 @@ pub static PORTABLE: TableSpec = TableSpec {
     name: "portable",
     layout: PanelLayout::ROW_MAJOR,
     reads_every_layout: true,
+    region_align: ALIGN,
     norm_rows: 1,
     attention_memory: |tokens, head_dim| rows_memory(tokens, head_dim, 1),
     linear_scratch: |_| 0,
@@ -72,6 +76,7 @@ pub static AVX2: TableSpec = TableSpec {
     name: "avx2",
     layout: PanelLayout::VECTOR,
     reads_every_layout: false,
+    region_align: ALIGN,
     norm_rows: VECTOR_NORM_ROWS,
     attention_memory: |tokens, head_dim| vector_memory(tokens, head_dim, AVX2_ROWS, 0),
     linear_scratch: |_| 0,
@@ -82,6 +87,7 @@ pub static AVX512_VNNI: TableSpec = TableSpec {
     name: "avx512-vnni",
     layout: PanelLayout::VECTOR,
     reads_every_layout: false,
+    region_align: 64,
     norm_rows: VECTOR_NORM_ROWS,
     attention_memory: |tokens, head_dim| vector_memory(tokens, head_dim, AVX512_ROWS, AVX512_BEGIN),
     linear_scratch: |_| 0,
@@ -92,6 +98,7 @@ pub static NEON: TableSpec = TableSpec {
     name: "neon",
     layout: PanelLayout::VECTOR,
     reads_every_layout: false,
+    region_align: ALIGN,
     norm_rows: VECTOR_NORM_ROWS,
     attention_memory: |tokens, head_dim| vector_memory(tokens, head_dim, NEON_ROWS, NEON_BEGIN),
     linear_scratch: |_| 0,
@@ -102,6 +109,7 @@ pub static NEON_DOTPROD: TableSpec = TableSpec {
     name: "neon-dotprod",
     layout: PanelLayout::VECTOR,
     reads_every_layout: false,
+    region_align: ALIGN,
     norm_rows: VECTOR_NORM_ROWS,
     attention_memory: |tokens, head_dim| vector_memory(tokens, head_dim, NEON_DOTPROD_ROWS, 0),
     linear_scratch: |_| 0,
@@ -113,6 +121,7 @@ pub static CORTEX_M_DSP: TableSpec = TableSpec {
     name: "cortex-m-dsp",
     layout: PanelLayout::PAIRED,
     reads_every_layout: false,
+    region_align: ALIGN,
     norm_rows: 1,
     attention_memory: dsp_memory,
     // Four rows of pairs of 16 bits.
@@ -124,6 +133,7 @@ pub static CORTEX_M_HELIUM: TableSpec = TableSpec {
     name: "cortex-m-helium",
     layout: PanelLayout { nr: 2, kr: 16 },
     reads_every_layout: false,
+    region_align: ALIGN,
     norm_rows: 1,
     attention_memory: helium_memory,
     linear_scratch: |_| 0,
@@ -134,6 +144,7 @@ pub static SCALAR: TableSpec = TableSpec {
     name: "scalar",
     layout: PanelLayout { nr: 4, kr: 2 },
     reads_every_layout: false,
+    region_align: ALIGN,
     norm_rows: 1,
     attention_memory: scalar_memory,
     // Four rows, two of them in a word.

@@ -131,7 +131,7 @@ impl Ipt<'_> {
         if tile == 0 || tile > MAX_TILE_ROWS {
             return Err(Error::TileRows { found: tile, limit: MAX_TILE_ROWS });
         }
-        let mut plan = Plan::new();
+        let mut plan = Plan::new(kernels.region_align);
         let (c, tokens, dim) = (self.config(), self.config().tokens(), self.config().dim());
         plan.add("feature maps", c.window * c.window * c.features, 2, ENTRY..=MLP);
         plan.add("tokens", tokens * dim, 2, NORM..=MLP);

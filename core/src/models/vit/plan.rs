@@ -4,7 +4,7 @@ use super::weights::Vit;
 use crate::arena::Plan;
 use crate::error::Error;
 use crate::kernels::TableSpec;
-use crate::tensor::{padded, Precision};
+use crate::tensor::{padded, Precision, ALIGN};
 
 /// Rows per tile where nothing else is said: two blocks of the microcontrollers' kernels, so that what a tile takes besides is
 /// shared by both.
@@ -91,7 +91,7 @@ impl Vit<'_> {
     /// states.
     pub fn plan(&self) -> Plan {
         // Checked when the model was loaded.
-        self.plan_with_tile_rows(DEFAULT_TILE_ROWS).unwrap_or(Plan::new())
+        self.plan_with_tile_rows(DEFAULT_TILE_ROWS).unwrap_or(Plan::new(ALIGN))
     }
 
     /// The memory plan with a tile height of one's own: more rows share each weight that is read, and need more memory.
@@ -122,7 +122,7 @@ impl Vit<'_> {
             workers * (kernels.linear_scratch)(padded(widest))
         };
         let dist_classes = if c.head == super::Head::Distilled { c.classes } else { 0 };
-        let mut plan = Plan::new();
+        let mut plan = Plan::new(kernels.region_align);
         plan.add("tokens", tokens * c.dim, 2, EMBED..=HEAD);
         plan.add("strip", c.patch_height * c.image_width * c.channels, 1, EMBED..=EMBED);
         plan.add("patches", tile * padded(c.patch_bytes()), 1, EMBED..=EMBED);
