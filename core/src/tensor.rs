@@ -148,11 +148,14 @@ pub struct NormWeights<'a> {
     pub eps: f32,
 }
 
-/// Rows of int8 activations with one scale each: `x[r,k] = scales[r] · (data[r·pitch + k] − zero_points[r])`.
+/// Rows of int8 activations with one scale each: `x[r,k] = scales[r] · (code[r,k] − zero_points[r])`, where
+/// `code[r,k] = data[r·pitch + k] ^ flip` with the [`input_flip`] of the kernel table that the rows are for.
+///
+/// [`input_flip`]: crate::kernels::TableSpec::input_flip
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct RowsI8<'a> {
-    /// `(rows, pitch)`; what lies between the row's length and the pitch is zero.
+    /// `(rows, pitch)`; the codes between the row's length and the pitch are zero.
     pub data: &'a [i8],
     /// Scale per row; as many as there are rows.
     pub scales: &'a [f32],

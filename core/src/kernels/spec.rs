@@ -15,6 +15,11 @@ pub struct TableSpec {
     /// Where regions of the arena had best begin: multiples of this, so that no load of a whole register meets two cache lines. A power
     /// of two, [`ALIGN`] at least.
     pub region_align: usize,
+    /// What int8 activations are XORed with where they are kept ([`RowsI8`]): 0, or −128 for instructions that want them unsigned, 128
+    /// being their zero (offset binary).
+    ///
+    /// [`RowsI8`]: crate::tensor::RowsI8
+    pub input_flip: i8,
     /// Rows that the layer norm is fastest with.
     pub norm_rows: usize,
     /// Memory that attention over `(tokens, head_dim)` takes in one head.
@@ -66,6 +71,7 @@ pub static PORTABLE: TableSpec = TableSpec {
     layout: PanelLayout::ROW_MAJOR,
     reads_every_layout: true,
     region_align: ALIGN,
+    input_flip: 0,
     norm_rows: 1,
     attention_memory: |tokens, head_dim| rows_memory(tokens, head_dim, 1),
     linear_scratch: |_| 0,
@@ -77,6 +83,7 @@ pub static AVX2: TableSpec = TableSpec {
     layout: PanelLayout::VECTOR,
     reads_every_layout: false,
     region_align: ALIGN,
+    input_flip: 0,
     norm_rows: VECTOR_NORM_ROWS,
     attention_memory: |tokens, head_dim| vector_memory(tokens, head_dim, AVX2_ROWS, 0),
     linear_scratch: |_| 0,
@@ -88,6 +95,7 @@ pub static AVX512_VNNI: TableSpec = TableSpec {
     layout: PanelLayout::VECTOR,
     reads_every_layout: false,
     region_align: 64,
+    input_flip: AVX512_FLIP,
     norm_rows: VECTOR_NORM_ROWS,
     attention_memory: |tokens, head_dim| vector_memory(tokens, head_dim, AVX512_ROWS, AVX512_BEGIN),
     linear_scratch: |_| 0,
@@ -99,6 +107,7 @@ pub static NEON: TableSpec = TableSpec {
     layout: PanelLayout::VECTOR,
     reads_every_layout: false,
     region_align: ALIGN,
+    input_flip: 0,
     norm_rows: VECTOR_NORM_ROWS,
     attention_memory: |tokens, head_dim| vector_memory(tokens, head_dim, NEON_ROWS, NEON_BEGIN),
     linear_scratch: |_| 0,
@@ -110,6 +119,7 @@ pub static NEON_DOTPROD: TableSpec = TableSpec {
     layout: PanelLayout::VECTOR,
     reads_every_layout: false,
     region_align: ALIGN,
+    input_flip: 0,
     norm_rows: VECTOR_NORM_ROWS,
     attention_memory: |tokens, head_dim| vector_memory(tokens, head_dim, NEON_DOTPROD_ROWS, 0),
     linear_scratch: |_| 0,
@@ -122,6 +132,7 @@ pub static CORTEX_M_DSP: TableSpec = TableSpec {
     layout: PanelLayout::PAIRED,
     reads_every_layout: false,
     region_align: ALIGN,
+    input_flip: 0,
     norm_rows: 1,
     attention_memory: dsp_memory,
     // Four rows of pairs of 16 bits.
@@ -134,6 +145,7 @@ pub static CORTEX_M_HELIUM: TableSpec = TableSpec {
     layout: PanelLayout { nr: 2, kr: 16 },
     reads_every_layout: false,
     region_align: ALIGN,
+    input_flip: 0,
     norm_rows: 1,
     attention_memory: helium_memory,
     linear_scratch: |_| 0,
@@ -145,6 +157,7 @@ pub static SCALAR: TableSpec = TableSpec {
     layout: PanelLayout { nr: 4, kr: 2 },
     reads_every_layout: false,
     region_align: ALIGN,
+    input_flip: 0,
     norm_rows: 1,
     attention_memory: scalar_memory,
     // Four rows, two of them in a word.
@@ -161,6 +174,8 @@ pub(super) const NEON_DOTPROD_ROWS: usize = 4;
 /// Integers that hold what the sums of sixteen outputs start at, where the table's instructions need such a start.
 pub(super) const AVX512_BEGIN: usize = 16;
 pub(super) const NEON_BEGIN: usize = 32;
+/// VPDPBUSD takes unsigned bytes times signed ones.
+pub(super) const AVX512_FLIP: i8 = -128;
 
 /// Keys and values as rows, `queries` at work at a time.
 pub(super) fn rows_memory(tokens: usize, head_dim: usize, queries: usize) -> AttentionMemory {

@@ -71,6 +71,11 @@ fn bits(values: &[f32]) -> Vec<u32> {
     values.iter().map(|x| if x.is_nan() { u32::MAX } else { x.to_bits() }).collect()
 }
 
+/// Codes as a table keeps them, and back.
+fn kept(table: &Kernels, codes: &[i8]) -> Vec<i8> {
+    codes.iter().map(|code| code ^ table.spec.input_flip).collect()
+}
+
 /// Those of this machine, and those of others that any machine can run.
 fn tables() -> impl Iterator<Item = &'static Kernels> {
     let of_others = [&super::scalar::TABLE];
@@ -114,15 +119,17 @@ proptest! {
             let mut scratch = vec![0; (table.spec.linear_scratch)(pitch)];
             let packed = panels(&row_major, outputs, pitch, table.spec.layout);
             let packed = LinearI8 { panels: &packed, layout: table.spec.layout, ..oracle };
+            let data = kept(table, &data);
+            let kept = RowsI8 { data: &data, ..x };
             for epilogue in EPILOGUES {
                 let (mut want, mut got) = (vec![0.0; rows * outputs], vec![0.0; rows * outputs]);
                 (PORTABLE.linear_i8)(&x, &oracle, epilogue, &mut want, &mut []);
-                (table.linear_i8)(&x, &packed, epilogue, &mut got, &mut scratch);
+                (table.linear_i8)(&kept, &packed, epilogue, &mut got, &mut scratch);
                 prop_assert_eq!(bits(&want), bits(&got), "{} {:?}", table.spec.name, epilogue);
             }
             let (mut want, mut got) = (residual.clone(), residual.clone());
             (PORTABLE.linear_i8_residual)(&x, &oracle, &mut want, &mut []);
-            (table.linear_i8_residual)(&x, &packed, &mut got, &mut scratch);
+            (table.linear_i8_residual)(&kept, &packed, &mut got, &mut scratch);
             prop_assert_eq!(want, got, "{} residual", table.spec.name);
         }
     }
@@ -168,7 +175,7 @@ proptest! {
             let quantize = |table: &Kernels, fill: i8| {
                 let (mut codes, mut scales) = (vec![fill; count * shape.pitch], vec![0.0; count]);
                 let done = (table.quantize_rows)(&x, shape, &mut codes, &mut scales);
-                (done, codes, bits(&scales))
+                (done, kept(table, &codes), bits(&scales))
             };
             prop_assert_eq!(quantize(&PORTABLE, 1), quantize(table, 2), "{}", table.spec.name);
             for floor in [-0.172, 0.0] {
@@ -177,7 +184,7 @@ proptest! {
                     let mut zeros = vec![0; count];
                     let done =
                         (table.quantize_rows_above)(&above, shape, floor, &mut codes, &mut scales, &mut zeros);
-                    (done, codes, bits(&scales), zeros)
+                    (done, kept(table, &codes), bits(&scales), zeros)
                 };
                 prop_assert_eq!(quantize(&PORTABLE, 1), quantize(table, 2), "{}", table.spec.name);
             }
@@ -241,10 +248,12 @@ fn every_entry_of_gelu_is_the_oracles() {
             layout,
         };
         let mut scratch = vec![0; (table.spec.linear_scratch)(pitch)];
+        let data = kept(table, &data);
+        let kept = RowsI8 { data: &data, ..x };
         for epilogue in EPILOGUES {
             let (mut want, mut got) = (vec![0.0; outputs], vec![0.0; outputs]);
             (PORTABLE.linear_i8)(&x, &linear(&oracle, PanelLayout::ROW_MAJOR), epilogue, &mut want, &mut []);
-            (table.linear_i8)(&x, &linear(&packed, table.spec.layout), epilogue, &mut got, &mut scratch);
+            (table.linear_i8)(&kept, &linear(&packed, table.spec.layout), epilogue, &mut got, &mut scratch);
             assert_eq!(bits(&want), bits(&got), "{} {epilogue:?}", table.spec.name);
         }
     }
@@ -286,6 +295,7 @@ fn attention(kernels: &Kernels, q: &[f32], k: &[f32], v: &[f32], head_dim: usize
     let count = q.len() / head_dim;
     let (mut codes, mut scales) = (vec![0i8; count * pitch], vec![0.0; count]);
     (PORTABLE.quantize_rows)(q, RowShape { width: head_dim, pitch }, &mut codes, &mut scales);
+    let codes = kept(kernels, &codes);
     let (mut scores, mut weights, mut sums) = (used(memory.scores), used(memory.weights), used(memory.sums));
     let mut scratch = AttentionScratch {
         scores: bytemuck::cast_slice_mut(&mut scores),
@@ -326,6 +336,8 @@ fn the_largest_products_equal_portable() {
         let packed = LinearI8 { panels: &packed, layout, ..oracle };
         let mut scratch = vec![0; (table.spec.linear_scratch)(pitch)];
         let mut got = vec![0.0; rows * outputs];
+        let data = kept(table, &data);
+        let x = RowsI8 { data: &data, ..x };
         (table.linear_i8)(&x, &packed, Epilogue::None, &mut got, &mut scratch);
         assert_eq!(want, got, "{}", table.spec.name);
     }

@@ -123,10 +123,11 @@ pub(crate) fn conv_row(
             zero_points.fill(zero);
             // Without a zero point there are none at all: kernels save the correction, and need no sums of weights.
             let has_zero = inputs == Inputs::NotNegative;
+            let flip = kernels.spec.input_flip;
             for (x, count) in tiles {
                 for (x, to) in (x..).zip(rows_mut(&mut *data, linear.pitch).take(count)) {
-                    shape.gather(codes, x, zero as i8, to);
-                    to.iter_mut().skip(taps).for_each(|code| *code = 0);
+                    shape.gather(codes, x, zero as i8 ^ flip, to);
+                    to.iter_mut().skip(taps).for_each(|code| *code = flip);
                 }
                 let zeros = if has_zero { count } else { 0 };
                 let rows = RowsI8 {

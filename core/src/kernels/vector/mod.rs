@@ -149,8 +149,13 @@ pub(super) trait Dot {
     /// Groups of 4 inputs that are taken at a time: 1, 2 or 4, so that every pitch is a multiple.
     const GROUPS: usize;
 
+    /// The table's [`TableSpec::input_flip`].
+    ///
+    /// [`TableSpec::input_flip`]: crate::kernels::TableSpec::input_flip
+    const INPUT_FLIP: i8 = 0;
+
     fn start() -> Self::Sums;
-    /// What the sums of a panel's outputs start at, so that what [`Self::load_inputs`] adds to the inputs cancels.
+    /// What the sums of a panel's outputs start at, so that what [`Self::INPUT_FLIP`] or [`Self::load_inputs`] adds to the inputs cancels.
     ///
     /// # Safety
     /// `64·GROUPS·steps` bytes can be read there.

@@ -87,20 +87,20 @@ fn rows(x: &[f32], codes: &[i8], shape: RowShape) -> usize {
 
 /// See [`crate::kernels::Kernels::quantize_rows`].
 #[inline(always)]
-pub(in crate::kernels) fn quantize_rows<F: Floats>(
+pub(in crate::kernels) fn quantize_rows<F: Floats, const FLIP: i8>(
     x: &[f32],
     shape: RowShape,
     codes: &mut [i8],
     scales: &mut [f32],
 ) -> usize {
     let count = rows(x, codes, shape).min(scales.len());
-    quantize::<F>(x, shape.width, &mut Rows { codes, shape }, &mut scales[..count]);
+    quantize::<F>(x, shape.width, &mut Rows::<FLIP> { codes, shape }, &mut scales[..count]);
     count
 }
 
 /// See [`crate::kernels::Kernels::quantize_rows_above`].
 #[inline(always)]
-pub(in crate::kernels) fn quantize_rows_above<F: Floats>(
+pub(in crate::kernels) fn quantize_rows_above<F: Floats, const FLIP: i8>(
     x: &[f32],
     shape: RowShape,
     floor: f32,
@@ -110,7 +110,7 @@ pub(in crate::kernels) fn quantize_rows_above<F: Floats>(
 ) -> usize {
     let count = rows(x, codes, shape).min(scales.len()).min(zero_points.len());
     let (width, together) = (shape.width.max(1), together::<F>(shape.width));
-    let (mut rows, mut to) = (x, Rows { codes, shape });
+    let (mut rows, mut to) = (x, Rows::<FLIP> { codes, shape });
     let cells = scales[..count].chunks_mut(together).zip(zero_points[..count].chunks_mut(together));
     for (group, (scales, zero_points)) in cells.enumerate() {
         let Some((mut row, rest)) = rows.split_at_checked(scales.len() * width) else { return count };
@@ -206,24 +206,24 @@ fn code<F: Floats, const SHIFTED: bool>(x: F, factor: F, zero_point: F, low: F, 
     code.max(low).min(high).round()
 }
 
-/// Rows of codes.
-struct Rows<'a> {
+/// Rows of codes, each XORed with `FLIP`.
+struct Rows<'a, const FLIP: i8> {
     codes: &'a mut [i8],
     shape: RowShape,
 }
 
-impl<I: Ints> Place<I> for Rows<'_> {
+impl<I: Ints, const FLIP: i8> Place<I> for Rows<'_, FLIP> {
     type Row<'a>
-        = Row<'a>
+        = Row<'a, FLIP>
     where
         Self: 'a;
     #[inline(always)]
-    fn row(&mut self, row: usize) -> Option<Row<'_>> {
+    fn row(&mut self, row: usize) -> Option<Row<'_, FLIP>> {
         let RowShape { width, pitch } = self.shape;
         let codes = self.codes.get_mut(row * pitch..(row + 1) * pitch)?;
         let (codes, behind) = codes.split_at_mut(width.min(pitch));
         if !behind.is_empty() {
-            clear(behind);
+            clear(behind, FLIP);
         }
         Some(Row(codes))
     }
@@ -232,17 +232,28 @@ impl<I: Ints> Place<I> for Rows<'_> {
 /// Of a row whose width is no pitch. On its own, lest everything else be out of registers.
 #[cold]
 #[inline(never)]
-fn clear(behind: &mut [i8]) {
-    behind.fill(0);
+fn clear(behind: &mut [i8], zero: i8) {
+    behind.fill(zero);
+}
+
+/// The same codes as they are kept.
+#[inline(always)]
+fn flipped<const FLIP: i8, const N: usize>(mut codes: [i8; N]) -> [i8; N] {
+    if FLIP != 0 {
+        for code in &mut codes {
+            *code ^= FLIP;
+        }
+    }
+    codes
 }
 
 /// A row of codes.
-struct Row<'a>(&'a mut [i8]);
+struct Row<'a, const FLIP: i8>(&'a mut [i8]);
 
-impl<I: Ints> Codes<I> for Row<'_> {
+impl<I: Ints, const FLIP: i8> Codes<I> for Row<'_, FLIP> {
     #[inline(always)]
     fn take(&mut self, column: usize, codes: I) {
-        let codes = codes.to_i8();
+        let codes = flipped::<FLIP, _>(codes.to_i8());
         let out = self.0.get_mut(column..).unwrap_or(&mut []);
         match out.first_chunk_mut::<LANES>() {
             Some(out) => *out = codes,
@@ -251,10 +262,11 @@ impl<I: Ints> Codes<I> for Row<'_> {
     }
     #[inline(always)]
     fn take_four(&mut self, column: usize, codes: [I; 4]) {
+        let codes = flipped::<FLIP, _>(I::four_to_i8(codes));
         let out = self.0.get_mut(column..).unwrap_or(&mut []);
         match out.first_chunk_mut() {
-            Some(out) => *out = I::four_to_i8(codes),
-            None => out.iter_mut().zip(I::four_to_i8(codes)).for_each(|(out, code)| *out = code),
+            Some(out) => *out = codes,
+            None => out.iter_mut().zip(codes).for_each(|(out, code)| *out = code),
         }
     }
 }

@@ -19,9 +19,9 @@ macro_rules! vector_table {
             fn linear_f16_residual(x: &[f32], w: &LinearF16, residual: &mut [f16])
                 = vector::linear_f16_residual::<$floats>(x, w, residual);
             fn quantize_rows(x: &[f32], shape: RowShape, codes: &mut [i8], scales: &mut [f32]) -> usize
-                = vector::quantize_rows::<$floats>(x, shape, codes, scales);
+                = vector::quantize_rows::<$floats, { <$dot as vector::Dot>::INPUT_FLIP }>(x, shape, codes, scales);
             fn quantize_rows_above(x: &[f32], shape: RowShape, floor: f32, codes: &mut [i8], scales: &mut [f32], zero_points: &mut [i32]) -> usize
-                = vector::quantize_rows_above::<$floats>(x, shape, floor, codes, scales, zero_points);
+                = vector::quantize_rows_above::<$floats, { <$dot as vector::Dot>::INPUT_FLIP }>(x, shape, floor, codes, scales, zero_points);
             fn layer_norm(x: &[f16], w: &NormWeights, out: &mut [f32])
                 = vector::layer_norm::<$floats>(x, w, out);
             fn widen(x: &[f16], out: &mut [f32]) = vector::widen::<$floats>(x, out);

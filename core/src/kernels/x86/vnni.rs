@@ -6,7 +6,7 @@ use super::avx512::{native, F32x16, I32x16};
 use crate::kernels::spec;
 use crate::kernels::vector::{block, Dot, Ints, WeightsAt};
 
-/// VPDPBUSD takes unsigned bytes times signed ones: inputs become unsigned by adding 128.
+/// VPDPBUSD takes unsigned bytes times signed ones: inputs are kept with 128 added.
 pub(in crate::kernels::x86) struct Vnni;
 
 impl Dot for Vnni {
@@ -16,6 +16,7 @@ impl Dot for Vnni {
     type Inputs = __m512i;
     type PairSums = __m512i;
     const GROUPS: usize = 1;
+    const INPUT_FLIP: i8 = spec::AVX512_FLIP;
 
     #[inline(always)]
     fn start() -> __m512i {
@@ -50,7 +51,7 @@ impl Dot for Vnni {
     }
     #[inline(always)]
     unsafe fn load_inputs(x: *const i8) -> __m512i {
-        native!(_mm512_xor_si512(_mm512_set1_epi32(x.cast::<i32>().read_unaligned()), _mm512_set1_epi8(-128)))
+        native!(_mm512_set1_epi32(x.cast::<i32>().read_unaligned()))
     }
     #[inline(always)]
     fn dot(sums: __m512i, weights: __m512i, x: __m512i) -> __m512i {
@@ -150,49 +151,42 @@ unsafe fn whole_block(
             "vmovdqa64 zmm29, zmm9",
             "vmovdqa64 zmm30, zmm10",
             "vmovdqa64 zmm31, zmm11",
-            "vpbroadcastd zmm4, {offset:e}",
             "2:",
             "vmovdqu64 zmm0, zmmword ptr [{w}]",
             "vmovdqu64 zmm1, zmmword ptr [{w} + {panel}]",
             "vmovdqu64 zmm2, zmmword ptr [{w} + 2*{panel}]",
             "vmovdqu64 zmm3, zmmword ptr [{w} + {panels3}]",
             "add {w}, 64",
-            "vpbroadcastd zmm5, dword ptr [{x0} + 4*{step}]",
-            "vpxord zmm5, zmm5, zmm4",
-            "vpdpbusd zmm8, zmm5, zmm0",
-            "vpdpbusd zmm9, zmm5, zmm1",
-            "vpdpbusd zmm10, zmm5, zmm2",
-            "vpdpbusd zmm11, zmm5, zmm3",
-            "vpbroadcastd zmm5, dword ptr [{x1} + 4*{step}]",
-            "vpxord zmm5, zmm5, zmm4",
-            "vpdpbusd zmm12, zmm5, zmm0",
-            "vpdpbusd zmm13, zmm5, zmm1",
-            "vpdpbusd zmm14, zmm5, zmm2",
-            "vpdpbusd zmm15, zmm5, zmm3",
-            "vpbroadcastd zmm5, dword ptr [{x2} + 4*{step}]",
-            "vpxord zmm5, zmm5, zmm4",
-            "vpdpbusd zmm16, zmm5, zmm0",
-            "vpdpbusd zmm17, zmm5, zmm1",
-            "vpdpbusd zmm18, zmm5, zmm2",
-            "vpdpbusd zmm19, zmm5, zmm3",
-            "vpbroadcastd zmm5, dword ptr [{x3} + 4*{step}]",
-            "vpxord zmm5, zmm5, zmm4",
-            "vpdpbusd zmm20, zmm5, zmm0",
-            "vpdpbusd zmm21, zmm5, zmm1",
-            "vpdpbusd zmm22, zmm5, zmm2",
-            "vpdpbusd zmm23, zmm5, zmm3",
-            "vpbroadcastd zmm5, dword ptr [{x4} + 4*{step}]",
-            "vpxord zmm5, zmm5, zmm4",
-            "vpdpbusd zmm24, zmm5, zmm0",
-            "vpdpbusd zmm25, zmm5, zmm1",
-            "vpdpbusd zmm26, zmm5, zmm2",
-            "vpdpbusd zmm27, zmm5, zmm3",
-            "vpbroadcastd zmm5, dword ptr [{x5} + 4*{step}]",
-            "vpxord zmm5, zmm5, zmm4",
-            "vpdpbusd zmm28, zmm5, zmm0",
-            "vpdpbusd zmm29, zmm5, zmm1",
-            "vpdpbusd zmm30, zmm5, zmm2",
-            "vpdpbusd zmm31, zmm5, zmm3",
+            "vpbroadcastd zmm4, dword ptr [{x0} + 4*{step}]",
+            "vpdpbusd zmm8, zmm4, zmm0",
+            "vpdpbusd zmm9, zmm4, zmm1",
+            "vpdpbusd zmm10, zmm4, zmm2",
+            "vpdpbusd zmm11, zmm4, zmm3",
+            "vpbroadcastd zmm4, dword ptr [{x1} + 4*{step}]",
+            "vpdpbusd zmm12, zmm4, zmm0",
+            "vpdpbusd zmm13, zmm4, zmm1",
+            "vpdpbusd zmm14, zmm4, zmm2",
+            "vpdpbusd zmm15, zmm4, zmm3",
+            "vpbroadcastd zmm4, dword ptr [{x2} + 4*{step}]",
+            "vpdpbusd zmm16, zmm4, zmm0",
+            "vpdpbusd zmm17, zmm4, zmm1",
+            "vpdpbusd zmm18, zmm4, zmm2",
+            "vpdpbusd zmm19, zmm4, zmm3",
+            "vpbroadcastd zmm4, dword ptr [{x3} + 4*{step}]",
+            "vpdpbusd zmm20, zmm4, zmm0",
+            "vpdpbusd zmm21, zmm4, zmm1",
+            "vpdpbusd zmm22, zmm4, zmm2",
+            "vpdpbusd zmm23, zmm4, zmm3",
+            "vpbroadcastd zmm4, dword ptr [{x4} + 4*{step}]",
+            "vpdpbusd zmm24, zmm4, zmm0",
+            "vpdpbusd zmm25, zmm4, zmm1",
+            "vpdpbusd zmm26, zmm4, zmm2",
+            "vpdpbusd zmm27, zmm4, zmm3",
+            "vpbroadcastd zmm4, dword ptr [{x5} + 4*{step}]",
+            "vpdpbusd zmm28, zmm4, zmm0",
+            "vpdpbusd zmm29, zmm4, zmm1",
+            "vpdpbusd zmm30, zmm4, zmm2",
+            "vpdpbusd zmm31, zmm4, zmm3",
             "inc {step}",
             "jnz 2b",
             w = inout(reg) w.at => _,
@@ -200,7 +194,6 @@ unsafe fn whole_block(
             panel = in(reg) w.panel_bytes,
             panels3 = in(reg) 3 * w.panel_bytes,
             begin = in(reg) begin.as_ptr(),
-            offset = in(reg) 0x8080_8080u32,
             x0 = in(reg) x0,
             x1 = in(reg) x1,
             x2 = in(reg) x2,
@@ -213,7 +206,7 @@ unsafe fn whole_block(
             lateout("zmm20") sums[3][0], lateout("zmm21") sums[3][1], lateout("zmm22") sums[3][2], lateout("zmm23") sums[3][3],
             lateout("zmm24") sums[4][0], lateout("zmm25") sums[4][1], lateout("zmm26") sums[4][2], lateout("zmm27") sums[4][3],
             lateout("zmm28") sums[5][0], lateout("zmm29") sums[5][1], lateout("zmm30") sums[5][2], lateout("zmm31") sums[5][3],
-            out("zmm0") _, out("zmm1") _, out("zmm2") _, out("zmm3") _, out("zmm4") _, out("zmm5") _,
+            out("zmm0") _, out("zmm1") _, out("zmm2") _, out("zmm3") _, out("zmm4") _,
             options(nostack, readonly),
         );
     }

@@ -47,7 +47,7 @@ impl Run<'_, '_> {
                 source.read_rows(strip_row * c.patch_height, strip).map_err(Error::Source)?;
             }
             let width = c.patch_width * c.channels;
-            gather_patch(strip, row_bytes, column * width, width, to);
+            gather_patch(strip, row_bytes, column * width, width, self.kernels.spec.input_flip, to);
         }
         let scales = typed::<f32>(scales, 0, rows)?;
         scales.iter_mut().for_each(|scale| *scale = 1.0);
@@ -289,18 +289,19 @@ impl Run<'_, '_> {
     }
 }
 
-/// Copies one patch out of a strip, pixels − 128, rows of the patch one after the other, zeros up to the pitch.
-fn gather_patch(strip: &[u8], row_bytes: usize, left: usize, width: usize, to: &mut [i8]) {
+/// Copies one patch out of a strip, pixels − 128, rows of the patch one after the other, zeros up to the pitch; all of them flipped.
+fn gather_patch(strip: &[u8], row_bytes: usize, left: usize, width: usize, flip: i8, to: &mut [i8]) {
+    let offset = 0x80 ^ flip as u8;
     let mut rest = to;
     for row in tensor::rows(strip, row_bytes) {
         let pixels = row.get(left..left.saturating_add(width)).unwrap_or(&[]);
         let (to, behind) = rest.split_at_mut_checked(pixels.len()).unwrap_or_default();
         for (pixel, to) in pixels.iter().zip(to) {
-            *to = (*pixel ^ 0x80) as i8;
+            *to = (*pixel ^ offset) as i8;
         }
         rest = behind;
     }
-    rest.iter_mut().for_each(|to| *to = 0);
+    rest.iter_mut().for_each(|to| *to = flip);
 }
 
 /// Rows of the plane, in the form that query, key and value weights want.
