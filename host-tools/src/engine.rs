@@ -14,15 +14,15 @@ use crate::kernels;
 use crate::pool::Pool;
 use crate::vtr::{repack, AlignedBytes, ModelBytes};
 
-/// Rows of a block of the tables' matrix products, or a multiple.
+/// Rows of a block of the fastest table's matrix product.
 const BLOCK_ROWS: usize = 6;
-/// Most rows of a worker's part of a tile: more of them gain nothing.
-const MOST_ROWS: usize = 102;
 
-/// Rows per tile on a host: tiles of the same height, whole blocks, as few as give each worker no more than it gains from.
-fn host_tile_rows(config: &VitConfig, workers: usize) -> usize {
-    let tiles = config.tokens().div_ceil(MOST_ROWS * workers.max(1)).max(1);
-    config.tokens().div_ceil(tiles).next_multiple_of(BLOCK_ROWS).clamp(1, MAX_TILE_ROWS)
+/// Rows per tile on a host: all if there are no more than a tile can have, else tiles of the same height. Whole blocks, but for one row,
+/// whose place the sums of the weights take.
+fn host_tile_rows(config: &VitConfig) -> usize {
+    let tiles = config.tokens().div_ceil(MAX_TILE_ROWS).max(1);
+    let rows = config.tokens().div_ceil(tiles);
+    ((rows + 1).next_multiple_of(BLOCK_ROWS) - 1).clamp(1, MAX_TILE_ROWS)
 }
 
 /// A `.vtr` file, checked.
@@ -127,7 +127,7 @@ impl Engine {
         let model = Model::parse_without_checksums(self.run_bytes())?;
         let vit = Vit::new(&model)?;
         let workers = pool.map_or(1, Pool::workers);
-        let tile_rows = host_tile_rows(&self.config, workers);
+        let tile_rows = host_tile_rows(&self.config);
         let arena = AlignedBytes::zeroed(vit.plan_for(tile_rows, self.kernels.spec, workers)?.arena_bytes());
         Ok(Session { engine: self, vit, arena, tile_rows, pool })
     }

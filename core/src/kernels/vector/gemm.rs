@@ -26,6 +26,17 @@ impl<'a> Inputs<'a> {
         let there = data.len().checked_div(pitch).unwrap_or(0);
         Self { data, rows: rows.min(there), pitch }
     }
+
+    /// `MR` rows from one on that is there. Missing ones are stood in for by the last one; their results are dropped.
+    #[inline(always)]
+    fn at<const MR: usize>(&self, row: usize) -> [*const i8; MR] {
+        let mut at = [self.data.as_ptr(); MR];
+        for r in 0..MR {
+            // SAFETY: every row lies in the data.
+            at[r] = unsafe { at[r].add((row + r).min(self.rows - 1) * self.pitch) };
+        }
+        at
+    }
 }
 
 impl<'a> Panels<'a> {
@@ -151,29 +162,44 @@ fn column<D: Dot, const MR: usize, const NV: usize>(
     panel: usize,
     epilogue: &mut impl Epilogue<D::Floats>,
 ) {
+    if x.rows == 0 {
+        return;
+    }
     let (panel_bytes, steps) = (w.pitch * LANES, w.pitch / 4 / D::GROUPS);
     debug_assert!((panel + NV) * panel_bytes <= w.data.len());
     debug_assert!(x.rows * x.pitch <= x.data.len());
     // SAFETY: `Panels::new` has seen that the data holds all panels.
     let at = unsafe { w.data.as_ptr().add(panel * panel_bytes) };
     let weights = WeightsAt { at, panel_bytes, steps };
-    let mut begin = [D::start(); NV];
-    for v in 0..NV {
-        begin[v] = w.begin::<D>(panel + v);
-    }
-    let mut row = 0;
-    while row < x.rows {
-        // Missing rows of the last block are stood in for by the last one; their results are dropped.
-        let mut at = [x.data.as_ptr(); MR];
-        for r in 0..MR {
-            // SAFETY: every row lies in the inputs' data (`Inputs::new`).
-            at[r] = unsafe { at[r].add((row + r).min(x.rows - 1) * x.pitch) };
-        }
+    let (mut row, mut begin, mut first) = (0, [D::start(); NV], None);
+    // One row alone leaves no room beside it.
+    if MR > 1 && w.begins.is_empty() {
         // SAFETY: the rows have `pitch` inputs, every panel lies in the weights' data.
-        let sums = unsafe { D::block::<MR, NV>(at, &begin, &weights) };
+        first = unsafe { D::first_block::<MR, NV>(x.at(0), &weights) };
+    }
+    if let Some(first) = first {
+        row = (MR - 1).min(x.rows);
+        begin = first.begin;
+        hand_over::<D, MR, NV, _>(epilogue, 0, row, panel, &first.sums);
+    } else {
+        for v in 0..NV {
+            begin[v] = w.begin::<D>(panel + v);
+        }
+    }
+    while row < x.rows {
+        // SAFETY: as above.
+        let sums = unsafe { D::block::<MR, NV>(x.at(row), &begin, &weights) };
         hand_over::<D, MR, NV, _>(epilogue, row, MR.min(x.rows - row), panel, &sums);
         row += MR;
     }
+}
+
+/// What [`Dot::first_block`] finds.
+pub(in crate::kernels) struct FirstBlock<D: Dot, const MR: usize, const NV: usize> {
+    /// What sums start at.
+    pub begin: [D::Sums; NV],
+    /// Sums, the last row's being nothing.
+    pub sums: [[D::Sums; NV]; MR],
 }
 
 /// Panels that are multiplied together.

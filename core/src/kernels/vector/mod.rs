@@ -19,7 +19,7 @@ pub(super) mod table;
 pub(super) use attention::{
     attend, begins, scores, softmax, store_keys, store_values, weighted_sums, Maxima, Steps,
 };
-pub(super) use gemm::{block, peak, peak_macs, WeightsAt};
+pub(super) use gemm::{block, peak, peak_macs, FirstBlock, WeightsAt};
 pub(super) use linear::{linear_i8, linear_i8_residual};
 pub(super) use linear_f16::{linear_f16, linear_f16_residual};
 pub(super) use norm::layer_norm;
@@ -195,6 +195,20 @@ pub(super) trait Dot {
     {
         // SAFETY: as the caller promises.
         unsafe { block::<Self, MR, NV>(x, begin, weights) }
+    }
+    /// The same of the first `MR − 1` rows, where what sums start at is found beside them sooner than before.
+    ///
+    /// # Safety
+    /// As for [`Self::block`].
+    #[inline(always)]
+    unsafe fn first_block<const MR: usize, const NV: usize>(
+        _x: [*const i8; MR],
+        _weights: &WeightsAt,
+    ) -> Option<FirstBlock<Self, MR, NV>>
+    where
+        Self: Sized,
+    {
+        None
     }
     fn finish(sums: Self::Sums) -> <Self::Floats as Floats>::Ints;
 

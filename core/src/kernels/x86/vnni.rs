@@ -4,7 +4,7 @@ use core::arch::x86_64::*;
 
 use super::avx512::{native, F32x16, I32x16};
 use crate::kernels::spec;
-use crate::kernels::vector::{block, Dot, Ints, WeightsAt};
+use crate::kernels::vector::{block, Dot, FirstBlock, Ints, WeightsAt};
 
 /// VPDPBUSD takes unsigned bytes times signed ones: inputs are kept with 128 added.
 pub(in crate::kernels::x86) struct Vnni;
@@ -63,23 +63,35 @@ impl Dot for Vnni {
         begin: &[__m512i; NV],
         weights: &WeightsAt,
     ) -> [[__m512i; NV]; MR] {
-        let (Some(rows), Some(starts)) = (x.first_chunk::<ROWS>(), begin.first_chunk::<PANELS>()) else {
+        match (x.as_slice().as_array(), begin.as_slice().as_array()) {
             // SAFETY: as the caller promises.
-            return unsafe { block::<Self, MR, NV>(x, begin, weights) };
-        };
-        if MR != ROWS || NV != PANELS {
+            (Some(rows), Some(starts)) => resized(unsafe { whole_block(*rows, starts, weights) }),
             // SAFETY: as the caller promises.
-            return unsafe { block::<Self, MR, NV>(x, begin, weights) };
+            _ => unsafe { block::<Self, MR, NV>(x, begin, weights) },
         }
-        // SAFETY: as the caller promises.
-        let whole = unsafe { whole_block(*rows, starts, weights) };
-        let mut sums = [[Self::start(); NV]; MR];
-        for r in 0..MR {
-            for v in 0..NV {
-                sums[r][v] = whole[r][v];
+    }
+    #[inline(always)]
+    unsafe fn first_block<const MR: usize, const NV: usize>(
+        x: [*const i8; MR],
+        weights: &WeightsAt,
+    ) -> Option<FirstBlock<Self, MR, NV>> {
+        // A row of ones stands in the last one's place, whose products are the sums of the weights.
+        let mut sums = match (x.as_slice().as_array(), NV) {
+            // SAFETY: as the caller promises.
+            (Some(rows), PANELS) => resized(unsafe { first_whole_block(*rows, weights) }),
+            // SAFETY: as the caller promises.
+            _ => unsafe { first_block::<MR, NV>(x, weights) },
+        };
+        let mut begin = [Self::start(); NV];
+        for v in 0..NV {
+            native!(
+                begin[v] = _mm512_sub_epi32(_mm512_setzero_si512(), _mm512_slli_epi32::<7>(sums[MR - 1][v]));
+            );
+            for r in 0..MR - 1 {
+                native!(sums[r][v] = _mm512_add_epi32(sums[r][v], begin[v]));
             }
         }
-        sums
+        Some(FirstBlock { begin, sums })
     }
     #[inline(always)]
     fn finish(sums: __m512i) -> I32x16 {
@@ -103,29 +115,57 @@ impl Dot for Vnni {
     }
 }
 
+/// Sums under another name of their shape, which is the same.
+#[inline(always)]
+fn resized<const MR: usize, const NV: usize>(whole: [[__m512i; PANELS]; ROWS]) -> [[__m512i; NV]; MR] {
+    let mut sums = [[Vnni::start(); NV]; MR];
+    for r in 0..MR {
+        for v in 0..NV {
+            sums[r][v] = whole[r][v];
+        }
+    }
+    sums
+}
+
+/// What [`first_whole_block`] does, of any size.
+///
+/// # Safety
+/// As for [`Dot::first_block`].
+#[inline(always)]
+unsafe fn first_block<const MR: usize, const NV: usize>(
+    x: [*const i8; MR],
+    w: &WeightsAt,
+) -> [[__m512i; NV]; MR] {
+    let mut sums = [[Vnni::start(); NV]; MR];
+    for step in 0..w.steps {
+        let mut weights = [Vnni::start(); NV];
+        for v in 0..NV {
+            // SAFETY: `step` is below `steps`, `v` below `NV`.
+            weights[v] = unsafe { Vnni::load_weights(w.at.add(v * w.panel_bytes + step * 64)) };
+        }
+        for r in 0..MR {
+            let inputs = if r == MR - 1 {
+                native!(_mm512_set1_epi8(1))
+            } else {
+                // SAFETY: `step` is below `steps`.
+                unsafe { Vnni::load_inputs(x[r].add(4 * step)) }
+            };
+            for v in 0..NV {
+                sums[r][v] = Vnni::dot(sums[r][v], weights[v], inputs);
+            }
+        }
+    }
+    sums
+}
+
 /// Rows and panels of the block that fills the registers.
 const ROWS: usize = spec::AVX512_ROWS;
 const PANELS: usize = 4;
 
-/// See [`Dot::block`]: 6 rows times 4 panels, sums in 24 registers, which the compiler would move about.
-///
-/// # Safety
-/// As for [`Dot::block`].
-#[inline]
-#[target_feature(enable = "avx512f")]
-unsafe fn whole_block(
-    x: [*const i8; ROWS],
-    begin: &[__m512i; PANELS],
-    w: &WeightsAt,
-) -> [[__m512i; PANELS]; ROWS] {
-    let mut sums = [[Vnni::start(); PANELS]; ROWS];
-    if w.steps == 0 {
-        return sums;
-    }
-    // Counted from the rows' ends on, so that one register is index and counter.
-    let [x0, x1, x2, x3, x4, x5] = x.map(|x| x.wrapping_add(4 * w.steps));
-    // SAFETY: reads what the caller promises: `steps` groups of inputs and weights. Writes only the registers that are named.
-    unsafe {
+/// The loop of a block: 6 rows times 4 panels, sums in 24 registers, which the compiler would move about. `$last` loads the last row's
+/// inputs.
+macro_rules! whole_block {
+    ($x:expr, $begin:expr, $w:expr, $sums:ident, $last:literal) => {
         core::arch::asm!(
             "vmovdqu64 zmm8, zmmword ptr [{begin} + 0]",
             "vmovdqu64 zmm9, zmmword ptr [{begin} + 64]",
@@ -182,33 +222,72 @@ unsafe fn whole_block(
             "vpdpbusd zmm25, zmm4, zmm1",
             "vpdpbusd zmm26, zmm4, zmm2",
             "vpdpbusd zmm27, zmm4, zmm3",
-            "vpbroadcastd zmm4, dword ptr [{x5} + 4*{step}]",
+            $last,
             "vpdpbusd zmm28, zmm4, zmm0",
             "vpdpbusd zmm29, zmm4, zmm1",
             "vpdpbusd zmm30, zmm4, zmm2",
             "vpdpbusd zmm31, zmm4, zmm3",
             "inc {step}",
             "jnz 2b",
-            w = inout(reg) w.at => _,
-            step = inout(reg) -(w.steps as isize) => _,
-            panel = in(reg) w.panel_bytes,
-            panels3 = in(reg) 3 * w.panel_bytes,
-            begin = in(reg) begin.as_ptr(),
-            x0 = in(reg) x0,
-            x1 = in(reg) x1,
-            x2 = in(reg) x2,
-            x3 = in(reg) x3,
-            x4 = in(reg) x4,
-            x5 = in(reg) x5,
-            lateout("zmm8") sums[0][0], lateout("zmm9") sums[0][1], lateout("zmm10") sums[0][2], lateout("zmm11") sums[0][3],
-            lateout("zmm12") sums[1][0], lateout("zmm13") sums[1][1], lateout("zmm14") sums[1][2], lateout("zmm15") sums[1][3],
-            lateout("zmm16") sums[2][0], lateout("zmm17") sums[2][1], lateout("zmm18") sums[2][2], lateout("zmm19") sums[2][3],
-            lateout("zmm20") sums[3][0], lateout("zmm21") sums[3][1], lateout("zmm22") sums[3][2], lateout("zmm23") sums[3][3],
-            lateout("zmm24") sums[4][0], lateout("zmm25") sums[4][1], lateout("zmm26") sums[4][2], lateout("zmm27") sums[4][3],
-            lateout("zmm28") sums[5][0], lateout("zmm29") sums[5][1], lateout("zmm30") sums[5][2], lateout("zmm31") sums[5][3],
+            w = inout(reg) $w.at => _,
+            step = inout(reg) -($w.steps as isize) => _,
+            panel = in(reg) $w.panel_bytes,
+            panels3 = in(reg) 3 * $w.panel_bytes,
+            begin = in(reg) $begin.as_ptr(),
+            x0 = in(reg) $x[0],
+            x1 = in(reg) $x[1],
+            x2 = in(reg) $x[2],
+            x3 = in(reg) $x[3],
+            x4 = in(reg) $x[4],
+            x5 = in(reg) $x[5],
+            lateout("zmm8") $sums[0][0], lateout("zmm9") $sums[0][1], lateout("zmm10") $sums[0][2], lateout("zmm11") $sums[0][3],
+            lateout("zmm12") $sums[1][0], lateout("zmm13") $sums[1][1], lateout("zmm14") $sums[1][2], lateout("zmm15") $sums[1][3],
+            lateout("zmm16") $sums[2][0], lateout("zmm17") $sums[2][1], lateout("zmm18") $sums[2][2], lateout("zmm19") $sums[2][3],
+            lateout("zmm20") $sums[3][0], lateout("zmm21") $sums[3][1], lateout("zmm22") $sums[3][2], lateout("zmm23") $sums[3][3],
+            lateout("zmm24") $sums[4][0], lateout("zmm25") $sums[4][1], lateout("zmm26") $sums[4][2], lateout("zmm27") $sums[4][3],
+            lateout("zmm28") $sums[5][0], lateout("zmm29") $sums[5][1], lateout("zmm30") $sums[5][2], lateout("zmm31") $sums[5][3],
             out("zmm0") _, out("zmm1") _, out("zmm2") _, out("zmm3") _, out("zmm4") _,
             options(nostack, readonly),
-        );
+        )
+    };
+}
+
+/// See [`Dot::block`].
+///
+/// # Safety
+/// As for that.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn whole_block(
+    x: [*const i8; ROWS],
+    begin: &[__m512i; PANELS],
+    w: &WeightsAt,
+) -> [[__m512i; PANELS]; ROWS] {
+    let mut sums = [*begin; ROWS];
+    if w.steps > 0 {
+        // Counted from the rows' ends on, so that one register is index and counter.
+        let x = x.map(|x| x.wrapping_add(4 * w.steps));
+        // SAFETY: reads what the caller promises: `steps` groups of inputs and weights. Writes only the registers that are named.
+        unsafe { whole_block!(x, begin, w, sums, "vpbroadcastd zmm4, dword ptr [{x5} + 4*{step}]") };
+    }
+    sums
+}
+
+/// See [`Dot::first_block`]: the last row is ones.
+///
+/// # Safety
+/// As for that.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn first_whole_block(x: [*const i8; ROWS], w: &WeightsAt) -> [[__m512i; PANELS]; ROWS] {
+    let zeros = [Vnni::start(); PANELS];
+    let mut sums = [zeros; ROWS];
+    if w.steps > 0 {
+        let mut x = x.map(|x| x.wrapping_add(4 * w.steps));
+        let ones = [1i8; 4];
+        x[ROWS - 1] = ones.as_ptr();
+        // SAFETY: as above; the ones are four bytes.
+        unsafe { whole_block!(x, zeros, w, sums, "vpbroadcastd zmm4, dword ptr [{x5}]") };
     }
     sums
 }
