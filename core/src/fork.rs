@@ -44,8 +44,8 @@ impl Share {
 
 /// Work on some rows, with memory for a number of workers.
 pub(crate) trait Part: Sized + Send {
-    /// Rows that can be separated from the ones before.
-    const GRANULE: usize;
+    /// Rows that can't be separated.
+    const GRANULE: usize = 1;
     /// Rows since the last place where the work could have been split.
     fn offset(&self) -> usize {
         0

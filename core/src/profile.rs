@@ -11,18 +11,18 @@ pub enum Stage {
         /// Block.
         layer: u16,
     },
-    /// Keys and values of one head.
+    /// Keys and values of one head; of several where several workers share them.
     Project {
         /// Block.
         layer: u16,
-        /// Head.
+        /// Head, the first of them.
         head: u16,
     },
-    /// Queries, attention and projection of one head.
+    /// Queries, attention and projection of the same heads.
     Attention {
         /// Block.
         layer: u16,
-        /// Head.
+        /// Head, the first of them.
         head: u16,
     },
     /// Second layer norm and MLP of a block.

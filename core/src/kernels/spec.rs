@@ -20,6 +20,9 @@ pub struct TableSpec {
     ///
     /// [`RowsI8`]: crate::tensor::RowsI8
     pub input_flip: i8,
+    /// Whether its machines have memory to spare: with several workers, keys and values of many heads exist at a time, and no memory
+    /// serves two purposes.
+    pub has_room: bool,
     /// Rows that the layer norm is fastest with.
     pub norm_rows: usize,
     /// Memory that attention over `(tokens, head_dim)` takes in one head.
@@ -72,6 +75,7 @@ pub static PORTABLE: TableSpec = TableSpec {
     reads_every_layout: true,
     region_align: ALIGN,
     input_flip: 0,
+    has_room: false,
     norm_rows: 1,
     attention_memory: |tokens, head_dim| rows_memory(tokens, head_dim, 1),
     linear_scratch: |_| 0,
@@ -84,6 +88,7 @@ pub static AVX2: TableSpec = TableSpec {
     reads_every_layout: false,
     region_align: ALIGN,
     input_flip: 0,
+    has_room: true,
     norm_rows: VECTOR_NORM_ROWS,
     attention_memory: |tokens, head_dim| vector_memory(tokens, head_dim, AVX2_ROWS, 0),
     linear_scratch: |_| 0,
@@ -96,6 +101,7 @@ pub static AVX512_VNNI: TableSpec = TableSpec {
     reads_every_layout: false,
     region_align: 64,
     input_flip: AVX512_FLIP,
+    has_room: true,
     norm_rows: VECTOR_NORM_ROWS,
     attention_memory: |tokens, head_dim| vector_memory(tokens, head_dim, AVX512_ROWS, AVX512_BEGIN),
     linear_scratch: |_| 0,
@@ -108,6 +114,7 @@ pub static NEON: TableSpec = TableSpec {
     reads_every_layout: false,
     region_align: ALIGN,
     input_flip: 0,
+    has_room: true,
     norm_rows: VECTOR_NORM_ROWS,
     attention_memory: |tokens, head_dim| vector_memory(tokens, head_dim, NEON_ROWS, NEON_BEGIN),
     linear_scratch: |_| 0,
@@ -120,6 +127,7 @@ pub static NEON_DOTPROD: TableSpec = TableSpec {
     reads_every_layout: false,
     region_align: ALIGN,
     input_flip: 0,
+    has_room: true,
     norm_rows: VECTOR_NORM_ROWS,
     attention_memory: |tokens, head_dim| vector_memory(tokens, head_dim, NEON_DOTPROD_ROWS, 0),
     linear_scratch: |_| 0,
@@ -133,6 +141,7 @@ pub static CORTEX_M_DSP: TableSpec = TableSpec {
     reads_every_layout: false,
     region_align: ALIGN,
     input_flip: 0,
+    has_room: false,
     norm_rows: 1,
     attention_memory: dsp_memory,
     // Four rows of pairs of 16 bits.
@@ -146,6 +155,7 @@ pub static CORTEX_M_HELIUM: TableSpec = TableSpec {
     reads_every_layout: false,
     region_align: ALIGN,
     input_flip: 0,
+    has_room: false,
     norm_rows: 1,
     attention_memory: helium_memory,
     linear_scratch: |_| 0,
@@ -158,6 +168,7 @@ pub static SCALAR: TableSpec = TableSpec {
     reads_every_layout: false,
     region_align: ALIGN,
     input_flip: 0,
+    has_room: false,
     norm_rows: 1,
     attention_memory: scalar_memory,
     // Four rows, two of them in a word.

@@ -20,7 +20,7 @@ pub struct BenchOptions {
     pub threads: usize,
     /// Runs that are counted.
     pub runs: usize,
-    /// Runs before them.
+    /// Runs before them; more, if these take less than 0.3 s. None with 0.
     pub warm_up: usize,
 }
 
@@ -109,13 +109,19 @@ struct Timing {
     peak: Option<f64>,
 }
 
+/// How long runs are repeated before any is counted, at least: new threads may have to share a core until the operating system has moved
+/// them.
+const WARM_UP: Duration = Duration::from_millis(300);
+
 /// Runs in a row, as a camera's images come: what is warm stays warm, threads are awake.
 const ROW: usize = 10;
 
 /// Rows of whole runs, rows of runs by steps and the peak take turns, so that all see the machine in the same state.
 fn measure(timed: &mut impl Timed, kernels: &Kernels, options: BenchOptions) -> Result<Timing> {
-    for _ in 0..options.warm_up {
+    let (start, mut warm) = (Instant::now(), 0);
+    while warm < options.warm_up || (options.warm_up > 0 && start.elapsed() < WARM_UP) {
         timed.run()?;
+        warm += 1;
     }
     let mut timing = Timing { totals: Vec::new(), profiles: Vec::new(), peak: None };
     let runs = options.runs.max(1);

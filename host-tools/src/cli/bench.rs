@@ -36,7 +36,7 @@ pub struct BenchArgs {
     /// Runs to count; times are their medians.
     #[arg(long, default_value_t = 50)]
     runs: usize,
-    /// Runs before those.
+    /// Runs before those; more, if these take less than 0.3 seconds; 0 leaves them out.
     #[arg(long, default_value_t = 5)]
     warm_up: usize,
     /// Show every layer, not their sums.

@@ -1,5 +1,7 @@
 //! Dot products of bytes by AVX-512 VNNI, and the block of the matrix product.
 
+#![allow(clippy::needless_range_loop, reason = "loops over constants, which are unrolled whole")]
+
 use core::arch::x86_64::*;
 
 use super::avx512::{native, F32x16, I32x16};
@@ -63,9 +65,11 @@ impl Dot for Vnni {
         begin: &[__m512i; NV],
         weights: &WeightsAt,
     ) -> [[__m512i; NV]; MR] {
-        match (x.as_slice().as_array(), begin.as_slice().as_array()) {
+        match (x.first_chunk(), begin.first_chunk()) {
             // SAFETY: as the caller promises.
-            (Some(rows), Some(starts)) => resized(unsafe { whole_block(*rows, starts, weights) }),
+            (Some(rows), Some(starts)) if MR == ROWS && NV == PANELS => {
+                resized(unsafe { whole_block(*rows, starts, weights) })
+            }
             // SAFETY: as the caller promises.
             _ => unsafe { block::<Self, MR, NV>(x, begin, weights) },
         }
@@ -76,9 +80,9 @@ impl Dot for Vnni {
         weights: &WeightsAt,
     ) -> Option<FirstBlock<Self, MR, NV>> {
         // A row of ones stands in the last one's place, whose products are the sums of the weights.
-        let mut sums = match (x.as_slice().as_array(), NV) {
+        let mut sums = match (x.first_chunk(), NV) {
             // SAFETY: as the caller promises.
-            (Some(rows), PANELS) => resized(unsafe { first_whole_block(*rows, weights) }),
+            (Some(rows), PANELS) if MR == ROWS => resized(unsafe { first_whole_block(*rows, weights) }),
             // SAFETY: as the caller promises.
             _ => unsafe { first_block::<MR, NV>(x, weights) },
         };

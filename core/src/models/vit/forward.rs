@@ -4,10 +4,12 @@ use half::f16;
 
 use super::config::Pool;
 use super::parts::{
-    cache_start, AttentionPart, EmbedPart, MlpPart, NormPart, NormedPlane, Plane, ProjectPart,
+    cache_start, AttentionHead, AttentionPart, EmbedPart, MlpPart, NormPart, NormedPlane, Plane, ProjectHead,
+    ProjectPart,
 };
 use super::plan::region;
-use super::run::Run;
+use super::run::{Run, Together};
+use super::weights::HeadWeights;
 use crate::arena::{cast_mut, part, part_mut, typed};
 use crate::error::Error;
 use crate::fork::fork;
@@ -98,12 +100,14 @@ impl Run<'_, '_> {
         self.vit.block_precision(layer).qkv == Precision::Int8
     }
 
-    /// `K_h = plane·W_Kᵀ + b`, `V_h = plane·W_Vᵀ + b`, quantized per token.
+    /// `K_h = plane·W_Kᵀ + b`, `V_h = plane·W_Vᵀ + b`, quantized per token, for the heads at work.
     pub(super) fn project_tile(&mut self, layer: usize, head: usize, row: usize) -> Result<usize, Error> {
         let c = *self.vit.config();
         let rows = self.tile.min(c.tokens() - row);
-        let head_dim = c.head_dim();
-        let weights = self.head.get(self.vit, layer, head)?;
+        let (n, head_dim) = (c.tokens(), c.head_dim());
+        let heads = self.heads_from(head);
+        let weights = self.heads.get(self.vit, layer, heads)?;
+        let Some(HeadWeights { key, .. }) = weights.first() else { return Err(Error::Internal(56)) };
         let ids = [
             region::PLANE,
             region::PLANE_SCALES,
@@ -118,34 +122,50 @@ impl Run<'_, '_> {
         let [plane, plane_scales, keys, key_scales, values, value_scales, out, wide, scratch] =
             self.plan.views(self.arena, ids)?;
         let (start, key_bytes, value_bytes) = cache_start(self.kernels, row, head_dim);
+        let memory = (self.kernels.spec.attention_memory)(n, head_dim);
         let value_scales = cast_mut::<f32>(value_scales)?;
+        let (mut keys, mut values) = (cast_mut::<i8>(keys)?, cast_mut::<i8>(values)?);
+        let (mut key_scales, mut scales_left) = (cast_mut::<f32>(key_scales)?, &mut *value_scales);
+        let mut parts = Together::new();
+        for weights in weights {
+            let part = ProjectHead {
+                weights,
+                keys: take(&mut keys, memory.keys)?.get_mut(key_bytes..).ok_or(Error::Internal(49))?,
+                key_scales: part_mut(take(&mut key_scales, n)?, row, rows)?,
+                values: take(&mut values, memory.values)?
+                    .get_mut(value_bytes..)
+                    .ok_or(Error::Internal(50))?,
+                value_scales: part_mut(take(&mut scales_left, n)?, row, rows)?,
+            };
+            parts.push(part).map_err(|_| Error::Internal(59))?;
+        }
         let part = ProjectPart {
             kernels: self.kernels,
-            weights,
             head_dim,
-            plane: plane_rows(plane, plane_scales, &weights.key, row, rows, c.dim)?,
-            wide: wide_rows(wide, &weights.key, rows, c.dim)?,
+            plane: plane_rows(plane, plane_scales, key, row, rows, c.dim)?,
+            wide: wide_rows(wide, key, rows, c.dim)?,
             out: typed::<f32>(out, 0, rows * head_dim)?,
             first: row - start,
-            keys: cast_mut::<i8>(keys)?.get_mut(key_bytes..).ok_or(Error::Internal(49))?,
-            key_scales: typed::<f32>(key_scales, row, rows)?,
-            values: cast_mut::<i8>(values)?.get_mut(value_bytes..).ok_or(Error::Internal(50))?,
-            value_scales: part_mut(value_scales, row, rows)?,
+            heads: parts,
             scratch: cast_mut(scratch)?,
         };
         fork(self.pool, part)?;
-        if row + rows == c.tokens() {
-            self.value_scale = make_relative(part_mut(value_scales, 0, c.tokens())?);
+        if row + rows == n {
+            for (scales, largest) in value_scales.chunks_exact_mut(n).zip(&mut self.value_scales) {
+                *largest = make_relative(scales);
+            }
         }
         Ok(row + rows)
     }
 
-    /// `tokens += softmax(Q_h·K_hᵀ/√d)·V_h·W_Oᵀ (+ b with the first head)`.
+    /// `tokens += softmax(Q_h·K_hᵀ/√d)·V_h·W_Oᵀ (+ b with the first head)`, for the heads at work.
     pub(super) fn attention_tile(&mut self, layer: usize, head: usize, row: usize) -> Result<usize, Error> {
         let c = *self.vit.config();
         let rows = self.tile.min(c.tokens() - row);
         let (n, head_dim, pitch) = (c.tokens(), c.head_dim(), padded(c.head_dim()));
-        let weights = self.head.get(self.vit, layer, head)?;
+        let heads = self.heads_from(head);
+        let weights = self.heads.get(self.vit, layer, heads)?;
+        let Some(HeadWeights { query, .. }) = weights.first() else { return Err(Error::Internal(56)) };
         let ids = [
             region::TOKENS,
             region::PLANE,
@@ -165,22 +185,31 @@ impl Run<'_, '_> {
         ];
         let [tokens, plane, plane_scales, keys, key_scales, values, value_scales, out, codes, scales, scores, probabilities, sums, wide, linear_scratch] =
             self.plan.views(self.arena, ids)?;
-        let cache = Attention {
-            queries: RowsI8 { data: &[], scales: &[], zero_points: &[], pitch },
-            head_dim,
-            factor: core::f32::consts::LOG2_E * inverse_sqrt(head_dim as f32),
-            keys: cast_mut(keys)?,
-            key_scales: typed(key_scales, 0, n)?,
-            values: cast_mut(values)?,
-            relative_scales: typed(value_scales, 0, n)?,
-            value_scale: self.value_scale,
-        };
+        let memory = (self.kernels.spec.attention_memory)(n, head_dim);
+        let (mut keys, mut values) = (cast_mut::<i8>(keys)?, cast_mut::<i8>(values)?);
+        let (mut key_scales, mut value_scales) =
+            (cast_mut::<f32>(key_scales)?, cast_mut::<f32>(value_scales)?);
+        let factor = core::f32::consts::LOG2_E * inverse_sqrt(head_dim as f32);
+        let mut heads = Together::<AttentionHead>::new();
+        for (weights, value_scale) in weights.iter().zip(&self.value_scales) {
+            let cache = Attention {
+                queries: RowsI8 { data: &[], scales: &[], zero_points: &[], pitch },
+                head_dim,
+                factor,
+                keys: take(&mut keys, memory.keys)?,
+                key_scales: take(&mut key_scales, n)?,
+                values: take(&mut values, memory.values)?,
+                relative_scales: take(&mut value_scales, n)?,
+                value_scale: *value_scale,
+            };
+            heads.push(AttentionHead { weights, cache }).map_err(|_| Error::Internal(59))?;
+        }
         let part = AttentionPart {
             kernels: self.kernels,
-            weights,
-            plane: plane_rows(plane, plane_scales, &weights.query, row, rows, c.dim)?,
-            wide: wide_rows(wide, &weights.query, rows, c.dim)?,
-            cache,
+            heads: &heads,
+            head_dim,
+            plane: plane_rows(plane, plane_scales, query, row, rows, c.dim)?,
+            wide: wide_rows(wide, query, rows, c.dim)?,
             out: typed::<f32>(out, 0, rows * head_dim)?,
             codes: typed::<i8>(codes, 0, rows * pitch)?,
             scales: typed::<f32>(scales, 0, rows)?,
@@ -302,6 +331,11 @@ fn gather_patch(strip: &[u8], row_bytes: usize, left: usize, width: usize, flip:
         rest = behind;
     }
     rest.iter_mut().for_each(|to| *to = flip);
+}
+
+/// The first `count` elements, which are gone from the rest afterwards.
+fn take<'a, T>(rest: &mut &'a mut [T], count: usize) -> Result<&'a mut [T], Error> {
+    rest.split_off_mut(..count).ok_or(Error::Internal(48))
 }
 
 /// Rows of the plane, in the form that query, key and value weights want.

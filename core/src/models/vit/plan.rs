@@ -1,5 +1,7 @@
 //! The memory plan of a ViT: which activations exist when.
 
+use core::ops::RangeInclusive;
+
 use super::weights::Vit;
 use crate::arena::Plan;
 use crate::error::Error;
@@ -35,13 +37,13 @@ pub(super) mod region {
     pub const PLANE_SCALES: usize = 5;
     /// Normed tokens, as many as the kernels take together (one on the portable ones): `(rows, dim)` f32.
     pub const NORMED: usize = 6;
-    /// Keys of one head, as the kernel table orders them: `(tokens, head_dim)` i8.
+    /// Keys of the heads at work, one without threads, as the kernel table orders them: `(heads, tokens, head_dim)` i8.
     pub const KEYS: usize = 7;
-    /// Their scales.
+    /// Their scales: `(heads, tokens)` f32.
     pub const KEY_SCALES: usize = 8;
-    /// Values of one head, as the kernel table orders them: `(tokens, head_dim)` i8.
+    /// Values of the same heads, as the kernel table orders them: `(heads, tokens, head_dim)` i8.
     pub const VALUES: usize = 9;
-    /// Their scales; relative to the largest once all values are there.
+    /// Their scales: `(heads, tokens)` f32; relative to the head's largest once all its values are there.
     pub const VALUE_SCALES: usize = 10;
     /// Keys, values, queries or attended values of a tile: `(tile, head_dim)` f32.
     pub const HEAD_ROWS: usize = 11;
@@ -86,6 +88,23 @@ pub(super) mod region {
     pub const HEAD_LINEAR: usize = 32;
 }
 
+/// Most heads whose keys and values exist at a time. Without threads there is no use for more than one.
+pub(super) const MAX_HEADS_TOGETHER: usize = if cfg!(feature = "parallel") { 16 } else { 1 };
+
+/// Whether memory may be spent on fewer forks, and on cores that don't take each other's cache lines.
+fn has_room(kernels: &TableSpec, workers: usize) -> bool {
+    kernels.has_room && workers > 1
+}
+
+/// Heads whose keys and values exist at a time.
+pub(super) fn heads_together(heads: usize, kernels: &TableSpec, workers: usize) -> usize {
+    if has_room(kernels, workers) {
+        heads.clamp(1, MAX_HEADS_TOGETHER)
+    } else {
+        1
+    }
+}
+
 impl Vit<'_> {
     /// The memory plan with [`DEFAULT_TILE_ROWS`] on the kernel table that the file is meant for, which is what the model's header
     /// states.
@@ -104,7 +123,8 @@ impl Vit<'_> {
     }
 
     /// The memory plan of a run on a kernel table and a number of workers: tables may order keys and values differently and take
-    /// several queries at a time, and each worker has scratch of its own.
+    /// several queries at a time, and each worker has scratch of its own. Several workers may have keys and values of several heads, and
+    /// no memory that serves two purposes ([`TableSpec::has_room`]).
     ///
     /// # Errors
     /// As [`Vit::plan_with_tile_rows`].
@@ -121,41 +141,44 @@ impl Vit<'_> {
             let widest = pitches.iter().copied().max().unwrap_or(0);
             workers * (kernels.linear_scratch)(padded(widest))
         };
+        let has_room = has_room(kernels, workers);
+        let phases = |phases: RangeInclusive<u8>| if has_room { EMBED..=HEAD } else { phases };
+        let together = heads_together(c.heads, kernels, workers);
         let dist_classes = if c.head == super::Head::Distilled { c.classes } else { 0 };
         let mut plan = Plan::new(kernels.region_align);
         plan.add("tokens", tokens * c.dim, 2, EMBED..=HEAD);
-        plan.add("strip", c.patch_height * c.image_width * c.channels, 1, EMBED..=EMBED);
-        plan.add("patches", tile * padded(c.patch_bytes()), 1, EMBED..=EMBED);
-        plan.add("patch scales", tile, 4, EMBED..=EMBED);
-        plan.add("normed plane", tokens * plane_row, 1, NORM..=ATTENTION);
-        plan.add("plane scales", tokens, 4, NORM..=ATTENTION);
-        plan.add("normed row", workers * kernels.norm_rows.min(tile) * c.dim, 4, NORM..=NORM);
-        plan.add("keys", attention.keys, 1, ATTENTION..=ATTENTION);
-        plan.add("key scales", tokens, 4, ATTENTION..=ATTENTION);
-        plan.add("values", attention.values, 1, ATTENTION..=ATTENTION);
-        plan.add("value scales", tokens, 4, ATTENTION..=ATTENTION);
-        plan.add("head rows", tile * head_dim, 4, ATTENTION..=ATTENTION);
-        plan.add("head rows i8", tile * padded(head_dim), 1, ATTENTION..=ATTENTION);
-        plan.add("head row scales", tile, 4, ATTENTION..=ATTENTION);
-        plan.add("scores", attention.scores, workers, ATTENTION..=ATTENTION);
-        plan.add("probabilities", attention.weights, workers, ATTENTION..=ATTENTION);
-        plan.add("weighted sum", attention.sums, workers, ATTENTION..=ATTENTION);
-        plan.add("wide rows", if any_f16 { tile * c.dim } else { 0 }, 4, ATTENTION..=ATTENTION);
-        plan.add("mlp rows", tile * c.dim, 4, MLP..=MLP);
-        plan.add("mlp rows i8", tile * padded(c.dim), 1, MLP..=MLP);
-        plan.add("mlp scales", tile, 4, MLP..=MLP);
-        plan.add("mlp zero points", tile, 4, MLP..=MLP);
-        plan.add("hidden", tile * c.hidden, 4, MLP..=MLP);
-        plan.add("hidden i8", tile * padded(c.hidden), 1, MLP..=MLP);
-        plan.add("features", c.dim, 4, HEAD..=HEAD);
-        plan.add("head input", c.dim, 4, HEAD..=HEAD);
-        plan.add("head input i8", padded(c.dim), 1, HEAD..=HEAD);
-        plan.add("logits", c.classes, 4, HEAD..=HEAD);
-        plan.add("logits dist", dist_classes, 4, HEAD..=HEAD);
-        plan.add("embed scratch", linear(&[c.patch_bytes()]), 4, EMBED..=EMBED);
-        plan.add("attention scratch", linear(&[c.dim, head_dim]), 4, ATTENTION..=ATTENTION);
-        plan.add("mlp scratch", linear(&[c.dim, c.hidden]), 4, MLP..=MLP);
-        plan.add("head scratch", linear(&[c.dim]), 4, HEAD..=HEAD);
+        plan.add("strip", c.patch_height * c.image_width * c.channels, 1, phases(EMBED..=EMBED));
+        plan.add("patches", tile * padded(c.patch_bytes()), 1, phases(EMBED..=EMBED));
+        plan.add("patch scales", tile, 4, phases(EMBED..=EMBED));
+        plan.add("normed plane", tokens * plane_row, 1, phases(NORM..=ATTENTION));
+        plan.add("plane scales", tokens, 4, phases(NORM..=ATTENTION));
+        plan.add("normed row", workers * kernels.norm_rows.min(tile) * c.dim, 4, phases(NORM..=NORM));
+        plan.add("keys", together * attention.keys, 1, phases(ATTENTION..=ATTENTION));
+        plan.add("key scales", together * tokens, 4, phases(ATTENTION..=ATTENTION));
+        plan.add("values", together * attention.values, 1, phases(ATTENTION..=ATTENTION));
+        plan.add("value scales", together * tokens, 4, phases(ATTENTION..=ATTENTION));
+        plan.add("head rows", tile * head_dim, 4, phases(ATTENTION..=ATTENTION));
+        plan.add("head rows i8", tile * padded(head_dim), 1, phases(ATTENTION..=ATTENTION));
+        plan.add("head row scales", tile, 4, phases(ATTENTION..=ATTENTION));
+        plan.add("scores", attention.scores, workers, phases(ATTENTION..=ATTENTION));
+        plan.add("probabilities", attention.weights, workers, phases(ATTENTION..=ATTENTION));
+        plan.add("weighted sum", attention.sums, workers, phases(ATTENTION..=ATTENTION));
+        plan.add("wide rows", if any_f16 { tile * c.dim } else { 0 }, 4, phases(ATTENTION..=ATTENTION));
+        plan.add("mlp rows", tile * c.dim, 4, phases(MLP..=MLP));
+        plan.add("mlp rows i8", tile * padded(c.dim), 1, phases(MLP..=MLP));
+        plan.add("mlp scales", tile, 4, phases(MLP..=MLP));
+        plan.add("mlp zero points", tile, 4, phases(MLP..=MLP));
+        plan.add("hidden", tile * c.hidden, 4, phases(MLP..=MLP));
+        plan.add("hidden i8", tile * padded(c.hidden), 1, phases(MLP..=MLP));
+        plan.add("features", c.dim, 4, phases(HEAD..=HEAD));
+        plan.add("head input", c.dim, 4, phases(HEAD..=HEAD));
+        plan.add("head input i8", padded(c.dim), 1, phases(HEAD..=HEAD));
+        plan.add("logits", c.classes, 4, phases(HEAD..=HEAD));
+        plan.add("logits dist", dist_classes, 4, phases(HEAD..=HEAD));
+        plan.add("embed scratch", linear(&[c.patch_bytes()]), 4, phases(EMBED..=EMBED));
+        plan.add("attention scratch", linear(&[c.dim, head_dim]), 4, phases(ATTENTION..=ATTENTION));
+        plan.add("mlp scratch", linear(&[c.dim, c.hidden]), 4, phases(MLP..=MLP));
+        plan.add("head scratch", linear(&[c.dim]), 4, phases(HEAD..=HEAD));
         plan.checked()
     }
 }

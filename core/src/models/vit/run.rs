@@ -2,7 +2,7 @@
 
 use half::f16;
 
-use super::plan::{region, DEFAULT_TILE_ROWS};
+use super::plan::{heads_together, region, DEFAULT_TILE_ROWS, MAX_HEADS_TOGETHER};
 use super::weights::{HeadWeights, Vit};
 use crate::arena::{cast, Plan};
 use crate::error::Error;
@@ -29,27 +29,36 @@ pub struct Run<'r, 'm> {
     pub(super) plan: Plan,
     pub(super) arena: &'r mut [u8],
     pub(super) tile: usize,
-    /// Largest scale of the values of the head at work.
-    pub(super) value_scale: f32,
-    /// Weights of the head at work, which every tile of it reads: layer, head.
-    pub(super) head: HeadCache<'m>,
+    /// Heads that are done together.
+    together: usize,
+    /// Largest scale of the values of each head at work.
+    pub(super) value_scales: [f32; MAX_HEADS_TOGETHER],
+    /// Weights of the heads at work, which every tile of them reads.
+    pub(super) heads: HeadCache<'m>,
     cursor: Cursor,
 }
 
-/// Weights of one head, found once for all of its tiles: layer, head, weights.
-pub(super) struct HeadCache<'m>(Option<(usize, usize, HeadWeights<'m>)>);
+/// Weights of some heads, found once for all of their tiles: layer, first head, weights.
+pub(super) struct HeadCache<'m>(Option<(usize, usize, Together<HeadWeights<'m>>)>);
+
+/// Something of each head at work.
+pub(super) type Together<T> = heapless::Vec<T, MAX_HEADS_TOGETHER>;
 
 impl<'m> HeadCache<'m> {
     pub(super) fn get(
         &mut self,
         vit: &Vit<'m>,
         layer: usize,
-        head: usize,
-    ) -> Result<&HeadWeights<'m>, Error> {
-        if !matches!(&self.0, Some((at_layer, at_head, _)) if (*at_layer, *at_head) == (layer, head)) {
-            self.0 = Some((layer, head, vit.head(layer, head)?));
+        heads: core::ops::Range<usize>,
+    ) -> Result<&[HeadWeights<'m>], Error> {
+        if !matches!(&self.0, Some((at_layer, at_head, _)) if (*at_layer, *at_head) == (layer, heads.start)) {
+            let (first, mut weights) = (heads.start, Together::new());
+            for head in heads {
+                weights.push(vit.head(layer, head)?).map_err(|_| Error::Internal(58))?;
+            }
+            self.0 = Some((layer, first, weights));
         }
-        self.0.as_ref().map(|(_, _, weights)| weights).ok_or(Error::Internal(57))
+        self.0.as_ref().map(|(_, _, weights)| weights.as_slice()).ok_or(Error::Internal(57))
     }
 }
 
@@ -131,8 +140,9 @@ impl<'m> Vit<'m> {
             plan,
             arena,
             tile: tile_rows,
-            value_scale: 0.0,
-            head: HeadCache(None),
+            together: heads_together(self.config().heads, kernels.spec, pool.workers()),
+            value_scales: [0.0; MAX_HEADS_TOGETHER],
+            heads: HeadCache(None),
             cursor,
         })
     }
@@ -175,6 +185,11 @@ impl<'m> Run<'_, 'm> {
         Ok(())
     }
 
+    /// The heads that are done with one.
+    pub(super) fn heads_from(&self, head: usize) -> core::ops::Range<usize> {
+        head..(head + self.together).min(self.vit.config().heads)
+    }
+
     /// The stage that follows a completed one.
     fn after(&self, stage: Stage) -> Stage {
         let c = self.vit.config();
@@ -183,8 +198,8 @@ impl<'m> Run<'_, 'm> {
             Stage::Embed => block(0),
             Stage::Norm { layer } => Stage::Project { layer, head: 0 },
             Stage::Project { layer, head } => Stage::Attention { layer, head },
-            Stage::Attention { layer, head } if (head as usize) + 1 < c.heads => {
-                Stage::Project { layer, head: head + 1 }
+            Stage::Attention { layer, head } if (head as usize) + self.together < c.heads => {
+                Stage::Project { layer, head: head.saturating_add(self.together as u16) }
             }
             Stage::Attention { layer, .. } => Stage::Mlp { layer },
             Stage::Mlp { layer } => block(layer.saturating_add(1)),

@@ -2,7 +2,7 @@
 
 use half::f16;
 
-use super::{cut, cut_mut, BLOCK_ROWS};
+use super::{cut, cut_mut};
 use crate::error::Error;
 use crate::fork::{Part, Share};
 use crate::kernels::Kernels;
@@ -25,8 +25,6 @@ pub(in crate::models::vit) struct EmbedPart<'a> {
 }
 
 impl Part for EmbedPart<'_> {
-    const GRANULE: usize = BLOCK_ROWS;
-
     fn rows(&self) -> usize {
         self.scales.len()
     }

@@ -2,7 +2,7 @@
 
 use half::f16;
 
-use super::{cut_mut, BLOCK_ROWS};
+use super::cut_mut;
 use crate::error::Error;
 use crate::fork::{Part, Share};
 use crate::kernels::{Epilogue, Kernels};
@@ -37,8 +37,6 @@ pub(in crate::models::vit) struct MlpPart<'a> {
 }
 
 impl Part for MlpPart<'_> {
-    const GRANULE: usize = BLOCK_ROWS;
-
     fn rows(&self) -> usize {
         self.scales.len()
     }

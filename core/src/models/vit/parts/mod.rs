@@ -6,20 +6,17 @@ mod mlp;
 mod norm;
 mod project;
 
-pub(super) use attention::AttentionPart;
+pub(super) use attention::{AttentionHead, AttentionPart};
 pub(super) use embed::EmbedPart;
 pub(super) use mlp::MlpPart;
 pub(super) use norm::{NormPart, NormedPlane};
-pub(super) use project::{cache_start, ProjectPart};
+pub(super) use project::{cache_start, ProjectHead, ProjectPart};
 
 use half::f16;
 
 use crate::error::Error;
 use crate::ops::Operand;
 use crate::tensor::RowsI8;
-
-/// Rows that a block of a table's matrix product has at most.
-const BLOCK_ROWS: usize = 6;
 
 /// `slice.split_at(at)` of something that the plan has sized.
 fn cut<T>(slice: &[T], at: usize) -> Result<(&[T], &[T]), Error> {

@@ -2,7 +2,7 @@
 
 use half::f16;
 
-use super::{cut, cut_mut, BLOCK_ROWS};
+use super::{cut, cut_mut};
 use crate::error::Error;
 use crate::fork::{Part, Share};
 use crate::kernels::{Kernels, RowShape};
@@ -26,8 +26,6 @@ pub(in crate::models::vit) enum NormedPlane<'a> {
 }
 
 impl Part for NormPart<'_> {
-    const GRANULE: usize = BLOCK_ROWS;
-
     fn rows(&self) -> usize {
         self.tokens.len().checked_div(self.norm.gamma.len()).unwrap_or(0)
     }
