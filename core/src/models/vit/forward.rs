@@ -151,7 +151,7 @@ impl Run<'_, '_> {
         };
         fork(self.pool, part)?;
         if row + rows == n {
-            for (scales, largest) in value_scales.chunks_exact_mut(n).zip(&mut self.value_scales) {
+            for (scales, largest) in tensor::rows_mut(value_scales, n).zip(&mut self.value_scales) {
                 *largest = make_relative(scales);
             }
         }

@@ -105,10 +105,10 @@ impl Part for ProjectPart<'_> {
     }
 
     #[inline(always)]
-    fn run(self) -> Result<(), Error> {
+    fn run(mut self) -> Result<(), Error> {
         let Self { kernels, head_dim, first, out, .. } = self;
         let x = self.plane.operand(self.wide)?;
-        for head in self.heads {
+        for head in &mut self.heads {
             apply(kernels, &x, &head.weights.key, Epilogue::None, out, self.scratch)?;
             (kernels.store_keys)(out, head_dim, first, head.keys, head.key_scales);
             apply(kernels, &x, &head.weights.value, Epilogue::None, out, self.scratch)?;
