@@ -79,13 +79,10 @@ impl Dot for Vnni {
         x: [*const i8; MR],
         weights: &WeightsAt,
     ) -> Option<FirstBlock<Self, MR, NV>> {
+        let Some(rows) = x.first_chunk().filter(|_| MR == ROWS && NV == PANELS) else { return None };
         // A row of ones stands in the last one's place, whose products are the sums of the weights.
-        let mut sums = match (x.first_chunk(), NV) {
-            // SAFETY: as the caller promises.
-            (Some(rows), PANELS) if MR == ROWS => resized(unsafe { first_whole_block(*rows, weights) }),
-            // SAFETY: as the caller promises.
-            _ => unsafe { first_block::<MR, NV>(x, weights) },
-        };
+        // SAFETY: as the caller promises.
+        let mut sums = resized(unsafe { first_whole_block(*rows, weights) });
         let mut begin = [Self::start(); NV];
         for v in 0..NV {
             native!(
@@ -126,37 +123,6 @@ fn resized<const MR: usize, const NV: usize>(whole: [[__m512i; PANELS]; ROWS]) -
     for r in 0..MR {
         for v in 0..NV {
             sums[r][v] = whole[r][v];
-        }
-    }
-    sums
-}
-
-/// What [`first_whole_block`] does, of any size.
-///
-/// # Safety
-/// As for [`Dot::first_block`].
-#[inline(always)]
-unsafe fn first_block<const MR: usize, const NV: usize>(
-    x: [*const i8; MR],
-    w: &WeightsAt,
-) -> [[__m512i; NV]; MR] {
-    let mut sums = [[Vnni::start(); NV]; MR];
-    for step in 0..w.steps {
-        let mut weights = [Vnni::start(); NV];
-        for v in 0..NV {
-            // SAFETY: `step` is below `steps`, `v` below `NV`.
-            weights[v] = unsafe { Vnni::load_weights(w.at.add(v * w.panel_bytes + step * 64)) };
-        }
-        for r in 0..MR {
-            let inputs = if r == MR - 1 {
-                native!(_mm512_set1_epi8(1))
-            } else {
-                // SAFETY: `step` is below `steps`.
-                unsafe { Vnni::load_inputs(x[r].add(4 * step)) }
-            };
-            for v in 0..NV {
-                sums[r][v] = Vnni::dot(sums[r][v], weights[v], inputs);
-            }
         }
     }
     sums

@@ -38,8 +38,12 @@ pub struct Run<'r, 'm> {
     cursor: Cursor,
 }
 
-/// Weights of some heads, found once for all of their tiles: layer, first head, weights.
-pub(super) struct HeadCache<'m>(Option<(usize, usize, Together<HeadWeights<'m>>)>);
+/// Weights of some heads, found once for all of their tiles.
+pub(super) struct HeadCache<'m> {
+    /// Layer and first head.
+    of: Option<(usize, usize)>,
+    weights: Together<HeadWeights<'m>>,
+}
 
 /// Something of each head at work.
 pub(super) type Together<T> = heapless::Vec<T, MAX_HEADS_TOGETHER>;
@@ -51,14 +55,17 @@ impl<'m> HeadCache<'m> {
         layer: usize,
         heads: core::ops::Range<usize>,
     ) -> Result<&[HeadWeights<'m>], Error> {
-        if !matches!(&self.0, Some((at_layer, at_head, _)) if (*at_layer, *at_head) == (layer, heads.start)) {
-            let (first, mut weights) = (heads.start, Together::new());
+        let of = Some((layer, heads.start));
+        if self.of != of {
+            // In place: they are kilobytes.
+            self.of = None;
+            self.weights.clear();
             for head in heads {
-                weights.push(vit.head(layer, head)?).map_err(|_| Error::Internal(58))?;
+                self.weights.push(vit.head(layer, head)?).map_err(|_| Error::Internal(58))?;
             }
-            self.0 = Some((layer, first, weights));
+            self.of = of;
         }
-        self.0.as_ref().map(|(_, _, weights)| weights.as_slice()).ok_or(Error::Internal(57))
+        Ok(&self.weights)
     }
 }
 
@@ -142,7 +149,7 @@ impl<'m> Vit<'m> {
             tile: tile_rows,
             together: heads_together(self.config().heads, kernels.spec, pool.workers()),
             value_scales: [0.0; MAX_HEADS_TOGETHER],
-            heads: HeadCache(None),
+            heads: HeadCache { of: None, weights: Together::new() },
             cursor,
         })
     }
