@@ -79,7 +79,7 @@ impl Dot for Vnni {
         x: [*const i8; MR],
         weights: &WeightsAt,
     ) -> Option<FirstBlock<Self, MR, NV>> {
-        let Some(rows) = x.first_chunk().filter(|_| MR == ROWS && NV == PANELS) else { return None };
+        let rows = x.first_chunk().filter(|_| MR == ROWS && NV == PANELS)?;
         // A row of ones stands in the last one's place, whose products are the sums of the weights.
         // SAFETY: as the caller promises.
         let mut sums = resized(unsafe { first_whole_block(*rows, weights) });
