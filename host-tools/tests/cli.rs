@@ -184,6 +184,8 @@ fn wrong_input_is_named() {
     let errors =
         fail(&["run", &model, &path("held-out/7/0000.png"), "--target", "qemu-m7", "--timeout", "0"]);
     assert!(!errors.is_empty());
+    let errors = misuse(&["bench", &model, "--runs", "0"]);
+    assert!(errors.contains("a number from 1 on is wanted"), "{errors}");
     let errors = misuse(&["bench", &model, "--threads", "9999"]);
     assert!(errors.contains("'--threads <THREADS>'") && errors.contains("256"), "{errors}");
 }

@@ -34,7 +34,7 @@ pub struct BenchArgs {
     #[arg(long, default_value_t = 1, value_parser = super::parse_threads)]
     threads: usize,
     /// Runs to count; times are their medians.
-    #[arg(long, default_value_t = 50)]
+    #[arg(long, default_value_t = 50, value_parser = super::parse_count)]
     runs: usize,
     /// Runs before those; more, if these take less than 0.3 seconds; 0 leaves them out.
     #[arg(long, default_value_t = 5)]

@@ -31,6 +31,14 @@ fn parse_threads(text: &str) -> Result<usize, String> {
     }
 }
 
+/// How many of something there must be at least one of.
+fn parse_count(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count) if count > 0 => Ok(count),
+        _ => Err("a number from 1 on is wanted".into()),
+    }
+}
+
 /// Vision transformers on microcontrollers: train, convert, inspect, run, prove.
 #[derive(Parser, Debug)]
 #[command(name = "vitreous", version, about, propagate_version = true)]
