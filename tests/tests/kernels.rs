@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use vitreous::kernels::{supported_kernels, PORTABLE};
-use vitreous::models::vit::VitConfig;
+use vitreous::models::vit::{VitConfig, MAX_TILE_ROWS};
 use vitreous::tensor::PanelLayout;
 use vitreous_tests::{configs, random_image, random_vit, repository, shared_data, small_config};
 use vitreous_tools::checkpoint::FloatVit;
@@ -56,6 +56,22 @@ fn every_feature_and_precision_agrees() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// More heads than several workers do together, and more tokens than a tile has.
+#[test]
+fn heads_and_tiles_by_turns_agree() -> Result<()> {
+    let small = small_config();
+    let config = VitConfig {
+        image_height: 18 * small.patch_height,
+        image_width: 16 * small.patch_width,
+        dim: 72,
+        heads: 18,
+        ..small
+    };
+    assert!(config.heads > 16 && config.tokens() > MAX_TILE_ROWS);
+    let float = random_vit(config, 13);
+    assert_all_tables_agree(&float, &QuantizeOptions::default(), &[random_image(&config, 2)], "many heads")
 }
 
 #[test]
