@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use vitreous::format::{Crop, Filter, Preprocess};
 use vitreous::models::ipt::IptConfig;
-use vitreous::models::vit::{Activation, Head, Pool, VitConfig};
+use vitreous::models::vit::{Activation, Head, Output, Pool, VitConfig};
 use vitreous_tools::checkpoint::ipt::{self, FloatIpt};
 use vitreous_tools::checkpoint::{tensor_shapes, FloatTensor, FloatVit};
 use vitreous_tools::engine::Engine;
@@ -41,6 +41,7 @@ pub fn vit_config(
         head: Head::Linear,
         activation: Activation::GeluErf,
         norm_eps: 1e-6,
+        output: Output::Softmax,
     }
 }
 

@@ -9,7 +9,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use vitreous::format::{Crop, Filter, Preprocess};
 use vitreous::models::ipt::IptConfig;
-use vitreous::models::vit::{Activation, Head, Pool, VitConfig};
+use vitreous::models::vit::{Activation, Head, Output, Pool, VitConfig};
 use vitreous_tools::checkpoint::ipt::{parse_task, tensor_shapes as ipt_tensor_shapes, FloatIpt};
 use vitreous_tools::checkpoint::{tensor_shapes, FloatTensor, FloatVit};
 use vitreous_tools::degrade::Picture;
@@ -50,6 +50,7 @@ pub fn small_config() -> VitConfig {
         head: Head::Linear,
         activation: Activation::GeluErf,
         norm_eps: 1e-6,
+        output: Output::Softmax,
     }
 }
 
@@ -71,6 +72,8 @@ pub fn configs() -> Vec<(&'static str, VitConfig)> {
         ("mean pool, norm before", VitConfig { pool: Pool::Mean, ..base }),
         ("distilled", VitConfig { distill_token: true, head: Head::Distilled, ..base }),
         ("features", VitConfig { head: Head::None, classes: 0, ..base }),
+        ("multi-label", VitConfig { output: Output::Sigmoid, ..base }),
+        ("one value", VitConfig { classes: 1, output: Output::Values, ..base }),
         ("one head, one block", VitConfig { heads: 1, depth: 1, dim: 17, hidden: 3, ..base }),
     ]
 }

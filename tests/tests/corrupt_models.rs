@@ -291,7 +291,7 @@ fn word_names(subject: &Subject) -> Vec<&'static str> {
             "head",
             "activation",
             "norm_eps",
-            "reserved",
+            "output",
         ],
         _ => vec![
             "features",

@@ -1,7 +1,8 @@
 //! The engine against the float reference, and against itself: what must never change a bit.
 
 use vitreous::kernels::PORTABLE;
-use vitreous::models::vit::Vit;
+use vitreous::models::vit::{Output, Vit};
+use vitreous::pipeline::top_k;
 use vitreous::tensor::PanelLayout;
 use vitreous::{Error, Model, PixelSource, Progress, SliceSource, SourceError};
 use vitreous_tests::{configs, random_image, random_vit, repository, small_config};
@@ -164,7 +165,7 @@ fn the_digits_model_fits_its_budget_and_reads_held_out_digits() {
     let digits = vitreous_tools::train::data::digits_test();
     let images: Vec<&[u8]> = digits.iter().map(|(pixels, _)| pixels.as_slice()).collect();
     let outputs = engine.run_all(&images, false, || {}).expect("runs");
-    let best = |logits: &[f32]| vitreous::pipeline::top_k::<1>(logits)[0].class;
+    let best = |logits: &[f32]| top_k::<1>(Output::Softmax, logits)[0].class;
     let right =
         outputs.iter().zip(&digits).filter(|(output, (_, class))| best(&output.logits) == *class).count();
     println!("digits: {right} of {} held-out images", digits.len());

@@ -2,7 +2,7 @@
 use super::canonical::Canonical;
 use super::metadata::Metadata;
 use super::{CheckpointError, FloatTensor, LoadOptions};
-use vitreous::models::vit::{Activation, Head, Pool, VitConfig};
+use vitreous::models::vit::{Activation, Head, Output, Pool, VitConfig};
 
 /// Number of heads by token width in every ViT and DeiT that was published under these sizes (tiny to giant).
 fn usual_heads(dim: usize) -> Option<usize> {
@@ -85,10 +85,22 @@ pub(super) fn config(
         activation: options.activation.or(metadata.activation).unwrap_or(Activation::GeluErf),
         // timm and torchvision use 1e-6, transformers 1e-12 (their defaults).
         norm_eps: options.norm_eps.or(metadata.norm_eps).unwrap_or(model.naming.default_norm_eps),
+        output: output(model, classes, metadata.output, options),
     };
     let image = options.image_size.or(metadata.image);
     (config.image_height, config.image_width) = fit_position_embedding(model, &config, image)?;
     Ok(config)
+}
+
+/// What the outputs mean: as the caller says, as config.json says, else what is meant where nothing is said.
+fn output(model: &mut Canonical, classes: usize, said: Option<Output>, options: &LoadOptions) -> Output {
+    let said = said.filter(|said| classes > 0 && !(classes == 1 && *said == Output::Softmax));
+    if classes == 1 && said.is_none() && options.output.is_none() {
+        let warning = "the model has one output, of which the value is shown: pass --scores sigmoid if it is a logit, or \
+                       --scores values if that is right";
+        model.warnings.push(warning.into());
+    }
+    options.output.or(said).unwrap_or(Output::unsaid(classes))
 }
 
 /// A saved configuration with the caller's options put over it.
@@ -97,6 +109,9 @@ pub(super) fn overridden(mut config: VitConfig, options: &LoadOptions) -> VitCon
     config.activation = options.activation.unwrap_or(config.activation);
     config.norm_eps = options.norm_eps.unwrap_or(config.norm_eps);
     config.pool = options.pool.unwrap_or(config.pool);
+    // Earlier versions saved nothing of it.
+    let saved = if config.output == Output::Softmax { Output::unsaid(config.classes) } else { config.output };
+    config.output = options.output.unwrap_or(saved);
     (config.image_height, config.image_width) =
         options.image_size.unwrap_or((config.image_height, config.image_width));
     config

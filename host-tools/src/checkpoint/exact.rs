@@ -1,7 +1,7 @@
 //! The `vitreous` object of a config.json: a checkpoint's complete configuration, as this tool saves it.
 use serde::{Deserialize, Serialize};
 use vitreous::format::{Crop, Filter, Preprocess};
-use vitreous::models::vit::{Activation, Head, Pool, VitConfig};
+use vitreous::models::vit::{Activation, Head, Output, Pool, VitConfig};
 
 /// Everything about a model that its tensors do not say.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -37,6 +37,13 @@ struct VitConfigDef {
     #[serde(with = "ActivationDef")]
     activation: Activation,
     norm_eps: f32,
+    /// Absent in what earlier versions saved.
+    #[serde(with = "OutputDef", default = "softmax")]
+    output: Output,
+}
+
+fn softmax() -> Output {
+    Output::Softmax
 }
 
 #[derive(Serialize, Deserialize)]
@@ -72,6 +79,14 @@ enum ActivationDef {
     GeluErf,
     GeluTanh,
     Relu,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Output", rename_all = "snake_case")]
+enum OutputDef {
+    Softmax,
+    Sigmoid,
+    Values,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -3,7 +3,7 @@ use super::exact::Exact;
 use super::CheckpointError;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use vitreous::models::vit::{Activation, Pool};
+use vitreous::models::vit::{Activation, Output, Pool};
 
 /// A JSON object with the file that it came from, for messages.
 #[derive(Clone)]
@@ -105,6 +105,7 @@ pub(super) struct Metadata {
     pub norm_eps: Option<f32>,
     pub image: Option<(usize, usize)>,
     pub pool: Option<Pool>,
+    pub output: Option<Output>,
     pub labels: Vec<String>,
 }
 
@@ -121,6 +122,7 @@ impl Metadata {
             metadata.name = config.string("_name_or_path")?.filter(|n| !n.is_empty());
             metadata.name = metadata.name.or(config.string("model_type")?);
         }
+        metadata.output = output(config)?;
         metadata.read_timm(config)?;
         metadata.read_hugging_face(config)?;
         Ok(metadata)
@@ -193,6 +195,19 @@ impl Metadata {
             self.labels.clear();
         }
         Ok(())
+    }
+}
+
+/// What the outputs mean: transformers' `problem_type`.
+fn output(config: &Json) -> Result<Option<Output>, CheckpointError> {
+    match config.string("problem_type")?.as_deref() {
+        None => Ok(None),
+        Some("single_label_classification") => Ok(Some(Output::Softmax)),
+        Some("multi_label_classification") => Ok(Some(Output::Sigmoid)),
+        Some("regression") => Ok(Some(Output::Values)),
+        Some(other) => Err(config.error(format!(
+            "`problem_type` is {other:?}, expected \"single_label_classification\", \"multi_label_classification\" or \"regression\""
+        ))),
     }
 }
 

@@ -24,7 +24,7 @@ use metadata::{Json, Metadata};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use vitreous::format::Preprocess;
-use vitreous::models::vit::{Activation, Pool, VitConfig};
+use vitreous::models::vit::{Activation, Output, Pool, VitConfig};
 
 /// Prefixes that wrappers (DataParallel, torch.compile, Lightning) put before every name.
 const WRAPPERS: [&str; 3] = ["module.", "_orig_mod.", "model."];
@@ -51,6 +51,8 @@ pub struct LoadOptions {
     pub norm_eps: Option<f32>,
     /// How the tokens are pooled.
     pub pool: Option<Pool>,
+    /// What the outputs mean.
+    pub output: Option<Output>,
     /// Replaces the preprocessing found.
     pub preprocess: Option<Preprocess>,
     /// A text file with one label per line.

@@ -22,6 +22,7 @@ fn config() -> VitConfig {
         head: Head::Linear,
         activation: Activation::GeluErf,
         norm_eps: 1e-6,
+        output: Output::Softmax,
     }
 }
 

@@ -3,7 +3,7 @@ use super::{CheckpointError, FloatTensor};
 use std::collections::BTreeMap;
 use std::path::Path;
 use vitreous::format::Preprocess;
-use vitreous::models::vit::{Head, Pool, VitConfig};
+use vitreous::models::vit::{Head, Output, Pool, VitConfig};
 
 /// Name and shape of every tensor that a ViT of this configuration has, in the order of the forward pass.
 pub fn tensor_shapes(config: &VitConfig) -> Vec<(String, Vec<usize>)> {
@@ -91,6 +91,15 @@ pub fn validate_config(path: &Path, c: &VitConfig) -> Result<(), CheckpointError
     }
     if (c.classes == 0) != (c.head == Head::None) {
         return fail(format!("{} classes with head {:?}", c.classes, c.head), "check config.json");
+    }
+    if c.classes == 1 && c.output == Output::Softmax {
+        return fail(
+            "the softmax of a single output is always 1".into(),
+            "pass --scores values if it is a value, or --scores sigmoid if it is a logit",
+        );
+    }
+    if c.head == Head::None && c.output != Output::Softmax {
+        return fail("a model without head gives features, no scores".into(), "leave out --scores");
     }
     if !(c.norm_eps.is_finite() && c.norm_eps >= 0.0) {
         return fail(format!("layer norm's epsilon is {}", c.norm_eps), "pass --norm-eps");

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{bail, Result};
 use clap::{Args, ValueEnum};
 use vitreous::models::ipt::Task;
-use vitreous::models::vit::{Activation, Pool};
+use vitreous::models::vit::{Activation, Output, Pool};
 
 use crate::checkpoint::ipt::{parse_task, FloatIpt, IptLoadOptions};
 use crate::checkpoint::{CheckpointError, FloatVit, LoadOptions};
@@ -37,6 +37,10 @@ pub struct LoadArgs {
     /// How features are pooled.
     #[arg(long, value_enum)]
     pool: Option<PoolArg>,
+    /// What a classifier's outputs are shown as: softmax of classes of which one holds, sigmoid of labels that hold each for itself
+    /// (multi-label), or plain values (regression). Else as config.json's `problem_type` says, or softmax; a single output is a value.
+    #[arg(long, value_enum)]
+    scores: Option<ScoresArg>,
     /// A text file with one class name per line.
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
@@ -59,6 +63,13 @@ enum ActivationArg {
 enum PoolArg {
     Token,
     Mean,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ScoresArg {
+    Softmax,
+    Sigmoid,
+    Values,
 }
 
 fn parse_size(text: &str) -> Result<(usize, usize), String> {
@@ -127,6 +138,11 @@ impl LoadArgs {
             pool: self.pool.map(|p| match p {
                 PoolArg::Token => Pool::Token,
                 PoolArg::Mean => Pool::Mean,
+            }),
+            output: self.scores.map(|o| match o {
+                ScoresArg::Softmax => Output::Softmax,
+                ScoresArg::Sigmoid => Output::Sigmoid,
+                ScoresArg::Values => Output::Values,
             }),
             labels: self.labels.clone(),
             allow_extra_tensors: self.allow_extra_tensors,

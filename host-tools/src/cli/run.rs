@@ -118,12 +118,12 @@ impl RunArgs {
         features: &[f32],
         milliseconds: Option<f64>,
     ) -> ImageReport {
-        let best = top_k::<MAX_TOP>(logits);
+        let best = top_k::<MAX_TOP>(engine.config().output, logits);
         let predictions = best.iter().take(self.top.into()).map(|p| PredictionReport {
             class: p.class,
             label: engine.label(p.class),
             logit: p.logit,
-            probability: p.probability,
+            probability: p.score,
         });
         ImageReport {
             image: path.to_owned(),

@@ -1,6 +1,7 @@
 //! Figures of merit.
 
 use serde::Serialize;
+use vitreous::models::vit::Output;
 
 use super::Sample;
 use crate::engine::EngineOutput;
@@ -53,7 +54,7 @@ pub struct Agreement {
 impl Agreement {
     pub(super) fn new(samples: &[Sample], reference: &[Vec<f32>], engine: &[EngineOutput]) -> Self {
         let best = |logits: &[f32]| -> Vec<usize> {
-            vitreous::pipeline::top_k::<5>(logits).iter().map(|p| p.class).collect()
+            vitreous::pipeline::top_k::<5>(Output::Softmax, logits).iter().map(|p| p.class).collect()
         };
         let pairs: Vec<Ranked> =
             reference.iter().zip(engine).map(|(r, e)| (best(r), best(&e.logits))).collect();

@@ -6,7 +6,7 @@ use super::step::Classifier;
 use anyhow::{bail, ensure, Result};
 use serde::Serialize;
 use std::path::Path;
-use vitreous::models::vit::{Activation, Head, Pool, VitConfig};
+use vitreous::models::vit::{Activation, Head, Output, Pool, VitConfig};
 
 /// Model and training settings. The same recipe, data and machine give the same weights, bit for bit.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -208,6 +208,7 @@ impl Recipe {
             head: if self.distill_token { Head::Distilled } else { Head::Linear },
             activation: activation(self.activation)?,
             norm_eps: 1e-6,
+            output: Output::unsaid(classes),
         };
         ensure!(!(self.mean_pool && self.distill_token), "a distillation token needs --pool token");
         crate::checkpoint::validate_config(Path::new("train vit"), &config)?;

@@ -45,6 +45,30 @@ pub enum Head {
     Distilled,
 }
 
+/// What the classifier's outputs mean, and so what is made of them for people. The classifier's arithmetic is the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Output {
+    /// Logits of classes of which one holds: the softmax of all.
+    Softmax,
+    /// Logits of labels that hold or not, each for itself (multi-label): the sigmoid of each. A label is decided for at ½, which is a
+    /// logit of 0.
+    Sigmoid,
+    /// Values that a regression was trained for, as they are.
+    Values,
+}
+
+impl Output {
+    /// What is meant where nothing is said: softmax, but of a single output its value, since the softmax of one number is always 1.
+    pub const fn unsaid(classes: usize) -> Self {
+        if classes == 1 {
+            Output::Values
+        } else {
+            Output::Softmax
+        }
+    }
+}
+
 /// The hyperparameters of a ViT with pre-norm blocks.
 ///
 /// Token order: class token (if any), distillation token (if any), then patches row by row.
@@ -87,6 +111,9 @@ pub struct VitConfig {
     pub activation: Activation,
     /// ε of every layer norm.
     pub norm_eps: f32,
+    /// What the outputs mean. Never [`Output::Softmax`] of a single class, and always [`Output::Softmax`] of a model without head, whose
+    /// features mean nothing in themselves.
+    pub output: Output,
 }
 
 impl VitConfig {

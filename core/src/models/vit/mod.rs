@@ -8,7 +8,7 @@ mod run;
 mod section;
 mod weights;
 
-pub use config::{Activation, Head, Pool, VitConfig};
+pub use config::{Activation, Head, Output, Pool, VitConfig};
 pub use plan::{DEFAULT_TILE_ROWS, MAX_TILE_ROWS};
 pub use run::{Run, RunOptions};
 pub use section::{BlockPrecision, ConfigSection, MAX_DEPTH, MAX_INPUTS, MAX_TOKENS};

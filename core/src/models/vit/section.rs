@@ -1,6 +1,6 @@
 //! The configuration section of a ViT: as stored, and checked.
 
-use super::config::{Activation, Head, Pool, VitConfig};
+use super::config::{Activation, Head, Output, Pool, VitConfig};
 use crate::error::Error;
 use crate::format::{u32_at, Words};
 use crate::tensor::{Precision, MIN_MAGNITUDE};
@@ -89,7 +89,7 @@ impl<'a> ConfigSection<'a> {
             config.head as u32,
             config.activation as u32,
             config.norm_eps.to_bits(),
-            0,
+            config.output as u32,
         ]
     }
 
@@ -101,6 +101,9 @@ impl<'a> ConfigSection<'a> {
         }
         let reader = Words::new(bytes, start);
         let flags = reader.word(10);
+        let classes = reader.size("classes", 9, 0, 1 << 20)?;
+        let output =
+            reader.one_of("output", 15, &[Output::unsaid(classes), Output::Sigmoid, Output::Values])?;
         let config = VitConfig {
             image_height: reader.size("image_height", 0, 1, 16_384)?,
             image_width: reader.size("image_width", 1, 1, 16_384)?,
@@ -111,7 +114,7 @@ impl<'a> ConfigSection<'a> {
             depth: reader.size("depth", 6, 1, MAX_DEPTH)?,
             heads: reader.size("heads", 7, 1, 1024)?,
             hidden: reader.size("hidden", 8, 1, 65_535)?,
-            classes: reader.size("classes", 9, 0, 1 << 20)?,
+            classes,
             class_token: flags & 1 != 0,
             distill_token: flags & 2 != 0,
             norm_before_pool: flags & 4 != 0,
@@ -124,6 +127,7 @@ impl<'a> ConfigSection<'a> {
                 &[Activation::GeluErf, Activation::GeluTanh, Activation::Relu],
             )?,
             norm_eps: f32::from_bits(reader.word(14)),
+            output,
         };
         check_relations(&reader, &config, flags)?;
         if bytes.len() != Self::bytes(config.depth) {
@@ -161,5 +165,5 @@ fn check_relations(words: &Words, c: &VitConfig, flags: u32) -> Result<(), Error
     let distilled = c.head == Head::Distilled;
     ok_or(!distilled || (c.distill_token && c.pool == Pool::Token), "head", 12)?;
     ok_or(c.norm_eps >= MIN_MAGNITUDE && c.norm_eps <= 1.0, "norm_eps", 14)?;
-    ok_or(words.word(15) == 0, "reserved", 15)
+    ok_or(c.head != Head::None || c.output == Output::Softmax, "output", 15)
 }
