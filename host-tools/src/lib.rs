@@ -1,16 +1,20 @@
 //! Host side of Vitreous: importers, float reference, training, conversion, parity and reports.
 #![forbid(unsafe_code)]
+#![deny(clippy::print_stdout, clippy::print_stderr, reason = "crate::console does not panic")]
 
 pub mod bench;
 pub mod checkpoint;
 pub mod cli;
+pub mod console;
 pub mod degrade;
 pub mod engine;
 pub mod evaluate;
 pub mod image_input;
 pub mod inspect;
+pub mod interrupt;
 pub mod kernels;
 pub mod metrics;
+pub mod output;
 pub mod parity;
 pub mod pool;
 pub mod quantize;

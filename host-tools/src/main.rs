@@ -1,15 +1,20 @@
 //! The command line tool of Vitreous.
+#![deny(clippy::print_stdout, clippy::print_stderr, reason = "vitreous_tools::console does not panic")]
 
 use std::process::ExitCode;
 
 use clap::Parser;
 use vitreous_tools::cli::Cli;
+use vitreous_tools::{console, interrupt};
 
 fn main() -> ExitCode {
-    match Cli::parse().execute() {
+    interrupt::install();
+    let result = Cli::parse().execute();
+    match result {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<console::Closed>() => interrupt::end_by_closed_pipe(),
         Err(error) => {
-            eprintln!("error: {error:#}");
+            console::note(&format!("error: {error:#}"));
             ExitCode::FAILURE
         }
     }

@@ -1,5 +1,6 @@
 //! A file of weights, safetensors or PyTorch's, as named f32 tensors.
 use super::{torch, CheckpointError, FloatTensor};
+use crate::output;
 use half::{bf16, f16};
 use safetensors::{Dtype, SafeTensors};
 use sha2::{Digest, Sha256};
@@ -82,5 +83,5 @@ pub(super) fn write(path: &Path, tensors: &BTreeMap<String, FloatTensor>) -> Res
     });
     let invalid = |e: safetensors::SafeTensorError| CheckpointError::io(path, std::io::Error::other(e));
     let views = views.collect::<Result<Vec<_>, _>>().map_err(invalid)?;
-    safetensors::serialize_to_file(views, None, path).map_err(invalid)
+    Ok(output::write(path, safetensors::serialize(views, None).map_err(invalid)?)?)
 }

@@ -3,6 +3,9 @@ use std::path::PathBuf;
 /// Why a float checkpoint cannot be imported. Each message names the file, what was found and the way out.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
+    /// A file cannot be written.
+    #[error(transparent)]
+    Output(#[from] crate::output::OutputError),
     /// A file cannot be read or written.
     #[error("{path}: {source}")]
     Io {

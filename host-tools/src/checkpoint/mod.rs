@@ -18,6 +18,7 @@ mod validate;
 pub use error::CheckpointError;
 pub use validate::{tensor_shapes, validate_config, validate_preprocess};
 
+use crate::output;
 use archive::Archive;
 use canonical::Canonical;
 use metadata::{Json, Metadata};
@@ -153,22 +154,20 @@ impl FloatVit {
     /// Writes model.safetensors, config.json and (if there are labels) labels.txt, which [`load`](Self::load) reads back.
     /// Creates the folder. A file is replaced only once its successor is complete.
     pub fn save(&self, dir: &Path) -> Result<(), CheckpointError> {
-        std::fs::create_dir_all(dir).map_err(|e| CheckpointError::io(dir, e))?;
+        output::folder(dir)?;
         let exact = exact::Exact { config: self.config, preprocess: self.preprocess };
         let config = serde_json::json!({ "architecture": self.name, "vitreous": exact });
-        replace(&dir.join("config.json"), |path| {
-            std::fs::write(path, format!("{config:#}\n")).map_err(|e| CheckpointError::io(path, e))
-        })?;
+        output::write(&dir.join("config.json"), format!("{config:#}\n"))?;
         let labels = dir.join("labels.txt");
         if !self.labels.is_empty() {
             let lines = self.labels.iter().map(|label| format!("{}\n", label.replace(['\n', '\r'], " ")));
             let lines: String = lines.collect();
-            replace(&labels, |path| std::fs::write(path, lines).map_err(|e| CheckpointError::io(path, e)))?;
-        } else if labels.exists() {
+            output::write(&labels, lines)?;
+        } else {
             // A labels file of an older model in this folder would be taken for this one's.
-            std::fs::remove_file(&labels).map_err(|e| CheckpointError::io(&labels, e))?;
+            output::remove(&labels)?;
         }
-        replace(&dir.join("model.safetensors"), |path| archive::write(path, &self.tensors))
+        archive::write(&dir.join("model.safetensors"), &self.tensors)
     }
 
     /// A tensor by its canonical name.
@@ -304,16 +303,6 @@ fn file_label(file: &Path, folder: &Path, fallback: &str) -> String {
     } else {
         stem.to_string()
     }
-}
-
-/// Writes beside `path` and renames, so that a kill leaves the old file or the new one.
-fn replace(
-    path: &Path,
-    write: impl FnOnce(&Path) -> Result<(), CheckpointError>,
-) -> Result<(), CheckpointError> {
-    let new = path.with_extension("new");
-    write(&new)?;
-    std::fs::rename(&new, path).map_err(|e| CheckpointError::io(path, e))
 }
 
 #[cfg(test)]

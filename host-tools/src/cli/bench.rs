@@ -6,7 +6,6 @@ use clap::Args;
 use vitreous::models::ipt::Task;
 
 use super::architecture::is_restorer;
-use super::convert::write_whole;
 use super::load::chosen_task;
 use crate::bench::{
     bench, bench_on_target, bench_restorer, bench_restorer_on_target, render, svg, title, BenchOptions,
@@ -14,6 +13,7 @@ use crate::bench::{
 };
 use crate::checkpoint::ipt::parse_task;
 use crate::engine::Engine;
+use crate::output;
 use crate::restorer::Restorer;
 use crate::target::{RunOptions, Target};
 
@@ -64,11 +64,11 @@ impl BenchArgs {
             );
         }
         if let Some(path) = &self.output {
-            write_whole(path, serde_json::to_string_pretty(&report)?.as_bytes())?;
+            output::write(path, serde_json::to_string_pretty(&report)?)?;
         }
         if let Some(path) = &self.svg {
             let rows = report.rows(self.layers);
-            write_whole(path, svg(&title(&report), report.unit, &rows)?.as_bytes())?;
+            output::write(path, svg(&title(&report), report.unit, &rows)?)?;
         }
         super::print(json, &report, |report| render(report, before.as_ref(), self.layers))
     }

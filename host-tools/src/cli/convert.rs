@@ -17,6 +17,7 @@ use crate::degrade::Picture;
 use crate::engine::Engine;
 use crate::image_input::images_below;
 use crate::inspect::{grouped, inspect, inspect_restorer, Inspection};
+use crate::output;
 use crate::quantize::{
     choose_precision, ipt_layers_named, quantize_ipt, quantize_vit, rust_source, rust_source_of_restorer,
     IptLayer, IptQuantizeOptions, IptSensitivity, LayerName, PrecisionChoice, QuantizeOptions,
@@ -150,12 +151,12 @@ impl ConvertArgs {
         let choice = self.choose_precision(float, &mut options)?;
         let bytes = quantize_vit(float, &options)
             .with_context(|| format!("cannot convert {}", self.checkpoint.display()))?;
-        write_whole(&self.output, &bytes)?;
-        let engine = Engine::load(&self.output)?;
+        let engine = Engine::from_bytes(AlignedBytes::copy_of(&bytes), &self.output)?;
+        output::write(&self.output, &bytes)?;
         let inspection = inspect(&engine, DEFAULT_TILE_ROWS)?;
         if let Some(path) = &self.emit_rust {
             let include = included(&self.output, path)?;
-            write_whole(path, rust_source(&engine, &inspection.name, &include).as_bytes())?;
+            output::write(path, rust_source(&engine, &inspection.name, &include))?;
         }
         let keep_f16 = options.keep_f16.iter().map(LayerName::to_string).collect();
         Ok(self.report(inspection, keep_f16, choice))
@@ -186,13 +187,13 @@ impl ConvertArgs {
         let choice = self.choose_restorer_precision(&float, &mut options)?;
         let bytes = quantize_ipt(&float, &options)
             .with_context(|| format!("cannot convert {}", self.checkpoint.display()))?;
-        write_whole(&self.output, &bytes)?;
-        let restorer = Restorer::load(&self.output)?;
+        let restorer = Restorer::from_bytes(AlignedBytes::copy_of(&bytes), &self.output)?;
+        output::write(&self.output, &bytes)?;
         let inspection = inspect_restorer(&restorer, None, DEFAULT_TILE_ROWS)?;
         if let Some(path) = &self.emit_rust {
             let include = included(&self.output, path)?;
             let source = rust_source_of_restorer(&restorer, &inspection.name, &include)?;
-            write_whole(path, source.as_bytes())?;
+            output::write(path, source)?;
         }
         let keep_f16 = options.keep_f16.iter().map(IptLayer::to_string).collect();
         Ok(self.report(inspection, keep_f16, choice))
@@ -286,28 +287,4 @@ fn included(model: &Path, rust: &Path) -> Result<PathBuf> {
     let same_folder = beside.is_some() && model.parent() == beside.as_deref();
     let file_name = model.file_name().map(PathBuf::from).unwrap_or_default();
     Ok(if same_folder { file_name } else { model })
-}
-
-/// Writes a file beside its place and moves it there, so that no half-written one is ever found.
-pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    use std::io::Write;
-    let cannot = || format!("cannot write {}", path.display());
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder).with_context(cannot)?;
-    file.write_all(bytes).with_context(cannot)?;
-    make_readable(&file).with_context(cannot)?;
-    file.persist(path).with_context(cannot)?;
-    Ok(())
-}
-
-/// Temporary files are private; a result has the permissions of any other file.
-#[cfg(unix)]
-fn make_readable(file: &tempfile::NamedTempFile) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))
-}
-
-#[cfg(not(unix))]
-fn make_readable(_: &tempfile::NamedTempFile) -> std::io::Result<()> {
-    Ok(())
 }

@@ -4,11 +4,11 @@ use anyhow::{bail, Result};
 use clap::Args;
 use vitreous::models::ipt::Task;
 
-use super::convert::write_whole;
 use super::load::IptLoadArgs;
 use super::progress::Bars;
 use crate::checkpoint::ipt::parse_task;
 use crate::evaluate::{evaluate, find_pairs, render, render_html, EvalOptions};
+use crate::output;
 use crate::train::with_threads;
 
 #[derive(Args, Debug)]
@@ -79,7 +79,7 @@ impl EvalArgs {
         let progress = |name: &str, done: usize, all: usize| bars.report(name, done, all);
         let report = evaluate(&model, reference.as_ref(), &pairs, &options, &progress)?;
         if let Some(path) = &self.html {
-            write_whole(path, render_html(&report).as_bytes())?;
+            output::write(path, render_html(&report))?;
         }
         super::print(json, &report, render)?;
         if !report.failures.is_empty() {

@@ -9,6 +9,7 @@ use vitreous::models::vit::{Activation, Output, Pool};
 
 use crate::checkpoint::ipt::{parse_task, FloatIpt, IptLoadOptions};
 use crate::checkpoint::{CheckpointError, FloatVit, LoadOptions};
+use crate::console;
 use crate::restorer::RestoreModel;
 
 /// Float weights of either architecture.
@@ -119,7 +120,7 @@ impl LoadArgs {
         };
         let float = FloatIpt::load(path, &options)?;
         for warning in &float.warnings {
-            eprintln!("warning: {warning}");
+            console::note(&format!("warning: {warning}"));
         }
         Ok(float)
     }
@@ -150,7 +151,7 @@ impl LoadArgs {
         };
         let float = FloatVit::load(path, &options)?;
         for warning in &float.warnings {
-            eprintln!("warning: {warning}");
+            console::note(&format!("warning: {warning}"));
         }
         Ok(float)
     }
@@ -183,6 +184,6 @@ impl IptLoadArgs {
 
     /// Loads a model of either kind; warnings go to standard error.
     pub fn load(&self, path: &Path) -> Result<RestoreModel> {
-        RestoreModel::load(path, &self.options(), |warning| eprintln!("warning: {warning}"))
+        RestoreModel::load(path, &self.options(), |warning| console::note(&format!("warning: {warning}")))
     }
 }

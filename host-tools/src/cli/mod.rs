@@ -20,6 +20,8 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use serde::Serialize;
 
+use crate::console;
+
 /// Most threads that may be asked for: more than this serve nobody, and starting them takes minutes.
 const MAX_THREADS: usize = 256;
 
@@ -107,9 +109,8 @@ impl Cli {
 /// Prints a report: as JSON, or as `text` makes it.
 fn print<T: Serialize>(json: bool, report: &T, text: impl FnOnce(&T) -> String) -> Result<()> {
     if json {
-        println!("{}", serde_json::to_string_pretty(report)?);
+        console::print(&serde_json::to_string_pretty(report)?)
     } else {
-        println!("{}", text(report));
+        console::print(&text(report))
     }
-    Ok(())
 }

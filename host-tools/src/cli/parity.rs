@@ -5,11 +5,11 @@ use anyhow::{bail, Result};
 use clap::Args;
 
 use super::architecture::expect_classifier;
-use super::convert::write_whole;
 use super::load::LoadArgs;
 use super::progress::Bars;
 use super::samples;
 use crate::engine::Engine;
+use crate::output;
 use crate::parity::{parity, render, render_html, ParityOptions, Thresholds};
 use crate::reference::ReferenceVit;
 use crate::target::Target;
@@ -72,7 +72,7 @@ impl ParityArgs {
         let progress = |name: &str, done: usize, all: usize| bars.report(name, done, all);
         let report = parity(&engine, &reference, &samples, &options, &progress)?;
         if let Some(path) = &self.html {
-            write_whole(path, render_html(&report).as_bytes())?;
+            output::write(path, render_html(&report))?;
         }
         super::print(json, &report, render)?;
         if !report.failures.is_empty() {

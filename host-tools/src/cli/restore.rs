@@ -14,6 +14,7 @@ use crate::checkpoint::ipt::parse_task;
 use crate::degrade::Picture;
 use crate::image_input::images_below;
 use crate::inspect::grouped;
+use crate::output;
 use crate::restorer::RestoreModel;
 use crate::target::{restore_on_target, RunOptions, Target, TargetRestored, TargetRun};
 use crate::train::with_threads;
@@ -78,8 +79,7 @@ impl RestoreArgs {
         let model = self.load.load(&self.model)?;
         let task = chosen_task(self.task, &model.config().tasks)?;
         model.check_task(&task)?;
-        std::fs::create_dir_all(&self.out)
-            .with_context(|| format!("cannot create {}", self.out.display()))?;
+        output::folder(&self.out)?;
         if let Some(target) = self.target {
             let report = self.on_target(target, &model, task, &outputs)?;
             return super::print(json, &report, render);

@@ -31,7 +31,7 @@ fn report<R: Serialize + Display>(json: bool, report: Option<R>) -> Result<()> {
     match report {
         Some(report) => super::print(json, &report, ToString::to_string),
         None => {
-            eprintln!("stopped as asked; go on with --resume");
+            crate::console::note("stopped as asked; go on with --resume");
             Ok(())
         }
     }

@@ -1,6 +1,9 @@
 //! 8-bit RGB pictures of any size.
 
 use crate::image_input::{decode_file, resize_rgb, ImageError};
+use crate::output;
+use image::codecs::png::PngEncoder;
+use image::{ExtendedColorType, ImageEncoder};
 use std::path::Path;
 
 /// An 8-bit RGB picture.
@@ -42,10 +45,11 @@ impl Picture {
     /// A file that cannot be written, with its name.
     pub fn save_png(&self, path: &Path) -> Result<(), ImageError> {
         let (width, height) = (self.width as u32, self.height as u32);
-        image::save_buffer(path, &self.data, width, height, image::ColorType::Rgb8).map_err(|e| match e {
-            image::ImageError::IoError(e) => ImageError::io(path, e),
-            other => ImageError::Decode { path: path.to_path_buf(), reason: other.to_string() },
-        })
+        let mut png = Vec::new();
+        let encoded =
+            PngEncoder::new(&mut png).write_image(&self.data, width, height, ExtendedColorType::Rgb8);
+        encoded.map_err(|e| ImageError::Decode { path: path.to_path_buf(), reason: e.to_string() })?;
+        Ok(output::write(path, png)?)
     }
 
     /// The rectangle of `width × height` pixels at (`left`, `top`); what lies outside repeats the picture mirrored at its

@@ -319,8 +319,7 @@ impl TaskRun<'_> {
         let picture = sheet(&parts);
         if let Some(folder) = self.options.save {
             let folder = folder.join(self.task.to_string());
-            std::fs::create_dir_all(&folder)
-                .with_context(|| format!("cannot create {}", folder.display()))?;
+            crate::output::folder(&folder)?;
             picture.save_png(&folder.join(format!("{}.png", pair.stem())))?;
         }
         let difference = difference(scores, by_luma).unwrap_or(0.0).abs();

@@ -3,6 +3,9 @@ use std::path::PathBuf;
 /// Why an image or a folder of images cannot be taken. Each message names the file and the way out.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
+    /// A file cannot be written.
+    #[error(transparent)]
+    Output(#[from] crate::output::OutputError),
     /// A file or folder cannot be read.
     #[error("{path}: {reason}")]
     Io {

@@ -6,7 +6,7 @@ use crate::train::data::{Dataset, Shape};
 use crate::train::restoration::ipt::IptRecipe;
 use crate::train::restoration::Training;
 use crate::train::{with_threads, CnnShape, Recipe};
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
@@ -134,7 +134,7 @@ impl StudyCommand {
             }
         };
         let out = &common.out;
-        std::fs::create_dir_all(out).with_context(|| format!("{}: cannot create", out.display()))?;
+        crate::output::folder(out)?;
         report.write(out)?;
         Ok(report)
     }

@@ -12,6 +12,7 @@ mod restoration;
 pub use args::StudyCommand;
 pub use report::{Point, StudyReport};
 
+use crate::console;
 use anyhow::{ensure, Context, Result};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -95,13 +96,13 @@ pub fn run_all(jobs: &[Job], quiet: bool, mut run: impl FnMut(&Job) -> Result<Po
                 (_, true) => "goes on",
                 _ => "begins",
             };
-            eprintln!(
+            console::note(&format!(
                 "[{}/{}] {} on {percent} % of the data, seed {}: {state}",
                 index + 1,
                 jobs.len(),
                 job.network,
                 job.seed
-            );
+            ));
         }
         points.push(run(job).with_context(|| job.out.display().to_string())?);
     }

@@ -1,7 +1,7 @@
 //! What a study found: table, JSON and curves.
 
 use crate::inspect::table;
-use crate::train::write_atomically;
+use crate::output;
 use anyhow::{anyhow, Result};
 use plotters::prelude::*;
 use serde::Serialize;
@@ -79,8 +79,8 @@ impl StudyReport {
     /// Writes table and curves to `dir`.
     pub fn write(&self, dir: &Path) -> Result<()> {
         let text = serde_json::to_string_pretty(self)? + "\n";
-        write_atomically(&dir.join(TABLE_FILE), text.as_bytes())?;
-        write_atomically(&dir.join(CURVES_FILE), self.svg()?.as_bytes())
+        output::write(&dir.join(TABLE_FILE), text)?;
+        Ok(output::write(&dir.join(CURVES_FILE), self.svg()?)?)
     }
 
     /// Score over part of the data, a curve per network through the means of the seeds, with bars from the least to the

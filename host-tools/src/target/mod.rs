@@ -85,7 +85,7 @@ impl Target {
 
 /// Says that a test is skipped, and notes it for `cargo xtask test`, which lists all that was skipped.
 pub fn note_skipped(line: &str) {
-    eprintln!("skipped: {line}");
+    crate::console::note(&format!("skipped: {line}"));
     if let Some(list) = std::env::var_os("VITREOUS_SKIPPED") {
         let file = fs::OpenOptions::new().create(true).append(true).open(list);
         // Only the list suffers if that fails; the line above was printed.

@@ -6,12 +6,12 @@
 use super::history::{EpochRecord, Running};
 use super::model::ParameterSpec;
 use super::optimizer::State;
+use crate::output;
 use anyhow::{bail, ensure, Context, Result};
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::SafeTensors;
 use serde_json::Value;
 use std::collections::HashMap;
-use std::io::Write;
 use std::path::Path;
 
 const VERSION: &str = "vitreous-training-1";
@@ -33,7 +33,7 @@ const KINDS: [&str; 4] = ["value", "first", "second", "average"];
 /// Rows of numbers beside the optimizer's state: name, columns, elements.
 pub type Table = (&'static str, usize, Vec<f64>);
 
-/// Writes the checkpoint to a temporary file beside `path`, then renames it: a kill leaves the old one or the new one.
+/// Writes the checkpoint: a kill leaves the old one or the new one.
 pub fn write(path: &Path, checkpoint: &Checkpoint, specs: &[ParameterSpec], recipe: &Value) -> Result<()> {
     let history: Vec<f64> = checkpoint.history.iter().flat_map(|record| record.to_array()).collect();
     let running = checkpoint.running.to_array().to_vec();
@@ -67,17 +67,7 @@ pub fn write_state<'a>(
         ("recipe".to_owned(), recipe.to_string()),
     ]);
     let bytes = safetensors::serialize(views, Some(metadata))?;
-    write_atomically(path, &bytes)
-}
-
-/// Replaces `path` by `bytes` in one step: a kill leaves the old file or the new one.
-pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let failed = || format!("{}: cannot write", path.display());
-    let new = path.with_extension("new");
-    let mut file = std::fs::File::create(&new).with_context(failed)?;
-    file.write_all(bytes).with_context(failed)?;
-    file.sync_all().with_context(failed)?;
-    std::fs::rename(&new, path).with_context(failed)
+    Ok(output::write(path, bytes)?)
 }
 
 /// Reads a checkpoint, which must come from the same recipe and data.

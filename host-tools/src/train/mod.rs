@@ -23,7 +23,6 @@ mod step_timer;
 mod threads;
 
 pub use args::TrainVitArgs;
-pub(crate) use checkpoint::write_atomically;
 pub use history::EpochRecord;
 pub use recipe::{Augment, CnnShape, Recipe};
 pub use report::TrainReport;

@@ -1,6 +1,7 @@
 //! Progress of a run: bars on a terminal, a line per epoch elsewhere.
 
 use super::history::EpochRecord;
+use crate::console;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
 use std::time::Instant;
@@ -47,7 +48,7 @@ impl Terminal {
     fn say(&self, line: String) {
         match &self.bar {
             Some(bar) => bar.println(line),
-            None => eprintln!("{line}"),
+            None => console::note(&line),
         }
     }
 

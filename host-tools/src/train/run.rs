@@ -1,7 +1,7 @@
 //! The training loop.
 
 use super::augment::{epoch_order, purpose, stream, Sampler};
-use super::checkpoint::{self, write_atomically, Checkpoint};
+use super::checkpoint::{self, Checkpoint};
 use super::data::{DataSource, Dataset};
 use super::history::{EpochRecord, Running};
 use super::optimizer::{clip, learning_rate, AdamW, State};
@@ -10,7 +10,8 @@ use super::recipe::{Augment, Recipe};
 use super::step::{Classifier, Model, SHARD_IMAGES};
 use super::{curve, report::TrainReport};
 use crate::checkpoint::{FloatTensor, FloatVit};
-use anyhow::{bail, ensure, Context, Result};
+use crate::output;
+use anyhow::{bail, ensure, Result};
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{json, Value};
 use std::path::{Path, PathBuf};
@@ -105,7 +106,7 @@ impl<'a> Run<'a> {
         // Compared with what comes back from a file, so it goes through text once.
         let identity: Value = serde_json::from_str(&identity.to_string())?;
         let out = &options.out;
-        std::fs::create_dir_all(out).with_context(|| format!("{}: cannot create", out.display()))?;
+        output::folder(out)?;
         let path = out.join(CHECKPOINT_FILE);
         let checkpoint = if options.resume {
             checkpoint::read(&path, &model.specs, &identity)?
@@ -252,7 +253,8 @@ impl<'a> Run<'a> {
                     view.map(|view| (spec.name.clone(), view))
                 })
                 .collect();
-            return write_atomically(&out.join("model.safetensors"), &safetensors::serialize(views?, None)?);
+            output::write(&out.join("model.safetensors"), safetensors::serialize(views?, None)?)?;
+            return Ok(());
         };
         let tensor = |(spec, data): (&super::model::ParameterSpec, &Vec<f32>)| {
             (spec.name.clone(), FloatTensor { shape: spec.shape.clone(), data: data.clone() })
@@ -284,13 +286,10 @@ impl<'a> Run<'a> {
             history: self.checkpoint.history.clone(),
         };
         let text = serde_json::to_string_pretty(&report)? + "\n";
-        write_atomically(&out.join(REPORT_FILE), text.as_bytes())?;
+        output::write(&out.join(REPORT_FILE), text)?;
         let drawing = curve::svg(&report.history, &format!("{} on {}", report.name, report.data))?;
-        write_atomically(&out.join(CURVE_FILE), drawing.as_bytes())?;
-        let path = out.join(CHECKPOINT_FILE);
-        if path.exists() {
-            std::fs::remove_file(&path).with_context(|| format!("{}: cannot remove", path.display()))?;
-        }
+        output::write(&out.join(CURVE_FILE), drawing)?;
+        output::remove(&out.join(CHECKPOINT_FILE))?;
         Ok(report)
     }
 }

@@ -11,7 +11,8 @@ pub use validate::validate_ipt_config;
 
 use super::archive::{self, Archive};
 use super::metadata::Json;
-use super::{file_label, locate, refuse_unknown, replace, unwrapped, CheckpointError, FloatTensor};
+use super::{file_label, locate, refuse_unknown, unwrapped, CheckpointError, FloatTensor};
+use crate::output;
 use std::collections::BTreeMap;
 use std::path::Path;
 use vitreous::models::ipt::{IptConfig, Task, COLOURS};
@@ -105,13 +106,11 @@ impl FloatIpt {
     /// # Errors
     /// The folder or a file cannot be written.
     pub fn save(&self, dir: &Path) -> Result<(), CheckpointError> {
-        std::fs::create_dir_all(dir).map_err(|e| CheckpointError::io(dir, e))?;
+        output::folder(dir)?;
         let exact = exact::Exact(self.config.clone());
         let config = serde_json::json!({ "architecture": self.name, "vitreous_ipt": exact });
-        replace(&dir.join("config.json"), |path| {
-            std::fs::write(path, format!("{config:#}\n")).map_err(|e| CheckpointError::io(path, e))
-        })?;
-        replace(&dir.join("model.safetensors"), |path| archive::write(path, &self.tensors))
+        output::write(&dir.join("config.json"), format!("{config:#}\n"))?;
+        archive::write(&dir.join("model.safetensors"), &self.tensors)
     }
 
     /// The same body with the head, query and tail of one task alone.

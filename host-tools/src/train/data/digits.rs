@@ -2,7 +2,10 @@
 //! images of 8×8 pixels, embedded by smartcore.
 
 use super::{split, DataKind, Dataset, ImageSet};
+use crate::output;
 use anyhow::{Context, Result};
+use image::ImageFormat;
+use std::io::Cursor;
 use std::path::Path;
 
 /// Largest value of the source's pixels: counts of set bits in a 4×4 window.
@@ -40,10 +43,12 @@ pub fn write_digits_test(dir: &Path, limit: Option<usize>) -> Result<usize> {
             continue;
         }
         let folder = dir.join(class.to_string());
-        std::fs::create_dir_all(&folder).with_context(|| format!("{}: cannot create", folder.display()))?;
+        output::folder(&folder)?;
         let path = folder.join(format!("{:04}.png", counts[class]));
         let image = image::GrayImage::from_raw(8, 8, pixels).context("64 pixels expected")?;
-        image.save(&path).with_context(|| format!("{}: cannot write", path.display()))?;
+        let mut png = Vec::new();
+        image.write_to(&mut Cursor::new(&mut png), ImageFormat::Png)?;
+        output::write(&path, png)?;
         counts[class] += 1;
     }
     Ok(counts.iter().sum())

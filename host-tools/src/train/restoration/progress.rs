@@ -1,6 +1,7 @@
 //! Progress of a run: a bar on a terminal, a line per validation elsewhere.
 
 use super::history::Record;
+use crate::console;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
 use std::time::Instant;
@@ -48,7 +49,7 @@ impl Terminal {
     fn say(&self, line: String) {
         match &self.bar {
             Some(bar) => bar.println(line),
-            None => eprintln!("{line}"),
+            None => console::note(&line),
         }
     }
 }

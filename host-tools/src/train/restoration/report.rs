@@ -1,8 +1,8 @@
 //! What a run reports.
 
-use super::super::checkpoint::write_atomically;
 use super::history::Record;
 use super::training::Training;
+use crate::output;
 use anyhow::Result;
 use serde::Serialize;
 use std::fmt;
@@ -44,7 +44,7 @@ impl RestorerReport {
     /// Writes the report to `dir`.
     pub fn write(&self, dir: &Path) -> Result<()> {
         let text = serde_json::to_string_pretty(self)? + "\n";
-        write_atomically(&dir.join(REPORT_FILE), text.as_bytes())
+        Ok(output::write(&dir.join(REPORT_FILE), text)?)
     }
 }
 

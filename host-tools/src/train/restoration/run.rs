@@ -1,6 +1,6 @@
 //! The training loop.
 
-use super::super::checkpoint::{self, write_atomically};
+use super::super::checkpoint;
 use super::super::history::Running;
 use super::super::model::ParameterSpec;
 use super::super::optimizer::{clip, learning_rate, AdamW, State};
@@ -13,6 +13,7 @@ use super::report::RestorerReport;
 use super::step::Objective;
 use super::training::Training;
 use super::validation::HeldOut;
+use crate::output;
 use anyhow::{bail, ensure, Context, Result};
 use serde_json::{json, Value};
 use std::path::PathBuf;
@@ -111,7 +112,7 @@ impl<'a> Run<'a> {
         // Compared with what comes back from a file, so it goes through text once.
         let identity: Value = serde_json::from_str(&identity.to_string())?;
         let out = &options.out;
-        std::fs::create_dir_all(out).with_context(|| format!("{}: cannot create", out.display()))?;
+        output::folder(out)?;
         let path = out.join(CHECKPOINT_FILE);
         let tasks = network.tasks().len();
         let (state, history, running) = if options.resume {
@@ -232,7 +233,7 @@ impl<'a> Run<'a> {
     fn draw(&self) -> Result<()> {
         let (out, tasks) = (&self.options.out, names(self.network));
         let drawing = curve::svg(&self.history, &tasks, &self.options.name)?;
-        write_atomically(&out.join(CURVE_FILE), drawing.as_bytes())?;
+        output::write(&out.join(CURVE_FILE), drawing)?;
         self.held.write_samples(self.network, &self.state.average, &out.join(SAMPLES_FOLDER))
     }
 
@@ -265,10 +266,7 @@ impl<'a> Run<'a> {
             history: self.history.clone(),
         };
         report.write(out)?;
-        let path = out.join(CHECKPOINT_FILE);
-        if path.exists() {
-            std::fs::remove_file(&path).with_context(|| format!("{}: cannot remove", path.display()))?;
-        }
+        output::remove(&out.join(CHECKPOINT_FILE))?;
         Ok(report)
     }
 }

@@ -5,6 +5,7 @@ use super::network::Network;
 use super::pictures::Pictures;
 use crate::degrade::{degrade, Picture};
 use crate::metrics::psnr;
+use crate::output;
 use anyhow::{Context, Result};
 use rayon::prelude::*;
 use std::path::Path;
@@ -80,7 +81,7 @@ impl HeldOut {
 
     /// Writes degraded, restored and clean side by side, one PNG file per task.
     pub fn write_samples(&self, network: &dyn Network, values: &[Vec<f32>], dir: &Path) -> Result<()> {
-        std::fs::create_dir_all(dir).with_context(|| format!("{}: cannot create", dir.display()))?;
+        output::folder(dir)?;
         for (task, (held, name)) in self.samples.iter().zip(&self.names).enumerate() {
             let restored =
                 network.restore(values, task, &held.degraded, default_overlap(network.window()))?;

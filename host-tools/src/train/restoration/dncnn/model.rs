@@ -1,9 +1,9 @@
 //! Shape, starting values, forward pass and file of a DnCNN.
 
 use super::super::super::augment::{purpose, stream};
-use super::super::super::checkpoint::write_atomically;
 use super::super::super::model::ParameterSpec;
 use super::super::network::{Network, Output, Parameter, Weights, UNIT};
+use crate::output;
 use anyhow::{ensure, Result};
 use candle_core::Tensor;
 use rand::Rng;
@@ -125,10 +125,10 @@ impl Network for DnCnn {
             let view = TensorView::new(Dtype::F32, p.spec.shape.clone(), bytemuck::cast_slice(data))?;
             views.push((p.file_name.clone(), view));
         }
-        write_atomically(&dir.join("model.safetensors"), &safetensors::serialize(views, None)?)?;
+        output::write(&dir.join("model.safetensors"), safetensors::serialize(views, None)?)?;
         let c = &self.config;
         let shape = json!({ "depth": c.depth, "width": c.width, "task": c.task.to_string() });
         let config = json!({ "architecture": name, "vitreous_dncnn": shape });
-        write_atomically(&dir.join("config.json"), (serde_json::to_string_pretty(&config)? + "\n").as_bytes())
+        Ok(output::write(&dir.join("config.json"), serde_json::to_string_pretty(&config)? + "\n")?)
     }
 }

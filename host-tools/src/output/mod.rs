@@ -1,0 +1,91 @@
+//! The way in which every command writes its files.
+//!
+//! A file is written under another name in the same folder, checked to the last byte and then given its name: whoever looks finds the
+//! old file or the whole new one. A failure names the file and leaves nothing behind. A symbolic link is written through, a file that
+//! is there keeps its permissions, a new one has those of the umask. Devices, pipes and /dev/stdout take the bytes as they are.
+
+mod error;
+mod place;
+mod replacement;
+
+#[cfg(test)]
+mod tests;
+
+use std::fs;
+use std::io::{self, ErrorKind, Write};
+use std::path::Path;
+
+pub use error::{OutputError, Reason};
+pub use replacement::Writer;
+
+use replacement::Replacement;
+
+/// Writes a file.
+///
+/// # Errors
+/// The file's name and why it is not written. What was there before is still there.
+pub fn write(path: &Path, bytes: impl AsRef<[u8]>) -> Result<(), OutputError> {
+    let bytes = bytes.as_ref();
+    create_sized(path, Some(bytes.len() as u64), |writer| match writer.write_all(bytes) {
+        Ok(()) => Ok(()),
+        // The writer remembers why.
+        Err(error) => Err(Reason::system(error).of(path)),
+    })
+}
+
+/// Writes a file by means of `body`, such as an encoder of images.
+///
+/// # Errors
+/// Those of `body`, which leave what was there before; those of [`write`](fn@write), which come first.
+pub fn create<E: From<OutputError>>(
+    path: &Path,
+    body: impl FnOnce(&mut Writer) -> Result<(), E>,
+) -> Result<(), E> {
+    create_sized(path, None, body)
+}
+
+fn create_sized<E: From<OutputError>>(
+    path: &Path,
+    expected: Option<u64>,
+    body: impl FnOnce(&mut Writer) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut file = Replacement::begin(path)?;
+    let result = body(file.writer());
+    if let Some(failure) = file.failure(expected) {
+        return Err(failure.into());
+    }
+    result?;
+    Ok(file.complete(expected)?)
+}
+
+/// Creates a folder, with those around it; one that is there is fine.
+///
+/// # Errors
+/// The folder's name and why it cannot be created.
+pub fn folder(path: &Path) -> Result<(), OutputError> {
+    let reason = match fs::create_dir_all(path) {
+        Ok(()) => return Ok(()),
+        Err(error) if matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::NotADirectory) => {
+            match path.ancestors().find(|part| part.exists()) {
+                Some(file) => Reason::NoFolder { found: file.to_owned() },
+                None => Reason::system(error),
+            }
+        }
+        Err(error) => Reason::system(error),
+    };
+    Err(reason.of(path))
+}
+
+/// Deletes a file; one that is not there is fine.
+///
+/// # Errors
+/// The file's name and why it is still there.
+pub fn remove(path: &Path) -> Result<(), OutputError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            let error = io::Error::other(format!("it cannot be deleted ({error})"));
+            Err(Reason::system(error).of(path))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,121 @@
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+use super::*;
+
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_file_is_replaced_as_a_whole_and_by_nothing_if_its_body_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a");
+    write(&path, "first").unwrap();
+    let failed = create(&path, |writer| -> anyhow::Result<()> {
+        writer.write_all(b"half of the sec")?;
+        anyhow::bail!("no more")
+    });
+    assert_eq!(failed.unwrap_err().to_string(), "no more");
+    assert_eq!(fs::read(&path).unwrap(), b"first");
+    write(&path, vec![b'x'; 200_000]).unwrap();
+    assert_eq!(fs::read(&path).unwrap().len(), 200_000);
+    assert_eq!(names(folder.path()), ["a"]);
+}
+
+#[test]
+fn places_that_are_no_files_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::create_dir(path("folder")).unwrap();
+    fs::write(path("file"), "").unwrap();
+    let refused = |path: &Path| write(path, "x").unwrap_err().to_string();
+    for (name, reason) in [
+        ("folder", "it is a folder"),
+        ("folder/", "it is a folder"),
+        ("none/a", "there is no folder"),
+        ("file/a", "file is a file, no folder"),
+        ("file/b/a", "file is a file, no folder"),
+        ("new/", "a folder's"),
+    ] {
+        let message = refused(&path(name));
+        assert!(message.contains(reason) && message.contains("cannot write"), "{name}: {message}");
+    }
+    for name in ["", "-"] {
+        assert!(refused(Path::new(name)).contains("give a file's name"), "{name}");
+    }
+    let message = refused(&path(&"n".repeat(300)));
+    assert!(message.contains("nnnn") && message.to_lowercase().contains("name too long"), "{message}");
+    write(&path(&"n".repeat(250)), "as long as names may be").unwrap();
+    let message = super::folder(&path("file/deeper")).unwrap_err().to_string();
+    assert!(message.contains("file is a file, no folder"), "{message}");
+    assert_eq!(names(folder.path()).len(), 3);
+}
+
+#[cfg(unix)]
+mod unix {
+    use std::os::unix::fs::{symlink, PermissionsExt};
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn permissions_are_those_of_the_umask_or_of_the_file_that_was_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::write(path("other"), "").unwrap();
+        write(&path("ours"), "").unwrap();
+        assert_eq!(mode(&path("ours")), mode(&path("other")));
+        fs::set_permissions(path("ours"), fs::Permissions::from_mode(0o640)).unwrap();
+        write(&path("ours"), "new").unwrap();
+        assert_eq!(mode(&path("ours")), 0o640);
+    }
+
+    #[test]
+    fn links_are_written_through_and_circles_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::create_dir(path("deep")).unwrap();
+        for (link, real) in [("new", "deep/new"), ("twice", "new"), ("round", "about"), ("about", "round")] {
+            symlink(real, path(link)).unwrap();
+        }
+        write(&path("twice"), "1").unwrap();
+        assert_eq!(fs::read(path("deep/new")).unwrap(), b"1");
+        write(&path("new"), "2").unwrap();
+        assert_eq!(fs::read(path("twice")).unwrap(), b"2");
+        assert!(fs::symlink_metadata(path("twice")).unwrap().is_symlink());
+        assert_eq!(names(&path("deep")), ["new"]);
+        let message = write(&path("round"), "").unwrap_err().to_string();
+        assert!(message.contains("symbolic links"), "{message}");
+    }
+
+    #[test]
+    fn a_full_device_is_named_even_if_the_encoder_drops_the_error() {
+        let full = Path::new("/dev/full");
+        if !full.exists() {
+            return crate::target::note_skipped("a_full_device_is_named: there is no /dev/full");
+        }
+        let message = write(full, vec![0; 100_000]).unwrap_err().to_string();
+        assert!(message.contains("/dev/full") && message.contains("No space left"), "{message}");
+        let careless = create(full, |writer| -> Result<(), OutputError> {
+            let _ = writer.write(&[0; 100_000]);
+            Ok(())
+        });
+        assert!(careless.is_err());
+        assert!(create(full, |writer| -> Result<(), OutputError> {
+            let _ = writer.write(b"so little that it waits for the last flush");
+            Ok(())
+        })
+        .is_err());
+        write(Path::new("/dev/null"), "gone").unwrap();
+    }
+}
