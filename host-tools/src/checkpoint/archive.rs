@@ -1,87 +1,165 @@
-//! A file of weights, safetensors or PyTorch's, as named f32 tensors.
-use super::{torch, CheckpointError, FloatTensor};
-use crate::output;
-use half::{bf16, f16};
-use safetensors::{Dtype, SafeTensors};
+//! Files of weights, safetensors or PyTorch's, as named f32 tensors.
+use super::identify::{identify, Format};
+use super::locate::Index;
+use super::sets::{self, shown, Set, Wanted, WeightsChoice};
+use super::{safetensors, torch, CheckpointError, FloatTensor};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// Every float tensor of one file, under the names that the file gives.
+pub(super) use super::safetensors::write;
+
+/// Most facts that a file may say of itself.
+const MAX_FACTS: usize = 1000;
+/// Longest fact, in bytes; longer ones are left out.
+const MAX_FACT: usize = 1000;
+
+/// Where trainings note the architecture's name, in the order of how much each says.
+const ARCHITECTURE_KEYS: [&str; 11] = [
+    "architecture",
+    "arch",
+    "args.model",
+    "args.arch",
+    "hyper_parameters.model_name",
+    "hyper_parameters.arch",
+    "hyper_parameters.architecture",
+    "hyper_parameters.model",
+    "hparams.arch",
+    "config.arch",
+    "model_name",
+];
+
+/// Every float tensor of one set of weights, under the names that the file gives.
+#[cfg_attr(not(test), expect(dead_code, reason = "what a file says of itself is there for the settings"))]
 pub(super) struct Archive {
     pub path: PathBuf,
+    /// Of the file's bytes; of several files' one after the other, in the order of their names.
     pub sha256: [u8; 32],
+    /// A tensor of whole numbers has no data.
     pub tensors: BTreeMap<String, FloatTensor>,
+    /// Which of several sets of weights it is.
+    pub choice: WeightsChoice,
+    /// The architecture's name, where the file says it: timm's trainings under `arch`, DeiT, MAE and DINO among their arguments.
+    pub architecture: Option<String>,
+    /// What else the file says of itself: scalars and short lists by dotted keys, such as `args.patch_size`.
+    pub facts: BTreeMap<String, String>,
+    /// What the user should know about the files.
+    pub warnings: Vec<String>,
 }
 
-/// What a tensor in a file holds.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Elements {
-    /// Weights.
-    Float(Dtype),
-    /// Counters and index tables (torch buffers such as `position_ids`), which are no weights: kept without their data.
-    Integer(Dtype),
+/// What one file gives.
+#[derive(Default)]
+pub(super) struct Contents {
+    pub tensors: BTreeMap<String, FloatTensor>,
+    pub choice: WeightsChoice,
+    pub facts: BTreeMap<String, String>,
+    /// Of the tensors' elements, as stored.
+    pub bytes: u64,
 }
 
 impl Archive {
-    /// Reads a file, whose format its first bytes tell.
-    pub fn read(path: &Path) -> Result<Self, CheckpointError> {
-        let io = |e| CheckpointError::io(path, e);
-        let mut start = Vec::new();
-        std::fs::File::open(path).map_err(io)?.take(16).read_to_end(&mut start).map_err(io)?;
-        if torch::is_torch(&start) {
-            return torch::read(path);
-        }
-        Self::read_safetensors(path)
+    /// Reads a file, or the shards of an index, whose format its first bytes tell. `weights` chooses one set of several: its key,
+    /// keys joined by dots, or the prefix of its tensors' names; `.` is the file's outermost.
+    ///
+    /// # Errors
+    /// What is no file of float weights is named; damage; a set that is not there, or several that nothing tells apart.
+    pub fn read(path: &Path, weights: Option<&str>) -> Result<Self, CheckpointError> {
+        let (wanted, mut hash) = (Wanted::One(weights), Sha256::new());
+        let mut warnings = vec![];
+        let contents = match identify(path)? {
+            Format::Index => read_shards(path, wanted, &mut hash, &mut warnings)?,
+            format => read_one(path, format, wanted, &mut hash)?,
+        };
+        let Contents { tensors, choice, facts, .. } = contents;
+        warnings.extend(choice.warning());
+        let architecture = ARCHITECTURE_KEYS.iter().find_map(|key| facts.get(*key)).cloned();
+        let sha256 = hash.finalize().into();
+        Ok(Self { path: path.to_path_buf(), sha256, tensors, choice, architecture, facts, warnings })
     }
+}
 
-    fn read_safetensors(path: &Path) -> Result<Self, CheckpointError> {
-        let bytes = std::fs::read(path).map_err(|e| CheckpointError::io(path, e))?;
-        let parsed = SafeTensors::deserialize(&bytes).map_err(|e| CheckpointError::NotSafetensors {
-            path: path.to_path_buf(),
-            reason: e.to_string(),
-        })?;
-        let mut tensors = BTreeMap::new();
-        for (name, view) in parsed.iter() {
-            let Some(data) = to_f32(view.dtype(), view.data()) else {
-                // As `Elements::Integer`.
-                if matches!(view.dtype(), Dtype::I64 | Dtype::I32 | Dtype::BOOL) && view.shape().len() <= 2 {
-                    tensors
-                        .insert(name.to_string(), FloatTensor { shape: view.shape().to_vec(), data: vec![] });
-                    continue;
+fn read_one(
+    path: &Path,
+    format: Format,
+    wanted: Wanted,
+    hash: &mut Sha256,
+) -> Result<Contents, CheckpointError> {
+    match format {
+        Format::Safetensors => safetensors::read(path, wanted, hash),
+        Format::Zip => torch::read_zip(path, wanted, hash),
+        _ => torch::read_sequential(path, wanted, hash),
+    }
+}
+
+/// Every shard of an index, which must hold exactly the tensors that the index says.
+fn read_shards(
+    path: &Path,
+    wanted: Wanted,
+    hash: &mut Sha256,
+    warnings: &mut Vec<String>,
+) -> Result<Contents, CheckpointError> {
+    let index = Index::read(path)?;
+    let error = |what: String| CheckpointError::Shards { path: path.to_path_buf(), what };
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let files = index.files();
+    let missing: Vec<_> =
+        files.iter().filter(|file| !folder.join(file).is_file()).map(String::as_str).collect();
+    if !missing.is_empty() {
+        return Err(error(format!(
+            "{} of its {} shards are missing: {}",
+            missing.len(),
+            files.len(),
+            missing.join(", ")
+        )));
+    }
+    let mut all = Contents::default();
+    for file in &files {
+        let shard = folder.join(file);
+        let contents = match identify(&shard)? {
+            Format::Index => return Err(error(format!("{file} is an index itself"))),
+            // One of several sets is chosen in the whole.
+            format => read_one(&shard, format, Wanted::Whole, hash)?,
+        };
+        for (name, tensor) in contents.tensors {
+            let shown = shown(&name);
+            match index.shards.get(&name) {
+                Some(said) if said == file => drop(all.tensors.insert(name, tensor)),
+                Some(said) if all.tensors.contains_key(&name) => {
+                    return Err(error(format!("tensor `{shown}` lies in two shards, {said} and {file}")))
                 }
-                return Err(CheckpointError::ElementType {
-                    path: path.to_path_buf(),
-                    tensor: name.to_string(),
-                    found: format!("{:?}", view.dtype()),
-                });
-            };
-            tensors.insert(name.to_string(), FloatTensor { shape: view.shape().to_vec(), data });
+                Some(said) => {
+                    return Err(error(format!("tensor `{shown}` lies in {file}, and the index says {said}")))
+                }
+                None => return Err(error(format!("tensor `{shown}` of {file} is not in the index"))),
+            }
         }
-        Ok(Self { path: path.to_path_buf(), sha256: Sha256::digest(&bytes).into(), tensors })
+        all.bytes += contents.bytes;
+        all.facts.extend(contents.facts);
     }
+    if let Some((name, file)) = index.shards.iter().find(|(name, _)| !all.tensors.contains_key(*name)) {
+        let name = shown(name);
+        return Err(error(format!("tensor `{name}` is not in {file}, where the index says that it is")));
+    }
+    // Every tensor is there and whole: a wrong sum, which some programs write, costs nothing.
+    if let Some(size) = index.total_size.filter(|size| *size != all.bytes) {
+        let found = all.bytes;
+        warnings.push(format!(
+            "the index promises tensors of {size} bytes in all, and the shards hold {found}: one may be of another version"
+        ));
+    }
+    let whole = Set {
+        key: String::new(),
+        has_matrices: true,
+        tensors: all.tensors.keys().map(|name| (name.clone(), name.clone())).collect(),
+    };
+    let (set, choice) = sets::choose(path, vec![whole], wanted)?;
+    let mut tensors = all.tensors;
+    let chosen = set.tensors.into_iter().filter_map(|(name, stored)| Some((name, tensors.remove(&stored)?)));
+    Ok(Contents { tensors: chosen.collect(), choice, facts: all.facts, bytes: all.bytes })
 }
 
-/// `None` for a type that is no float.
-pub(super) fn to_f32(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
-    Some(match dtype {
-        Dtype::F32 => bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
-        Dtype::F64 => bytes.as_chunks::<8>().0.iter().map(|b| f64::from_le_bytes(*b) as f32).collect(),
-        Dtype::F16 => bytes.as_chunks::<2>().0.iter().map(|b| f16::from_le_bytes(*b).to_f32()).collect(),
-        Dtype::BF16 => bytes.as_chunks::<2>().0.iter().map(|b| bf16::from_le_bytes(*b).to_f32()).collect(),
-        _ => return None,
-    })
-}
-
-/// Writes `tensors` as f32 safetensors.
-pub(super) fn write(path: &Path, tensors: &BTreeMap<String, FloatTensor>) -> Result<(), CheckpointError> {
-    let views = tensors.iter().map(|(name, tensor)| {
-        // The format is little-endian; so are all hosts that the tool is built for.
-        let bytes: &[u8] = bytemuck::cast_slice(&tensor.data);
-        safetensors::tensor::TensorView::new(Dtype::F32, tensor.shape.clone(), bytes).map(|view| (name, view))
-    });
-    let invalid = |e: safetensors::SafeTensorError| CheckpointError::io(path, std::io::Error::other(e));
-    let views = views.collect::<Result<Vec<_>, _>>().map_err(invalid)?;
-    Ok(output::write(path, safetensors::serialize(views, None).map_err(invalid)?)?)
+/// Facts of a bounded number and length.
+pub(super) fn bounded(facts: impl IntoIterator<Item = (String, String)>) -> BTreeMap<String, String> {
+    let short = facts.into_iter().filter(|(key, value)| key.len() <= MAX_FACT && value.len() <= MAX_FACT);
+    short.take(MAX_FACTS).collect()
 }

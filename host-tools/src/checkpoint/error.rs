@@ -14,26 +14,44 @@ pub enum CheckpointError {
         /// The system's reason.
         source: std::io::Error,
     },
-    /// A folder without `model.safetensors`.
-    #[error("{path}: holds no model.safetensors{hint}")]
+    /// A folder in which the weights are missing, or are not the only ones.
+    #[error("{path}: {hint}")]
     NoModelFile {
         /// The folder.
         path: PathBuf,
-        /// What to do about what is there instead.
+        /// What is there instead, and what to do about it.
         hint: String,
     },
-    /// The file is not in the safetensors format, or is damaged.
+    /// The file is something else.
+    #[error("{path}: {what}, not a file of weights that can be read; {way_out}")]
+    NotWeights {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        what: String,
+        /// What to do.
+        way_out: String,
+    },
+    /// The file ends before what it promises.
+    #[error("{path}: the file is incomplete ({what}): its download or copy broke off; fetch it again")]
+    Truncated {
+        /// The file.
+        path: PathBuf,
+        /// How much is missing.
+        what: String,
+    },
+    /// The file is in the safetensors format, but damaged.
     #[error(
-        "{path}: not a readable safetensors file ({reason}), and no .pt file by PyTorch's `torch.save`; weights of other \
-         programs become safetensors with Python's `safetensors.torch.save_file(tensors, \"model.safetensors\")`"
+        "{path}: not a readable safetensors file ({reason}); fetch it again, or write it again with Python's \
+         `safetensors.torch.save_file(tensors, \"model.safetensors\")`"
     )]
     NotSafetensors {
         /// The file.
         path: PathBuf,
-        /// The parser's reason.
+        /// What is wrong with it.
         reason: String,
     },
-    /// The file is not a dict of tensors by `torch.save`, or is damaged.
+    /// The file is by `torch.save`, but damaged or of unknown content.
     #[error(
         "{path}: not a readable PyTorch file of weights ({reason}); write one in Python with \
          `torch.save(model.state_dict(), \"model.pt\")`, or with `safetensors.torch.save_file`"
@@ -44,15 +62,58 @@ pub enum CheckpointError {
         /// What is wrong with it.
         reason: String,
     },
+    /// One part of a model in several files.
+    #[error(
+        "{path}: is one of {count} shards, which alone is no model; pass the folder that holds all of them and their \
+         index, or the index (.index.json)"
+    )]
+    OneShard {
+        /// The file.
+        path: PathBuf,
+        /// How many shards there are.
+        count: usize,
+    },
+    /// The shards of a model are not what their index says.
+    #[error(
+        "{path}: the shards do not fit together: {what}; fetch all files of the model again, of one version"
+    )]
+    Shards {
+        /// The index, or the shard.
+        path: PathBuf,
+        /// What does not fit.
+        what: String,
+    },
+    /// Several sets of weights, none of which is plainly the model.
+    #[error(
+        "{path}: holds several sets of weights: {sets}; pass --weights with the key of the one that is meant"
+    )]
+    SeveralWeights {
+        /// The file.
+        path: PathBuf,
+        /// Their keys and numbers of tensors.
+        sets: String,
+    },
+    /// No set of weights is called so.
+    #[error("{path}: holds no weights under `{wanted}`; it holds {sets}")]
+    NoSuchWeights {
+        /// The file.
+        path: PathBuf,
+        /// The key asked for.
+        wanted: String,
+        /// The keys and numbers of tensors that are there.
+        sets: String,
+    },
     /// A tensor that is not of a float type.
-    #[error("{path}: tensor `{tensor}` has element type {found}, expected F32, F16, BF16 or F64; export float weights")]
+    #[error("{path}: tensor `{tensor}` holds {found}, expected floats (F32, F16, BF16 or F64); {way_out}")]
     ElementType {
         /// The file.
         path: PathBuf,
         /// The tensor's name in the file.
         tensor: String,
-        /// Its element type.
+        /// What its elements are.
         found: String,
+        /// What to do.
+        way_out: String,
     },
     /// The tensor names are of no known family.
     #[error(

@@ -6,21 +6,28 @@
 mod archive;
 mod canonical;
 mod derive;
+mod elements;
 mod error;
 mod exact;
+mod identify;
 pub mod ipt;
+mod locate;
 mod metadata;
 mod naming;
 mod preprocess;
+mod safetensors;
+mod sets;
 mod torch;
 mod validate;
 
 pub use error::CheckpointError;
+pub use sets::WeightsChoice;
 pub use validate::{tensor_shapes, validate_config, validate_preprocess};
 
 use crate::output;
 use archive::Archive;
 use canonical::Canonical;
+use locate::locate;
 use metadata::{Json, Metadata};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -60,6 +67,8 @@ pub struct LoadOptions {
     pub labels: Option<PathBuf>,
     /// The model's name.
     pub name: Option<String>,
+    /// Which of several sets of weights in the file, by its key or prefix.
+    pub weights: Option<String>,
     /// Tensors that are not part of a plain ViT become warnings instead of an error.
     pub allow_extra_tensors: bool,
 }
@@ -112,15 +121,16 @@ impl FloatVit {
         })
     }
 
-    /// Reads a `.safetensors` file, a `.pt` or `.pth` file by `torch.save`, or a folder with `model.safetensors`. Beside the weights are looked for:
+    /// Reads a `.safetensors` file, a `.pt` or `.pth` file by `torch.save`, an index of shards, or a folder with one of these. Beside the weights are looked for:
     /// config.json, preprocessor_config.json, labels.txt and classes.txt.
     pub fn load(path: &Path, options: &LoadOptions) -> Result<Self, CheckpointError> {
         let (file, folder) = locate(path)?;
         let beside = |name: &str| Json::read(&folder.join(name));
         let config_json = beside("config.json")?;
         let metadata = Metadata::read(config_json.as_ref())?;
-        let archive = Archive::read(&file)?;
+        let mut archive = Archive::read(&file, options.weights.as_deref())?;
         let source_sha256 = archive.sha256;
+        let mut warnings = std::mem::take(&mut archive.warnings);
         let mut model = Canonical::new(archive)?;
         model.fold_layer_scale()?;
         let config = match &metadata.exact {
@@ -135,7 +145,7 @@ impl FloatVit {
             validate::take_tensors(&file, shapes, &mut all, &hint, &|name| model.source_name(name))?;
         let surplus: Vec<_> = all.keys().map(|name| model.source_name(name)).collect();
         model.unknown.extend(surplus);
-        let mut warnings = std::mem::take(&mut model.warnings);
+        warnings.append(&mut model.warnings);
         if options.allow_extra_tensors {
             warnings.extend(model.unknown.iter().map(|name| format!("tensor `{name}` is unknown: left out")));
         } else {
@@ -187,33 +197,6 @@ impl FloatVit {
     pub fn parameters(&self) -> usize {
         self.tensors.values().map(|tensor| tensor.data.len()).sum()
     }
-}
-
-/// The weights' file and the folder with the files beside it.
-fn locate(path: &Path) -> Result<(PathBuf, PathBuf), CheckpointError> {
-    if !path.is_dir() {
-        let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
-        return Ok((path.to_path_buf(), folder));
-    }
-    let file = path.join("model.safetensors");
-    if file.is_file() {
-        return Ok((file, path.to_path_buf()));
-    }
-    let mut names: Vec<_> = std::fs::read_dir(path)
-        .map_err(|e| CheckpointError::io(path, e))?
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .collect();
-    names.sort();
-    let hint = if names.iter().any(|n| n.ends_with(".safetensors.index.json")) {
-        "; the weights are sharded: join them in Python with `model.save_pretrained(dir, max_shard_size=\"100GB\")`".into()
-    } else if let Some(name) = names.iter().find(|n| n.ends_with(".safetensors")) {
-        format!("; pass {} itself", path.join(name).display())
-    } else if let Some(name) = names.iter().find(|n| [".pt", ".pth", ".bin"].iter().any(|e| n.ends_with(e))) {
-        format!("; pass {} itself", path.join(name).display())
-    } else {
-        "; pass a .safetensors or .pt file, or a folder with model.safetensors".into()
-    };
-    Err(CheckpointError::NoModelFile { path: path.to_path_buf(), hint })
 }
 
 fn find_preprocess(

@@ -124,6 +124,11 @@ pub(super) enum Translated {
 }
 
 impl Naming {
+    /// The tensors by which the schemes are recognised.
+    pub fn signatures() -> impl Iterator<Item = &'static str> {
+        [&TIMM, &HUGGING_FACE, &TORCHVISION].into_iter().map(|naming| naming.signature)
+    }
+
     /// The naming scheme of a file and the prefix before the backbone's names (`vit.`, `module.`, …).
     pub fn recognise<'a>(names: impl Iterator<Item = &'a str> + Clone) -> Option<(&'static Naming, &'a str)> {
         [&TIMM, &HUGGING_FACE, &TORCHVISION].into_iter().find_map(|naming| {

@@ -48,6 +48,10 @@ pub struct LoadArgs {
     /// Tasks of a restorer, in the order of its heads, separated by commas: denoise30, x2, derain, jpeg40, …
     #[arg(long, value_delimiter = ',', value_parser = parse_task)]
     tasks: Vec<Task>,
+    /// Which of several sets of weights in the file: its key (state_dict_ema, model.teacher), or the prefix of its tensors' names;
+    /// "." is what lies outside of all keys.
+    #[arg(long, value_name = "KEY")]
+    weights: Option<String>,
     /// Leave out tensors that are no part of a plain ViT or IPT, with a warning, instead of refusing the file.
     #[arg(long)]
     allow_extra_tensors: bool,
@@ -116,6 +120,7 @@ impl LoadArgs {
             tasks: (!self.tasks.is_empty()).then(|| self.tasks.clone()),
             norm_eps: self.norm_eps,
             name: None,
+            weights: self.weights.clone(),
             allow_extra_tensors: self.allow_extra_tensors,
         };
         let float = FloatIpt::load(path, &options)?;
@@ -146,6 +151,7 @@ impl LoadArgs {
                 ScoresArg::Values => Output::Values,
             }),
             labels: self.labels.clone(),
+            weights: self.weights.clone(),
             allow_extra_tensors: self.allow_extra_tensors,
             ..LoadOptions::default()
         };
@@ -166,6 +172,10 @@ pub struct IptLoadArgs {
     /// Tasks of float weights in the order of their tails, separated by commas, where neither config.json nor the tails tell.
     #[arg(long, value_delimiter = ',', value_parser = parse_task)]
     tasks: Option<Vec<Task>>,
+    /// Which of several sets of float weights in the file: its key (state_dict_ema, model.teacher), or the prefix of its tensors'
+    /// names; "." is what lies outside of all keys.
+    #[arg(long, value_name = "KEY")]
+    weights: Option<String>,
     /// Leave out tensors that are no part of a plain IPT, with a warning, instead of refusing the file.
     #[arg(long)]
     allow_extra_tensors: bool,
@@ -177,6 +187,7 @@ impl IptLoadArgs {
         IptLoadOptions {
             heads: self.heads,
             tasks: self.tasks.clone(),
+            weights: self.weights.clone(),
             allow_extra_tensors: self.allow_extra_tensors,
             ..IptLoadOptions::default()
         }

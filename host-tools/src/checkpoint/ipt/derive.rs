@@ -77,9 +77,12 @@ impl Shapes<'_> {
     }
 }
 
+/// A tensor of every IPT, and of no other model.
+pub(in super::super) const SIGNATURE: &str = "body.linear_encoding.weight";
+
 /// Whether the tensors are an IPT's, in the authors' names.
 pub(super) fn is_ipt(tensors: &BTreeMap<String, FloatTensor>) -> bool {
-    ["body.linear_encoding.weight", "body.query_embed.weight"].iter().all(|name| tensors.contains_key(*name))
+    [SIGNATURE, "body.query_embed.weight"].iter().all(|name| tensors.contains_key(*name))
 }
 
 /// Reads the configuration from the shapes.

@@ -6,12 +6,14 @@ mod shapes;
 mod validate;
 mod window;
 
+pub(super) use derive::SIGNATURE;
 pub use shapes::{parse_task, tensor_shapes, RGB_MEAN};
 pub use validate::validate_ipt_config;
 
 use super::archive::{self, Archive};
+use super::locate::locate;
 use super::metadata::Json;
-use super::{file_label, locate, refuse_unknown, unwrapped, CheckpointError, FloatTensor};
+use super::{file_label, refuse_unknown, unwrapped, CheckpointError, FloatTensor};
 use crate::output;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -47,6 +49,8 @@ pub struct IptLoadOptions {
     pub norm_eps: Option<f32>,
     /// The model's name.
     pub name: Option<String>,
+    /// Which of several sets of weights in the file, by its key or prefix.
+    pub weights: Option<String>,
     /// Tensors that are not part of a plain IPT become warnings instead of an error.
     pub allow_extra_tensors: bool,
 }
@@ -68,7 +72,7 @@ impl FloatIpt {
         Ok(Self { name, config, tensors: taken, source_sha256: [0; 32], warnings: vec![] })
     }
 
-    /// Reads a file of the authors' tensors (`.safetensors`, or `.pt` by `torch.save`), or a folder with model.safetensors. The
+    /// Reads a file of the authors' tensors (`.safetensors`, or `.pt` by `torch.save`), an index of shards, or a folder with one of these. The
     /// object `vitreous_ipt` of a config.json beside it, as [`save`](Self::save) writes it, gives the configuration; without
     /// it, shapes and `options` do.
     ///
@@ -77,8 +81,7 @@ impl FloatIpt {
     pub fn load(path: &Path, options: &IptLoadOptions) -> Result<Self, CheckpointError> {
         let (file, folder) = locate(path)?;
         let config_json = Json::read(&folder.join("config.json"))?;
-        let mut warnings = Vec::new();
-        let Archive { sha256, tensors, .. } = Archive::read(&file)?;
+        let Archive { sha256, tensors, mut warnings, .. } = Archive::read(&file, options.weights.as_deref())?;
         let mut tensors = unwrapped(tensors);
         if !derive::is_ipt(&tensors) {
             return Err(CheckpointError::unknown_architecture(&file, tensors.keys()));

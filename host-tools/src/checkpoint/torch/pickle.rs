@@ -1,40 +1,75 @@
-//! Python's pickle format, as far as tensors need it, read as data: no class is looked up and nothing is called.
+//! What Python's pickle format holds, read as data: no class is looked up and nothing is called.
 //!
-//! Opcodes are those of CPython's `Lib/pickletools.py`, protocols 2 to 4. Values lie in one list and refer to each other by
-//! index, so that a hostile file can neither nest so deeply that the stack overflows nor multiply itself by its memo.
-use std::collections::HashMap;
+//! Values lie in one list and refer to each other by index, so that a hostile file can neither nest so deeply that the stack
+//! overflows nor multiply itself by its memo. [`machine`](super::machine) makes them.
+use super::machine::Machine;
 use std::io::Read;
 
 /// Index of a value in [`Pickle::values`].
 pub(super) type Id = usize;
 
-/// More values than any checkpoint has: a large one has a few thousand tensors, each some 20 values.
-const MAX_VALUES: usize = 1 << 23;
-/// Longest string, in bytes.
-const MAX_TEXT: u64 = 1 << 20;
-/// Longest name of a module or class, in bytes.
-const MAX_NAME: usize = 1024;
-/// Names of classes that are made of strings, in bytes in all: a few bytes of a file make one more of any string.
-const MAX_NAMES: usize = 1 << 26;
-
 /// What an opcode makes.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Value {
-    /// None, True, False, floats: nothing that a tensor's description needs.
+    /// None, bytes and all else that neither describes a tensor nor says something about a model.
     Other,
+    Bool(bool),
     Int(i64),
     /// An integer beyond 64 bits, little-endian.
     Long(Vec<u8>),
+    Float(f64),
+    /// Long ones are cut.
     Text(String),
     /// A class or function by module and name.
-    Global(String, String),
-    /// A tuple or a list.
+    Global(Box<(String, String)>),
+    /// A tuple, a list or a set.
     Sequence(Vec<Id>),
     Dict(Vec<(Id, Id)>),
     /// What the file keeps outside of the pickle.
     Persistent(Id),
-    /// A call that Python would make: the callable and its arguments.
-    Call(Id, Id),
+    /// What Python would make by a call.
+    Object(Box<Object>),
+}
+
+/// An object of any class.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Object {
+    /// The class or function that Python would call.
+    pub callable: Id,
+    pub arguments: Id,
+    /// The attributes, mostly a dict.
+    pub state: Option<Id>,
+    /// Of an object that is filled like a dict.
+    pub items: Vec<(Id, Id)>,
+}
+
+/// Why a pickle cannot be read.
+#[derive(Debug)]
+pub(super) enum Broken {
+    /// It ends too early.
+    Cut,
+    Wrong(String),
+}
+
+impl From<String> for Broken {
+    fn from(reason: String) -> Self {
+        Self::Wrong(reason)
+    }
+}
+
+impl From<&str> for Broken {
+    fn from(reason: &str) -> Self {
+        Self::Wrong(reason.into())
+    }
+}
+
+impl std::fmt::Display for Broken {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        match self {
+            Self::Cut => f.write_str("the pickle breaks off"),
+            Self::Wrong(reason) => f.write_str(reason),
+        }
+    }
 }
 
 /// A pickle's values.
@@ -46,12 +81,8 @@ pub(super) struct Pickle {
 
 impl Pickle {
     /// Reads one pickle up to its end mark.
-    pub fn read(source: &mut impl Read) -> Result<Self, String> {
-        let mut machine =
-            Machine { source, values: vec![], stack: vec![], marks: vec![], memo: HashMap::new(), names: 0 };
-        while machine.step()? {}
-        let root = machine.pop()?;
-        Ok(Self { values: machine.values, root })
+    pub fn read(source: &mut impl Read) -> Result<Self, Broken> {
+        Machine::new(source).run()
     }
 
     pub fn get(&self, id: Id) -> &Value {
@@ -79,238 +110,55 @@ impl Pickle {
         }
     }
 
+    /// The items of a dict, also of an object of a class that is made from dict.
     pub fn dict(&self, id: Id) -> Option<&[(Id, Id)]> {
         match self.get(id) {
             Value::Dict(items) => Some(items),
+            Value::Object(object) if !object.items.is_empty() => Some(&object.items),
             _ => None,
         }
+    }
+
+    /// The value of a dict's key.
+    pub fn item(&self, items: &[(Id, Id)], wanted: &str) -> Option<Id> {
+        items.iter().find(|(key, _)| self.text(*key) == Some(wanted)).map(|(_, value)| *value)
+    }
+
+    /// Attributes of an object: its state is a dict, or a pair of one and the slots.
+    pub fn attributes(&self, id: Id) -> Option<&[(Id, Id)]> {
+        let Value::Object(object) = self.get(id) else { return None };
+        let state = object.state?;
+        let first = self.sequence(state).and_then(|pair| pair.first().copied());
+        self.dict(first.unwrap_or(state))
     }
 
     pub fn sizes(&self, id: Id) -> Option<Vec<usize>> {
         self.sequence(id)?.iter().map(|item| self.size(*item)).collect()
     }
 
+    pub fn global(&self, id: Id) -> Option<(&str, &str)> {
+        match self.get(id) {
+            Value::Global(names) => Some((&names.0, &names.1)),
+            _ => None,
+        }
+    }
+
     /// Module, name and arguments of a call.
     pub fn call(&self, id: Id) -> Option<(&str, &str, &[Id])> {
-        let Value::Call(callable, arguments) = self.get(id) else { return None };
-        let Value::Global(module, name) = self.get(*callable) else { return None };
-        Some((module, name, self.sequence(*arguments)?))
-    }
-}
-
-/// The stack machine that a pickle is a program of.
-struct Machine<'a, R> {
-    source: &'a mut R,
-    values: Vec<Value>,
-    stack: Vec<Id>,
-    /// Heights of the stack at the open marks.
-    marks: Vec<usize>,
-    memo: HashMap<u64, Id>,
-    /// Bytes of the classes' names that were made of strings.
-    names: usize,
-}
-
-impl<R: Read> Machine<'_, R> {
-    /// Executes one opcode; false at the end mark.
-    fn step(&mut self) -> Result<bool, String> {
-        let opcode = self.byte()?;
-        match opcode {
-            b'.' => return Ok(false),
-            0x80 => drop(self.byte()?),       // protocol
-            0x95 => drop(self.bytes::<8>()?), // frame
-            b'N' | 0x88 | 0x89 => self.push(Value::Other)?,
-            b'G' => {
-                self.bytes::<8>()?;
-                self.push(Value::Other)?;
-            }
-            b'K' | b'M' | b'J' | 0x8a => self.integer(opcode)?,
-            b'X' | b'T' | b'U' | 0x8c => self.text(opcode)?,
-            b'c' | 0x93 => self.global(opcode)?,
-            b']' | b')' => self.push(Value::Sequence(vec![]))?,
-            b'}' => self.push(Value::Dict(vec![]))?,
-            b'(' => self.marks.push(self.stack.len()),
-            b't' | b'l' => {
-                let items = self.pop_to_mark()?;
-                self.push(Value::Sequence(items))?;
-            }
-            0x85..=0x87 => {
-                let at = self.stack.len().checked_sub(usize::from(opcode - 0x84)).ok_or("empty stack")?;
-                let items = self.stack.split_off(at);
-                self.push(Value::Sequence(items))?;
-            }
-            b'a' | b'e' => self.append(opcode == b'e')?,
-            b'd' | b's' | b'u' => self.set_items(opcode)?,
-            b'Q' => {
-                let id = self.pop()?;
-                self.push(Value::Persistent(id))?;
-            }
-            b'R' | 0x81 => self.call()?,
-            b'b' => drop(self.pop()?), // an object's state plays no role: tensors have none
-            b'q' | b'r' | 0x94 | b'h' | b'j' => self.memo(opcode)?,
-            _ => return Err(format!("opcode {opcode:#04x} is no part of a dict of tensors")),
-        }
-        Ok(true)
+        let Value::Object(object) = self.get(id) else { return None };
+        let (module, name) = self.global(object.callable)?;
+        Some((module, name, self.sequence(object.arguments)?))
     }
 
-    fn bytes<const N: usize>(&mut self) -> Result<[u8; N], String> {
-        let mut bytes = [0; N];
-        self.source.read_exact(&mut bytes).map_err(|e| format!("the pickle breaks off: {e}"))?;
-        Ok(bytes)
-    }
-
-    fn byte(&mut self) -> Result<u8, String> {
-        self.bytes::<1>().map(|[byte]| byte)
-    }
-
-    fn push(&mut self, value: Value) -> Result<(), String> {
-        if self.values.len() >= MAX_VALUES {
-            return Err(format!("more than {MAX_VALUES} values"));
-        }
-        self.stack.push(self.values.len());
-        self.values.push(value);
-        Ok(())
-    }
-
-    /// Takes the top value, which must lie above the last mark.
-    fn pop(&mut self) -> Result<Id, String> {
-        let floor = self.marks.last().copied().unwrap_or(0);
-        if self.stack.len() <= floor {
-            return Err("empty stack".into());
-        }
-        self.stack.pop().ok_or_else(|| "empty stack".into())
-    }
-
-    fn top(&mut self) -> Result<&mut Value, String> {
-        let id = *self.stack.last().ok_or("empty stack")?;
-        self.values.get_mut(id).ok_or_else(|| "no such value".into())
-    }
-
-    fn pop_to_mark(&mut self) -> Result<Vec<Id>, String> {
-        let mark = self.marks.pop().ok_or("no mark")?;
-        Ok(self.stack.split_off(mark.min(self.stack.len())))
-    }
-
-    fn integer(&mut self, opcode: u8) -> Result<(), String> {
-        let value = match opcode {
-            b'K' => Value::Int(self.byte()?.into()),
-            b'M' => Value::Int(u16::from_le_bytes(self.bytes()?).into()),
-            b'J' => Value::Int(i32::from_le_bytes(self.bytes()?).into()),
-            _ => {
-                let mut bytes = vec![0; self.byte()?.into()];
-                self.source.read_exact(&mut bytes).map_err(|e| format!("the pickle breaks off: {e}"))?;
-                long(bytes)
-            }
-        };
-        self.push(value)
-    }
-
-    fn text(&mut self, opcode: u8) -> Result<(), String> {
-        let length: u64 = match opcode {
-            b'U' | 0x8c => self.byte()?.into(),
-            _ => u32::from_le_bytes(self.bytes()?).into(),
-        };
-        if length > MAX_TEXT {
-            return Err(format!("a string of {length} bytes"));
-        }
-        let mut bytes = vec![0; length as usize];
-        self.source.read_exact(&mut bytes).map_err(|e| format!("the pickle breaks off: {e}"))?;
-        self.push(Value::Text(String::from_utf8_lossy(&bytes).into_owned()))
-    }
-
-    fn line(&mut self) -> Result<String, String> {
-        let mut line = Vec::new();
-        loop {
-            match self.byte()? {
-                b'\n' => return Ok(String::from_utf8_lossy(&line).into_owned()),
-                byte if line.len() < MAX_NAME => line.push(byte),
-                _ => return Err(format!("a name of more than {MAX_NAME} bytes")),
-            }
+    /// Module and name of an object's class.
+    pub fn class(&self, id: Id) -> Option<(&str, &str)> {
+        let (module, name, arguments) = self.call(id)?;
+        // Objects of protocols 0 and 1 are made by a function that takes the class.
+        match (name, arguments) {
+            ("_reconstructor", [class, ..]) => self.global(*class),
+            _ => Some((module, name)),
         }
     }
-
-    fn global(&mut self, opcode: u8) -> Result<(), String> {
-        if opcode == b'c' {
-            let (module, name) = (self.line()?, self.line()?);
-            return self.push(Value::Global(module, name));
-        }
-        let (name, module) = (self.pop()?, self.pop()?);
-        match (self.values.get(module), self.values.get(name)) {
-            (Some(Value::Text(module)), Some(Value::Text(name))) => {
-                self.names += module.len() + name.len();
-                if module.len().max(name.len()) > MAX_NAME || self.names > MAX_NAMES {
-                    return Err("names of classes without end".into());
-                }
-                let global = Value::Global(module.clone(), name.clone());
-                self.push(global)
-            }
-            _ => Err("a class without a name".into()),
-        }
-    }
-
-    fn append(&mut self, many: bool) -> Result<(), String> {
-        let items = if many { self.pop_to_mark()? } else { vec![self.pop()?] };
-        // Objects of other classes may be filled like lists; none of them is a tensor.
-        if let Value::Sequence(list) = self.top()? {
-            list.extend(items);
-        }
-        Ok(())
-    }
-
-    fn set_items(&mut self, opcode: u8) -> Result<(), String> {
-        let items = if opcode == b's' {
-            let (value, key) = (self.pop()?, self.pop()?);
-            vec![key, value]
-        } else {
-            self.pop_to_mark()?
-        };
-        if opcode == b'd' {
-            self.push(Value::Dict(vec![]))?;
-        }
-        if let Value::Dict(dict) = self.top()? {
-            dict.extend(items.as_chunks::<2>().0.iter().map(|[key, value]| (*key, *value)));
-        }
-        Ok(())
-    }
-
-    fn call(&mut self) -> Result<(), String> {
-        let (arguments, callable) = (self.pop()?, self.pop()?);
-        let is_dict = matches!(
-            self.values.get(callable),
-            Some(Value::Global(module, name))
-                if module == "collections" && (name == "OrderedDict" || name == "defaultdict")
-        );
-        self.push(if is_dict { Value::Dict(vec![]) } else { Value::Call(callable, arguments) })
-    }
-
-    fn memo(&mut self, opcode: u8) -> Result<(), String> {
-        let key = match opcode {
-            b'q' | b'h' => self.byte()?.into(),
-            b'r' | b'j' => u32::from_le_bytes(self.bytes()?).into(),
-            _ => self.memo.len() as u64,
-        };
-        if matches!(opcode, b'h' | b'j') {
-            let id = *self.memo.get(&key).ok_or_else(|| format!("nothing in the memo at {key}"))?;
-            if self.stack.len() >= MAX_VALUES {
-                return Err(format!("more than {MAX_VALUES} values"));
-            }
-            self.stack.push(id);
-        } else {
-            let id = *self.stack.last().ok_or("empty stack")?;
-            self.memo.insert(key, id);
-        }
-        Ok(())
-    }
-}
-
-/// A little-endian integer in two's complement of any length.
-fn long(bytes: Vec<u8>) -> Value {
-    if bytes.len() > 8 {
-        return Value::Long(bytes);
-    }
-    let sign = if bytes.last().is_some_and(|byte| byte & 0x80 != 0) { 0xFF } else { 0 };
-    let mut all = [sign; 8];
-    all[..bytes.len()].copy_from_slice(&bytes);
-    Value::Int(i64::from_le_bytes(all))
 }
 
 #[cfg(test)]
@@ -318,13 +166,14 @@ mod tests {
     use super::*;
 
     fn read(bytes: &[u8]) -> Result<Pickle, String> {
-        Pickle::read(&mut &bytes[..])
+        Pickle::read(&mut &bytes[..]).map_err(|e| e.to_string())
     }
 
     #[test]
     fn containers_numbers_and_names_are_read() {
         // pickle.dumps({"a": [1, 300, -2], "b": (70000,)}, protocol=2)
-        let bytes = b"\x80\x02}q\x00(X\x01\x00\x00\x00aq\x01]q\x02(K\x01M,\x01J\xfe\xff\xff\xffeX\x01\x00\x00\x00bq\x03Jp\x11\x01\x00\x85q\x04u.";
+        let bytes = b"\x80\x02}q\x00(X\x01\x00\x00\x00aq\x01]q\x02(\
+            K\x01M,\x01J\xfe\xff\xff\xffeX\x01\x00\x00\x00bq\x03Jp\x11\x01\x00\x85q\x04u.";
         let pickle = read(bytes).unwrap();
         let items = pickle.dict(pickle.root).unwrap();
         assert_eq!(items.iter().map(|(key, _)| pickle.text(*key).unwrap()).collect::<Vec<_>>(), ["a", "b"]);
@@ -335,6 +184,67 @@ mod tests {
         );
         assert_eq!(pickle.sizes(items[1].1).unwrap(), [70000]);
         assert_eq!(pickle.sizes(items[0].1), None);
+    }
+
+    #[test]
+    fn every_protocol_gives_the_same_values() {
+        // pickle.dumps({"k": [3, -4.5, True], "big": 1 << 70, "é": {7}}, protocol=p), with a frame from 4 on.
+        let big = [&[0; 8][..], &[0x40]].concat();
+        let texts = [
+            b"(dp0\nVk\np1\n(lp2\nI3\naF-4.5\naI01\nasVbig\np3\n\
+              L1180591620717411303424L\nsV\xe9\np4\nc__builtin__\nset\np5\n((lp6\nI7\natp7\nRp8\ns."
+                .to_vec(),
+            [
+                &b"\x80\x05\x95\x30\x00\x00\x00\x00\x00\x00\x00}\x94(\x8c\x01k\x94]\x94(\
+                  K\x03G\xc0\x12\x00\x00\x00\x00\x00\x00\x88e\x8c\x03big\x94\x8a\x09"[..],
+                &big,
+                b"\x8c\x02\xc3\xa9\x94\x8f\x94(K\x07\x90u.",
+            ]
+            .concat(),
+        ];
+        for bytes in texts {
+            let pickle = read(&bytes).unwrap();
+            let items = pickle.dict(pickle.root).unwrap();
+            let list = pickle.sequence(pickle.item(items, "k").unwrap()).unwrap();
+            let list: Vec<_> = list.iter().map(|id| pickle.get(*id).clone()).collect();
+            assert_eq!(list, [Value::Int(3), Value::Float(-4.5), Value::Bool(true)]);
+            assert_eq!(*pickle.get(pickle.item(items, "big").unwrap()), Value::Long(big.clone()));
+            assert!(pickle.item(items, "é").is_some());
+        }
+    }
+
+    #[test]
+    fn objects_keep_class_attributes_and_items() {
+        // argparse.Namespace(model="vit") by protocol 2, and by protocol 1, which goes through copyreg.
+        let new = read(b"\x80\x02cargparse\nNamespace\n)\x81}U\x05modelU\x03vitsb.").unwrap();
+        let old =
+            read(b"ccopy_reg\n_reconstructor\n(cargparse\nNamespace\nc__builtin__\nobject\nNtR}U\x05modelU\x03vitsb.")
+                .unwrap();
+        for pickle in [new, old] {
+            assert_eq!(pickle.class(pickle.root), Some(("argparse", "Namespace")));
+            let attributes = pickle.attributes(pickle.root).unwrap();
+            assert_eq!(pickle.text(pickle.item(attributes, "model").unwrap()), Some("vit"));
+        }
+        // A class made from dict, with keyword arguments; and Python 2's OrderedDict, which takes a list of pairs.
+        let mapping = read(b"\x80\x04\x8c\x01m\x8c\x01D\x93)}\x92(\x8c\x01aK\x01u.").unwrap();
+        let ordered = read(b"\x80\x02ccollections\nOrderedDict\n]U\x01aK\x01\x86a\x85R.");
+        assert_eq!(mapping.dict(mapping.root).unwrap().len(), 1);
+        let ordered = ordered.unwrap();
+        assert!(ordered.dict(ordered.root).is_some());
+    }
+
+    #[test]
+    fn data_that_no_tensor_needs_is_passed_over() {
+        // Bytes of all kinds, a string of 70,000, an array of bytes, popped and doubled values.
+        let mut bytes =
+            b"\x80\x05(C\x01aB\x01\0\0\0a\x8e\x01\0\0\0\0\0\0\0a\x96\x01\0\0\0\0\0\0\0aX".to_vec();
+        bytes.extend(70_000u32.to_le_bytes());
+        bytes.extend([b'x'; 70_000]);
+        bytes.extend(b"K\x070K\x082(K\x091\x8b\x02\0\0\0\x01\x01\x8d\x01\0\0\0\0\0\0\0yt.");
+        let pickle = read(&bytes).unwrap();
+        let items = pickle.sequence(pickle.root).unwrap();
+        let last: Vec<_> = items[5..].iter().map(|id| pickle.get(*id).clone()).collect();
+        assert_eq!(last, [Value::Int(8), Value::Int(8), Value::Int(257), Value::Text("y".into())]);
     }
 
     #[test]
@@ -352,13 +262,20 @@ mod tests {
             b".",
             b"\x85.",
             b"(.",
-            b"N(0.",
             b"h\x07.",
             b"X\xff\xff\xff\xffa.",
+            b"\x8e\xff\xff\xff\xff\xff\xff\xff\xffa.",
+            b"\x8b\xff\xff\xff\x7fa.",
             b"u.",
             b"\x93.",
             b"(Nb.",
             b"i",
+            b"o.",
+            b"\x97.",
+            b"1.",
+            b"2.",
+            b"I12x\n.",
+            b"\xff.",
         ] {
             assert!(read(bytes).is_err(), "{bytes:?}");
         }
@@ -373,7 +290,21 @@ mod tests {
         names.extend([b'a'; 2049]);
         names.extend(b"q\x00h\x00\x93.");
         assert!(read(&names).err().unwrap().contains("names of classes"));
-        assert_eq!(long(vec![0xff]), Value::Int(-1));
-        assert_eq!(long(vec![]), Value::Int(0));
+    }
+
+    #[test]
+    fn few_bytes_do_not_become_much_memory() {
+        // An OrderedDict of 10,000 pairs, copied 10,000 times.
+        let mut copies = b"\x80\x02ccollections\nOrderedDict\nq\x00](".to_vec();
+        copies.extend(b"K\x01K\x02\x86".repeat(10_000));
+        copies.extend(b"e\x85q\x01]".iter());
+        copies.extend(b"h\x00h\x01R0".repeat(10_000));
+        copies.push(b'.');
+        assert!(read(&copies).err().unwrap().contains("without end"));
+        // Marks and memo entries without a value each.
+        assert!(read(&vec![b'('; 9 << 20]).is_err());
+        let mut memo = b"N".to_vec();
+        memo.extend(vec![0x94; 9 << 20]);
+        assert!(read(&memo).is_err());
     }
 }

@@ -1,20 +1,25 @@
 //! The tensors that a pickle describes: views of storages.
-use super::super::archive::Elements;
+use super::super::elements::{self, Elements};
+use super::super::sets::{shown, Set};
 use super::super::CheckpointError;
 use super::pickle::{Id, Pickle, Value};
 use safetensors::Dtype;
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
-
-/// Where a checkpoint of a training may keep the weights among other things.
-const STATE_KEYS: [&str; 7] =
-    ["state_dict", "model_state_dict", "model", "net", "params_ema", "params", "weights"];
 
 /// Most axes of a tensor; PyTorch's own limit.
 const MAX_AXES: usize = 64;
 /// Longest name of a tensor or storage, in bytes.
-const MAX_NAME: usize = 1024;
+pub(super) const MAX_NAME: usize = 1024;
+
+/// A value that is a tensor in Python.
+pub(super) enum Tensor<'a> {
+    /// The arguments of `torch._utils._rebuild_tensor_v2`.
+    Dense(&'a [Id]),
+    /// One that is not read, in words.
+    Other(String),
+}
 
 /// A run of elements in the file.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,8 +33,12 @@ pub(super) struct Storage {
 impl Storage {
     /// Length in bytes.
     pub fn bytes(&self) -> Option<usize> {
-        let (Elements::Float(dtype) | Elements::Integer(dtype)) = self.elements_of;
-        self.elements.checked_mul(dtype.bitsize() / 8)
+        match self.elements_of {
+            Elements::Float(dtype) | Elements::Integer(dtype) => {
+                self.elements.checked_mul(dtype.bitsize() / 8)
+            }
+            Elements::Other(_) => None,
+        }
     }
 }
 
@@ -83,29 +92,37 @@ impl View {
     }
 }
 
-/// Every tensor of a file, by storage.
+/// Every tensor of a set, by storage.
 pub(super) struct Views {
     storages: BTreeMap<String, (Storage, Vec<View>)>,
 }
 
 impl Views {
-    /// Finds the tensors in the pickle of a file with that many bytes.
-    pub fn new(path: &Path, length: u64, pickle: &Pickle) -> Result<Self, CheckpointError> {
+    /// Describes the tensors of a set in the pickle of a file with that many bytes.
+    pub fn new(path: &Path, length: u64, pickle: &Pickle, set: &Set<Id>) -> Result<Self, CheckpointError> {
         let error = |reason: String| CheckpointError::NotTorch { path: path.to_path_buf(), reason };
-        let Some(items) = state_dict(pickle) else {
-            return Err(error(what_it_is(pickle)));
-        };
         let mut views = Self { storages: BTreeMap::new() };
-        let (mut total, mut names): (u64, _) = (0, BTreeSet::new());
-        for (key, value) in items {
-            let (Some(name), Some(call)) = (pickle.text(*key), tensor_call(pickle, *value)) else { continue };
-            // By references a pickle can name one tensor over and over.
-            if name.len() > MAX_NAME || !names.insert(name) {
-                return Err(error(format!("tensor `{:.40}` is there twice, or its name is too long", name)));
-            }
-            let (storage, view) = describe(path, pickle, name, call)?;
+        let mut total: u64 = 0;
+        for (name, id) in &set.tensors {
+            let names = set.tensors.keys().map(String::as_str);
+            let check = |shape: &[usize], elements: &Elements| {
+                elements::check(path, name, shape, elements, names.clone())
+            };
+            let (storage, view) = match tensor(pickle, *id) {
+                Some(Tensor::Dense(arguments)) => describe(pickle, name, arguments)
+                    .map_err(|what| error(format!("tensor `{}` {what}", shown(name))))?,
+                Some(Tensor::Other(words)) => {
+                    check(&[], &Elements::Other(words))?;
+                    continue;
+                }
+                None => continue,
+            };
+            check(&view.shape, &storage.elements_of)?;
             if view.fits(storage.elements) != Some(true) {
-                return Err(error(format!("tensor `{name}` reaches beyond its storage")));
+                return Err(error(format!(
+                    "tensor `{}` reaches beyond its storage or repeats it",
+                    shown(name)
+                )));
             }
             // Tensors may share a storage, but not so that a small file becomes a large model.
             total = total.saturating_add(view.shape.iter().product::<usize>() as u64);
@@ -116,8 +133,9 @@ impl Views {
                 views.storages.entry(storage.key.clone()).or_insert_with(|| (storage.clone(), vec![]));
             if *known != storage {
                 return Err(error(format!(
-                    "tensor `{name}` contradicts others about storage {}",
-                    storage.key
+                    "tensor `{}` contradicts others about storage {}",
+                    shown(name),
+                    shown(&storage.key)
                 )));
             }
             list.push(view);
@@ -129,6 +147,10 @@ impl Views {
         self.storages.values().map(|(storage, _)| storage)
     }
 
+    pub fn get(&self, key: &str) -> Option<&Storage> {
+        self.storages.get(key).map(|(storage, _)| storage)
+    }
+
     pub fn of(&self, storage: &Storage) -> &[View] {
         self.storages.get(&storage.key).map_or(&[], |(_, views)| views)
     }
@@ -138,73 +160,86 @@ impl Views {
     }
 }
 
-/// The dict of tensors: the file's own, or the one under a usual name.
-fn state_dict(pickle: &Pickle) -> Option<&[(Id, Id)]> {
-    let root = pickle.dict(pickle.root)?;
-    let has_tensors =
-        |items: &[(Id, Id)]| items.iter().any(|(_, value)| tensor_call(pickle, *value).is_some());
-    let nested = STATE_KEYS.iter().find_map(|wanted| {
-        let (_, value) = root.iter().find(|(key, _)| pickle.text(*key) == Some(*wanted))?;
-        pickle.dict(*value).filter(|items| has_tensors(items))
-    });
-    nested.or(Some(root).filter(|items| has_tensors(items)))
-}
-
-/// Why there is no dict of tensors.
-fn what_it_is(pickle: &Pickle) -> String {
-    if let Some(items) = pickle.dict(pickle.root) {
-        let keys: Vec<_> = items.iter().filter_map(|(key, _)| pickle.text(*key)).take(8).collect();
-        return format!("a dict without tensors, whose keys are {}", keys.join(", "));
-    }
-    match pickle.call(pickle.root) {
-        Some((module, name, _)) => format!("an object of class {module}.{name}, not a dict of tensors"),
-        None => "not a dict of tensors".into(),
-    }
-}
-
-/// The arguments of `torch._utils._rebuild_tensor_v2`, also of one that is wrapped as a parameter or a subclass.
-fn tensor_call(pickle: &Pickle, id: Id) -> Option<&[Id]> {
+/// The tensor that a value is, also one that is wrapped as a parameter or a subclass.
+pub(super) fn tensor(pickle: &Pickle, id: Id) -> Option<Tensor<'_>> {
     let (module, name, arguments) = pickle.call(id)?;
     match (module, name, arguments) {
-        ("torch._utils", "_rebuild_tensor_v2", arguments) => Some(arguments),
-        ("torch._utils", "_rebuild_parameter", [tensor, ..]) => {
+        ("torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state", [tensor, ..]) => {
             // One level alone: what is wrapped is a tensor, not a parameter again.
             let (module, name, arguments) = pickle.call(*tensor)?;
-            (module == "torch._utils" && name == "_rebuild_tensor_v2").then_some(arguments)
+            plain_or_typed(pickle, module, name, arguments)
         }
-        ("torch._tensor", "_rebuild_from_type_v2", [_, _, arguments, ..]) => pickle.sequence(*arguments),
-        _ => None,
+        _ => plain_or_typed(pickle, module, name, arguments),
     }
 }
 
-/// The arguments are (storage, offset, shape, strides, …); a storage is ("storage", its class, key, device, elements, …).
-fn describe(
-    path: &Path,
-    pickle: &Pickle,
+/// Subclasses keep the function that makes the plain tensor, and its arguments.
+fn plain_or_typed<'a>(
+    pickle: &'a Pickle,
+    module: &str,
     name: &str,
-    arguments: &[Id],
-) -> Result<(Storage, View), CheckpointError> {
-    let damaged = || CheckpointError::NotTorch {
-        path: path.to_path_buf(),
-        reason: format!("tensor `{name}` is described in an unknown way"),
-    };
-    let [storage, offset, shape, stride, ..] = arguments else { return Err(damaged()) };
-    let Value::Persistent(storage) = pickle.get(*storage) else { return Err(damaged()) };
+    arguments: &'a [Id],
+) -> Option<Tensor<'a>> {
+    match (module, name, arguments) {
+        ("torch._tensor", "_rebuild_from_type_v2", [function, _, inner, ..]) => {
+            let (module, name) = pickle.global(*function)?;
+            plain(pickle, module, name, pickle.sequence(*inner)?)
+        }
+        _ => plain(pickle, module, name, arguments),
+    }
+}
+
+fn plain<'a>(pickle: &'a Pickle, module: &str, name: &str, arguments: &'a [Id]) -> Option<Tensor<'a>> {
+    if module != "torch._utils" {
+        return None;
+    }
+    let class = |at: usize| arguments.get(at).and_then(|id| pickle.global(*id));
+    Some(match name {
+        "_rebuild_tensor" | "_rebuild_tensor_v2" => Tensor::Dense(arguments),
+        // Of types that have no class of storages.
+        "_rebuild_tensor_v3" => {
+            Tensor::Other(class(6).map_or("an unknown type".into(), |(_, dtype)| shown(dtype)))
+        }
+        "_rebuild_qtensor" => Tensor::Other("quantized integers of torch.ao".into()),
+        "_rebuild_meta_tensor_no_storage" => Tensor::Other("no data (it was on the meta device)".into()),
+        "_rebuild_wrapper_subclass" => Tensor::Other(match class(0) {
+            Some((module, name)) => format!("a tensor of class {}.{}", shown(module), shown(name)),
+            None => "a tensor of an unknown class".into(),
+        }),
+        other if other.starts_with("_rebuild_sparse") => Tensor::Other("sparse elements".into()),
+        other if other.starts_with("_rebuild_") && other.contains("tensor") => {
+            Tensor::Other(format!("a tensor of an unknown kind ({})", shown(other)))
+        }
+        _ => return None,
+    })
+}
+
+/// The arguments are (storage, offset, shape, strides, requires_grad, hooks, metadata); a storage is ("storage", its class, key,
+/// device, elements, …).
+fn describe(pickle: &Pickle, name: &str, arguments: &[Id]) -> Result<(Storage, View), &'static str> {
+    const UNKNOWN: &str = "is described in an unknown way";
+    let [storage, offset, shape, stride, more @ ..] = arguments else { return Err(UNKNOWN) };
+    let Value::Persistent(storage) = pickle.get(*storage) else { return Err(UNKNOWN) };
+    if pickle.text(*storage).is_some() {
+        return Err("was written by pickle protocol 0, which PyTorch cannot read either");
+    }
     let Some([_, class, key, _, elements, view @ ..]) = pickle.sequence(*storage) else {
-        return Err(damaged());
+        return Err(UNKNOWN);
     };
-    let Value::Global(_, class) = pickle.get(*class) else { return Err(damaged()) };
+    let Some((_, class)) = pickle.global(*class) else { return Err(UNKNOWN) };
     // The sequential format could keep a storage that is part of another one (before PyTorch 1.0).
     if view.iter().any(|id| *pickle.get(*id) != Value::Other) {
-        return Err(damaged());
+        return Err(
+            "lies in part of a storage, as PyTorch wrote before 1.0; load and save it with a newer one",
+        );
     }
-    let elements_of = elements_of(class).ok_or_else(|| CheckpointError::ElementType {
-        path: path.to_path_buf(),
-        tensor: name.to_string(),
-        found: class.clone(),
-    })?;
+    // Conjugated and negative views differ from their storage by a flag.
+    let flags = more.get(2).and_then(|id| pickle.dict(*id)).unwrap_or_default();
+    if flags.iter().any(|(_, value)| *pickle.get(*value) == Value::Bool(true)) {
+        return Err("is a negated or conjugated view; save `tensor.resolve_neg().resolve_conj()`");
+    }
     let (Some(key), Some(elements)) = (pickle.text(*key), pickle.size(*elements)) else {
-        return Err(damaged());
+        return Err(UNKNOWN);
     };
     let sizes = |id| match pickle.sequence(id) {
         Some(sizes) if sizes.len() <= MAX_AXES => pickle.sizes(id),
@@ -212,24 +247,54 @@ fn describe(
     };
     let (Some(offset), Some(shape), Some(stride)) = (pickle.size(*offset), sizes(*shape), sizes(*stride))
     else {
-        return Err(damaged());
+        return Err(UNKNOWN);
     };
     if shape.len() != stride.len() || key.len() > MAX_NAME {
-        return Err(damaged());
+        return Err(UNKNOWN);
     }
-    let storage = Storage { key: key.to_string(), elements_of, elements };
+    let storage = Storage { key: key.to_string(), elements_of: elements_of(class), elements };
     Ok((storage, View { name: name.to_string(), shape, stride, offset }))
 }
 
-fn elements_of(class: &str) -> Option<Elements> {
+fn elements_of(class: &str) -> Elements {
+    Elements::of(match class {
+        "FloatStorage" => Dtype::F32,
+        "DoubleStorage" => Dtype::F64,
+        "HalfStorage" => Dtype::F16,
+        "BFloat16Storage" => Dtype::BF16,
+        "LongStorage" => Dtype::I64,
+        "IntStorage" => Dtype::I32,
+        "ShortStorage" => Dtype::I16,
+        "CharStorage" => Dtype::I8,
+        "ByteStorage" => Dtype::U8,
+        "BoolStorage" => Dtype::BOOL,
+        other => return Elements::Other(shown(other.strip_suffix("Storage").unwrap_or(other))),
+    })
+}
+
+/// Bytes of every storage that a pickle refers to, by key.
+pub(super) fn all_storages(pickle: &Pickle) -> BTreeMap<&str, Option<u64>> {
+    let of_value = |value: &Value| -> Option<(&str, Option<u64>)> {
+        let Value::Persistent(storage) = value else { return None };
+        let [_, class, key, _, elements, ..] = pickle.sequence(*storage)? else { return None };
+        let (key, (_, class)) = (pickle.text(*key)?, pickle.global(*class)?);
+        let elements = pickle.size(*elements)? as u64;
+        let bytes = width(class).and_then(|width| width.checked_mul(elements));
+        Some((key, bytes))
+    };
+    pickle.values.iter().filter_map(of_value).collect()
+}
+
+/// Bytes of an element of a class of storages.
+fn width(class: &str) -> Option<u64> {
     Some(match class {
-        "FloatStorage" => Elements::Float(Dtype::F32),
-        "DoubleStorage" => Elements::Float(Dtype::F64),
-        "HalfStorage" => Elements::Float(Dtype::F16),
-        "BFloat16Storage" => Elements::Float(Dtype::BF16),
-        "LongStorage" => Elements::Integer(Dtype::I64),
-        "IntStorage" => Elements::Integer(Dtype::I32),
-        "BoolStorage" => Elements::Integer(Dtype::BOOL),
-        _ => return None,
+        "UntypedStorage" | "QInt8Storage" | "QUInt8Storage" | "QUInt4x2Storage" | "QUInt2x4Storage" => 1,
+        "QInt32Storage" => 4,
+        "ComplexFloatStorage" => 8,
+        "ComplexDoubleStorage" => 16,
+        other => match elements_of(other) {
+            Elements::Float(dtype) | Elements::Integer(dtype) => dtype.bitsize() as u64 / 8,
+            Elements::Other(_) => return None,
+        },
     })
 }
