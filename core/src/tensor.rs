@@ -9,9 +9,9 @@ pub const ALIGN: usize = 16;
 /// values stay normal, so that a machine which flushes subnormal numbers to zero computes the same bits.
 pub const MIN_MAGNITUDE: f32 = 1.0 / (1u64 << 40) as f32;
 
-/// `n` rounded up to a multiple of [`ALIGN`] elements (or bytes).
+/// `n` rounded up to a multiple of [`ALIGN`] elements (or bytes); 0 where a `usize` does not hold that.
 pub const fn padded(n: usize) -> usize {
-    n.div_ceil(ALIGN) * ALIGN
+    n.wrapping_add(ALIGN - 1) & !(ALIGN - 1)
 }
 
 /// How int8 weights lie in memory: panels of `nr` output columns, and in a panel groups of `kr` inputs of each column.

@@ -63,8 +63,12 @@ pub enum Epilogue {
     Activation(Activation),
 }
 
-/// Functions of one instruction set. Shapes are given by the views; where views disagree, the shorter one counts, so that no
-/// call can read or write outside (the models always pass views that agree).
+/// Functions of one instruction set. Each is safe to call with any views and any numbers: where they disagree, the shorter view counts, or
+/// nothing is computed, and what is written then says nothing; nothing outside of the views is read or written, and nothing panics. The
+/// models always pass views that agree.
+///
+/// Each function is its own door: it sees to the lengths once, before anything that relies on them, and in numbers that do not wrap.
+/// `usize::MAX` in a product's or a sum's place ([`usize::saturating_mul`]) is longer than every slice.
 pub struct Kernels {
     /// Name, weight layout, memory.
     pub spec: &'static TableSpec,
@@ -175,6 +179,14 @@ pub struct Peak {
 /// row, then all keys or values of the head in the table's own order, and the scales of these rows. Tokens come in ascending
 /// order.
 pub type StoreKernel = fn(&[f32], usize, usize, &mut [i8], &mut [f32]);
+
+/// Whether a cache can hold a row of the token `first`. Each takes a byte at least, so that the tokens to be stored can be counted from
+/// there on.
+#[inline(always)]
+#[allow(dead_code, reason = "of machines that have no other table")]
+fn can_store(head_dim: usize, first: usize, cache: &[i8]) -> bool {
+    head_dim > 0 && first < cache.len()
+}
 
 /// A tile of queries, and keys and values of their head in the table's own order.
 #[derive(Clone, Copy, Debug)]

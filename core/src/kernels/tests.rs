@@ -1,5 +1,10 @@
 //! Every table against `portable`, bit for bit, at ragged shapes and with every kind of number that a model can hold.
 
+#[cfg(unix)]
+mod calls;
+#[cfg(unix)]
+mod guarded;
+
 use std::vec;
 use std::vec::Vec;
 

@@ -136,11 +136,12 @@ pub fn relu<L: Lane>(x: L) -> L {
 
 /// `1/√x` for normal, positive x, within 2 ULP.
 ///
-/// Three Newton steps `y ← y + y·(½ − x/2·y²)` on a bit-level seed.
+/// Three Newton steps `y ← y + y·(½ − x/2·y²)` on a bit-level seed (<https://bits.stephan-brumme.com/invSquareRoot.html>).
 #[inline]
 pub fn inverse_sqrt(x: f32) -> f32 {
     let half = x * 0.5;
-    let mut y = micromath::F32(x).invsqrt().0;
+    // Of a negative number, and of one that is none, it wraps.
+    let mut y = f32::from_bits(0x5f37_5a86_u32.wrapping_sub(x.to_bits() >> 1));
     for _ in 0..3 {
         y = y + y * (0.5 - half * y * y);
     }

@@ -5,7 +5,7 @@
 
 use super::linear::{is_aligned, pack, pack_one, Label, Product, BLOCK};
 use super::rows::{quantize_into_pairs, Pairs};
-use crate::kernels::{Attention, AttentionScratch};
+use crate::kernels::{can_store, Attention, AttentionScratch};
 use crate::math::{exp2, round_to_i32, EXP2_COEFFICIENTS};
 use crate::tensor::{padded, rows, rows_mut, ALIGN};
 
@@ -32,8 +32,11 @@ const GROUP: usize = 4;
 
 pub(super) fn store_keys(x: &[f32], head_dim: usize, first: usize, cache: &mut [i8], scales: &mut [f32]) {
     let pitch = padded(head_dim);
+    if !can_store(head_dim, first, cache) {
+        return;
+    }
     for ((token, x), scale) in (first..).zip(rows(x, head_dim)).zip(scales) {
-        let pair = cache.get_mut(token / 2 * 2 * pitch..).unwrap_or(&mut []);
+        let pair = cache.get_mut((token / 2 * 2).saturating_mul(pitch)..).unwrap_or(&mut []);
         *scale = quantize_into_pairs(
             x,
             pair.get_mut(token % 2..).unwrap_or(&mut []),
@@ -62,13 +65,30 @@ fn pair_up(rows: &mut [i8]) {
 
 pub(super) fn store_values(x: &[f32], head_dim: usize, first: usize, cache: &mut [i8], scales: &mut [f32]) {
     let pitch = padded(head_dim);
+    if !can_store(head_dim, first, cache) {
+        return;
+    }
     for ((token, x), scale) in (first..).zip(rows(x, head_dim)).zip(scales) {
-        let to = cache.get_mut(token / ALIGN * ALIGN * pitch + token % ALIGN * 2..).unwrap_or(&mut []);
+        let block = (token / ALIGN * ALIGN).saturating_mul(pitch);
+        let to = cache.get_mut(block.saturating_add(token % ALIGN * 2)..).unwrap_or(&mut []);
         *scale = quantize_into_pairs(x, to, Pairs { second: 1, next: 2 * ALIGN });
     }
 }
 
 pub(super) fn attend(a: &Attention, scratch: &mut AttentionScratch, out: &mut [f32]) {
+    let (tokens, pitch) = (a.tokens(), padded(a.head_dim));
+    // Where there are as many values, no other product of these lengths wraps.
+    let Some(values) = a.values.get(..padded(tokens).saturating_mul(pitch)).filter(|it| !it.is_empty())
+    else {
+        return;
+    };
+    if a.queries.pitch != pitch
+        || a.relative_scales.len() < tokens
+        || !is_aligned(a.keys)
+        || !is_aligned(values)
+    {
+        return;
+    }
     let mut queries = a.queries;
     let mut out = out;
     while !queries.scales.is_empty() {
@@ -91,13 +111,7 @@ fn attend_block(
     scratch: &mut AttentionScratch,
     out: &mut [f32],
 ) -> Option<()> {
-    let (tokens, pitch, count) = (a.tokens(), padded(a.head_dim), query_scales.len());
-    if tokens == 0 || a.head_dim == 0 || a.queries.pitch != pitch || a.relative_scales.len() < tokens {
-        return None;
-    }
-    if !is_aligned(a.keys) || !is_aligned(a.values) {
-        return None;
-    }
+    let (tokens, pitch, count) = (a.tokens(), a.queries.pitch, query_scales.len());
     let score_pitch = tokens.next_multiple_of(2);
     let scores = scratch.scores.get_mut(..BLOCK * score_pitch)?;
     // SAFETY: any bits are an i32.

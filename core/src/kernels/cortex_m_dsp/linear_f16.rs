@@ -23,7 +23,7 @@ extern "C" {
 pub(super) fn linear_f16(x: &[f32], w: &LinearF16, epilogue: Epilogue, out: &mut [f32]) {
     let outputs = w.outputs;
     for_each_panel(x, w, &mut |row, column, y| {
-        let out = out.get_mut(row * outputs..).and_then(|out| out.get_mut(column..outputs));
+        let out = out.get_mut(row.wrapping_mul(outputs)..).and_then(|out| out.get_mut(column..outputs));
         out.unwrap_or(&mut []).iter_mut().zip(y).for_each(|(out, y)| *out = *y);
     });
     portable::activate(epilogue, out);
@@ -32,8 +32,9 @@ pub(super) fn linear_f16(x: &[f32], w: &LinearF16, epilogue: Epilogue, out: &mut
 pub(super) fn linear_f16_residual(x: &[f32], w: &LinearF16, residual: &mut [f16]) {
     let outputs = w.outputs;
     for_each_panel(x, w, &mut |row, column, y| {
-        let residual =
-            residual.get_mut(row * outputs..).and_then(|residual| residual.get_mut(column..outputs));
+        let residual = residual
+            .get_mut(row.wrapping_mul(outputs)..)
+            .and_then(|residual| residual.get_mut(column..outputs));
         let residual = residual.unwrap_or(&mut []);
         let mut sums = [0.0; PANEL];
         widen(residual, &mut sums);
@@ -44,17 +45,19 @@ pub(super) fn linear_f16_residual(x: &[f32], w: &LinearF16, residual: &mut [f16]
 }
 
 /// Calls `take(r, n, y)` for the outputs y of row r from n on, a panel's at most: `Σ_k x[r,k]·w[n,k] + bias[n]`. One function for
-/// both kinds of results: the code is large.
+/// both kinds of results: the code is large. Nothing where pairs of weights can't be loaded as words, as a model's can.
 #[inline(never)]
 fn for_each_panel(x: &[f32], w: &LinearF16, take: &mut dyn FnMut(usize, usize, &[f32])) {
+    if !w.panels.as_ptr().cast::<u32>().is_aligned() {
+        return;
+    }
     let dot: Dot = if w.outputs <= FEW { vitreous_dsp_dot_f16_four } else { vitreous_dsp_dot_f16 };
     for (row, x) in rows(x, w.inputs).enumerate() {
-        let panels = rows(w.panels, w.inputs * PANEL).zip(w.bias.chunks(PANEL));
+        let panels = rows(w.panels, w.inputs.saturating_mul(PANEL)).zip(w.bias.chunks(PANEL));
         for (panel, (weights, bias)) in panels.enumerate() {
             let mut y = [0.0; PANEL];
-            // A model's tensors are aligned to 16 bytes.
-            debug_assert!(weights.as_ptr().cast::<u32>().is_aligned());
-            // SAFETY: `x` has the layer's inputs, at least one, and the panel sixteen weights for each.
+            // SAFETY: `x` has the layer's inputs, at least one, and the panel sixteen weights for each, 32 bytes, so that it is aligned as
+            // the first one is.
             unsafe { dot(x.as_ptr(), w.inputs, weights.as_ptr(), &mut y) };
             y.iter_mut().zip(bias).for_each(|(y, bias)| *y += *bias);
             take(row, panel * PANEL, y.get(..bias.len()).unwrap_or(&[]));

@@ -89,20 +89,21 @@ pub(super) fn store_keys(x: &[f32], head_dim: usize, first: usize, keys: &mut [i
     let pitch = padded(head_dim);
     let place = |token: usize| token / 2 * 2 * pitch + token % 2 * STEP;
     let element = |i: usize| i / STEP * 2 * STEP + i % STEP;
-    store(x, head_dim, first, keys, scales, vitreous_helium_quantize_key, place, element);
+    store::<2>(x, head_dim, first, keys, scales, vitreous_helium_quantize_key, place, element);
 }
 
 /// Quantizes rows and places them as values of the tokens from `first` on.
 pub(super) fn store_values(x: &[f32], head_dim: usize, first: usize, values: &mut [i8], scales: &mut [f32]) {
     let pitch = padded(head_dim);
     let place = |token: usize| token / BLOCK * BLOCK * pitch + token % BLOCK;
-    store(x, head_dim, first, values, scales, vitreous_helium_quantize_value, place, |i| i * BLOCK);
+    store::<BLOCK>(x, head_dim, first, values, scales, vitreous_helium_quantize_value, place, |i| i * BLOCK);
 }
 
-/// Quantizes rows by `code`. A token's codes begin at `place`, element i of them at `element(i)` from there.
+/// Quantizes rows by `code`. A token's codes begin at `place`, element i of them at `element(i)` from there; all of `TOGETHER` tokens
+/// lie together.
 #[inline(always)]
 #[allow(clippy::too_many_arguments, reason = "a kernel's arguments, and an order")]
-fn store(
+fn store<const TOGETHER: usize>(
     x: &[f32],
     head_dim: usize,
     first: usize,
@@ -114,12 +115,9 @@ fn store(
 ) {
     let pitch = padded(head_dim);
     let count = x.len().checked_div(head_dim).unwrap_or(0).min(scales.len());
-    // Places ascend with tokens: where the last one fits, all do.
-    let last = first
-        .checked_add(count)
-        .filter(|end| end.checked_mul(pitch).is_some())
-        .and_then(|end| end.checked_sub(1));
-    if count == 0 || !last.is_some_and(|last| place(last) + element(pitch - 1) < cache.len()) {
+    // Where all tokens that lie together with these fit, no place of one of them wraps.
+    let end = first.saturating_add(count).div_ceil(TOGETHER).saturating_mul(TOGETHER);
+    if count == 0 || end.saturating_mul(pitch) > cache.len() {
         return;
     }
     let (start, whole) = (cache.as_mut_ptr(), pitch == head_dim);
@@ -144,12 +142,14 @@ fn store(
 pub(super) fn attend(a: &Attention, scratch: &mut AttentionScratch, out: &mut [f32]) {
     let (pitch, tokens, head_dim) = (padded(a.head_dim), a.tokens(), a.head_dim);
     let Ok(packed) = bytemuck::try_cast_slice_mut::<i32, i8>(scratch.sums) else { return };
+    // Values first: where there are as many, no other product of these lengths wraps. Weights of two tokens are stored as one word.
     let enough = tokens > 0
-        && head_dim > 0
+        && pitch > 0
+        && a.values.len() >= padded(tokens).saturating_mul(pitch)
         && a.queries.pitch == pitch
         && a.relative_scales.len() >= tokens
         && a.keys.len() >= tokens.next_multiple_of(2) * pitch
-        && a.values.len() >= padded(tokens) * pitch
+        && scratch.weights.as_ptr().cast::<u32>().is_aligned()
         && scratch.scores.len() >= tokens.next_multiple_of(TOKENS) * QUERIES
         && scratch.weights.len() >= padded(tokens) * QUERIES
         && packed.len() >= QUERIES * pitch;

@@ -65,7 +65,7 @@ pub(super) fn linear_f16_residual(x: &[f32], w: &LinearF16, residual: &mut [f16]
 #[inline(always)]
 fn for_each_panel(x: &[f32], w: &LinearF16, mut take: impl FnMut(usize, &[f32])) {
     let dot: Dot = if w.outputs <= FEW { vitreous_helium_dot_f16_four } else { vitreous_helium_dot_f16 };
-    let panels = tensor::rows(w.panels, w.inputs * PANEL).zip(w.bias.chunks(PANEL));
+    let panels = tensor::rows(w.panels, w.inputs.saturating_mul(PANEL)).zip(w.bias.chunks(PANEL));
     for (panel, (weights, bias)) in panels.enumerate() {
         let mut sums = [0.0; PANEL];
         // SAFETY: `x` and the panel are of the layer's inputs.

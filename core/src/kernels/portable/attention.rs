@@ -42,7 +42,7 @@ fn scores(query: &[i8], factor: f32, a: &Attention, out: &mut [f32]) -> f32 {
     let mut largest = f32::MIN;
     let keys = rows(a.keys, a.queries.pitch);
     for ((out, row), scale) in out.iter_mut().zip(keys).zip(a.key_scales) {
-        let dot: i32 = query.iter().zip(row).map(|(q, k)| *q as i32 * *k as i32).sum();
+        let dot = query.iter().zip(row).fold(0i32, |sum, (q, k)| sum.wrapping_add(*q as i32 * *k as i32));
         *out = dot as f32 * (factor * *scale);
         largest = Lane::max(*out, largest);
     }

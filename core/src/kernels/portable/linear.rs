@@ -67,8 +67,9 @@ fn to_block<T: Copy + Default>(values: &[T]) -> [T; BLOCK] {
 fn dot_block(rows: &[&[i8]; BLOCK], weights: &LinearI8, n: usize) -> [i32; BLOCK] {
     let nr = weights.layout.nr as usize;
     let (panel, output) = (n.checked_div(nr).unwrap_or(0), n.checked_rem(nr).unwrap_or(0));
-    let start = panel * nr * weights.pitch;
-    let panel = weights.panels.get(start..start.saturating_add(nr * weights.pitch)).unwrap_or(&[]);
+    let bytes = weights.pitch.saturating_mul(nr);
+    let start = bytes.saturating_mul(panel);
+    let panel = weights.panels.get(start..start.saturating_add(bytes)).unwrap_or(&[]);
     if nr > 1 {
         return rows.map(|row| dot_in_panel(row, panel, weights.layout, output));
     }
@@ -119,7 +120,7 @@ pub(super) fn linear_f16_residual(x: &[f32], weights: &LinearF16, residual: &mut
 fn for_each_f16_output<T>(x: &[f32], weights: &LinearF16, out: &mut [T], store: impl Fn(&mut T, f32)) {
     let (inputs, outputs) = (weights.inputs, weights.outputs);
     for (x, out) in tensor::rows(x, inputs).zip(tensor::rows_mut(out, outputs)) {
-        let panels = tensor::rows(weights.panels, inputs * F16_LANES);
+        let panels = tensor::rows(weights.panels, inputs.saturating_mul(F16_LANES));
         let bias = weights.bias.chunks(F16_LANES);
         for ((out, panel), bias) in out.chunks_mut(F16_LANES).zip(panels).zip(bias) {
             let mut acc = [0.0f32; F16_LANES];

@@ -7,7 +7,7 @@ use super::float::{is_moderate, Factor, Number};
 use super::product::{four_rows, pack, weighted, Sums, BLOCK};
 use super::rows::quantize_row;
 use super::softmax::softmax;
-use crate::kernels::{Attention, AttentionScratch};
+use crate::kernels::{can_store, Attention, AttentionScratch};
 use crate::tensor::{padded, rows, rows_mut, ALIGN};
 
 /// Widest head of which a row is quantized at once, on the stack.
@@ -42,11 +42,14 @@ fn quantize_wide(x: &[f32], cache: &mut [i8], place: impl Fn(usize) -> usize) ->
 
 pub(super) fn store_keys(x: &[f32], head_dim: usize, first: usize, cache: &mut [i8], scales: &mut [f32]) {
     let pitch = padded(head_dim);
+    if !can_store(head_dim, first, cache) {
+        return;
+    }
     for ((token, x), scale) in (first..).zip(rows(x, head_dim)).zip(scales) {
-        let panel = cache.get_mut(token / BLOCK * BLOCK * pitch..).unwrap_or(&mut []);
+        let panel = cache.get_mut((token / BLOCK * BLOCK).saturating_mul(pitch)..).unwrap_or(&mut []);
         if token.is_multiple_of(BLOCK) {
             // Inputs behind the head's end, and tokens that never come.
-            panel.iter_mut().take(BLOCK * pitch).for_each(|to| *to = 0);
+            panel.iter_mut().take(pitch.saturating_mul(BLOCK)).for_each(|to| *to = 0);
         }
         let column = 2 * (token % BLOCK);
         *scale = quantize_to(x, panel, |k| k / 2 * 2 * BLOCK + column + k % 2);
@@ -55,8 +58,11 @@ pub(super) fn store_keys(x: &[f32], head_dim: usize, first: usize, cache: &mut [
 
 pub(super) fn store_values(x: &[f32], head_dim: usize, first: usize, cache: &mut [i8], scales: &mut [f32]) {
     let pitch = padded(head_dim);
+    if !can_store(head_dim, first, cache) {
+        return;
+    }
     for ((token, x), scale) in (first..).zip(rows(x, head_dim)).zip(scales) {
-        let block = cache.get_mut(token / ALIGN * ALIGN * pitch..).unwrap_or(&mut []);
+        let block = cache.get_mut((token / ALIGN * ALIGN).saturating_mul(pitch)..).unwrap_or(&mut []);
         let row = token % ALIGN;
         *scale = quantize_to(x, block, |j| (j / BLOCK * ALIGN + row) * BLOCK + j % BLOCK);
     }
@@ -66,14 +72,15 @@ pub(super) fn attend(a: &Attention, scratch: &mut AttentionScratch, out: &mut [f
     let pitch = padded(a.head_dim);
     let (tokens, weight_max) = (a.tokens(), a.weight_max());
     let row = tokens.next_multiple_of(BLOCK);
-    let values = a.values.get(..padded(tokens).saturating_mul(pitch)).unwrap_or(&[]);
+    // Where there are as many values, no other product of these lengths wraps.
+    let Some(values) = a.values.get(..padded(tokens).saturating_mul(pitch)) else { return };
     let room = (
         scratch.scores.get_mut(..BLOCK * row),
         scratch.weights.get_mut(..BLOCK * tokens),
         a.relative_scales.get(..tokens),
     );
     let (Some(scores), Some(weights), Some(relative_scales)) = room else { return };
-    if tokens == 0 || a.head_dim == 0 || a.queries.pitch != pitch {
+    if values.is_empty() || a.queries.pitch != pitch {
         return;
     }
     let queries = a.queries.data.chunks((BLOCK * pitch).max(1)).zip(a.queries.scales.chunks(BLOCK));

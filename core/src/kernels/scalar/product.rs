@@ -111,7 +111,7 @@ pub(super) fn four_rows(activations: &[i32], panel: &[i8], sums: &mut Sums) {
 pub(super) fn weighted(weights: &[i16], values: &[i8], stride: usize, sums: &mut Sums) {
     let (tokens, rest) = (weights.len() / BLOCK, weights.len() % BLOCK);
     let last_block = tokens.saturating_sub(1) / ALIGN;
-    let end = last_block * stride + (tokens - last_block * ALIGN) * BLOCK;
+    let end = last_block.saturating_mul(stride).saturating_add((tokens - last_block * ALIGN) * BLOCK);
     if tokens == 0 || rest != 0 || stride < ALIGN * BLOCK || values.len() < end {
         return;
     }

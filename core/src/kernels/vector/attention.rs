@@ -7,7 +7,7 @@
 use super::gemm::{multiply, Epilogue, Inputs, Panels};
 use super::quantize::{quantize, Codes, Place};
 use super::{load, store, Dot, Floats, Ints, GROUP, LANES};
-use crate::kernels::{Attention, AttentionScratch};
+use crate::kernels::{can_store, Attention, AttentionScratch};
 use crate::math::Lane;
 use crate::tensor::padded;
 
@@ -20,6 +20,9 @@ pub(in crate::kernels) fn store_keys<F: Floats>(
     keys: &mut [i8],
     scales: &mut [f32],
 ) {
+    if !can_store(head_dim, first, keys) {
+        return;
+    }
     quantize::<F>(x, head_dim, &mut Keys { keys, pitch: padded(head_dim), first }, scales);
 }
 
@@ -38,7 +41,8 @@ impl<I: Ints> Place<I> for Keys<'_> {
     #[inline(always)]
     fn row(&mut self, row: usize) -> Option<Key<'_>> {
         let token = self.first + row;
-        self.keys.get_mut(token / LANES * LANES * self.pitch + token % LANES * 4..).map(Key)
+        let panel = (token / LANES * LANES).saturating_mul(self.pitch);
+        self.keys.get_mut(panel.saturating_add(token % LANES * 4)..).map(Key)
     }
 }
 
@@ -71,6 +75,9 @@ pub(in crate::kernels) fn store_values<F: Floats>(
     values: &mut [i8],
     scales: &mut [f32],
 ) {
+    if !can_store(head_dim, first, values) {
+        return;
+    }
     // An i32 holds the values of two tokens.
     let Ok(pairs) = bytemuck::try_cast_slice_mut::<i8, i32>(values) else { return };
     quantize::<F>(x, head_dim, &mut Values { pairs, pitch: padded(head_dim), first }, scales);
@@ -91,8 +98,8 @@ impl<I: Ints> Place<I> for Values<'_> {
     #[inline(always)]
     fn row(&mut self, row: usize) -> Option<Value<'_>> {
         let token = self.first + row;
-        let start = token / 2 * self.pitch;
-        let pairs = self.pairs.get_mut(start..start + self.pitch)?;
+        let start = (token / 2).saturating_mul(self.pitch);
+        let pairs = self.pairs.get_mut(start..start.saturating_add(self.pitch))?;
         Some(Value { pairs, second: token % 2 == 1 })
     }
 }
@@ -144,12 +151,13 @@ pub(in crate::kernels) fn attend(
     steps: &Steps,
 ) {
     let (pitch, stride, rows) = (padded(a.head_dim), padded(a.tokens()), steps.rows);
-    let enough = scratch.scores.len() >= rows * stride
+    // Values first: where there are as many, no other product of these lengths wraps.
+    let enough = a.tokens() > 0
+        && pitch > 0
+        && a.values.len() >= stride.saturating_mul(pitch).saturating_mul(2)
+        && scratch.scores.len() >= rows * stride
         && scratch.weights.len() >= rows * stride
-        && a.values.len() >= 2 * stride * pitch
         && a.queries.pitch == pitch
-        && a.tokens() > 0
-        && a.head_dim > 0
         && rows <= MAX_ROWS;
     if !enough {
         return;
@@ -356,7 +364,8 @@ struct Sums<'a> {
 #[inline(always)]
 fn weighted_block<D: Dot, const MR: usize, const NV: usize>(shape: &Sums, column: usize, out: &mut [f32]) {
     let Sums { weights, stride, pairs, values, pitch, factors, head_dim } = *shape;
-    assert!(weights.len() >= MR * stride && values.len() >= stride * pitch && column + NV * LANES <= pitch);
+    assert!(weights.len() >= stride.saturating_mul(MR) && column + NV * LANES <= pitch);
+    assert!(values.len() >= stride.saturating_mul(pitch));
     assert!(2 * pairs <= stride);
     let mut sums = [[D::start_pairs(); NV]; MR];
     for pair in 0..pairs {

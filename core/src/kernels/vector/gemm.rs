@@ -42,7 +42,7 @@ impl<'a> Inputs<'a> {
 impl<'a> Panels<'a> {
     /// The panels of `outputs` outputs: as many as there are.
     pub(super) fn new(data: &'a [i8], outputs: usize, pitch: usize) -> Self {
-        let there = data.len().checked_div(pitch * LANES).unwrap_or(0);
+        let there = data.len().checked_div(pitch.saturating_mul(LANES)).unwrap_or(0);
         Self { data, panels: outputs.div_ceil(LANES).min(there), pitch, begins: &[] }
     }
 
@@ -57,9 +57,10 @@ impl<'a> Panels<'a> {
         if let Some(begin) = self.begins.get(panel * D::BEGIN..).and_then(D::begin_from) {
             return begin;
         }
+        // `new` has seen that the data holds as many, so their bytes can be counted.
+        assert!(panel < self.panels);
         let bytes = self.pitch * LANES;
-        assert!((panel + 1) * bytes <= self.data.len());
-        // SAFETY: just seen.
+        // SAFETY: the panel is one of them.
         unsafe { D::begin(self.data.as_ptr().add(panel * bytes), self.pitch / 4 / D::GROUPS) }
     }
 

@@ -43,11 +43,12 @@ fn linear<F: Floats, P: Put<F>>(x: &[f32], weights: &LinearF16, out: &mut [P::El
     if inputs == 0 || outputs == 0 {
         return;
     }
-    let panels = weights.panels.chunks_exact(inputs * LANES);
+    // Where there is a panel, the products of `inputs` below do not wrap, either.
+    let panels = weights.panels.chunks_exact(inputs.saturating_mul(LANES));
     for (panel, (w, bias)) in panels.zip(weights.bias.chunks(LANES)).enumerate() {
         let (w, bias) = (w.as_chunks::<LANES>().0, load::<F>(bias));
         let columns = panel * LANES..outputs.min((panel + 1) * LANES);
-        let blocks = x.chunks(ROWS * inputs).zip(out.chunks_mut(ROWS * outputs));
+        let blocks = x.chunks(ROWS * inputs).zip(out.chunks_mut(outputs.saturating_mul(ROWS)));
         for (x, out) in blocks {
             let sums = block::<F>(x, inputs, w);
             let rows = x.len() / inputs;

@@ -66,7 +66,7 @@ pub(super) fn quantize<F: Floats>(x: &[f32], width: usize, to: &mut impl Place<F
     let (width, together) = (width.max(1), together::<F>(width));
     let mut rows = x;
     for (group, scales) in scales.chunks_mut(together).enumerate() {
-        let Some((mut row, rest)) = rows.split_at_checked(scales.len() * width) else { return };
+        let Some((mut row, rest)) = rows.split_at_checked(width.saturating_mul(scales.len())) else { return };
         rows = rest;
         let factors = scale::<F>(row, width, scales);
         for (r, factor) in factors.iter().enumerate().take(scales.len()) {
@@ -113,7 +113,9 @@ pub(in crate::kernels) fn quantize_rows_above<F: Floats, const FLIP: i8>(
     let (mut rows, mut to) = (x, Rows::<FLIP> { codes, shape });
     let cells = scales[..count].chunks_mut(together).zip(zero_points[..count].chunks_mut(together));
     for (group, (scales, zero_points)) in cells.enumerate() {
-        let Some((mut row, rest)) = rows.split_at_checked(scales.len() * width) else { return count };
+        let Some((mut row, rest)) = rows.split_at_checked(width.saturating_mul(scales.len())) else {
+            return count;
+        };
         rows = rest;
         let factors = scale_above::<F>(row, width, floor, scales, zero_points);
         for (r, (factor, zero)) in factors.iter().zip(&*zero_points).enumerate() {

@@ -79,7 +79,8 @@ impl Lane for F32x16 {
 /// [`Lane::gate`] of eight lanes. (A closure would lose the instruction set.)
 #[inline(always)]
 fn gate_half(x: __m256, table: &GateTable) -> __m256 {
-    let base = table.entries().as_ptr().cast::<i32>();
+    // Of the whole table: a load of the last entry takes some bytes of what lies behind it.
+    let base = core::ptr::from_ref(table).cast::<i32>();
     let (least, most) = (-(GATE_ZERO as f32), GATE_ZERO as f32 - 1.0);
     native!(
         let x = _mm256_mul_ps(x, _mm256_set1_ps(GATE_STEPS));

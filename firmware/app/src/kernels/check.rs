@@ -6,6 +6,7 @@ use vitreous::kernels::{Epilogue, Kernels, RowShape, PORTABLE};
 use vitreous::models::vit::Activation;
 use vitreous::tensor::{LinearF16, NormWeights};
 
+use crate::hostile;
 use crate::numbers::{is_intact, Numbers, Pool};
 use crate::shapes::{Head, LinearNumbers};
 
@@ -21,11 +22,12 @@ type Case = fn(&Kernels, &mut [u128], &mut Numbers) -> (Option<&'static str>, us
 
 /// Checks all functions; returns how many cases failed.
 pub fn all(table: &'static Kernels, memory: &mut [u128]) -> u32 {
-    let groups: [(&str, u64, Case); 4] = [
+    let groups: [(&str, u64, Case); 5] = [
         ("linear_i8", 160, linear_i8),
         ("linear_f16", 40, linear_f16),
         ("rows", 160, rows),
         ("attention", 120, attention),
+        ("wrong shapes", 100, hostile::case),
     ];
     let mut failures = 0;
     for (name, cases, case) in groups {

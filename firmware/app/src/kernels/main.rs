@@ -8,6 +8,7 @@ mod check;
 #[path = "../clock.rs"]
 #[allow(dead_code, reason = "the calibration is the other application's")]
 mod clock;
+mod hostile;
 mod measure;
 mod numbers;
 mod shapes;
