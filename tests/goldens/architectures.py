@@ -78,7 +78,7 @@ FEATURES = {
     "uneven_blocks": "blocks differ in width or heads",
     "no_proj_bias": "linear layers behind attention and in the MLP have no bias",
     "split_qkv_bias": "computed as a plain ViT; biases of query and value are stored apart (attn.q_bias, attn.v_bias)",
-    "split_qkv": "computed as a plain ViT; query, key and value are stored apart (attn.q_proj, attn.k_proj, attn.v_proj)",
+    "split_qkv": "computed as a plain ViT; query, key and value are stored apart (attn.q_proj, k_proj, v_proj)",
     "other": "something else",
 }
 ACTIVATIONS = {"GELU": "gelu", "GELUTanh": "gelu_tanh", "QuickGELU": "quick_gelu", "ReLU": "relu", "SiLU": "silu"}
@@ -168,7 +168,7 @@ def features(model):
     if is_there(model.patch_embed, "backbone"):
         found.add("hybrid_stem")
     if is_there(model, "neck"):
-        found.add("hybrid_neck")
+        found.add("other")
     if is_there(model, "attn_pool"):
         found.add("attention_pooling")
     elif getattr(model, "global_pool", "") not in ("token", "avg") or getattr(model, "pool_include_prefix", False):
@@ -194,10 +194,12 @@ def facts(model):
     activation = only(ACTIVATIONS.get(type(m.act).__name__, "-") for m in mlps if hasattr(m, "act"))
     if "-" in (heads, hidden) and not found & {"parallel_blocks"}:
         found.add("uneven_blocks")
-    # CLIP's pre-norm models have no bias in the patch embedding: that alone is no feature of its own.
     patch = model.patch_embed
     sides = getattr(patch, "patch_size", ("-", "-"))
     height, width = getattr(patch, "img_size", None) or (model.pretrained_cfg["input_size"][1:])
+    class_token = "yes" if is_there(model, "cls_token") else "no"
+    if is_there(model, "dist_token"):
+        class_token = "distilled"
     return found, {
         "heads": heads,
         "depth": len(blocks),
@@ -206,7 +208,7 @@ def facts(model):
         "activation": activation,
         "eps": only(f"{m.eps:g}" for m in token_norms),
         "global_pool": getattr(model, "global_pool", "") or "-",
-        "class_token": "distilled" if is_there(model, "dist_token") else "yes" if is_there(model, "cls_token") else "no",
+        "class_token": class_token,
         "height": height,
         "width": width,
         "patch": sides[0] if sides[0] == sides[1] else f"{sides[0]}x{sides[1]}",
@@ -234,8 +236,7 @@ def rows_of(name):
     with torch.device("meta"):
         model = timm.create_model(name)
     found, architecture = facts(model)
-    assert found <= FEATURES.keys() | {"hybrid_neck"}, found
-    found = {code if code in FEATURES else "other" for code in found}
+    assert found <= FEATURES.keys(), found
     architecture["status"] = ",".join(code for code in FEATURES if code in found) or "plain"
     default = timm.get_pretrained_cfg(name, allow_unregistered=False)
     base = architecture | preprocessing(default)
@@ -301,8 +302,8 @@ def releases():
         registers = ",".join(filter(None, ["register_tokens", code]))
         yield from release(f"{name}_reg {name}_reg4_pretrain", "DINOv2", shape, registers)
         # hub/classifiers.py: the head takes the class token and the mean of the patches, side by side.
-        yield from release(f"{name}_lc", "DINOv2", shape, ",".join(filter(None, [code, "other_pooling"])))
-        yield from release(f"{name}_reg_lc", "DINOv2", shape, f"{registers},other_pooling")
+        yield from release(f"{name}_lc", "DINOv2", shape, code or "plain")
+        yield from release(f"{name}_reg_lc", "DINOv2", shape, registers)
     # MoCo-v3 (github.com/facebookresearch/moco-v3): vits.py: 12 heads at 384, eps 1e-6;
     # main_lincls.py: resize 256 (bilinear, torchvision's default), crop 224. Checkpoints hold `arch`.
     moco = dict(release="MoCo-v3", filter="bilinear")
@@ -312,7 +313,7 @@ def releases():
     yield from release("vit_huge", shape=HUGE, **moco)
     yield from release("vit_conv_small", shape=(12, 384), status="hybrid_stem", **moco)
     yield from release("vit_conv_base", shape=(12, 768), status="hybrid_stem", **moco)
-    # Segment Anything (github.com/facebookresearch/segment-anything): windows, relative positions; eps 1e-6; 1024 pixels.
+    # Segment Anything (github.com/facebookresearch/segment-anything): windows, relative positions; eps 1e-6.
     code = "relative_positions,windowed_attention,other"
     for name, shape in [("sam_vit_b", BASE), ("sam_vit_l", LARGE), ("sam_vit_h", HUGE)]:
         yield from release(name, "SAM", shape, code, resize=1024, crop=1024, filter="bilinear")
