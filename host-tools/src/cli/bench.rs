@@ -13,7 +13,7 @@ use crate::bench::{
 };
 use crate::checkpoint::ipt::parse_task;
 use crate::engine::Engine;
-use crate::output;
+use crate::output::{self, Kind, Plan};
 use crate::restorer::Restorer;
 use crate::target::{RunOptions, Target};
 
@@ -55,6 +55,8 @@ pub struct BenchArgs {
 
 impl BenchArgs {
     pub fn execute(self, json: bool) -> Result<()> {
+        let plan = Plan::new().reads([&self.model]).reads(&self.compare);
+        plan.writes(&self.output, Kind::Bench).writes(&self.svg, Kind::Svg).check()?;
         let before = self.compare.as_deref().map(earlier).transpose()?;
         let report = if is_restorer(&self.model)? { self.restorer()? } else { self.classifier()? };
         if let Some(before) = &before {

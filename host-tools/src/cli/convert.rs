@@ -17,7 +17,7 @@ use crate::degrade::Picture;
 use crate::engine::Engine;
 use crate::image_input::images_below;
 use crate::inspect::{grouped, inspect, inspect_restorer, Inspection};
-use crate::output;
+use crate::output::{self, Kind, Plan};
 use crate::quantize::{
     choose_precision, ipt_layers_named, quantize_ipt, quantize_vit, rust_source, rust_source_of_restorer,
     IptLayer, IptQuantizeOptions, IptSensitivity, LayerName, PrecisionChoice, QuantizeOptions,
@@ -127,6 +127,9 @@ struct Converted {
 
 impl ConvertArgs {
     pub fn execute(self, json: bool) -> Result<()> {
+        let plan = Plan::new().reads_weights([&self.checkpoint]).reads(self.load.files());
+        let plan = plan.reads_data(&self.images);
+        plan.writes([&self.output], Kind::Vtr).writes(&self.emit_rust, Kind::Rust).check()?;
         let report = match self.load.load_any(&self.checkpoint)? {
             FloatModel::Vit(float) => self.convert_vit(&float)?,
             FloatModel::Ipt(float) => self.convert_ipt(*float)?,

@@ -8,7 +8,7 @@ use super::load::IptLoadArgs;
 use super::progress::Bars;
 use crate::checkpoint::ipt::parse_task;
 use crate::evaluate::{evaluate, find_pairs, render, render_html, EvalOptions};
-use crate::output;
+use crate::output::{self, Kind, Plan};
 use crate::train::with_threads;
 
 #[derive(Args, Debug)]
@@ -55,6 +55,9 @@ pub struct EvalArgs {
 
 impl EvalArgs {
     pub fn execute(self, json: bool) -> Result<()> {
+        let plan = Plan::new().reads_weights([&self.model]).reads_weights(&self.reference);
+        let plan = plan.reads_data([&self.clean]).reads_data(&self.degraded);
+        plan.writes_into(&self.save).writes(&self.html, Kind::Html).check()?;
         with_threads(None, move || self.score(json))
     }
 

@@ -100,6 +100,11 @@ pub fn chosen_task(asked: Option<Task>, tasks: &[Task]) -> Result<Task> {
 }
 
 impl LoadArgs {
+    /// Files that are read beside the weights.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.labels.iter().map(PathBuf::as_path)
+    }
+
     /// Loads float weights of either architecture, which their names tell.
     pub fn load_any(&self, path: &Path) -> Result<FloatModel> {
         match self.load_ipt(path) {

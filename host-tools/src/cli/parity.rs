@@ -9,7 +9,7 @@ use super::load::LoadArgs;
 use super::progress::Bars;
 use super::samples;
 use crate::engine::Engine;
-use crate::output;
+use crate::output::{self, Kind, Plan};
 use crate::parity::{parity, render, render_html, ParityOptions, Thresholds};
 use crate::reference::ReferenceVit;
 use crate::target::Target;
@@ -54,6 +54,8 @@ pub struct ParityArgs {
 
 impl ParityArgs {
     pub fn execute(self, json: bool) -> Result<()> {
+        let plan = Plan::new().reads([&self.model]).reads_weights([&self.reference]).reads(self.load.files());
+        plan.reads_data(&self.images).writes(&self.html, Kind::Html).check()?;
         expect_classifier(&self.model)?;
         let engine = Engine::load(&self.model)?;
         let reference = ReferenceVit::new(&self.load.load(&self.reference)?)?;

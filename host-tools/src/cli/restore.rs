@@ -14,7 +14,7 @@ use crate::checkpoint::ipt::parse_task;
 use crate::degrade::Picture;
 use crate::image_input::images_below;
 use crate::inspect::grouped;
-use crate::output;
+use crate::output::{self, Kind, Plan};
 use crate::restorer::RestoreModel;
 use crate::target::{restore_on_target, RunOptions, Target, TargetRestored, TargetRun};
 use crate::train::with_threads;
@@ -76,6 +76,8 @@ impl RestoreArgs {
 
     fn restore_files(self, json: bool) -> Result<()> {
         let outputs = outputs(&self.images, &self.out)?;
+        let plan = Plan::new().reads_weights([&self.model]).reads(outputs.values());
+        plan.writes_into([&self.out]).writes(outputs.keys(), Kind::Png).check()?;
         let model = self.load.load(&self.model)?;
         let task = chosen_task(self.task, &model.config().tasks)?;
         model.check_task(&task)?;

@@ -5,7 +5,9 @@
 //! is there keeps its permissions, a new one has those of the umask. Devices, pipes and /dev/stdout take the bytes as they are.
 
 mod error;
+mod kind;
 mod place;
+mod plan;
 mod replacement;
 
 #[cfg(test)]
@@ -16,6 +18,8 @@ use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 
 pub use error::{OutputError, Reason};
+pub use kind::Kind;
+pub use plan::Plan;
 pub use replacement::Writer;
 
 use replacement::Replacement;

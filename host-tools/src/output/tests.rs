@@ -58,6 +58,54 @@ fn places_that_are_no_files_are_named() {
     assert_eq!(names(folder.path()).len(), 3);
 }
 
+#[test]
+fn inputs_and_results_do_not_meet() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    for name in ["weights", "weights/deeper", "photos", "photos/deeper"] {
+        fs::create_dir(path(name)).unwrap();
+    }
+    for name in ["weights/model.safetensors", "weights/labels.txt", "photos/a.png", "single.pt", "text"] {
+        fs::write(path(name), "something").unwrap();
+    }
+    fs::write(path("old.vtr"), b".VTR").unwrap();
+    fs::write(path("old.html"), "<!DOCTYPE html><html>").unwrap();
+    fs::write(path("empty"), "").unwrap();
+    let plan = || Plan::new().reads_weights([path("weights")]).reads_data([path("photos")]);
+    let vtr = |name: &str| plan().writes([path(name)], Kind::Vtr).check();
+    for fine in ["new.vtr", "old.vtr", "empty", "weights/new.vtr", "weights/deeper/config.json"] {
+        vtr(fine).unwrap();
+    }
+    let refused = |plan: Plan, reason: &str| {
+        let message = plan.check().unwrap_err().to_string();
+        assert!(message.contains(reason), "{message}");
+    };
+    for (name, reason) in [
+        ("weights/model.safetensors", "is read by this command and would be lost"),
+        ("weights/deeper/../labels.txt", "is read by this command and would be lost"),
+        ("weights/config.json", "taken for part of what is there"),
+        ("weights/other.safetensors", "taken for part of what is there"),
+        ("photos/labels.csv", "taken for part of what is there"),
+        ("photos/a.png", "that is no .vtr model"),
+        ("old.html", "that is no .vtr model"),
+        ("none/new.vtr", "there is no folder"),
+    ] {
+        refused(plan().writes([path(name)], Kind::Vtr), reason);
+    }
+    let single = || Plan::new().reads_weights([path("single.pt")]).reads([path("text")]);
+    refused(single().writes([path("single.pt")], Kind::Vtr), "is read by this command");
+    refused(single().writes([path("text")], Kind::Html), "is read by this command");
+    refused(single().writes([path("labels.txt")], Kind::Vtr), "taken for part of");
+    refused(single().writes([path("new"), path("weights/../new")], Kind::Vtr), "to the same place");
+    single().writes([path("old.html")], Kind::Html).check().unwrap();
+    // Folders of results.
+    refused(plan().writes_into([path("photos/new")]), "would be read the next time");
+    refused(plan().writes_into([path("text/new")]), "is a file, no folder");
+    refused(plan().writes_into([path("weights")]), "is read by this command");
+    let inside = path("new/folder");
+    plan().writes_into([&inside]).writes([inside.join("b.png")], Kind::Png).check().unwrap();
+}
+
 #[cfg(unix)]
 mod unix {
     use std::os::unix::fs::{symlink, PermissionsExt};
@@ -96,6 +144,24 @@ mod unix {
         assert_eq!(names(&path("deep")), ["new"]);
         let message = write(&path("round"), "").unwrap_err().to_string();
         assert!(message.contains("symbolic links"), "{message}");
+    }
+
+    #[test]
+    fn links_of_both_kinds_to_an_input_are_the_input() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::write(path("input"), b".VTR").unwrap();
+        fs::hard_link(path("input"), path("hard")).unwrap();
+        symlink("input", path("soft")).unwrap();
+        for name in ["hard", "soft"] {
+            let plan = Plan::new().reads([path("input")]).writes([path(name)], Kind::Vtr);
+            let message = plan.check().unwrap_err().to_string();
+            assert!(message.contains("input is read by this command"), "{message}");
+        }
+        symlink("new", path("to new")).unwrap();
+        let plan = Plan::new().writes([path("new"), path("to new")], Kind::Vtr);
+        assert!(plan.check().unwrap_err().to_string().contains("same place"));
+        Plan::new().reads([path("input")]).writes(["/dev/null", "/dev/null"], Kind::Vtr).check().unwrap();
     }
 
     #[test]

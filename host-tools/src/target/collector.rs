@@ -20,11 +20,17 @@ pub(super) struct Tail {
     path: PathBuf,
     file: Option<File>,
     pending: Vec<u8>,
+    /// Bytes that may still come.
+    left: u64,
 }
 
+/// Bytes that are read together.
+const CHUNK: u64 = 1 << 20;
+
 impl Tail {
-    pub fn new(path: PathBuf) -> Self {
-        Self { path, file: None, pending: Vec::new() }
+    /// `limit` is more than all results of the job can have.
+    pub fn new(path: PathBuf, limit: u64) -> Self {
+        Self { path, file: None, pending: Vec::new(), left: limit }
     }
 
     /// Hands on all whole frames that have come since; true if something was done.
@@ -32,8 +38,23 @@ impl Tail {
         if self.file.is_none() {
             self.file = File::open(&self.path).ok();
         }
-        let Some(file) = &mut self.file else { return Ok(false) };
-        file.read_to_end(&mut self.pending).map_err(|error| TargetError::file(&self.path, error))?;
+        let mut is_progress = false;
+        while self.read_chunk(collector)? > 0 {
+            is_progress |= self.decode(collector)?;
+        }
+        Ok(is_progress)
+    }
+
+    fn read_chunk(&mut self, collector: &Collector) -> Result<u64, TargetError> {
+        let Some(file) = &mut self.file else { return Ok(0) };
+        let read = file.take(CHUNK).read_to_end(&mut self.pending);
+        let read = read.map_err(|error| TargetError::file(&self.path, error))? as u64;
+        let left = self.left.checked_sub(read);
+        self.left = left.ok_or_else(|| collector.unusable("they are longer than any of this job".into()))?;
+        Ok(read)
+    }
+
+    fn decode(&mut self, collector: &mut Collector) -> Result<bool, TargetError> {
         let (mut used, mut is_progress) = (0, false);
         loop {
             match frame::decode::<Message>(&self.pending[used..]) {

@@ -2,7 +2,8 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use vitreous_protocol::Board;
 
+use super::group::Group;
 use super::TargetError;
 
 /// Between two looks at the results.
@@ -42,6 +44,12 @@ fn install_advice(board: &Board) -> String {
         board.emulator
     )
 }
+
+/// Most bytes of messages. An emulator that goes on and on about something does not fill the disk.
+const MESSAGES_LIMIT: u64 = 8 << 20;
+
+/// Bytes at their end of which lines are quoted.
+const QUOTED: u64 = 4 << 10;
 
 /// What to start.
 pub(super) struct Launch<'a> {
@@ -99,6 +107,7 @@ fn doubled_commas(path: &Path) -> OsString {
 /// A running emulator, ended when dropped.
 pub(super) struct Process {
     child: Child,
+    group: Group,
     board: &'static str,
     program: String,
     messages: PathBuf,
@@ -112,34 +121,49 @@ impl Process {
         let file = File::create(&messages).map_err(|error| TargetError::file(&messages, error))?;
         let copy = file.try_clone().map_err(|error| TargetError::file(&messages, error))?;
         let mut command = launch.command();
-        let child = command.stdin(Stdio::null()).stdout(file).stderr(copy).spawn().map_err(|error| {
-            TargetError::Emulator {
-                program: launch.program(),
-                reason: error.to_string(),
-                messages: String::new(),
-            }
+        command.stdin(Stdio::null()).stdout(file).stderr(copy);
+        let mut start = || {
+            let group = Group::start()?;
+            group.take_in(&mut command);
+            Ok((command.spawn()?, group))
+        };
+        let (child, group) = start().map_err(|error: std::io::Error| TargetError::Emulator {
+            program: launch.program(),
+            reason: error.to_string(),
+            messages: String::new(),
         })?;
-        let deadline = Instant::now() + timeout;
-        Ok(Self { child, board: launch.board.name, program: launch.program(), messages, timeout, deadline })
+        let (board, deadline) = (launch.board.name, Instant::now() + timeout);
+        Ok(Self { child, group, board, program: launch.program(), messages, timeout, deadline })
     }
 
     /// Waits for a moment; returns how the process ended, if it did.
     pub fn wait_a_little(&mut self) -> Result<Option<ExitStatus>, TargetError> {
         thread::sleep(PERIOD);
-        let ended = self.child.try_wait().map_err(|error| TargetError::Emulator {
-            program: self.program.clone(),
-            reason: error.to_string(),
-            messages: self.messages(),
-        })?;
+        let ended = self.child.try_wait().map_err(|error| self.failed(error.to_string()))?;
+        if self.messages.metadata().is_ok_and(|file| file.len() > MESSAGES_LIMIT) {
+            return Err(self.failed(format!("it wrote more than {MESSAGES_LIMIT} bytes of messages")));
+        }
         if ended.is_none() && Instant::now() > self.deadline {
             return Err(TargetError::Timeout { board: self.board, seconds: self.timeout.as_secs() });
         }
         Ok(ended)
     }
 
+    fn failed(&self, reason: String) -> TargetError {
+        TargetError::Emulator { program: self.program.clone(), reason, messages: self.messages() }
+    }
+
     /// What the emulator has said so far: its last lines.
     pub fn messages(&self) -> String {
-        let text = fs::read(&self.messages).unwrap_or_default();
+        let read = || {
+            let mut file = File::open(&self.messages)?;
+            let start = file.metadata()?.len().saturating_sub(QUOTED);
+            file.seek(SeekFrom::Start(start))?;
+            let mut text = Vec::new();
+            file.take(QUOTED).read_to_end(&mut text).map(|_| text)
+        };
+        // Messages that cannot be read are none: they only explain another error.
+        let text: Vec<u8> = read().unwrap_or_else(|_: std::io::Error| Vec::new());
         let text = String::from_utf8_lossy(&text);
         let lines: Vec<_> = text.lines().collect();
         lines[lines.len().saturating_sub(20)..].join("\n")
@@ -148,6 +172,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        self.group.end();
         // Both fail only if the process has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();

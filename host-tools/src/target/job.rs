@@ -12,6 +12,7 @@ use super::collector::{Collector, Tail};
 use super::explain::Replay;
 use super::results::{Received, TargetRun};
 use super::{emulator, firmware, RunOptions, Target, TargetError};
+use crate::interrupt::cleanup::{self, Item};
 use crate::vtr::{repack, AlignedBytes, ModelBytes};
 
 /// What to run, and where.
@@ -35,7 +36,8 @@ pub(super) fn execute(
     let board = task.target.board();
     let emulator = emulator::find(board)?;
     let firmware = firmware::find_or_build(board, options.firmware_dir.as_deref())?;
-    let folder = tempfile::tempdir().map_err(|error| TargetError::file("temporary folder", error))?;
+    let (folder, _entry) = cleanup::noted(tempfile::tempdir, |folder| Item::Folder(folder.path().to_owned()))
+        .map_err(|error| TargetError::file("temporary folder", error))?;
     let model_path = in_order_of(board, task.model_path, folder.path())?;
     let model_bytes = checked_model_bytes(board, &model_path)?;
     let job = Job {
@@ -57,7 +59,7 @@ pub(super) fn execute(
     };
     let mut collector = Collector::new(task.target, job, options.count_instructions);
     let mut process = emulator::Process::start(&command, options.timeout)?;
-    let mut tail = Tail::new(folder.path().join(file_name(RESULT_FILE)));
+    let mut tail = Tail::new(folder.path().join(file_name(RESULT_FILE)), longest_results(&task.body));
     loop {
         let ended = process.wait_a_little()?;
         if tail.read(&mut collector)? {
@@ -69,6 +71,12 @@ pub(super) fn execute(
             return collector.finish(status, &process.messages(), task.replay);
         }
     }
+}
+
+/// More bytes than all frames of a job's results can have: pictures of at most 4 × 4 times the pixels, framed, and what comes
+/// with each image (stages, logits, features).
+fn longest_results(body: &[u8]) -> u64 {
+    (256 << 20) + 32 * body.len() as u64
 }
 
 fn file_name(name: &std::ffi::CStr) -> &str {

@@ -18,6 +18,7 @@ mod emulator;
 mod error;
 mod explain;
 mod firmware;
+mod group;
 mod job;
 mod restore;
 mod results;

@@ -3,10 +3,10 @@
 
 use super::{split, DataKind, Dataset, ImageSet};
 use crate::output;
-use anyhow::{Context, Result};
+use anyhow::{ensure, Context, Result};
 use image::ImageFormat;
 use std::io::Cursor;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Largest value of the source's pixels: counts of set bits in a 4×4 window.
 const LEVELS: f32 = 16.0;
@@ -36,7 +36,11 @@ pub fn digits_test() -> Vec<(Vec<u8>, usize)> {
 
 /// Writes the held-out digits below `dir` as 8×8 PNG files in one folder per class (`dir/7/0042.png`), for commands
 /// that take labelled images. `limit` takes only the first images of each class. Returns the number of files.
+///
+/// # Errors
+/// A file cannot be written, or there are other files in the folder.
 pub fn write_digits_test(dir: &Path, limit: Option<usize>) -> Result<usize> {
+    refuse_foreign(dir)?;
     let mut counts = [0usize; 10];
     for (pixels, class) in digits_test() {
         if limit.is_some_and(|limit| counts[class] >= limit) {
@@ -52,6 +56,27 @@ pub fn write_digits_test(dir: &Path, limit: Option<usize>) -> Result<usize> {
         counts[class] += 1;
     }
     Ok(counts.iter().sum())
+}
+
+/// Refuses a folder that holds anything but digits by an earlier call: neither would the images there survive, nor would the
+/// folder be a set of digits.
+fn refuse_foreign(dir: &Path) -> Result<()> {
+    let entries = |dir: &Path| -> Result<Vec<PathBuf>> {
+        let Ok(entries) = std::fs::read_dir(dir) else { return Ok(Vec::new()) };
+        let paths = entries.map(|entry| Ok(entry?.path()));
+        let is_hidden =
+            |path: &PathBuf| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        paths.filter(|path| !path.as_ref().is_ok_and(is_hidden)).collect()
+    };
+    for class in entries(dir)? {
+        let is_class = class.is_dir() && (0..10).any(|digit| class.ends_with(digit.to_string()));
+        ensure!(is_class, "{} is none of the digits; give an empty or a new folder", class.display());
+        for file in entries(&class)? {
+            let is_digit = image::image_dimensions(&file).is_ok_and(|size| size == (8, 8));
+            ensure!(is_digit, "{} is no 8×8 image; give an empty or a new folder", file.display());
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -77,5 +102,9 @@ mod tests {
         let first = digits_test().into_iter().find(|(_, class)| *class == 7).unwrap().0;
         let read = image::open(dir.path().join("7/0000.png")).unwrap().into_luma8();
         assert_eq!(read.into_raw(), first);
+        write_digits_test(dir.path(), Some(1)).unwrap();
+        image::GrayImage::new(9, 9).save(dir.path().join("7/0000.png")).unwrap();
+        let message = write_digits_test(dir.path(), Some(1)).unwrap_err().to_string();
+        assert!(message.contains("0000.png is no 8×8 image"), "{message}");
     }
 }
