@@ -14,6 +14,10 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is::<console::Closed>() => interrupt::end_by_closed_pipe(),
         Err(error) => {
+            if let Some(stopped) = error.downcast_ref::<interrupt::Stopped>() {
+                console::note(&stopped.to_string());
+                interrupt::end_by(stopped.signal);
+            }
             console::note(&format!("error: {error:#}"));
             ExitCode::FAILURE
         }

@@ -6,6 +6,9 @@ use crate::train::restoration::ipt::TrainIptArgs;
 use crate::train::TrainVitArgs;
 use serde::Serialize;
 use std::fmt::Display;
+use std::path::Path;
+
+use crate::interrupt;
 
 #[derive(Subcommand, Debug)]
 pub enum TrainCommand {
@@ -20,17 +23,22 @@ pub enum TrainCommand {
 impl TrainCommand {
     pub fn execute(self, json: bool) -> Result<()> {
         match self {
-            TrainCommand::Vit(args) => report(json, args.run()?),
-            TrainCommand::Ipt(args) => report(json, args.run()?),
-            TrainCommand::Dncnn(args) => report(json, args.run()?),
+            TrainCommand::Vit(args) => report(json, args.run()?, &args.out),
+            TrainCommand::Ipt(args) => report(json, args.run()?, &args.output.out),
+            TrainCommand::Dncnn(args) => report(json, args.run()?, &args.output.out),
         }
     }
 }
 
-fn report<R: Serialize + Display>(json: bool, report: Option<R>) -> Result<()> {
+fn report<R: Serialize + Display>(json: bool, report: Option<R>, out: &Path) -> Result<()> {
     match report {
         Some(report) => super::print(json, &report, ToString::to_string),
         None => {
+            if let Some(signal) = interrupt::requested() {
+                let what =
+                    format!("the checkpoint is in {}; the same command with --resume goes on", out.display());
+                return Err(interrupt::Stopped { signal, what }.into());
+            }
             crate::console::note("stopped as asked; go on with --resume");
             Ok(())
         }

@@ -42,6 +42,16 @@ pub fn requested() -> Option<i32> {
     Some(REQUESTED.load(Ordering::SeqCst)).filter(|signal| *signal != 0)
 }
 
+/// A signal stopped the work at a good moment. The process is to end as the signal would have ended it.
+#[derive(Debug, thiserror::Error)]
+#[error("stopped by {}: {what}", name(*signal))]
+pub struct Stopped {
+    /// The signal.
+    pub signal: i32,
+    /// What is left, and how to go on.
+    pub what: String,
+}
+
 /// Systems without signals: Ctrl-C ends the process at once.
 #[cfg(not(unix))]
 mod elsewhere {

@@ -68,6 +68,12 @@ pub enum Reason {
         /// The other's name.
         other: PathBuf,
     },
+    /// A second writer where only one may be.
+    #[error("process {process} of this tool writes to it; wait until it is done, or give another folder")]
+    Busy {
+        /// Its number.
+        process: String,
+    },
     /// Files that no training wrote are in the place of a training's.
     #[error("{0}")]
     Foreign(String),

@@ -6,6 +6,7 @@
 
 mod error;
 mod kind;
+mod lock;
 mod place;
 mod plan;
 mod replacement;
@@ -19,6 +20,7 @@ use std::path::Path;
 
 pub use error::{OutputError, Reason};
 pub use kind::Kind;
+pub use lock::Lock;
 pub use plan::Plan;
 pub use replacement::Writer;
 
@@ -35,6 +37,20 @@ pub fn write(path: &Path, bytes: impl AsRef<[u8]>) -> Result<(), OutputError> {
         // The writer remembers why.
         Err(error) => Err(Reason::system(error).of(path)),
     })
+}
+
+/// Writes a file; the one that was there before is then at `previous`.
+///
+/// # Errors
+/// Those of [`write`](fn@write).
+pub fn write_keeping(path: &Path, bytes: &[u8], previous: &Path) -> Result<(), OutputError> {
+    let mut file = Replacement::begin(path)?;
+    let written = file.writer().write_all(bytes);
+    if let Some(failure) = file.failure(Some(bytes.len() as u64)) {
+        return Err(failure);
+    }
+    written.map_err(|error| Reason::system(error).of(path))?;
+    file.complete(Some(bytes.len() as u64), Some(previous))
 }
 
 /// Writes a file by means of `body`, such as an encoder of images.
@@ -59,7 +75,7 @@ fn create_sized<E: From<OutputError>>(
         return Err(failure.into());
     }
     result?;
-    Ok(file.complete(expected)?)
+    Ok(file.complete(expected, None)?)
 }
 
 /// Creates a folder, with those around it; one that is there is fine.

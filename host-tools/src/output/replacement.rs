@@ -1,6 +1,6 @@
 //! A file that takes another one's place when it is complete.
 
-use std::fs::{File, OpenOptions, Permissions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -110,7 +110,8 @@ impl Replacement {
     }
 
     /// Writes what is left, has the system confirm that it is on the disk, and puts the file in its place.
-    pub fn complete(mut self, expected: Option<u64>) -> Result<(), OutputError> {
+    /// The file that was there is moved to `previous`.
+    pub fn complete(mut self, expected: Option<u64>, previous: Option<&Path>) -> Result<(), OutputError> {
         let flushed = self.writer.raw.flush();
         if let Some(failure) = self.failure(expected) {
             return Err(failure);
@@ -122,6 +123,10 @@ impl Replacement {
             temporary.file.as_file().sync_all()?;
             if let Some(permissions) = temporary.there {
                 temporary.file.as_file().set_permissions(permissions)?;
+            }
+            match previous.map(|previous| fs::rename(&temporary.target, previous)) {
+                Some(Err(error)) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
             }
             temporary.file.persist(&temporary.target).map(drop).map_err(|failed| failed.error)
         };

@@ -1,6 +1,8 @@
 //! Command line of `vitreous study`.
 
+use super::report::take_folder;
 use super::{classification, restoration, StudyReport};
+use crate::output::Plan;
 use crate::train::args::source;
 use crate::train::data::{Dataset, Shape};
 use crate::train::restoration::ipt::IptRecipe;
@@ -125,16 +127,25 @@ impl StudyCommand {
     /// Runs the study and writes its table and curves.
     pub fn run(&self) -> Result<StudyReport> {
         let StudyCommand::DataEfficiency(study) = self;
-        let (common, report) = match study {
+        let out = match study {
             DataEfficiency::Restoration(args) => {
-                (&args.study, with_threads(args.study.threads, || restoration::run(&args.settings()))?)
+                let plan = Plan::new().reads_data([&args.data]);
+                plan.writes_into([&args.study.out]).check()?;
+                &args.study.out
             }
             DataEfficiency::Classification(args) => {
-                (&args.study, with_threads(args.study.threads, || args.run())?)
+                let folder = Some(&args.data).filter(|data| data.is_dir());
+                Plan::new().reads_data(folder).writes_into([&args.study.out]).check()?;
+                &args.study.out
             }
         };
-        let out = &common.out;
-        crate::output::folder(out)?;
+        let _lock = take_folder(out)?;
+        let report = match study {
+            DataEfficiency::Restoration(args) => {
+                with_threads(args.study.threads, || restoration::run(&args.settings()))?
+            }
+            DataEfficiency::Classification(args) => with_threads(args.study.threads, || args.run())?,
+        };
         report.write(out)?;
         Ok(report)
     }

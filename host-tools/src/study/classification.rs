@@ -1,6 +1,6 @@
 //! Data efficiency of classification: ViT beside a small CNN.
 
-use super::{jobs, run_all, Job, Point, StudyReport};
+use super::{jobs, run_all, stopped, Job, Point, StudyReport};
 use crate::train::data::Dataset;
 use crate::train::progress::{Terminal, TrainProgress};
 use crate::train::{train_vit, CnnShape, Recipe, TrainOptions};
@@ -63,13 +63,13 @@ fn point(job: &Job, data: &Dataset, recipe: Recipe, quiet: bool) -> Result<Point
                 name: job.network.clone(),
                 recipe,
                 out: job.out.clone(),
-                resume: job.is_begun(),
+                start: job.start(),
                 checkpoint_every: Duration::from_secs(60),
                 stop_after: None,
             };
             let (mut terminal, mut silent) = (Terminal::default(), ());
             let progress: &mut dyn TrainProgress = if quiet { &mut silent } else { &mut terminal };
-            let report = train_vit(data, &options, progress)?.context("the training stopped early")?;
+            let report = train_vit(data, &options, progress)?.ok_or_else(stopped)?;
             serde_json::to_value(&report)?
         }
     };

@@ -13,7 +13,9 @@ pub use args::StudyCommand;
 pub use report::{Point, StudyReport};
 
 use crate::console;
-use anyhow::{ensure, Context, Result};
+use crate::interrupt;
+use crate::train::{is_begun, Start, REPORT_FILE};
+use anyhow::{anyhow, ensure, Context, Result};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -32,12 +34,17 @@ pub struct Job {
 impl Job {
     /// Whether the training was begun before and can go on.
     pub fn is_begun(&self) -> bool {
-        self.out.join("checkpoint.safetensors").is_file()
+        is_begun(&self.out)
+    }
+
+    /// How it is to begin now.
+    pub fn start(&self) -> Start {
+        Start::asked(self.is_begun(), false)
     }
 
     /// The finished training's report, if there is one.
     pub fn finished(&self) -> Result<Option<Value>> {
-        let path = self.out.join("training.json");
+        let path = self.out.join(REPORT_FILE);
         if !path.is_file() {
             return Ok(None);
         }
@@ -59,6 +66,15 @@ impl Job {
             self.out.display()
         );
         Ok(())
+    }
+}
+
+/// Why a study has no report when a training has none: a signal.
+pub fn stopped() -> anyhow::Error {
+    let what = "the same command goes on with the study".to_owned();
+    match interrupt::requested() {
+        Some(signal) => interrupt::Stopped { signal, what }.into(),
+        None => anyhow!("the training stopped early"),
     }
 }
 
@@ -89,6 +105,9 @@ pub fn jobs(out: &Path, networks: &[&str], percents: &[f64], seeds: &[u64]) -> R
 pub fn run_all(jobs: &[Job], quiet: bool, mut run: impl FnMut(&Job) -> Result<Point>) -> Result<Vec<Point>> {
     let mut points = Vec::new();
     for (index, job) in jobs.iter().enumerate() {
+        if interrupt::requested().is_some() {
+            return Err(stopped());
+        }
         if !quiet {
             let percent = 100.0 * job.fraction;
             let state = match (job.finished()?.is_some(), job.is_begun()) {

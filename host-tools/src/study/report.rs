@@ -1,7 +1,7 @@
 //! What a study found: table, JSON and curves.
 
 use crate::inspect::table;
-use crate::output;
+use crate::output::{self, Lock, OutputError, Reason};
 use anyhow::{anyhow, Result};
 use plotters::prelude::*;
 use serde::Serialize;
@@ -13,6 +13,25 @@ pub const TABLE_FILE: &str = "study.json";
 /// Name of the curves.
 pub const CURVES_FILE: &str = "study.svg";
 const SIZE: (u32, u32) = (720, 440);
+
+/// Creates and locks a study's folder. A table and curves that no study wrote stay where they are.
+///
+/// # Errors
+/// Another process writes there, or the files in the way.
+pub fn take_folder(dir: &Path) -> Result<Lock, OutputError> {
+    output::folder(dir)?;
+    let lock = Lock::take(dir)?;
+    let table = std::fs::read_to_string(dir.join(TABLE_FILE)).unwrap_or_default();
+    let is_study = serde_json::from_str::<serde_json::Value>(&table).is_ok_and(|t| t.get("points").is_some());
+    let there = |file: &&str| std::fs::symlink_metadata(dir.join(file)).is_ok();
+    let found: Vec<&str> = [TABLE_FILE, CURVES_FILE].into_iter().filter(there).collect();
+    if is_study || found.is_empty() {
+        return Ok(lock);
+    }
+    let words =
+        format!("a study would overwrite {}, which no study wrote; give another folder", found.join(", "));
+    Err(OutputError { path: dir.to_owned(), reason: Reason::Foreign(words) })
+}
 
 /// One trained network.
 #[derive(Clone, Debug, PartialEq, Serialize)]

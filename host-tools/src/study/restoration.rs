@@ -1,6 +1,6 @@
 //! Data efficiency of restoration: IPT beside DnCNN.
 
-use super::{jobs, run_all, Job, Point, StudyReport};
+use super::{jobs, run_all, stopped, Job, Point, StudyReport};
 use crate::checkpoint::ipt::parse_task;
 use crate::train::restoration::dncnn::{DnCnn, DnCnnConfig};
 use crate::train::restoration::ipt::{Ipt, IptRecipe};
@@ -77,7 +77,7 @@ fn point(
                 name: job.network.clone(),
                 training,
                 out: job.out.clone(),
-                resume: job.is_begun(),
+                start: job.start(),
                 checkpoint_every: Duration::from_secs(60),
                 validate_every: s.validate_every,
                 stop_after: None,
@@ -85,7 +85,7 @@ fn point(
             let (mut terminal, mut silent) = (Terminal::default(), ());
             let progress: &mut dyn Progress = if s.quiet { &mut silent } else { &mut terminal };
             let report = train_restorer(network, None, pictures, &options, progress)?;
-            let report = report.context("the training stopped early")?;
+            let report = report.ok_or_else(stopped)?;
             report.history.last().context("the training was not scored")?.psnr[0]
         }
     };

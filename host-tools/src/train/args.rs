@@ -1,11 +1,13 @@
 //! Command line of `vitreous train vit`.
 
 use super::data::{DataSource, Dataset, Shape};
+use super::folder::Start;
 use super::progress::{Terminal, TrainProgress};
 use super::recipe::Recipe;
 use super::run::{train_vit, TrainOptions};
 use super::threads::with_threads;
 use super::TrainReport;
+use crate::output::Plan;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
@@ -26,6 +28,9 @@ pub struct TrainVitArgs {
     /// Go on from the checkpoint in the output folder
     #[arg(long)]
     pub resume: bool,
+    /// Start again in the place of the training that is in the output folder
+    #[arg(long, conflicts_with = "resume")]
+    pub overwrite: bool,
     /// Seconds between checkpoints
     #[arg(long, default_value_t = 30)]
     pub checkpoint_seconds: u64,
@@ -170,6 +175,8 @@ impl TrainVitArgs {
     }
 
     fn train(&self) -> Result<Option<TrainReport>> {
+        let folder = Some(&self.data).filter(|data| data.is_dir());
+        Plan::new().reads_data(folder).writes_into([&self.out]).check()?;
         let data = Dataset::load(
             &source(&self.data),
             Shape { side: self.model.image, channels: self.model.channels },
@@ -178,7 +185,7 @@ impl TrainVitArgs {
             name: self.model_name(),
             recipe: self.recipe(&data),
             out: self.out.clone(),
-            resume: self.resume,
+            start: Start::asked(self.resume, self.overwrite),
             checkpoint_every: Duration::from_secs(self.checkpoint_seconds),
             stop_after: self.stop_after,
         };

@@ -3,18 +3,33 @@
 //! One safetensors file holds values, moments, moving average and the history; its metadata holds the step and the recipe.
 //! There is no generator state: [`super::augment::stream`] derives every random number from seed and position.
 
+use super::folder::RunFolder;
 use super::history::{EpochRecord, Running};
 use super::model::ParameterSpec;
 use super::optimizer::State;
-use crate::output;
+use crate::{console, output};
 use anyhow::{bail, ensure, Context, Result};
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::SafeTensors;
 use serde_json::Value;
-use std::collections::HashMap;
-use std::path::Path;
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
 
-const VERSION: &str = "vitreous-training-1";
+/// With the version goes what [`digest`] covers.
+const VERSION: &str = "vitreous-training-2";
+
+/// The field of a file's metadata that holds its [`digest`].
+const DIGEST: &str = "sha256";
+
+/// Which checkpoint of a run is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// The one at the start: what an older training left is deleted.
+    First,
+    /// Another one: the one before is kept until the next.
+    Later,
+}
 
 /// Position and state of a run.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,20 +49,27 @@ const KINDS: [&str; 4] = ["value", "first", "second", "average"];
 pub type Table = (&'static str, usize, Vec<f64>);
 
 /// Writes the checkpoint: a kill leaves the old one or the new one.
-pub fn write(path: &Path, checkpoint: &Checkpoint, specs: &[ParameterSpec], recipe: &Value) -> Result<()> {
+pub fn write(
+    folder: &RunFolder,
+    checkpoint: &Checkpoint,
+    specs: &[ParameterSpec],
+    recipe: &Value,
+    which: Which,
+) -> Result<()> {
     let history: Vec<f64> = checkpoint.history.iter().flat_map(|record| record.to_array()).collect();
     let running = checkpoint.running.to_array().to_vec();
     let tables = [("history", EpochRecord::FIELDS, history), ("running", running.len(), running)];
-    write_state(path, &checkpoint.state, &tables, specs, recipe)
+    write_state(folder, &checkpoint.state, &tables, specs, recipe, which)
 }
 
 /// Writes optimizer state and tables as [`write`] does.
 pub fn write_state<'a>(
-    path: &Path,
+    folder: &RunFolder,
     state: &State,
     tables: &[Table],
     specs: impl IntoIterator<Item = &'a ParameterSpec> + Clone,
     recipe: &Value,
+    which: Which,
 ) -> Result<()> {
     let parts = [&state.values, &state.first, &state.second, &state.average];
     let mut views = Vec::new();
@@ -61,42 +83,93 @@ pub fn write_state<'a>(
         let shape = vec![data.len() / columns, *columns];
         views.push(((*name).to_owned(), TensorView::new(Dtype::F64, shape, bytemuck::cast_slice(data))?));
     }
-    let metadata = HashMap::from([
+    let mut metadata = HashMap::from([
         ("format".to_owned(), VERSION.to_owned()),
         ("step".to_owned(), state.step.to_string()),
         ("recipe".to_owned(), recipe.to_string()),
     ]);
+    metadata.insert(DIGEST.to_owned(), digest(&metadata, &views));
     let bytes = safetensors::serialize(views, Some(metadata))?;
-    Ok(output::write(path, bytes)?)
+    match which {
+        Which::First => {
+            output::write(&folder.checkpoint(), bytes)?;
+            folder.forget_older()
+        }
+        Which::Later => Ok(output::write_keeping(&folder.checkpoint(), &bytes, &folder.previous())?),
+    }
+}
+
+/// SHA-256 of everything that a checkpoint says: its metadata, and names, types, shapes and bytes of its tensors.
+fn digest(metadata: &HashMap<String, String>, views: &[(String, TensorView)]) -> String {
+    let mut hasher = Sha256::new();
+    let mut part = |bytes: &[u8]| {
+        hasher.update((bytes.len() as u64).to_le_bytes());
+        hasher.update(bytes);
+    };
+    let fields: BTreeMap<_, _> = metadata.iter().filter(|(name, _)| *name != DIGEST).collect();
+    for (name, value) in fields {
+        part(name.as_bytes());
+        part(value.as_bytes());
+    }
+    let views: BTreeMap<_, _> = views.iter().map(|(name, view)| (name, view)).collect();
+    for (name, view) in views {
+        part(name.as_bytes());
+        part(format!("{:?} {:?}", view.dtype(), view.shape()).as_bytes());
+        part(view.data());
+    }
+    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The bytes of a checkpoint that is whole, as its digest says.
+fn read_whole(path: &Path) -> Result<Vec<u8>> {
+    let bytes = std::fs::read(path).with_context(|| format!("{}: cannot be read", path.display()))?;
+    let damaged = || damaged(path);
+    let (_, header) = SafeTensors::read_metadata(&bytes).with_context(damaged)?;
+    let metadata = header.metadata().clone().with_context(damaged)?;
+    let version = metadata.get("format").with_context(damaged)?;
+    ensure!(version == VERSION, "{}: made by another version, expected {VERSION}", path.display());
+    let views = SafeTensors::deserialize(&bytes).with_context(damaged)?.tensors();
+    ensure!(metadata.get(DIGEST) == Some(&digest(&metadata, &views)), damaged());
+    Ok(bytes)
+}
+
+/// The newest checkpoint that is whole; a warning says if it is not the newest of all.
+fn read_newest(folder: &RunFolder) -> Result<(PathBuf, Vec<u8>)> {
+    let (path, previous) = (folder.checkpoint(), folder.previous());
+    let error = match read_whole(&path) {
+        Ok(bytes) => return Ok((path, bytes)),
+        Err(error) => error,
+    };
+    let Ok(bytes) = read_whole(&previous) else { return Err(error) };
+    console::note(&format!("warning: {error:#}; going on from {}, the one before it", previous.display()));
+    Ok((previous, bytes))
 }
 
 /// Reads a checkpoint, which must come from the same recipe and data.
-pub fn read(path: &Path, specs: &[ParameterSpec], recipe: &Value) -> Result<Checkpoint> {
-    let (state, [history, running]) = read_state(path, specs, ["history", "running"], recipe)?;
+pub fn read(folder: &RunFolder, specs: &[ParameterSpec], recipe: &Value) -> Result<Checkpoint> {
+    let (state, [history, running]) = read_state(folder, specs, ["history", "running"], recipe)?;
     let history = history.chunks_exact(EpochRecord::FIELDS).map(EpochRecord::from_slice).collect();
-    let running = Running::from_slice(&running).with_context(|| damaged(path))?;
+    let running = Running::from_slice(&running).with_context(|| damaged(&folder.checkpoint()))?;
     Ok(Checkpoint { state, history, running })
 }
 
 fn damaged(path: &Path) -> String {
-    format!("{}: damaged checkpoint; delete it and start without --resume", path.display())
+    format!("{}: damaged checkpoint", path.display())
 }
 
 /// Reads optimizer state and tables as [`read`] does.
 pub fn read_state<'a, const TABLES: usize>(
-    path: &Path,
+    folder: &RunFolder,
     specs: impl IntoIterator<Item = &'a ParameterSpec> + Clone,
     tables: [&str; TABLES],
     recipe: &Value,
 ) -> Result<(State, [Vec<f64>; TABLES])> {
-    let bytes = std::fs::read(path).with_context(|| {
-        format!("{}: no checkpoint to resume from; leave out --resume to start a new run", path.display())
-    })?;
+    let (path, bytes) = read_newest(folder).context("--overwrite starts again")?;
+    let path = path.as_path();
     let damaged = || damaged(path);
     let (_, header) = SafeTensors::read_metadata(&bytes).with_context(damaged)?;
     let metadata = header.metadata().clone().with_context(damaged)?;
     let field = |name: &str| metadata.get(name).with_context(damaged);
-    ensure!(field("format")? == VERSION, "{}: made by another version, expected {VERSION}", path.display());
     let theirs: Value = serde_json::from_str(field("recipe")?).with_context(damaged)?;
     refuse_other_recipe(path, &theirs, recipe)?;
     let saved = SafeTensors::deserialize(&bytes).with_context(damaged)?;

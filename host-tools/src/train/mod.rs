@@ -9,6 +9,7 @@ mod checkpoint;
 mod cnn;
 mod curve;
 pub mod data;
+mod folder;
 mod history;
 mod model;
 pub mod ops;
@@ -23,10 +24,11 @@ mod step_timer;
 mod threads;
 
 pub use args::TrainVitArgs;
+pub use folder::{is_begun, Start, CHECKPOINT_FILE, PREVIOUS_FILE, REPORT_FILE};
 pub use history::EpochRecord;
 pub use recipe::{Augment, CnnShape, Recipe};
 pub use report::TrainReport;
-pub use run::{load_data, train_vit, TrainOptions, CHECKPOINT_FILE, CURVE_FILE, REPORT_FILE};
+pub use run::{load_data, train_vit, TrainOptions, CURVE_FILE};
 pub use step_timer::StepTimer;
 pub use threads::with_threads;
 

@@ -1,8 +1,9 @@
 //! The training loop.
 
 use super::augment::{epoch_order, purpose, stream, Sampler};
-use super::checkpoint::{self, Checkpoint};
+use super::checkpoint::{self, Checkpoint, Which};
 use super::data::{DataSource, Dataset};
+use super::folder::{warn_of, RunFolder, Start, MODEL_FILE, REPORT_FILE, UNWRITTEN};
 use super::history::{EpochRecord, Running};
 use super::optimizer::{clip, learning_rate, AdamW, State};
 use super::progress::{Plan, TrainProgress};
@@ -10,20 +11,19 @@ use super::recipe::{Augment, Recipe};
 use super::step::{Classifier, Model, SHARD_IMAGES};
 use super::{curve, report::TrainReport};
 use crate::checkpoint::{FloatTensor, FloatVit};
+use crate::interrupt::{self, Graceful};
 use crate::output;
-use anyhow::{bail, ensure, Result};
+use anyhow::{bail, ensure, Context, Result};
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{json, Value};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use vitreous::format::Preprocess;
 
-/// Name of the checkpoint in the output folder, which goes away when the run is complete.
-pub const CHECKPOINT_FILE: &str = "checkpoint.safetensors";
 /// Name of the loss curve.
 pub const CURVE_FILE: &str = "loss.svg";
-/// Name of the report.
-pub const REPORT_FILE: &str = "training.json";
+/// What else is written.
+const OTHER_FILES: [&str; 3] = [CURVE_FILE, "config.json", "labels.txt"];
 
 /// What to train and where to put it.
 #[derive(Clone, Debug)]
@@ -34,8 +34,8 @@ pub struct TrainOptions {
     pub recipe: Recipe,
     /// Output folder.
     pub out: PathBuf,
-    /// Go on from the checkpoint in `out`.
-    pub resume: bool,
+    /// What to do with a training that is in `out`.
+    pub start: Start,
     /// Time between checkpoints.
     pub checkpoint_every: Duration,
     /// Write a checkpoint and stop after this many steps of the whole run.
@@ -49,13 +49,14 @@ const EPS: f32 = 1e-8;
 
 /// Trains a ViT and writes model.safetensors, config.json, labels.txt, the loss curve and the report to the output folder.
 ///
-/// Returns `None` if [`TrainOptions::stop_after`] ended the run early; the checkpoint is there then.
+/// Returns `None` if [`TrainOptions::stop_after`] or a signal ended the run early; the checkpoint is there then.
 pub fn train_vit(
     data: &Dataset,
     options: &TrainOptions,
     progress: &mut dyn TrainProgress,
 ) -> Result<Option<TrainReport>> {
     let mut run = Run::start(data, options)?;
+    let _graceful = Graceful::begin();
     let started = Instant::now();
     let first_step = run.checkpoint.state.step;
     progress.begin(&run.plan());
@@ -66,7 +67,7 @@ pub fn train_vit(
     }
     let seconds = started.elapsed().as_secs_f64();
     let images = run.images_after(run.total_steps()) - run.images_after(first_step);
-    run.finish(seconds, images as f64 / seconds).map(Some)
+    run.finish(seconds, images as f64 / seconds).context(UNWRITTEN).map(Some)
 }
 
 /// Loads the data that a source names and fills in the recipe that suits it.
@@ -84,6 +85,7 @@ struct Run<'a> {
     /// Identity of the run, compared on resume.
     identity: Value,
     checkpoint: Checkpoint,
+    folder: RunFolder,
 }
 
 impl<'a> Run<'a> {
@@ -105,17 +107,20 @@ impl<'a> Run<'a> {
             json!({ "recipe": recipe, "data_sha256": data.sha256(), "shard_images": SHARD_IMAGES });
         // Compared with what comes back from a file, so it goes through text once.
         let identity: Value = serde_json::from_str(&identity.to_string())?;
-        let out = &options.out;
-        output::folder(out)?;
-        let path = out.join(CHECKPOINT_FILE);
-        let checkpoint = if options.resume {
-            checkpoint::read(&path, &model.specs, &identity)?
+        let folder = RunFolder::open(&options.out, options.start, &OTHER_FILES)?;
+        let checkpoint = if options.start == Start::Resume {
+            checkpoint::read(&folder, &model.specs, &identity)?
         } else {
             let mut rng = stream(recipe.seed, purpose::WEIGHTS, 0, 0);
             let values = model.specs.iter().map(|spec| spec.initial(&mut rng)).collect();
             Checkpoint { state: State::new(values), history: Vec::new(), running: Running::default() }
         };
-        Ok(Run { data, options, model, preprocess: data.preprocess(), identity, checkpoint })
+        let run = Run { data, options, model, preprocess: data.preprocess(), identity, checkpoint, folder };
+        if options.start != Start::Resume {
+            // A disk that is full, or a folder that nothing can be written to, shows before hours of work and not after them.
+            run.save_checkpoint(Which::First)?;
+        }
+        Ok(run)
     }
 
     fn sampler(&self, test: bool) -> Sampler<'_> {
@@ -162,14 +167,14 @@ impl<'a> Run<'a> {
         Plan { title, images: self.data.train.len() as u64, epochs: recipe.epochs, resumed_images }
     }
 
-    /// Runs to the end; false if `stop_after` came first.
+    /// Runs to the end; false if `stop_after` or a signal came first.
     fn train(&mut self, progress: &mut dyn TrainProgress) -> Result<bool> {
         let mut saved = Instant::now();
         let mut order: Option<(u64, Vec<usize>)> = None;
         while self.checkpoint.state.step < self.total_steps() {
             let step = self.checkpoint.state.step;
-            if self.options.stop_after.is_some_and(|stop| step >= stop) {
-                self.save_checkpoint()?;
+            if self.options.stop_after.is_some_and(|stop| step >= stop) || interrupt::requested().is_some() {
+                self.save_checkpoint(Which::Later)?;
                 return Ok(false);
             }
             let epoch = step / self.steps_per_epoch();
@@ -182,7 +187,7 @@ impl<'a> Run<'a> {
                 self.end_epoch(epoch, progress)?;
             }
             if saved.elapsed() >= self.options.checkpoint_every {
-                self.save_checkpoint()?;
+                warn_of(self.save_checkpoint(Which::Later));
                 saved = Instant::now();
             }
         }
@@ -238,9 +243,8 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn save_checkpoint(&self) -> Result<()> {
-        let path = self.options.out.join(CHECKPOINT_FILE);
-        checkpoint::write(&path, &self.checkpoint, &self.model.specs, &self.identity)
+    fn save_checkpoint(&self, which: Which) -> Result<()> {
+        checkpoint::write(&self.folder, &self.checkpoint, &self.model.specs, &self.identity, which)
     }
 
     /// A transformer becomes a model that `convert` takes; a convolutional network its tensors alone.
@@ -253,7 +257,7 @@ impl<'a> Run<'a> {
                     view.map(|view| (spec.name.clone(), view))
                 })
                 .collect();
-            output::write(&out.join("model.safetensors"), safetensors::serialize(views?, None)?)?;
+            output::write(&out.join(MODEL_FILE), safetensors::serialize(views?, None)?)?;
             return Ok(());
         };
         let tensor = |(spec, data): (&super::model::ParameterSpec, &Vec<f32>)| {
@@ -289,7 +293,7 @@ impl<'a> Run<'a> {
         output::write(&out.join(REPORT_FILE), text)?;
         let drawing = curve::svg(&report.history, &format!("{} on {}", report.name, report.data))?;
         output::write(&out.join(CURVE_FILE), drawing)?;
-        output::remove(&out.join(CHECKPOINT_FILE))?;
+        self.folder.complete()?;
         Ok(report)
     }
 }

@@ -1,7 +1,7 @@
 //! Whole runs on the built-in digits.
 
 use super::data::{digits, Dataset};
-use super::{train_vit, Recipe, TrainOptions, TrainReport, CHECKPOINT_FILE};
+use super::{train_vit, Recipe, Start, TrainOptions, TrainReport, CHECKPOINT_FILE, PREVIOUS_FILE};
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ fn options(out: &Path, epochs: u64) -> TrainOptions {
         name: "test".to_owned(),
         recipe: Recipe { epochs, warmup_epochs: 1.0, ..Recipe::digits() },
         out: out.to_owned(),
-        resume: false,
+        start: Start::New,
         checkpoint_every: Duration::from_secs(3600),
         stop_after: None,
     }
@@ -30,6 +30,10 @@ fn train(data: &Dataset, options: &TrainOptions) -> Option<TrainReport> {
     train_vit(data, options, &mut ()).unwrap()
 }
 
+fn failure(data: &Dataset, options: &TrainOptions) -> String {
+    format!("{:#}", train_vit(data, options, &mut ()).unwrap_err())
+}
+
 fn weights(dir: &Path) -> Vec<u8> {
     std::fs::read(dir.join("model.safetensors")).unwrap()
 }
@@ -43,9 +47,11 @@ fn a_killed_and_resumed_run_ends_with_the_same_bits() {
     let part = TrainOptions { recipe, ..options(parts.path(), 3) };
     // Stops within the first epoch and within the third: 4 steps are an epoch.
     assert!(train(&data, &TrainOptions { stop_after: Some(2), ..part.clone() }).is_none());
-    assert!(train(&data, &TrainOptions { stop_after: Some(9), resume: true, ..part.clone() }).is_none());
+    assert!(
+        train(&data, &TrainOptions { stop_after: Some(9), start: Start::Resume, ..part.clone() }).is_none()
+    );
     assert!(parts.path().join(CHECKPOINT_FILE).exists());
-    let resumed = train(&data, &TrainOptions { resume: true, ..part }).unwrap();
+    let resumed = train(&data, &TrainOptions { start: Start::Resume, ..part }).unwrap();
     assert_eq!(weights(whole.path()), weights(parts.path()));
     assert_eq!(report.history, resumed.history);
     assert!(!parts.path().join(CHECKPOINT_FILE).exists());
@@ -68,17 +74,82 @@ fn a_checkpoint_of_another_run_is_refused_with_the_difference() {
     let (data, dir) = (few(), tempfile::tempdir().unwrap());
     let first = options(dir.path(), 2);
     train(&data, &TrainOptions { stop_after: Some(1), ..first.clone() });
-    let mut other = TrainOptions { resume: true, ..first.clone() };
+    let mut other = TrainOptions { start: Start::Resume, ..first.clone() };
     other.recipe.augment.shift = 0.25;
     let message = train_vit(&data, &other, &mut ()).unwrap_err().to_string();
     assert!(message.contains("augment.shift") && message.contains("0.25 now"), "{message}");
-    std::fs::write(dir.path().join(CHECKPOINT_FILE), b"damaged").unwrap();
-    let message =
-        train_vit(&data, &TrainOptions { resume: true, ..first.clone() }, &mut ()).unwrap_err().to_string();
+    for file in [CHECKPOINT_FILE, PREVIOUS_FILE] {
+        std::fs::write(dir.path().join(file), b"damaged").unwrap();
+    }
+    let message = train_vit(&data, &TrainOptions { start: Start::Resume, ..first.clone() }, &mut ())
+        .unwrap_err()
+        .to_string();
     assert!(message.contains("damaged checkpoint"), "{message}");
-    std::fs::remove_file(dir.path().join(CHECKPOINT_FILE)).unwrap();
-    let message = train_vit(&data, &TrainOptions { resume: true, ..first }, &mut ()).unwrap_err().to_string();
+    for file in [CHECKPOINT_FILE, PREVIOUS_FILE] {
+        std::fs::remove_file(dir.path().join(file)).unwrap();
+    }
+    let message = failure(&data, &TrainOptions { start: Start::Resume, ..first });
     assert!(message.contains("no checkpoint to resume from"), "{message}");
+}
+
+#[test]
+fn a_damaged_checkpoint_is_noticed_wherever_it_is_and_the_one_before_goes_on() {
+    let (data, whole, parts) = (few(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    train(&data, &options(whole.path(), 2));
+    let part = options(parts.path(), 2);
+    train(&data, &TrainOptions { stop_after: Some(3), ..part.clone() });
+    train(&data, &TrainOptions { stop_after: Some(5), start: Start::Resume, ..part.clone() });
+    let (newest, previous) = (parts.path().join(CHECKPOINT_FILE), parts.path().join(PREVIOUS_FILE));
+    let (good, old) = (std::fs::read(&newest).unwrap(), std::fs::read(&previous).unwrap());
+    std::fs::remove_file(&previous).unwrap();
+    // Steps, shapes, weights and history: one flipped bit anywhere, or a cut at any place.
+    for at in (0..good.len()).step_by(good.len() / 40 + 1) {
+        let mut damaged = good.clone();
+        damaged[at] ^= 1;
+        std::fs::write(&newest, &damaged).unwrap();
+        let resumed = TrainOptions { start: Start::Resume, stop_after: Some(6), ..part.clone() };
+        let message = failure(&data, &resumed);
+        assert!(
+            message.contains("damaged checkpoint") || message.contains("another version"),
+            "{at}: {message}"
+        );
+        std::fs::write(&newest, &good[..at]).unwrap();
+        assert!(failure(&data, &resumed).contains("damaged checkpoint"), "cut at {at}");
+    }
+    std::fs::write(&previous, old).unwrap();
+    train(&data, &TrainOptions { start: Start::Resume, ..part }).unwrap();
+    assert_eq!(weights(whole.path()), weights(parts.path()));
+    assert!(!newest.exists() && !previous.exists());
+}
+
+#[test]
+fn a_folder_with_another_training_or_with_foreign_files_is_refused() {
+    let (data, dir) = (few(), tempfile::tempdir().unwrap());
+    let new = options(dir.path(), 1);
+    let resume = TrainOptions { start: Start::Resume, ..new.clone() };
+    let overwrite = TrainOptions { start: Start::Overwrite, ..new.clone() };
+    let foreign = dir.path().join("labels.txt");
+    std::fs::write(&foreign, "mine").unwrap();
+    for start in [&new, &overwrite] {
+        let message = failure(&data, start);
+        assert!(message.contains("labels.txt, which no training of this tool wrote"), "{message}");
+    }
+    assert_eq!(std::fs::read_to_string(&foreign).unwrap(), "mine");
+    std::fs::rename(&foreign, dir.path().join("notes.txt")).unwrap();
+    train(&data, &TrainOptions { stop_after: Some(1), ..new.clone() });
+    let message = failure(&data, &new);
+    assert!(message.contains("--resume to go on") && message.contains("--overwrite"), "{message}");
+    train(&data, &overwrite).unwrap();
+    let message = failure(&data, &new);
+    assert!(message.contains("complete training; give --overwrite"), "{message}");
+    assert!(failure(&data, &resume).contains("there is nothing to go on with"));
+    train(&data, &overwrite).unwrap();
+    let _other = crate::output::Lock::take(dir.path()).unwrap();
+    let message = failure(&data, &overwrite);
+    assert!(
+        message.contains(&format!("process {} of this tool writes to it", std::process::id())),
+        "{message}"
+    );
 }
 
 #[test]

@@ -24,8 +24,8 @@ pub use history::Record;
 pub use network::{Network, Output, Parameter, Weights, UNIT};
 pub use output::OutputArgs;
 pub use pictures::{Pair, Pictures};
-pub use report::{RestorerReport, REPORT_FILE};
-pub use run::{train_restorer, TrainOptions, CHECKPOINT_FILE, CURVE_FILE, SAMPLES_FOLDER};
+pub use report::RestorerReport;
+pub use run::{train_restorer, TrainOptions, CURVE_FILE, SAMPLES_FOLDER};
 pub use step::{Gradients, Objective};
 pub use training::{Training, TrainingArgs};
 

@@ -1,11 +1,13 @@
 //! Where a training run on pictures writes, and how often.
 
+use super::super::folder::Start;
 use super::network::Network;
 use super::pictures::Pictures;
 use super::progress::{Progress, Terminal};
 use super::report::RestorerReport;
 use super::run::{train_restorer, TrainOptions};
 use super::training::Training;
+use crate::output::Plan;
 use anyhow::{ensure, Result};
 use clap::Args;
 use std::path::PathBuf;
@@ -26,6 +28,9 @@ pub struct OutputArgs {
     /// Go on from the checkpoint in the output folder
     #[arg(long)]
     pub resume: bool,
+    /// Start again in the place of the training that is in the output folder
+    #[arg(long, conflicts_with = "resume")]
+    pub overwrite: bool,
     /// Seconds between checkpoints
     #[arg(long, default_value_t = 60)]
     pub checkpoint_seconds: u64,
@@ -55,6 +60,7 @@ impl OutputArgs {
         let options = self.options(fallback_name, training)?;
         let t = &options.training;
         t.validate()?;
+        Plan::new().reads_data([&self.data]).writes_into([&self.out]).check()?;
         let mut pictures = Pictures::load(&self.data, t.held_out, t.fraction, t.seed)?;
         let mut terminal = Terminal::default();
         let mut silent = ();
@@ -70,7 +76,7 @@ impl OutputArgs {
             name: self.name.clone().or_else(folder).unwrap_or_else(|| fallback_name.to_owned()),
             training,
             out: self.out.clone(),
-            resume: self.resume,
+            start: Start::asked(self.resume, self.overwrite),
             checkpoint_every: Duration::from_secs(self.checkpoint_seconds),
             validate_every: self.validate_every,
             stop_after: self.stop_after,

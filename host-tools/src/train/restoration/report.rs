@@ -1,5 +1,6 @@
 //! What a run reports.
 
+use super::super::folder::REPORT_FILE;
 use super::history::Record;
 use super::training::Training;
 use crate::output;
@@ -7,9 +8,6 @@ use anyhow::Result;
 use serde::Serialize;
 use std::fmt;
 use std::path::Path;
-
-/// Name of the report.
-pub const REPORT_FILE: &str = "training.json";
 
 /// Result of a training run; as JSON it is `training.json` and the output of `--json`.
 #[derive(Clone, Debug, Serialize)]

@@ -1,6 +1,7 @@
 //! The training loop.
 
-use super::super::checkpoint;
+use super::super::checkpoint::{self, Which};
+use super::super::folder::{warn_of, RunFolder, Start, UNWRITTEN};
 use super::super::history::Running;
 use super::super::model::ParameterSpec;
 use super::super::optimizer::{clip, learning_rate, AdamW, State};
@@ -13,18 +14,19 @@ use super::report::RestorerReport;
 use super::step::Objective;
 use super::training::Training;
 use super::validation::HeldOut;
+use crate::interrupt::{self, Graceful};
 use crate::output;
-use anyhow::{bail, ensure, Context, Result};
+use anyhow::{bail, Context, Result};
 use serde_json::{json, Value};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// Name of the checkpoint in the output folder, which goes away when the run is complete.
-pub const CHECKPOINT_FILE: &str = "checkpoint.safetensors";
 /// Name of the curves of loss and PSNR.
 pub const CURVE_FILE: &str = "psnr.svg";
 /// Folder of the sample pictures: degraded, restored and clean, side by side.
 pub const SAMPLES_FOLDER: &str = "samples";
+/// What is written beside checkpoint, model and report.
+const OTHER_FILES: [&str; 3] = [CURVE_FILE, SAMPLES_FOLDER, "config.json"];
 /// Adam's constants.
 const BETA1: f32 = 0.9;
 const BETA2: f32 = 0.99;
@@ -39,8 +41,8 @@ pub struct TrainOptions {
     pub training: Training,
     /// Output folder.
     pub out: PathBuf,
-    /// Go on from the checkpoint in `out`.
-    pub resume: bool,
+    /// What to do with a training that is in `out`.
+    pub start: Start,
     /// Time between checkpoints.
     pub checkpoint_every: Duration,
     /// Steps between validations.
@@ -52,7 +54,7 @@ pub struct TrainOptions {
 /// Trains `network` from `start`, or from its own starting values, and writes model.safetensors, config.json, curves, samples
 /// and the report to the output folder.
 ///
-/// Returns `None` if [`TrainOptions::stop_after`] ended the run early; the checkpoint is there then.
+/// Returns `None` if [`TrainOptions::stop_after`] or a signal ended the run early; the checkpoint is there then.
 pub fn train_restorer(
     network: &dyn Network,
     start: Option<Vec<Vec<f32>>>,
@@ -61,6 +63,7 @@ pub fn train_restorer(
     progress: &mut dyn Progress,
 ) -> Result<Option<RestorerReport>> {
     let mut run = Run::start(network, start, pictures, options)?;
+    let _graceful = Graceful::begin();
     let started = Instant::now();
     let first = run.state.step;
     progress.begin(&run.plan());
@@ -71,7 +74,7 @@ pub fn train_restorer(
     }
     let seconds = started.elapsed().as_secs_f64();
     let windows = (run.state.step - first) * options.training.batch as u64;
-    run.finish(seconds, windows as f64 / seconds).map(Some)
+    run.finish(seconds, windows as f64 / seconds).context(UNWRITTEN).map(Some)
 }
 
 struct Run<'a> {
@@ -85,6 +88,7 @@ struct Run<'a> {
     state: State,
     history: Vec<Record>,
     running: Running,
+    folder: RunFolder,
 }
 
 impl<'a> Run<'a> {
@@ -111,27 +115,26 @@ impl<'a> Run<'a> {
         });
         // Compared with what comes back from a file, so it goes through text once.
         let identity: Value = serde_json::from_str(&identity.to_string())?;
-        let out = &options.out;
-        output::folder(out)?;
-        let path = out.join(CHECKPOINT_FILE);
+        let folder = RunFolder::open(&options.out, options.start, &OTHER_FILES)?;
         let tasks = network.tasks().len();
-        let (state, history, running) = if options.resume {
+        let (state, history, running) = if options.start == Start::Resume {
             let specs = network.parameters().iter().map(|p| &p.spec);
             let (state, [history, running]) =
-                checkpoint::read_state(&path, specs, ["history", "running"], &identity)?;
+                checkpoint::read_state(&folder, specs, ["history", "running"], &identity)?;
             let history = history.chunks_exact(Record::fields(tasks)).map(Record::from_slice).collect();
             let running = Running::from_slice(&running);
-            (state, history, running.with_context(|| format!("{}: damaged checkpoint", path.display()))?)
+            (state, history, running.context("the checkpoint has no sums of the current part")?)
         } else {
-            ensure!(
-                !path.exists(),
-                "{}: a checkpoint of an unfinished run; give --resume, or delete it to start again",
-                path.display()
-            );
             (State::new(initial), Vec::new(), Running::default())
         };
         let held = HeldOut::new(network, pictures)?;
-        Ok(Run { pictures, options, network, objective, held, identity, state, history, running })
+        let run =
+            Run { pictures, options, network, objective, held, identity, state, history, running, folder };
+        if options.start != Start::Resume {
+            // A disk that is full, or a folder that nothing can be written to, shows before hours of work and not after them.
+            run.save_checkpoint(Which::First)?;
+        }
+        Ok(run)
     }
 
     fn plan(&self) -> Plan {
@@ -150,15 +153,16 @@ impl<'a> Run<'a> {
         Plan { title, tasks, steps: training.steps, done: self.state.step, batch: training.batch }
     }
 
-    /// Runs to the end; false if `stop_after` came first.
+    /// Runs to the end; false if `stop_after` or a signal came first.
     fn train(&mut self, progress: &mut dyn Progress) -> Result<bool> {
         let mut saved = Instant::now();
         if self.state.step == 0 {
             self.validate(progress)?;
         }
         while self.state.step < self.options.training.steps {
-            if self.options.stop_after.is_some_and(|stop| self.state.step >= stop) {
-                self.save_checkpoint()?;
+            let is_asked = self.options.stop_after.is_some_and(|stop| self.state.step >= stop);
+            if is_asked || interrupt::requested().is_some() {
+                self.save_checkpoint(Which::Later)?;
                 self.network.save(&self.options.out, &self.options.name, &self.state.average)?;
                 return Ok(false);
             }
@@ -168,8 +172,8 @@ impl<'a> Run<'a> {
                 self.validate(progress)?;
             }
             if saved.elapsed() >= self.options.checkpoint_every {
-                self.save_checkpoint()?;
-                self.network.save(&self.options.out, &self.options.name, &self.state.average)?;
+                warn_of(self.save_checkpoint(Which::Later));
+                warn_of(self.network.save(&self.options.out, &self.options.name, &self.state.average));
                 saved = Instant::now();
             }
         }
@@ -226,7 +230,8 @@ impl<'a> Run<'a> {
         };
         progress.validated(&record);
         self.history.push(record);
-        self.draw()
+        warn_of(self.draw());
+        Ok(())
     }
 
     /// Curves of what was measured so far, and sample pictures of the weights as they are.
@@ -237,14 +242,13 @@ impl<'a> Run<'a> {
         self.held.write_samples(self.network, &self.state.average, &out.join(SAMPLES_FOLDER))
     }
 
-    fn save_checkpoint(&self) -> Result<()> {
-        let path = self.options.out.join(CHECKPOINT_FILE);
+    fn save_checkpoint(&self, which: Which) -> Result<()> {
         let history: Vec<f64> = self.history.iter().flat_map(Record::to_vec).collect();
         let running = self.running.to_array().to_vec();
         let fields = Record::fields(self.network.tasks().len());
         let tables = [("history", fields, history), ("running", running.len(), running)];
         let specs = self.network.parameters().iter().map(|p| &p.spec);
-        checkpoint::write_state(&path, &self.state, &tables, specs, &self.identity)
+        checkpoint::write_state(&self.folder, &self.state, &tables, specs, &self.identity, which)
     }
 
     /// Writes model, curves and report, then removes the checkpoint.
@@ -266,7 +270,9 @@ impl<'a> Run<'a> {
             history: self.history.clone(),
         };
         report.write(out)?;
-        output::remove(&out.join(CHECKPOINT_FILE))?;
+        // The samples and curves of the last validation may have met a full disk.
+        self.draw()?;
+        self.folder.complete()?;
         Ok(report)
     }
 }

@@ -3,6 +3,7 @@
 use super::ipt::{adopt, load, Ipt, IptRecipe};
 use super::*;
 use crate::degrade::Picture;
+use crate::train::{Start, CHECKPOINT_FILE, REPORT_FILE};
 use std::path::Path;
 use std::time::Duration;
 use vitreous::models::ipt::IptConfig;
@@ -32,7 +33,7 @@ fn options(out: &Path, training: Training) -> TrainOptions {
         name: "test".to_owned(),
         training,
         out: out.to_owned(),
-        resume: false,
+        start: Start::New,
         checkpoint_every: Duration::from_secs(3600),
         validate_every: 4,
         stop_after: None,
@@ -99,8 +100,9 @@ fn a_killed_and_resumed_run_ends_with_the_same_bits() {
     let report = train(&network, &options(whole.path(), settings.clone())).unwrap();
     let part = options(parts.path(), settings);
     assert!(train(&network, &TrainOptions { stop_after: Some(3), ..part.clone() }).is_none());
-    assert!(train(&network, &TrainOptions { stop_after: Some(7), resume: true, ..part.clone() }).is_none());
-    let resumed = train(&network, &TrainOptions { resume: true, ..part }).unwrap();
+    assert!(train(&network, &TrainOptions { stop_after: Some(7), start: Start::Resume, ..part.clone() })
+        .is_none());
+    let resumed = train(&network, &TrainOptions { start: Start::Resume, ..part }).unwrap();
     assert_eq!(weights(whole.path()), weights(parts.path()));
     assert_eq!(report.history, resumed.history);
     assert_eq!(report.history.len(), 4);
@@ -172,7 +174,7 @@ fn a_checkpoint_of_another_run_is_refused_with_the_difference() {
     let mut data = pictures(folder.path());
     let message = train_restorer(&network, None, &mut data, &first, &mut ()).unwrap_err().to_string();
     assert!(message.contains("--resume"), "{message}");
-    let mut other = TrainOptions { resume: true, ..first };
+    let mut other = TrainOptions { start: Start::Resume, ..first };
     other.training.sigmas = Some([5.0, 50.0]);
     let message = train_restorer(&network, None, &mut data, &other, &mut ()).unwrap_err().to_string();
     assert!(message.contains("training.sigmas"), "{message}");

@@ -4,10 +4,11 @@ use super::super::output::OutputArgs;
 use super::super::report::RestorerReport;
 use super::super::training::{set, Training, TrainingArgs};
 use super::{adopt, load, Ipt, IptRecipe};
+use crate::output::Plan;
 use crate::train::threads::with_threads;
 use anyhow::Result;
 use clap::Args;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Train an Image Processing Transformer on a folder of photographs, which are degraded as the tasks say while it runs.
 #[derive(Args, Clone, Debug)]
@@ -73,6 +74,14 @@ pub struct ContrastArgs {
     pub contrast_patches: Option<usize>,
 }
 
+/// A model is its weights with what lies beside them.
+fn folder_of_weights(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if path.is_file() => folder,
+        _ => path,
+    }
+}
+
 impl TrainIptArgs {
     /// Trains as the options say. `None` if `--stop-after` ended the run early.
     pub fn run(&self) -> Result<Option<RestorerReport>> {
@@ -83,6 +92,10 @@ impl TrainIptArgs {
         let network = Ipt::new(self.recipe().config()?);
         let training = self.training();
         training.validate()?;
+        Plan::new()
+            .reads_weights(self.init.as_deref().map(folder_of_weights))
+            .writes_into([&self.output.out])
+            .check()?;
         let source = self.init.as_deref().map(load).transpose()?;
         let start = match source {
             Some((source, values)) => Some(adopt(&network, &source, &values, training.seed)?),
