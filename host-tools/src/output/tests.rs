@@ -68,7 +68,7 @@ fn inputs_and_results_do_not_meet() {
     for name in ["weights/model.safetensors", "weights/labels.txt", "photos/a.png", "single.pt", "text"] {
         fs::write(path(name), "something").unwrap();
     }
-    fs::write(path("old.vtr"), b".VTR").unwrap();
+    fs::write(path("old.vtr"), vitreous::format::MAGIC).unwrap();
     fs::write(path("old.html"), "<!DOCTYPE html><html>").unwrap();
     fs::write(path("empty"), "").unwrap();
     let plan = || Plan::new().reads_weights([path("weights")]).reads_data([path("photos")]);

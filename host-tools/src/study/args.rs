@@ -134,8 +134,7 @@ impl StudyCommand {
                 &args.study.out
             }
             DataEfficiency::Classification(args) => {
-                let folder = Some(&args.data).filter(|data| data.is_dir());
-                Plan::new().reads_data(folder).writes_into([&args.study.out]).check()?;
+                Plan::new().reads_data(source(&args.data).folder()).writes_into([&args.study.out]).check()?;
                 &args.study.out
             }
         };

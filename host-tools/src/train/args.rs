@@ -175,8 +175,7 @@ impl TrainVitArgs {
     }
 
     fn train(&self) -> Result<Option<TrainReport>> {
-        let folder = Some(&self.data).filter(|data| data.is_dir());
-        Plan::new().reads_data(folder).writes_into([&self.out]).check()?;
+        Plan::new().reads_data(source(&self.data).folder()).writes_into([&self.out]).check()?;
         let data = Dataset::load(
             &source(&self.data),
             Shape { side: self.model.image, channels: self.model.channels },

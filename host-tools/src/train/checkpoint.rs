@@ -154,7 +154,7 @@ pub fn read(folder: &RunFolder, specs: &[ParameterSpec], recipe: &Value) -> Resu
 }
 
 fn damaged(path: &Path) -> String {
-    format!("{}: damaged checkpoint", path.display())
+    format!("{}: damaged checkpoint; --overwrite starts again", path.display())
 }
 
 /// Reads optimizer state and tables as [`read`] does.
@@ -164,7 +164,7 @@ pub fn read_state<'a, const TABLES: usize>(
     tables: [&str; TABLES],
     recipe: &Value,
 ) -> Result<(State, [Vec<f64>; TABLES])> {
-    let (path, bytes) = read_newest(folder).context("--overwrite starts again")?;
+    let (path, bytes) = read_newest(folder)?;
     let path = path.as_path();
     let damaged = || damaged(path);
     let (_, header) = SafeTensors::read_metadata(&bytes).with_context(damaged)?;

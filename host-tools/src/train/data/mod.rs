@@ -23,6 +23,16 @@ pub enum DataSource {
     Folder(PathBuf),
 }
 
+impl DataSource {
+    /// The folder that is read, if one is.
+    pub fn folder(&self) -> Option<&Path> {
+        match self {
+            DataSource::Digits => None,
+            DataSource::Folder(folder) => Some(folder),
+        }
+    }
+}
+
 /// What a folder was found to hold. It decides the defaults of the recipe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DataKind {
