@@ -10,6 +10,7 @@ use vitreous::kernels::{Kernels, PORTABLE};
 use vitreous::models::vit::{RunOptions, Vit, VitConfig, MAX_TILE_ROWS};
 use vitreous::{ForkJoin, Model, Progress, Serial, SliceSource, Stage};
 
+use crate::checkpoint::Settings;
 use crate::kernels;
 use crate::pool::Pool;
 use crate::vtr::{repack, AlignedBytes, ModelBytes};
@@ -136,6 +137,14 @@ impl Engine {
     pub fn with_vit<T>(&self, f: impl FnOnce(&Vit) -> T) -> Result<T> {
         let model = Model::parse_without_checksums(self.bytes.as_slice())?;
         Ok(f(&Vit::new(&model)?))
+    }
+
+    /// Where the values come from that the weights do not say, as the file has it.
+    ///
+    /// # Errors
+    /// Text that is not UTF-8.
+    pub fn settings(&self) -> Result<Settings> {
+        Ok(Settings::from_text(Model::parse_without_checksums(self.bytes.as_slice())?.settings()?))
     }
 
     /// The file's bytes.

@@ -71,6 +71,7 @@ pub fn configs() -> Vec<(&'static str, VitConfig)> {
         ("mean pool, norm after", mean),
         ("mean pool, norm before", VitConfig { pool: Pool::Mean, ..base }),
         ("distilled", VitConfig { distill_token: true, head: Head::Distilled, ..base }),
+        ("token and mean", VitConfig { pool: Pool::Mean, head: Head::TokenAndMean, ..base }),
         ("features", VitConfig { head: Head::None, classes: 0, ..base }),
         ("multi-label", VitConfig { output: Output::Sigmoid, ..base }),
         ("one value", VitConfig { classes: 1, output: Output::Values, ..base }),

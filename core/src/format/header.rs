@@ -52,6 +52,8 @@ pub enum SectionKind {
     MlpHead = 11,
     /// An IPT task's query and tail.
     TaskTail = 12,
+    /// Where the settings come from that the weights do not say. Text for people; may be left out.
+    Settings = 13,
 }
 
 /// A `.vtr` file whose container has been checked: sizes, order, checksums. The architecture checks the sections' contents.
@@ -189,6 +191,30 @@ impl<'a> Model<'a> {
             return Err(Error::SectionKind { section: index as u16, found, expected: kind as u32 });
         }
         Ok((u32_at(self.entry(index), 4), self.section_bytes(index)))
+    }
+
+    /// The architecture's sections end at `end`; behind them may stand the settings alone.
+    pub(crate) fn expect_end(&self, end: usize) -> Result<(), Error> {
+        match self.sections.checked_sub(end) {
+            Some(0) => Ok(()),
+            Some(1) => self.expect_section(end, SectionKind::Settings).map(|_| ()),
+            _ => Err(Error::Field { name: "section_count", offset: 20, value: self.sections as u32 }),
+        }
+    }
+
+    /// Where the settings come from that the weights do not say, such as the number of heads: UTF-8, as the converter wrote it
+    /// (docs/format.md); empty if the file has none.
+    ///
+    /// # Errors
+    /// [`Error::Field`] if it is not UTF-8.
+    pub fn settings(&self) -> Result<&'a str, Error> {
+        let last = self.sections.saturating_sub(1);
+        let Ok((offset, bytes)) = self.expect_section(last, SectionKind::Settings) else { return Ok("") };
+        core::str::from_utf8(bytes).map_err(|e| Error::Field {
+            name: "settings",
+            offset: offset + e.valid_up_to() as u32,
+            value: 0,
+        })
     }
 
     /// Number of sections.

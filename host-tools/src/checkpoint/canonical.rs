@@ -1,15 +1,17 @@
 //! From a library's tensors to canonical ones: renaming, packing query/key/value, folding LayerScale.
 use super::archive::Archive;
+use super::head;
 use super::naming::{Naming, Translated};
-use super::{CheckpointError, FloatTensor};
+use super::{features, CheckpointError, FloatTensor};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Tensors under canonical names, with the names that they had.
 pub(super) struct Canonical {
     pub path: PathBuf,
     pub naming: &'static Naming,
-    prefix: String,
+    /// What stands before the backbone's names.
+    pub prefix: String,
     pub tensors: BTreeMap<String, FloatTensor>,
     /// Query, key and value of a packed tensor that is stored in parts.
     parts: BTreeMap<String, [Option<FloatTensor>; 3]>,
@@ -20,43 +22,142 @@ pub(super) struct Canonical {
 }
 
 impl Canonical {
-    /// Renames every tensor and packs what is stored in parts; shapes are not yet checked.
-    pub fn new(archive: Archive) -> Result<Self, CheckpointError> {
+    /// Renames every tensor and packs what is stored in parts; shapes are not yet checked. A network with features that the
+    /// engine does not have is refused here, before anything is missed.
+    pub fn new(archive: Archive, no_head: bool) -> Result<Self, CheckpointError> {
         let Archive { path, tensors, .. } = archive;
-        let tensors = super::unwrapped(tensors);
-        let Some((naming, prefix)) = Naming::recognise(tensors.keys().map(String::as_str)) else {
-            return Err(CheckpointError::unknown_architecture(&path, tensors.keys()));
+        let mut tensors = super::unwrapped(tensors);
+        let Some((naming, prefixes)) = Naming::recognise(tensors.keys().map(String::as_str)) else {
+            return Err(no_vit(&path, &tensors));
         };
+        let prefix = match prefixes[..] {
+            [prefix] => prefix.to_string(),
+            _ => return Err(several_models(&path, &prefixes)),
+        };
+        let head = head::take(&path, &mut tensors, &prefix, no_head)?;
         let mut result = Self {
             path,
             naming,
-            prefix: prefix.to_string(),
+            prefix,
             tensors: BTreeMap::new(),
             parts: BTreeMap::new(),
             source_names: BTreeMap::new(),
             unknown: Vec::new(),
-            warnings: Vec::new(),
+            warnings: head.warning.into_iter().collect(),
         };
-        for (name, tensor) in tensors {
-            result.insert(name, tensor);
+        if let Some((feature, tensor)) = features::unsupported(tensors.keys().map(String::as_str)) {
+            return Err(result.feature(feature, tensor));
         }
+        let mut ignored = Vec::new();
+        for (name, tensor) in tensors {
+            result.insert(name, tensor, &mut ignored)?;
+        }
+        result.warn_of_ignored(&ignored);
         result.pack_parts()?;
+        if let Some((feature, tensor)) = features::unsupported_by_shape(&result.tensors) {
+            return Err(result.feature(feature, &result.source_name(&tensor)));
+        }
+        result.insert_head(head.linear);
         Ok(result)
     }
 
-    fn insert(&mut self, name: String, tensor: FloatTensor) {
-        match self.naming.translate(&self.prefix, &name) {
-            Translated::Whole(canonical) => {
-                self.source_names.insert(canonical.clone(), name);
-                self.tensors.insert(canonical, tensor);
-            }
-            Translated::Part(canonical, index) => {
-                self.parts.entry(canonical).or_default()[index] = Some(tensor)
-            }
+    fn feature(&self, feature: &str, tensor: &str) -> CheckpointError {
+        CheckpointError::Feature { path: self.path.clone(), feature: feature.into(), tensor: tensor.into() }
+    }
+
+    fn insert(
+        &mut self,
+        name: String,
+        tensor: FloatTensor,
+        ignored: &mut Vec<String>,
+    ) -> Result<(), CheckpointError> {
+        let (canonical, part) = match self.naming.translate(&self.prefix, &name) {
+            Translated::Whole(canonical) => (canonical, None),
+            Translated::Part(canonical, index) => (canonical, Some(index)),
             Translated::Ignored => {
-                self.warnings.push(format!("tensor `{name}` plays no role in inference: left out"))
+                ignored.push(name);
+                return Ok(());
             }
-            Translated::Unknown => self.unknown.push(name),
+            Translated::Unknown => {
+                self.unknown.push(name);
+                return Ok(());
+            }
+        };
+        let key = part.map_or(canonical.clone(), |index| format!("{canonical} part {index}"));
+        // A packed tensor beside its parts is one twice, too.
+        let other = self.source_names.get(&key).or_else(|| match part {
+            Some(_) => self.source_names.get(&canonical),
+            None => (0..3).find_map(|index| self.source_names.get(&format!("{canonical} part {index}"))),
+        });
+        if let Some(first) = other.cloned() {
+            let path = self.path.clone();
+            return Err(CheckpointError::Collision { path, first, second: name, canonical });
+        }
+        self.source_names.insert(key, name);
+        match part {
+            Some(index) => self.parts.entry(canonical).or_default()[index] = Some(tensor),
+            None => drop(self.tensors.insert(canonical, tensor)),
+        }
+        Ok(())
+    }
+
+    fn warn_of_ignored(&mut self, ignored: &[String]) {
+        match ignored {
+            [] => {}
+            [name] => self.warnings.push(format!("tensor `{name}` plays no role in inference: left out")),
+            [first, .., last] => self.warnings.push(format!(
+                "{} tensors, `{first}` to `{last}`, play no role in inference: left out",
+                ignored.len()
+            )),
+        }
+    }
+
+    /// The classifier, with zeros where it has no bias.
+    fn insert_head(&mut self, linear: Option<[Option<(String, FloatTensor)>; 2]>) {
+        let Some([Some((name, weight)), bias]) = linear else { return };
+        let classes = weight.shape.first().copied().unwrap_or(0);
+        let zeros = || {
+            (name.replace(".weight", ".bias"), FloatTensor { shape: vec![classes], data: vec![0.0; classes] })
+        };
+        let (bias_name, bias) = bias.unwrap_or_else(zeros);
+        for (canonical, name, tensor) in [("head.weight", name, weight), ("head.bias", bias_name, bias)] {
+            self.source_names.insert(canonical.into(), name);
+            self.tensors.insert(canonical.into(), tensor);
+        }
+    }
+
+    /// Splits a classifier that reads the class token and the mean of the patch tokens side by side, `(classes, 2·dim)`, into
+    /// the two that [`Head::TokenAndMean`](vitreous::models::vit::Head::TokenAndMean) has: of the mean, and of the class token.
+    pub fn split_head(&mut self, dim: usize) {
+        let (Some(weight), Some(bias)) = (self.tensors.get("head.weight"), self.tensors.get("head.bias"))
+        else {
+            return;
+        };
+        let half = |from: usize| -> Vec<f32> {
+            let rows = weight.data.chunks_exact(2 * dim);
+            rows.flat_map(|row| row[from..from + dim].iter().map(|w| 2.0 * w)).collect()
+        };
+        let classes = bias.data.len();
+        let shape = vec![classes, dim];
+        let twice = bias.data.iter().map(|b| 2.0 * b).collect();
+        let layers = [
+            ("head_dist.weight", FloatTensor { shape: shape.clone(), data: half(0) }),
+            ("head_dist.bias", FloatTensor { shape: vec![classes], data: vec![0.0; classes] }),
+            ("head.weight", FloatTensor { shape, data: half(dim) }),
+            ("head.bias", FloatTensor { shape: vec![classes], data: twice }),
+        ];
+        self.tensors.extend(layers.map(|(name, tensor)| (name.to_string(), tensor)));
+    }
+
+    /// Names that the scheme does not know, for a message about what is missing: a missing tensor may be one of another name.
+    pub fn unknown_in_words(&self) -> String {
+        let names: Vec<_> = self.unknown.iter().take(4).map(|name| format!("`{name}`")).collect();
+        match self.unknown.len() {
+            0 => String::new(),
+            count => format!(
+                ", or is another network: {count} tensors have unknown names, such as {}",
+                names.join(", ")
+            ),
         }
     }
 
@@ -84,6 +185,7 @@ impl Canonical {
                             hint: "query, key and value must have the same shape".into(),
                         })
                     }
+                    // Keys may have no bias, which softmax cancels, and then all have none.
                     None if canonical.ends_with(".bias") => {
                         packed.data.extend(vec![0.0; shape.iter().product()])
                     }
@@ -104,6 +206,20 @@ impl Canonical {
             self.tensors.insert(canonical, packed);
         }
         Ok(())
+    }
+
+    /// Exchanges the first and the third colour of the first layer's weights.
+    pub fn exchange_red_and_blue(&mut self) {
+        let Some(weight) = self.tensors.get_mut("patch_embed.proj.weight") else { return };
+        let [_, colours, height, width] = weight.shape[..] else { return };
+        let plane = height * width;
+        if colours < 3 || plane == 0 {
+            return;
+        }
+        for patch in weight.data.chunks_exact_mut(colours * plane) {
+            let (first, rest) = patch.split_at_mut(2 * plane);
+            first[..plane].swap_with_slice(&mut rest[..plane]);
+        }
     }
 
     /// Multiplies LayerScale's γ (Touvron et al., arXiv 2103.17239, §2) into the linear layer before it:
@@ -137,16 +253,52 @@ impl Canonical {
         Ok(())
     }
 
-    /// Adds zero biases to attention layers that have none. A layer without weights gets none, so that no file becomes larger than
-    /// its own size accounts for.
-    pub fn fill_qkv_biases(&mut self, depth: usize, dim: usize) {
-        for block in 0..depth {
-            let weight = self.tensors.get(&format!("blocks.{block}.attn.qkv.weight"));
-            if weight.is_some_and(|weight| weight.shape.first() == Some(&(3 * dim))) {
-                self.tensors
-                    .entry(format!("blocks.{block}.attn.qkv.bias"))
-                    .or_insert_with(|| FloatTensor { shape: vec![3 * dim], data: vec![0.0; 3 * dim] });
+    /// Adds zero biases to the linear layers that have none: where no block has one, the model was made so. A layer without
+    /// weights gets none, so that no file becomes larger than its own size accounts for.
+    pub fn fill_biases(&mut self, depth: usize) {
+        self.fill_bias("patch_embed.proj");
+        for layer in ["attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2"] {
+            let of_block = |block: usize| format!("blocks.{block}.{layer}");
+            let has_any =
+                (0..depth).any(|block| self.tensors.contains_key(&format!("{}.bias", of_block(block))));
+            if !has_any {
+                (0..depth).for_each(|block| self.fill_bias(&of_block(block)));
             }
         }
+    }
+
+    fn fill_bias(&mut self, layer: &str) {
+        let weight = self.tensors.get(&format!("{layer}.weight"));
+        let rows = weight
+            .filter(|w| w.shape.len() >= 2)
+            .and_then(|w| w.shape.first().copied().filter(|n| *n <= w.data.len()));
+        if let Some(rows) = rows {
+            let zeros = || FloatTensor { shape: vec![rows], data: vec![0.0; rows] };
+            self.tensors.entry(format!("{layer}.bias")).or_insert_with(zeros);
+        }
+    }
+}
+
+/// Why a file without any signature of a ViT is refused: for what it has, rather than for what it lacks.
+fn no_vit(path: &Path, tensors: &BTreeMap<String, FloatTensor>) -> CheckpointError {
+    let names = || tensors.keys().map(String::as_str);
+    // Only where the blocks are a ViT's: a feature of a wholly other network says nothing.
+    let has_blocks = names().any(|name| name.contains("blocks.0.") || name.contains("encoder.layer.0."));
+    match features::unsupported(names()).filter(|_| has_blocks && features::family(names()).is_none()) {
+        Some((feature, tensor)) => CheckpointError::Feature {
+            path: path.to_path_buf(),
+            feature: feature.into(),
+            tensor: tensor.into(),
+        },
+        None => CheckpointError::unknown_architecture(path, tensors.keys()),
+    }
+}
+
+fn several_models(path: &Path, prefixes: &[&str]) -> CheckpointError {
+    let names: Vec<_> = prefixes.iter().map(|p| format!("`{}`", p.trim_end_matches('.'))).collect();
+    CheckpointError::Config {
+        path: path.to_path_buf(),
+        what: format!("the file holds {} models, under {}", prefixes.len(), names.join(", ")),
+        way_out: "choose one with --weights".into(),
     }
 }

@@ -1,7 +1,11 @@
-//! A model's hyperparameters from the shapes of its tensors, its metadata and the caller's options.
+//! A model's hyperparameters from the shapes of its tensors, from what files and names say, and from the caller's options.
+use super::architectures::{Known, TypePool};
 use super::canonical::Canonical;
-use super::metadata::Metadata;
-use super::{CheckpointError, FloatTensor, LoadOptions};
+use super::exact::Exact;
+use super::metadata::{Claim, Metadata};
+use super::positions::{self, SizeSources};
+use super::settings::{Said, Settings};
+use super::{BlockKind, CheckpointError, LoadOptions};
 use vitreous::models::vit::{Activation, Head, Output, Pool, VitConfig};
 
 /// Number of heads by token width in every ViT and DeiT that was published under these sizes (tiny to giant).
@@ -12,7 +16,7 @@ fn usual_heads(dim: usize) -> Option<usize> {
 }
 
 /// The first block's or the stem's tensor, whose shape gives hyperparameters, so that the rank must be right.
-fn shape_of<const RANK: usize>(
+pub(super) fn shape_of<const RANK: usize>(
     model: &Canonical,
     name: &str,
     axes: &str,
@@ -22,7 +26,10 @@ fn shape_of<const RANK: usize>(
             path: model.path.clone(),
             tensor: model.source_name(name),
             expected: vec![],
-            hint: format!("its shape {axes} gives the model's size: the file is incomplete"),
+            hint: format!(
+                "its shape {axes} gives the model's size: the file is incomplete{}",
+                model.unknown_in_words()
+            ),
         });
     };
     let shape: Option<[usize; RANK]> = tensor.shape.as_slice().try_into().ok();
@@ -40,139 +47,437 @@ fn depth_of(model: &Canonical) -> usize {
     model.tensors.keys().filter_map(number).max().map_or(0, |last| last + 1)
 }
 
-/// Reads the configuration; afterwards `model`'s position embedding has one row per token.
+/// A configuration, and the image size (height, width) that the weights were trained with.
+pub(super) struct Derived {
+    pub config: VitConfig,
+    pub trained: (usize, usize),
+}
+
+/// What every decision looks at.
+struct Deriving<'a> {
+    model: &'a Canonical,
+    metadata: &'a Metadata,
+    options: &'a LoadOptions,
+    settings: &'a mut Settings,
+}
+
+/// Reads the configuration; afterwards `model`'s position embedding has one row per token, and its classifier is in the form
+/// that the configuration says.
 pub(super) fn config(
     model: &mut Canonical,
     metadata: &Metadata,
     options: &LoadOptions,
-) -> Result<VitConfig, CheckpointError> {
+    settings: &mut Settings,
+) -> Result<Derived, CheckpointError> {
     let [dim, channels, patch_height, patch_width] =
         shape_of(model, "patch_embed.proj.weight", "[dim, channels, patch height, patch width]")?;
     let [hidden, _] = shape_of(model, "blocks.0.mlp.fc1.weight", "[hidden, dim]")?;
-    let depth = depth_of(model);
     let has = |name: &str| model.tensors.contains_key(name);
-    let classes =
-        if has("head.weight") { shape_of::<2>(model, "head.weight", "[classes, dim]")?[0] } else { 0 };
-    let head = match (classes, has("head_dist.weight")) {
-        (0, _) => Head::None,
-        (_, false) => Head::Linear,
-        (_, true) => Head::Distilled,
+    let head_shape =
+        has("head.weight").then(|| shape_of::<2>(model, "head.weight", "[classes, dim]")).transpose()?;
+    let classes = head_shape.map_or(0, |[classes, _]| classes);
+    let is_wide = head_shape.is_some_and(|[_, width]| width == 2 * dim);
+    let head = match head_shape {
+        None => Head::None,
+        Some(_) if is_wide => Head::TokenAndMean,
+        Some(_) if has("head_dist.weight") => Head::Distilled,
+        Some(_) => Head::Linear,
     };
-    let (class_token, distill_token) = (has("cls_token"), has("dist_token"));
-    let norm_after_pool = has("fc_norm.weight");
-    let norm_before_pool = has("norm.weight");
-    let heads = options.heads.or(metadata.heads).or(usual_heads(dim));
-    let heads = heads.ok_or_else(|| CheckpointError::HeadsUnknown { path: model.path.clone(), dim })?;
-    // timm gives a model an `fc_norm` if and only if it averages the tokens.
-    let pool_of_names = if class_token && !norm_after_pool { Pool::Token } else { Pool::Mean };
     let mut config = VitConfig {
-        image_height: 0,
-        image_width: 0,
+        image_height: patch_height,
+        image_width: patch_width,
         channels,
         patch_height,
         patch_width,
         dim,
-        depth,
-        heads,
+        depth: depth_of(model),
+        heads: 1,
         hidden,
         classes,
-        class_token,
-        distill_token,
-        pool: options.pool.or(metadata.pool).unwrap_or(pool_of_names),
-        norm_before_pool,
-        norm_after_pool,
+        class_token: has("cls_token"),
+        distill_token: has("dist_token"),
+        pool: Pool::Mean,
+        norm_before_pool: has("norm.weight"),
+        norm_after_pool: has("fc_norm.weight"),
         head,
-        activation: options.activation.or(metadata.activation).unwrap_or(Activation::GeluErf),
-        // timm and torchvision use 1e-6, transformers 1e-12 (their defaults).
-        norm_eps: options.norm_eps.or(metadata.norm_eps).unwrap_or(model.naming.default_norm_eps),
-        output: output(model, classes, metadata.output, options),
+        activation: Activation::GeluErf,
+        norm_eps: 0.0,
+        output: Output::Softmax,
     };
-    let image = options.image_size.or(metadata.image);
-    (config.image_height, config.image_width) = fit_position_embedding(model, &config, image)?;
-    Ok(config)
+    check_final_norm(model, &config)?;
+    check_claims(model, &config, metadata)?;
+    let mut deriving = Deriving { model, metadata, options, settings };
+    deriving.block()?;
+    config.heads = deriving.heads(dim)?;
+    config.activation = deriving.activation()?;
+    config.norm_eps = deriving.norm_eps(dim);
+    config.pool = deriving.pool(&config)?;
+    config.output = deriving.output(classes);
+    let sources = SizeSources {
+        wanted: options.image_size,
+        trained_by_option: options.trained_size,
+        trained: trained_size(metadata),
+        patch: (patch_height, patch_width),
+        prefix: config.prefix_tokens(),
+        dim,
+    };
+    if is_wide {
+        model.split_head(dim);
+    }
+    let trained = fit_image(model, &mut config, sources, settings)?;
+    Ok(Derived { config, trained })
 }
 
-/// What the outputs mean: as the caller says, as config.json says, else what is meant where nothing is said.
-fn output(model: &mut Canonical, classes: usize, said: Option<Output>, options: &LoadOptions) -> Output {
-    let said = said.filter(|said| classes > 0 && !(classes == 1 && *said == Output::Softmax));
-    if classes == 1 && said.is_none() && options.output.is_none() {
-        let warning = "the model has one output, of which the value is shown: pass --scores sigmoid if it is a logit, or \
-                       --scores values if that is right";
-        model.warnings.push(warning.into());
-    }
-    options.output.or(said).unwrap_or(Output::unsaid(classes))
+fn trained_size(metadata: &Metadata) -> Option<Said<(usize, usize)>> {
+    let known = metadata.identity.timm;
+    metadata.image.clone().or_else(|| metadata.identity.says(known.and_then(|known| known.image)))
+}
+
+/// Brings the positions to the image size that is wanted, and returns that of the training.
+fn fit_image(
+    model: &mut Canonical,
+    config: &mut VitConfig,
+    sources: SizeSources,
+    settings: &mut Settings,
+) -> Result<(usize, usize), CheckpointError> {
+    let fitted = positions::fit(model, sources)?;
+    let show = |(height, width): &(usize, usize)| format!("{height}x{width}");
+    (config.image_height, config.image_width) =
+        settings.decide("image-size", "--image-size", fitted.image, show);
+    Ok(fitted.trained)
 }
 
 /// A saved configuration with the caller's options put over it.
-pub(super) fn overridden(mut config: VitConfig, options: &LoadOptions) -> VitConfig {
-    config.heads = options.heads.unwrap_or(config.heads);
-    config.activation = options.activation.unwrap_or(config.activation);
-    config.norm_eps = options.norm_eps.unwrap_or(config.norm_eps);
-    config.pool = options.pool.unwrap_or(config.pool);
-    // Earlier versions saved nothing of it.
-    let saved = if config.output == Output::Softmax { Output::unsaid(config.classes) } else { config.output };
-    config.output = options.output.unwrap_or(saved);
-    (config.image_height, config.image_width) =
-        options.image_size.unwrap_or((config.image_height, config.image_width));
-    config
-}
-
-/// Finds the image size that fits the number of rows of the position embedding, or checks the one given.
-/// Prefix tokens without a row (timm's `no_embed_class`) get one of zeros.
-fn fit_position_embedding(
+pub(super) fn overridden(
     model: &mut Canonical,
-    config: &VitConfig,
-    image: Option<(usize, usize)>,
-) -> Result<(usize, usize), CheckpointError> {
-    let (patch_height, patch_width, prefix) =
-        (config.patch_height, config.patch_width, config.prefix_tokens());
-    let shape = model.tensors.get("pos_embed").map(|t| t.shape.clone()).unwrap_or_default();
-    // (1, tokens, dim), or without the leading 1.
-    let rows = match shape[..] {
-        [1, rows, _] | [rows, _] => rows,
-        _ => shape_of::<3>(model, "pos_embed", "[1, tokens, dim]")?[1],
-    };
-    let error = |what: String, way_out: &str| CheckpointError::Config {
-        path: model.path.clone(),
-        what: format!("`{}` has {rows} rows, {what}", model.source_name("pos_embed")),
-        way_out: way_out.into(),
-    };
-    let square = |n: usize| Some(n.isqrt()).filter(|side| *side > 0 && side * side == n);
-    let (height, width, patches) = match image {
-        Some((height, width)) => {
-            if height == 0 || width == 0 || height % patch_height != 0 || width % patch_width != 0 {
-                let what = format!(
-                    "and a {height}×{width} image is no whole number of {patch_height}×{patch_width} patches"
-                );
-                return Err(error(what, "pass the right --image-size"));
-            }
-            (height, width, (height / patch_height) * (width / patch_width))
-        }
-        None => {
-            let side = rows.checked_sub(prefix).and_then(square).or(square(rows));
-            let side = side.ok_or_else(|| {
-                error(
-                    format!("which with {prefix} prefix tokens is no square grid of patches"),
-                    "pass --image-size HEIGHTxWIDTH",
-                )
-            })?;
-            (side * patch_height, side * patch_width, side * side)
-        }
-    };
-    if rows == patches && prefix > 0 {
-        prepend_zero_rows(model.tensors.get_mut("pos_embed"), prefix, config.dim);
-    } else if rows != patches + prefix {
-        let what = format!(
-            "but a {height}×{width} image has {patches} patches of {patch_height}×{patch_width}, with {prefix} prefix tokens"
-        );
-        return Err(error(what, "pass the --image-size that the weights were trained with"));
+    exact: &Exact,
+    options: &LoadOptions,
+    settings: &mut Settings,
+) -> Result<Derived, CheckpointError> {
+    let mut config = exact.config;
+    let file = "config.json `vitreous`";
+    let block = Said::by_file(BlockKind::PreNorm, file);
+    settings.decide("block", "--block", block, |BlockKind::PreNorm| "pre-norm".to_string());
+    config.heads = decide_heads(settings, or_file(options.heads, config.heads, file));
+    config.activation = decide_activation(settings, or_file(options.activation, config.activation, file));
+    config.norm_eps = decide_eps(settings, or_file(options.norm_eps, config.norm_eps, file));
+    config.pool = decide_pool(settings, or_file(options.pool, config.pool, file));
+    if options.no_head {
+        (config.head, config.classes, config.output) = (Head::None, 0, Output::Softmax);
+    } else {
+        // Earlier versions saved nothing of it.
+        let is_saved = config.output != Output::Softmax;
+        let saved = if is_saved { config.output } else { Output::unsaid(config.classes) };
+        config.output = decide_output(settings, or_file(options.output, saved, file));
     }
-    Ok((height, width))
+    let sources = SizeSources {
+        wanted: options.image_size,
+        trained_by_option: options.trained_size,
+        trained: Some(Said::by_file((config.image_height, config.image_width), file)),
+        patch: (config.patch_height, config.patch_width),
+        prefix: config.prefix_tokens(),
+        dim: config.dim,
+    };
+    let trained = fit_image(model, &mut config, sources, settings)?;
+    Ok(Derived { config, trained })
 }
 
-fn prepend_zero_rows(tensor: Option<&mut FloatTensor>, rows: usize, dim: usize) {
-    if let Some(tensor) = tensor {
-        tensor.data.splice(0..0, std::iter::repeat_n(0.0, rows * dim));
-        tensor.shape = vec![1, tensor.data.len() / dim, dim];
+fn or_file<T>(option: Option<T>, value: T, file: &str) -> Said<T> {
+    option.map_or_else(|| Said::by_file(value, file), Said::by_option)
+}
+
+fn decide_heads(settings: &mut Settings, said: Said<usize>) -> usize {
+    settings.decide("heads", "--heads", said, usize::to_string)
+}
+
+fn decide_activation(settings: &mut Settings, said: Said<Activation>) -> Activation {
+    settings.decide("activation", "--activation", said, |a| activation_name(*a).to_string())
+}
+
+fn decide_eps(settings: &mut Settings, said: Said<f32>) -> f32 {
+    settings.decide("norm-eps", "--norm-eps", said, |eps| format!("{eps:e}"))
+}
+
+fn decide_pool(settings: &mut Settings, said: Said<Pool>) -> Pool {
+    settings.decide("pool", "--pool", said, |pool| pool_name(*pool).to_string())
+}
+
+fn decide_output(settings: &mut Settings, said: Said<Output>) -> Output {
+    let show = |output: &Output| match output {
+        Output::Softmax => "softmax",
+        Output::Sigmoid => "sigmoid",
+        Output::Values => "values",
+    };
+    settings.decide("scores", "--scores", said, |output| show(output).to_string())
+}
+
+/// As the option takes it.
+pub(super) fn activation_name(activation: Activation) -> &'static str {
+    match activation {
+        Activation::GeluErf => "gelu-erf",
+        Activation::GeluTanh => "gelu-tanh",
+        Activation::Relu => "relu",
+    }
+}
+
+fn pool_name(pool: Pool) -> &'static str {
+    match pool {
+        Pool::Token => "token",
+        Pool::Mean => "mean",
+    }
+}
+
+impl Deriving<'_> {
+    fn is_library(&self, library: &str) -> bool {
+        self.model.naming.library == library
+    }
+
+    fn unsupported(&self, what: String, way_out: &str) -> CheckpointError {
+        CheckpointError::Unsupported { path: self.model.path.clone(), what, way_out: way_out.into() }
+    }
+
+    /// Whether norms stand in front of attention and MLP: post-norm blocks have tensors of the same names.
+    fn block(&mut self) -> Result<(), CheckpointError> {
+        let identity = &self.metadata.identity;
+        let said = if let Some(kind) = self.options.block {
+            Said::by_option(kind)
+        } else if let Some(obstacle) = &self.metadata.obstacle {
+            let way_out =
+                "Vitreous runs plain pre-norm ViTs; --block pre-norm takes the tensors for one all the same";
+            return Err(self.unsupported(obstacle.clone(), way_out));
+        } else if let Some(known) = identity.says(identity.timm.map(|_| BlockKind::PreNorm)) {
+            known
+        } else if let Some(known) = identity.says(identity.model_type.map(|_| BlockKind::PreNorm)) {
+            known
+        } else if self.is_library("timm") {
+            Said::assumed(BlockKind::PreNorm, "post-norm blocks have tensors of the same names")
+        } else {
+            Said::by_tensors(
+                BlockKind::PreNorm,
+                format!("{}'s names of the norms", self.model.naming.library),
+            )
+        };
+        self.settings.decide("block", "--block", said, |BlockKind::PreNorm| "pre-norm".to_string());
+        Ok(())
+    }
+
+    /// What the well-known architecture says, if it is of this width: many a model is called after a larger one.
+    fn known<T>(&self, dim: usize, value: impl FnOnce(&Known) -> Option<T>) -> Option<Said<T>> {
+        let known = self.metadata.identity.timm.filter(|known| known.dim == Some(dim))?;
+        self.metadata.identity.says(value(known))
+    }
+
+    fn heads(&mut self, dim: usize) -> Result<usize, CheckpointError> {
+        let option = self.options.heads.map(Said::by_option);
+        let file = || self.metadata.heads.clone();
+        // MoCo v3 has 12 heads at every width (Chen et al., arXiv 2104.02057, appendix; its `vits.py`).
+        let moco =
+            || self.model.prefix.contains("base_encoder").then(|| Said::assumed(12, "usual for MoCo v3"));
+        let usual =
+            || usual_heads(dim).map(|heads| Said::assumed(heads, format!("usual for a width of {dim}")));
+        let said = option
+            .or_else(file)
+            .or_else(|| self.known(dim, |known| known.heads))
+            .or_else(moco)
+            .or_else(usual);
+        let said =
+            said.ok_or_else(|| CheckpointError::HeadsUnknown { path: self.model.path.clone(), dim })?;
+        Ok(decide_heads(self.settings, said))
+    }
+
+    fn activation(&mut self) -> Result<Activation, CheckpointError> {
+        let identity = &self.metadata.identity;
+        let by_name =
+            || identity.says(identity.timm.and_then(|known| known.activation)).map(|s| s.map(str::to_string));
+        let quick = || {
+            let name = identity.name.as_deref().filter(|name| name.contains("quickgelu"))?;
+            Some(Said::by_file("quick_gelu".to_string(), format!("the name {name}")))
+        };
+        let said = if let Some(activation) = self.options.activation {
+            Said::by_option(activation)
+        } else if let Some(name) = self.metadata.activation.clone().or_else(quick).or_else(by_name) {
+            name.try_map(|name, place| {
+                activation_of(&name).ok_or_else(|| {
+                    let what = format!(
+                        "the activation {name:?} ({place}) is none of gelu (erf), gelu (tanh) and relu"
+                    );
+                    self.unsupported(
+                        what,
+                        "pass --activation to run the nearest one, and judge the result by its accuracy",
+                    )
+                })
+            })?
+        } else if self.is_library("torchvision") {
+            Said::by_architecture(Activation::GeluErf, "torchvision's VisionTransformer has no other")
+        } else {
+            Said::assumed(Activation::GeluErf, format!("the usual one of {}", self.model.naming.library))
+        };
+        Ok(decide_activation(self.settings, said))
+    }
+
+    fn norm_eps(&mut self, dim: usize) -> f32 {
+        let option = self.options.norm_eps.map(Said::by_option);
+        let identity = &self.metadata.identity;
+        let of_type = || identity.says(identity.model_type.map(|known| known.norm_eps));
+        let library = || {
+            let (eps, library) = (self.model.naming.default_norm_eps, self.model.naming.library);
+            match library {
+                "torchvision" => Said::by_architecture(eps, "the default of torchvision's VisionTransformer"),
+                _ => Said::assumed(eps, format!("the default of {library}")),
+            }
+        };
+        let file = || self.metadata.norm_eps.clone();
+        let known = || self.known(dim, |known| known.norm_eps);
+        let said = option.or_else(file).or_else(known).or_else(of_type).unwrap_or_else(library);
+        decide_eps(self.settings, said)
+    }
+
+    fn pool(&mut self, config: &VitConfig) -> Result<Pool, CheckpointError> {
+        let identity = &self.metadata.identity;
+        let of_timm =
+            || identity.says(identity.timm.and_then(|known| known.pool)).map(|s| s.map(str::to_string));
+        let said = if let Some(pool) = self.options.pool {
+            Said::by_option(pool)
+        } else if config.head == Head::TokenAndMean {
+            let is_dino = identity.model_type.is_some_and(|known| known.pool == TypePool::TokenAndMean);
+            let why =
+                "a classifier twice as wide as a token reads class token and mean side by side, as DINOv2's";
+            if is_dino {
+                Said::by_tensors(Pool::Mean, why)
+            } else {
+                Said::assumed(Pool::Mean, why)
+            }
+        } else if config.head == Head::Distilled {
+            Said::by_tensors(Pool::Token, "two classifiers, of class and distillation token")
+        } else if let Some(name) = self.metadata.pool.clone() {
+            name.try_map(|name, place| self.pool_of(&name, place))?
+        } else if config.norm_after_pool {
+            Said::by_tensors(Pool::Mean, "a norm behind the pooling (`fc_norm`) is there for means alone")
+        } else if let Some(name) =
+            of_timm().filter(|name| pool_of_name(&name.value).is_some() && config.class_token)
+        {
+            name.try_map(|name, place| self.pool_of(&name, place))?
+        } else {
+            self.pool_of_library(config)
+        };
+        Ok(decide_pool(self.settings, said))
+    }
+
+    /// What the outputs mean: as the caller says, as config.json says, else what is meant where nothing is said.
+    fn output(&mut self, classes: usize) -> Output {
+        if classes == 0 {
+            return self.options.output.unwrap_or(Output::Softmax);
+        }
+        // The softmax of one output is always 1: what a file says of it can't be meant.
+        let of_file =
+            self.metadata.output.clone().filter(|said| classes > 1 || said.value != Output::Softmax);
+        let unsaid = || match classes {
+            1 => {
+                Said::assumed(Output::unsaid(1), "one output may be a value, or a logit for --scores sigmoid")
+            }
+            _ => Said::by_architecture(Output::unsaid(classes), "a classifier of several classes"),
+        };
+        let said = self.options.output.map(Said::by_option).or(of_file).unwrap_or_else(unsaid);
+        decide_output(self.settings, said)
+    }
+
+    fn pool_of_library(&self, config: &VitConfig) -> Said<Pool> {
+        let library = self.model.naming.library;
+        let pool = if config.class_token { Pool::Token } else { Pool::Mean };
+        let of_type = self.metadata.identity.model_type.map(|known| match known.pool {
+            TypePool::Of(pool) => pool,
+            TypePool::TokenAndMean => Pool::Token,
+        });
+        match (library, of_type) {
+            ("torchvision", _) => Said::by_architecture(pool, "torchvision's VisionTransformer has no other"),
+            (_, Some(pool)) => {
+                self.metadata.identity.says(Some(pool)).unwrap_or(Said::assumed(pool, "usual"))
+            }
+            _ if config.class_token => Said::assumed(pool, "usual for models with a class token"),
+            _ => Said::assumed(pool, "usual for models without class token"),
+        }
+    }
+
+    fn pool_of(&self, name: &str, place: &str) -> Result<Pool, CheckpointError> {
+        pool_of_name(name).ok_or_else(|| {
+            let what = format!("the pooling {name:?} ({place}) is neither \"token\" nor \"avg\"");
+            self.unsupported(
+                what,
+                "pass --pool token or --pool mean to use one of these, or fine-tune the model with it",
+            )
+        })
+    }
+}
+
+fn pool_of_name(name: &str) -> Option<Pool> {
+    match name {
+        "token" => Some(Pool::Token),
+        "avg" => Some(Pool::Mean),
+        _ => None,
+    }
+}
+
+/// An activation by timm's, PyTorch's or transformers' name.
+fn activation_of(name: &str) -> Option<Activation> {
+    match name {
+        "gelu" | "gelu_python" | "GELU" | "gelu_erf" => Some(Activation::GeluErf),
+        "gelu_tanh" | "gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" | "gelu_accurate" | "GELUTanh" => {
+            Some(Activation::GeluTanh)
+        }
+        "relu" | "ReLU" => Some(Activation::Relu),
+        _ => None,
+    }
+}
+
+/// Every ViT has a norm behind its last block, or behind the pooling.
+fn check_final_norm(model: &Canonical, config: &VitConfig) -> Result<(), CheckpointError> {
+    if config.norm_before_pool || config.norm_after_pool {
+        return Ok(());
+    }
+    Err(CheckpointError::MissingTensor {
+        path: model.path.clone(),
+        tensor: model.source_name("norm.weight"),
+        expected: vec![config.dim],
+        hint: format!("no norm stands behind the blocks: the file is incomplete{}", model.unknown_in_words()),
+    })
+}
+
+/// Refuses a model whose tensors are not those that the files beside them, or a well-known name, say.
+fn check_claims(model: &Canonical, config: &VitConfig, metadata: &Metadata) -> Result<(), CheckpointError> {
+    let found = |what: &str| match what {
+        "blocks" => Some(config.depth),
+        "dim" => Some(config.dim),
+        "hidden" => Some(config.hidden),
+        "channels" => Some(config.channels),
+        "patch" => Some(config.patch_height * config.patch_width),
+        "register tokens" => Some(0),
+        // A model without classifier may keep the number of the one that it had.
+        "classes" => (config.classes > 0).then_some(config.classes),
+        _ => None,
+    };
+    let fail = |what: String| {
+        Err(CheckpointError::Config {
+            path: model.path.clone(),
+            what,
+            way_out: "are the weights whole (one shard of several?), and config.json of the same model?"
+                .into(),
+        })
+    };
+    for Claim { what, value, place } in &metadata.claims {
+        if let Some(found) = found(what).filter(|found| found != value) {
+            let unit = if *what == "patch" { "pixels of a patch" } else { what };
+            return fail(format!("{place} says {value} {unit}, the tensors have {found}"));
+        }
+    }
+    let Some(known) = metadata.identity.timm.filter(|_| !metadata.identity.is_file_name) else {
+        return Ok(());
+    };
+    let says_depth = metadata.claims.iter().any(|claim| claim.what == "blocks");
+    match known.depth.filter(|depth| known.dim == Some(config.dim) && config.depth < *depth && !says_depth) {
+        Some(depth) => {
+            let name = metadata.identity.name.as_deref().unwrap_or_default();
+            fail(format!("{name} has {depth} blocks, the tensors have {}", config.depth))
+        }
+        None => Ok(()),
     }
 }

@@ -117,7 +117,7 @@ pub enum CheckpointError {
     },
     /// The tensor names are of no known family.
     #[error(
-        "{path}: unknown architecture: it has tensors such as {seen}; recognised are ViT and DeiT with the names of timm \
+        "{path}: unknown architecture{family}: it has tensors such as {seen}; recognised are ViT and DeiT with the names of timm \
          (`patch_embed.proj.weight`, `blocks.0.attn.qkv.weight`), Hugging Face transformers \
          (`embeddings.patch_embeddings.projection.weight`) and torchvision (`conv_proj.weight`), and IPT with its authors' \
          (`body.linear_encoding.weight`)"
@@ -125,6 +125,8 @@ pub enum CheckpointError {
     UnknownArchitecture {
         /// The file.
         path: PathBuf,
+        /// What it seems to be, in parentheses; may be empty.
+        family: String,
         /// Some of the names found.
         seen: String,
     },
@@ -184,6 +186,60 @@ pub enum CheckpointError {
         /// The first of their names.
         names: String,
     },
+    /// Two tensors of the file that stand for one of the model's.
+    #[error(
+        "{path}: tensors `{first}` and `{second}` are both the model's `{canonical}`; keep one of them, or choose a set of \
+         weights with --weights"
+    )]
+    Collision {
+        /// The file.
+        path: PathBuf,
+        /// One of them.
+        first: String,
+        /// The other.
+        second: String,
+        /// What both stand for.
+        canonical: String,
+    },
+    /// A classifier of more than one linear layer.
+    #[error(
+        "{path}: the classifier is more than one linear layer: {tensors}; train one `torch.nn.Linear` (behind a dropout, if \
+         you like), or pass --no-head to convert the model without classifier, which gives features"
+    )]
+    HeadLayers {
+        /// The file.
+        path: PathBuf,
+        /// Its tensors with their shapes.
+        tensors: String,
+    },
+    /// A network with a feature that the engine does not have.
+    #[error("{path}: the model has {feature}, as tensor `{tensor}` shows, which Vitreous does not support")]
+    Feature {
+        /// The file.
+        path: PathBuf,
+        /// The feature, in words.
+        feature: String,
+        /// A tensor that shows it.
+        tensor: String,
+    },
+    /// Something is assumed where nothing may be.
+    #[error("{path}: nothing says {assumed}, and --strict assumes nothing; pass {options}")]
+    Assumed {
+        /// The file.
+        path: PathBuf,
+        /// The values that would be assumed.
+        assumed: String,
+        /// The options that say them.
+        options: String,
+    },
+    /// A text file of labels that cannot be read.
+    #[error("{path}: {reason}")]
+    LabelText {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The number of attention heads is neither given nor usual for this width.
     #[error(
         "{path}: the number of attention heads cannot be read from the weights (dim {dim}) and no config.json says it; \
@@ -225,7 +281,8 @@ pub enum CheckpointError {
     },
     /// The number of labels is not the number of classes.
     #[error(
-        "{path}: {found} labels for {expected} classes; write one label per line, line number = class index"
+        "{path}: {found} labels for {expected} classes; write one label per line, line number = class index, and name the \
+         file with --labels"
     )]
     Labels {
         /// Where the labels come from.
@@ -244,10 +301,12 @@ impl CheckpointError {
 
     pub(super) fn unknown_architecture<'a>(
         path: &std::path::Path,
-        names: impl Iterator<Item = &'a String>,
+        names: impl Iterator<Item = &'a String> + Clone,
     ) -> Self {
+        let family = super::features::family(names.clone().map(String::as_str));
+        let family = family.map_or(String::new(), |family| format!(" (it looks like {family})"));
         let seen: Vec<_> = names.take(5).map(|n| format!("`{n}`")).collect();
         let seen = if seen.is_empty() { "none at all".into() } else { seen.join(", ") };
-        Self::UnknownArchitecture { path: path.to_path_buf(), seen }
+        Self::UnknownArchitecture { path: path.to_path_buf(), family, seen }
     }
 }

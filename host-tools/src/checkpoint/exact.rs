@@ -71,6 +71,7 @@ enum HeadDef {
     None,
     Linear,
     Distilled,
+    TokenAndMean,
 }
 
 #[derive(Serialize, Deserialize)]

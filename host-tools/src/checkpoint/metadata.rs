@@ -1,194 +1,240 @@
-//! What config.json, preprocessor_config.json and label files beside the weights say.
+//! What the files beside the weights, and the names that they give, say of a model.
+use super::architectures::{self, Known, ModelType};
+use super::archive::Archive;
 use super::exact::Exact;
+use super::json::Json;
+use super::labels;
+use super::settings::Said;
 use super::CheckpointError;
-use serde_json::Value;
-use std::path::{Path, PathBuf};
-use vitreous::models::vit::{Activation, Output, Pool};
+use vitreous::models::vit::Output;
 
-/// A JSON object with the file that it came from, for messages.
-#[derive(Clone)]
-pub(super) struct Json {
-    pub path: PathBuf,
-    value: Value,
+/// A name in a file, and what is known of the architecture that it stands for.
+#[derive(Default)]
+pub(super) struct Identity {
+    /// The name, where a file says one.
+    pub name: Option<String>,
+    /// Where it stands, for people.
+    pub place: String,
+    /// timm's architecture of this name.
+    pub timm: Option<&'static Known>,
+    /// transformers' model type of this name.
+    pub model_type: Option<&'static ModelType>,
+    /// Whether the weights' file is only called so: that may be an accident.
+    pub is_file_name: bool,
 }
 
-impl Json {
-    /// `None` where there is no such file.
-    pub fn read(path: &Path) -> Result<Option<Self>, CheckpointError> {
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(CheckpointError::io(path, e)),
-        };
-        let value: Value = serde_json::from_str(&text).map_err(|e| CheckpointError::Json {
-            path: path.into(),
-            reason: format!("not valid JSON: {e}"),
-        })?;
-        if !value.is_object() {
-            return Err(CheckpointError::Json { path: path.into(), reason: "not a JSON object".into() });
-        }
-        Ok(Some(Self { path: path.to_path_buf(), value }))
-    }
-
-    /// Any value but null.
-    pub fn get(&self, key: &str) -> Option<&Value> {
-        self.value.get(key).filter(|v| !v.is_null())
-    }
-
-    /// A nested object.
-    pub fn object(&self, key: &str) -> Option<Self> {
-        let value = self.get(key)?.clone();
-        value.is_object().then(|| Self { path: self.path.clone(), value })
-    }
-
-    fn typed<T>(
-        &self,
-        key: &str,
-        expected: &str,
-        read: impl Fn(&Value) -> Option<T>,
-    ) -> Result<Option<T>, CheckpointError> {
-        let Some(value) = self.get(key) else { return Ok(None) };
-        match read(value) {
-            Some(value) => Ok(Some(value)),
-            None => Err(self.error(format!("`{key}` is {value}, expected {expected}"))),
-        }
-    }
-
-    pub fn error(&self, reason: String) -> CheckpointError {
-        CheckpointError::Json { path: self.path.clone(), reason }
-    }
-
-    pub fn string(&self, key: &str) -> Result<Option<String>, CheckpointError> {
-        self.typed(key, "a string", |v| v.as_str().map(str::to_string))
-    }
-
-    pub fn number(&self, key: &str) -> Result<Option<f64>, CheckpointError> {
-        self.typed(key, "a number", Value::as_f64)
-    }
-
-    pub fn integer(&self, key: &str) -> Result<Option<usize>, CheckpointError> {
-        self.typed(key, "a whole number", |v| usize::try_from(v.as_u64()?).ok())
-    }
-
-    pub fn boolean(&self, key: &str) -> Result<Option<bool>, CheckpointError> {
-        self.typed(key, "true or false", Value::as_bool)
-    }
-
-    pub fn numbers(&self, key: &str) -> Result<Option<Vec<f64>>, CheckpointError> {
-        self.typed(key, "a list of numbers", |v| v.as_array()?.iter().map(Value::as_f64).collect())
-    }
-
-    pub fn strings(&self, key: &str) -> Result<Option<Vec<String>>, CheckpointError> {
-        self.typed(key, "a list of strings", |v| {
-            v.as_array()?.iter().map(|s| s.as_str().map(str::to_string)).collect()
+impl Identity {
+    /// What the architecture says of a value.
+    pub fn says<T>(&self, value: Option<T>) -> Option<Said<T>> {
+        let name = self.name.as_deref().unwrap_or_default();
+        let value = value?;
+        Some(if self.is_file_name {
+            Said::assumed(value, format!("as in {name}, which the file is called"))
+        } else {
+            Said::by_architecture(value, format!("{name}, which {} names", self.place))
         })
     }
 
-    /// `224`, `[224, 224]` or `{"height": 224, "width": 224}` as (height, width).
-    pub fn height_width(&self, key: &str) -> Result<Option<(usize, usize)>, CheckpointError> {
-        let size = |v: &Value| usize::try_from(v.as_u64()?).ok();
-        self.typed(key, "a side, [height, width] or {height, width}", |v| match v {
-            Value::Array(sides) if sides.len() == 2 => Some((size(&sides[0])?, size(&sides[1])?)),
-            Value::Object(sides) => Some((size(sides.get("height")?)?, size(sides.get("width")?)?)),
-            side => size(side).map(|s| (s, s)),
-        })
+    /// What the architecture needs that the engine does not have.
+    pub fn obstacle(&self) -> Option<String> {
+        let of_type = self.model_type.and_then(|known| known.obstacle.map(str::to_string));
+        self.timm.and_then(Known::obstacle).or(of_type)
     }
 }
 
-/// The hyperparameters that config.json gives; each may be absent.
+/// A size that a file states and that the tensors must have.
+pub(super) struct Claim {
+    pub what: &'static str,
+    pub value: usize,
+    pub place: String,
+}
+
+/// What config.json says; each value may be absent.
 #[derive(Default)]
 pub(super) struct Metadata {
     pub exact: Option<Exact>,
-    pub name: Option<String>,
-    pub heads: Option<usize>,
-    pub activation: Option<Activation>,
-    pub norm_eps: Option<f32>,
-    pub image: Option<(usize, usize)>,
-    pub pool: Option<Pool>,
-    pub output: Option<Output>,
+    pub identity: Identity,
+    pub heads: Option<Said<usize>>,
+    /// As the file calls it.
+    pub activation: Option<Said<String>>,
+    pub norm_eps: Option<Said<f32>>,
+    /// (height, width) in pixels.
+    pub image: Option<Said<(usize, usize)>>,
+    /// As timm calls it.
+    pub pool: Option<Said<String>>,
+    /// What the outputs mean.
+    pub output: Option<Said<Output>>,
     pub labels: Vec<String>,
+    pub claims: Vec<Claim>,
+    /// transformers' `_name_or_path`.
+    title: Option<String>,
+    /// What a file says that the engine does not have, in a sentence.
+    pub obstacle: Option<String>,
 }
 
+/// Keys of timm's `model_args` and of transformers' config.json that state a size, and of which tensor's axis.
+const CLAIMS: [(&str, &str); 12] = [
+    ("depth", "blocks"),
+    ("num_hidden_layers", "blocks"),
+    ("embed_dim", "dim"),
+    ("hidden_size", "dim"),
+    ("num_features", "dim"),
+    ("intermediate_size", "hidden"),
+    ("in_chans", "channels"),
+    ("num_channels", "channels"),
+    ("patch_size", "patch"),
+    ("num_classes", "classes"),
+    ("num_labels", "classes"),
+    ("num_register_tokens", "register tokens"),
+];
+
 impl Metadata {
-    pub fn read(config: Option<&Json>) -> Result<Self, CheckpointError> {
-        let Some(config) = config else { return Ok(Self::default()) };
-        let mut metadata = Self { name: config.string("architecture")?, ..Self::default() };
-        if let Some(value) = config.get("vitreous") {
-            let exact = serde_json::from_value(value.clone());
-            metadata.exact = Some(exact.map_err(|e| config.error(format!("`vitreous`: {e}")))?);
-            return Ok(metadata);
+    /// Reads config.json, the facts that the weights' file says of itself (`arch` of a training's checkpoint), and its name.
+    pub fn read(
+        config: Option<&Json>,
+        archive: &Archive,
+        stem: &str,
+    ) -> Result<Self, CheckpointError> {
+        let mut metadata = Self::default();
+        if let Some(config) = config {
+            if let Some(value) = config.get("vitreous") {
+                let exact = serde_json::from_value(value.clone());
+                metadata.exact = Some(exact.map_err(|e| config.error(format!("`vitreous`: {e}")))?);
+                metadata.identity.name = config.string("architecture")?;
+                return Ok(metadata);
+            }
+            metadata.identify(config)?;
+            metadata.output = output(config)?;
+            metadata.read_timm(config)?;
+            metadata.read_transformers(config)?;
         }
-        if metadata.name.is_none() {
-            metadata.name = config.string("_name_or_path")?.filter(|n| !n.is_empty());
-            metadata.name = metadata.name.or(config.string("model_type")?);
+        if metadata.identity.timm.is_none() && metadata.identity.model_type.is_none() {
+            metadata.identify_by_names(archive.architecture.as_deref(), stem);
         }
-        metadata.output = output(config)?;
-        metadata.read_timm(config)?;
-        metadata.read_hugging_face(config)?;
+        let identity = &metadata.identity;
+        if let (Some(name), Some(what)) = (&identity.name, identity.obstacle()) {
+            let place = if identity.is_file_name { "the file's name" } else { &identity.place };
+            metadata.obstacle = Some(format!("{place} says that this is {name}, which has {what}"));
+        }
         Ok(metadata)
     }
 
-    fn read_timm(&mut self, config: &Json) -> Result<(), CheckpointError> {
-        let arguments = config.object("model_args");
-        if let Some(arguments) = &arguments {
-            self.heads = arguments.integer("num_heads")?;
-            self.image = arguments.height_width("img_size")?;
-            self.activation = match arguments.string("act_layer")?.as_deref() {
-                None => None,
-                Some("gelu") => Some(Activation::GeluErf),
-                Some("gelu_tanh") => Some(Activation::GeluTanh),
-                Some("relu") => Some(Activation::Relu),
-                Some(other) => return Err(unsupported_activation(config, other)),
-            };
+    /// The model's name for people: config.json's, not one that its file name only suggests.
+    pub fn name(&self) -> Option<String> {
+        let named = self.identity.name.clone().filter(|_| !self.identity.is_file_name);
+        self.title.clone().or(named)
+    }
+
+    fn identify(&mut self, config: &Json) -> Result<(), CheckpointError> {
+        let model_type = config.string("model_type")?;
+        if config.get("architecture").is_none() {
+            self.title = config.string("_name_or_path")?.filter(|name| !name.is_empty());
         }
-        let pretrained = config.object("pretrained_cfg");
-        if let (None, Some(pretrained)) = (self.image, &pretrained) {
-            self.image = match pretrained.numbers("input_size")?.as_deref() {
-                Some(&[_, height, width]) => Some((height as usize, width as usize)),
-                _ => None,
-            };
-        }
-        self.pool = match config.string("global_pool")?.as_deref() {
-            None => None,
-            Some("token") => Some(Pool::Token),
-            Some("avg") => Some(Pool::Mean),
-            Some(other) => {
-                return Err(CheckpointError::Unsupported {
-                    path: config.path.clone(),
-                    what: format!("global_pool is {other:?}, supported are \"token\" and \"avg\""),
-                    way_out: "fine-tune the model with one of these".into(),
-                })
+        for (key, name) in [("architecture", config.string("architecture")?), ("model_type", model_type)] {
+            let Some(name) = name else { continue };
+            let of_type = if key == "model_type" { architectures::model_type(&name) } else { None };
+            let known = (architectures::timm(&name), of_type);
+            // timm's config.json says the tag apart, and its preprocessing with it.
+            if self.identity.name.is_none() || known.0.is_some() || known.1.is_some() {
+                let place = config.place(key);
+                self.identity = Identity {
+                    place,
+                    timm: known.0,
+                    model_type: known.1,
+                    name: Some(name),
+                    is_file_name: false,
+                };
             }
+            if known.0.is_some() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn identify_by_names(&mut self, in_file: Option<&str>, stem: &str) {
+        let of_file = in_file.and_then(|name| {
+            let timm = Some(architectures::timm(name)?);
+            let place = "the training\'s record in the weights\' file".into();
+            Some(Identity { name: Some(name.into()), place, timm, ..Identity::default() })
+        });
+        let of_stem = || {
+            let timm = architectures::timm_of_stem(stem)?;
+            let name = Some(timm.name.to_string());
+            Some(Identity { name, timm: Some(timm), is_file_name: true, ..Identity::default() })
         };
+        if let Some(found) = of_file.or_else(of_stem) {
+            self.identity = found;
+        }
+    }
+
+    fn read_timm(&mut self, config: &Json) -> Result<(), CheckpointError> {
+        let pretrained = config.object("pretrained_cfg");
+        if let Some(arguments) = config.object("model_args") {
+            let place = |key: &str| config.place(&format!("model_args.{key}"));
+            let heads = arguments.integer("num_heads")?;
+            self.heads = heads.map(|n| Said::by_file(n, place("num_heads")));
+            let image = arguments.height_width("img_size")?;
+            self.image = image.map(|size| Said::by_file(size, place("img_size")));
+            let activation = arguments.string("act_layer")?;
+            self.activation = activation.map(|name| Said::by_file(name, place("act_layer")));
+            self.claim(&arguments, "model_args.")?;
+            self.block_arguments(&arguments)?;
+        }
+        if let (None, Some(pretrained)) = (&self.image, &pretrained) {
+            if let Some(&[_, height, width]) = pretrained.numbers("input_size")?.as_deref() {
+                let place = config.place("pretrained_cfg.input_size");
+                self.image = Some(Said::by_file((height as usize, width as usize), place));
+            }
+        }
+        let pool = config.string("global_pool")?;
+        self.pool = pool.map(|name| Said::by_file(name, config.place("global_pool")));
         for source in [Some(config), pretrained.as_ref()].into_iter().flatten() {
             if self.labels.is_empty() {
                 self.labels = source.strings("label_names")?.unwrap_or_default();
             }
         }
-        let quick = self.name.as_ref().is_some_and(|name| name.contains("quickgelu"));
-        if quick {
-            Err(unsupported_activation(config, "quick_gelu"))
-        } else {
-            Ok(())
-        }
+        Ok(())
     }
 
-    fn read_hugging_face(&mut self, config: &Json) -> Result<(), CheckpointError> {
-        self.heads = self.heads.or(config.integer("num_attention_heads")?);
-        self.image = self.image.or(config.height_width("image_size")?);
-        self.norm_eps = config.number("layer_norm_eps")?.map(|eps| eps as f32);
-        let activation = match config.string("hidden_act")?.as_deref() {
-            None => None,
-            Some("gelu" | "gelu_python") => Some(Activation::GeluErf),
-            Some("gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" | "gelu_accurate") => {
-                Some(Activation::GeluTanh)
-            }
-            Some("relu") => Some(Activation::Relu),
-            Some(other) => return Err(unsupported_activation(config, other)),
+    /// timm's arguments that make another network of tensors with the same names.
+    fn block_arguments(&mut self, arguments: &Json) -> Result<(), CheckpointError> {
+        let block = arguments.string("block_fn")?.filter(|name| !matches!(name.as_str(), "Block" | "block"));
+        let is_plain = |value: &str| {
+            matches!(value, "layernorm" | "LayerNorm" | "mlp" | "Mlp" | "Attention" | "attn" | "")
         };
-        self.activation = self.activation.or(activation);
+        let unknown = ["norm_layer", "mlp_layer", "attn_layer"].into_iter().find_map(|key| {
+            let value = arguments.get(key).filter(|value| !value.as_str().is_some_and(is_plain))?;
+            Some(format!("{key} {value}"))
+        });
+        let found = block.map(|name| format!("block_fn {name:?}")).or(unknown);
+        self.obstacle = found.map(|found| format!("`model_args` has {found}, a layer that is not known"));
+        Ok(())
+    }
+
+    fn read_transformers(&mut self, config: &Json) -> Result<(), CheckpointError> {
+        if self.heads.is_none() {
+            let heads = config.integer("num_attention_heads")?;
+            self.heads = heads.map(|n| Said::by_file(n, config.place("num_attention_heads")));
+        }
+        if self.image.is_none() {
+            let image = config.height_width("image_size")?;
+            self.image = image.map(|size| Said::by_file(size, config.place("image_size")));
+        }
+        let eps = config.number("layer_norm_eps")?;
+        self.norm_eps = eps.map(|eps| Said::by_file(eps as f32, config.place("layer_norm_eps")));
+        if self.activation.is_none() {
+            let name = config.string("hidden_act")?;
+            self.activation = name.map(|name| Said::by_file(name, config.place("hidden_act")));
+        }
+        self.claim(config, "")?;
         if let Some(map) = config.object("id2label") {
-            self.labels = labels_of_map(&map)?;
+            self.labels = labels::of_map(&map)?;
+            let is_claimed = self.claims.iter().any(|claim| claim.what == "classes");
+            if !is_claimed {
+                let place = config.place("id2label");
+                self.claims.push(Claim { what: "classes", value: map.len(), place });
+            }
         }
         // What transformers writes when nobody named the classes.
         if self.labels.iter().enumerate().all(|(i, label)| *label == format!("LABEL_{i}")) {
@@ -196,42 +242,36 @@ impl Metadata {
         }
         Ok(())
     }
+
+    fn claim(&mut self, json: &Json, prefix: &str) -> Result<(), CheckpointError> {
+        for (key, what) in CLAIMS {
+            // A patch of (height, width) is checked by its area in pixels.
+            let value = match key {
+                "patch_size" => json.height_width(key)?.map(|(height, width)| height.saturating_mul(width)),
+                _ => json.integer(key)?,
+            };
+            if let Some(value) = value {
+                let place = json.place(&format!("{prefix}{key}"));
+                self.claims.push(Claim { what, value, place });
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What the outputs mean: transformers' `problem_type`.
-fn output(config: &Json) -> Result<Option<Output>, CheckpointError> {
-    match config.string("problem_type")?.as_deref() {
-        None => Ok(None),
-        Some("single_label_classification") => Ok(Some(Output::Softmax)),
-        Some("multi_label_classification") => Ok(Some(Output::Sigmoid)),
-        Some("regression") => Ok(Some(Output::Values)),
-        Some(other) => Err(config.error(format!(
-            "`problem_type` is {other:?}, expected \"single_label_classification\", \"multi_label_classification\" or \"regression\""
-        ))),
-    }
-}
-
-fn unsupported_activation(config: &Json, name: &str) -> CheckpointError {
-    CheckpointError::Unsupported {
-        path: config.path.clone(),
-        what: format!("the activation {name:?} is none of gelu (erf), gelu (tanh) and relu"),
-        way_out: "pass --activation to run the nearest one, and judge the result by the parity report".into(),
-    }
-}
-
-/// `{"0": "tench", "1": …}`: every index from 0 on must be there.
-fn labels_of_map(map: &Json) -> Result<Vec<String>, CheckpointError> {
-    let count = map.value.as_object().map_or(0, |m| m.len());
-    (0..count)
-        .map(|i| match map.string(&i.to_string())? {
-            Some(label) => Ok(label),
-            None => Err(map.error(format!("`id2label` has {count} entries, but none for class {i}"))),
-        })
-        .collect()
-}
-
-/// One label per line; blank lines at the end do not count.
-pub(super) fn read_labels(path: &Path) -> Result<Vec<String>, CheckpointError> {
-    let text = std::fs::read_to_string(path).map_err(|e| CheckpointError::io(path, e))?;
-    Ok(text.trim_end().lines().map(|line| line.trim().to_string()).collect())
+fn output(config: &Json) -> Result<Option<Said<Output>>, CheckpointError> {
+    let Some(problem) = config.string("problem_type")? else { return Ok(None) };
+    let output = match problem.as_str() {
+        "single_label_classification" => Output::Softmax,
+        "multi_label_classification" => Output::Sigmoid,
+        "regression" => Output::Values,
+        other => {
+            return Err(config.error(format!(
+                "`problem_type` is {other:?}, expected \"single_label_classification\", \
+                 \"multi_label_classification\" or \"regression\""
+            )))
+        }
+    };
+    Ok(Some(Said::by_file(output, config.place("problem_type"))))
 }

@@ -3,32 +3,42 @@
 //! Files are safetensors, or dicts of tensors by `torch.save`, which are read as data: nothing in them is executed.
 //! A file's tensors are renamed to timm's names, the configuration is read from their shapes and from the config.json
 //! beside them, and every shape and value is checked once. Afterwards a [`FloatVit`] can be trusted.
+mod architectures;
 mod archive;
 mod canonical;
 mod derive;
 mod elements;
 mod error;
 mod exact;
+mod features;
+mod head;
 mod identify;
 pub mod ipt;
+mod json;
+mod labels;
 mod locate;
 mod metadata;
 mod naming;
+mod positions;
 mod preprocess;
 mod safetensors;
 mod sets;
+mod settings;
 mod torch;
 mod validate;
 
 pub use error::CheckpointError;
+pub use preprocess::{ChannelOrder, PreprocessOptions};
 pub use sets::WeightsChoice;
+pub use settings::{Origin, Setting, Settings};
 pub use validate::{tensor_shapes, validate_config, validate_preprocess};
 
 use crate::output;
 use archive::Archive;
 use canonical::Canonical;
+use json::Json;
 use locate::locate;
-use metadata::{Json, Metadata};
+use metadata::Metadata;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use vitreous::format::Preprocess;
@@ -51,8 +61,12 @@ pub struct FloatTensor {
 pub struct LoadOptions {
     /// Attention heads per block.
     pub heads: Option<usize>,
-    /// Image (height, width) in pixels.
+    /// Image (height, width) in pixels that the model is to take; positions are interpolated to it.
     pub image_size: Option<(usize, usize)>,
+    /// Image (height, width) in pixels that the weights were trained with.
+    pub trained_size: Option<(usize, usize)>,
+    /// What the blocks are, whatever an architecture's name says.
+    pub block: Option<BlockKind>,
     /// The MLP's nonlinearity.
     pub activation: Option<Activation>,
     /// ε of the layer norms.
@@ -61,8 +75,8 @@ pub struct LoadOptions {
     pub pool: Option<Pool>,
     /// What the outputs mean.
     pub output: Option<Output>,
-    /// Replaces the preprocessing found.
-    pub preprocess: Option<Preprocess>,
+    /// Replaces single values of the preprocessing found.
+    pub preprocess: PreprocessOptions,
     /// A text file with one label per line.
     pub labels: Option<PathBuf>,
     /// The model's name.
@@ -71,6 +85,17 @@ pub struct LoadOptions {
     pub weights: Option<String>,
     /// Tensors that are not part of a plain ViT become warnings instead of an error.
     pub allow_extra_tensors: bool,
+    /// The classifier is left out: the model gives features.
+    pub no_head: bool,
+    /// A value that nobody says is an error instead of a warning.
+    pub strict: bool,
+}
+
+/// Where a block's norms stand. Others have tensors of the same names, so that the kind is a setting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlockKind {
+    /// In front of attention and MLP: what the engine runs.
+    PreNorm,
 }
 
 /// A float ViT in canonical form: timm's tensor names, query/key/value packed, every bias there.
@@ -90,7 +115,9 @@ pub struct FloatVit {
     pub tensors: BTreeMap<String, FloatTensor>,
     /// SHA-256 of the file that the weights come from; zeros for weights from memory.
     pub source_sha256: [u8; 32],
-    /// What the import assumed or left out, in sentences for the user.
+    /// What the tensors do not say, and where each value comes from; empty for weights from memory.
+    pub settings: Settings,
+    /// What the import left out or changed, in sentences for the user; assumed values are in `settings`.
     pub warnings: Vec<String>,
 }
 
@@ -106,7 +133,7 @@ impl FloatVit {
         let path = Path::new(&name);
         validate_config(path, &config)?;
         validate_preprocess(path, &preprocess)?;
-        check_labels(path, &labels, &config)?;
+        labels::check(path, &labels, &config)?;
         let (shapes, hint) = (tensor_shapes(&config), validate::shapes_hint(&config));
         let taken = validate::take_tensors(path, shapes, &mut tensors, &hint, &str::to_string)?;
         refuse_unknown(path, "plain ViT", tensors.keys())?;
@@ -117,6 +144,7 @@ impl FloatVit {
             labels,
             tensors: taken,
             source_sha256: [0; 32],
+            settings: Settings::default(),
             warnings: vec![],
         })
     }
@@ -126,39 +154,48 @@ impl FloatVit {
     pub fn load(path: &Path, options: &LoadOptions) -> Result<Self, CheckpointError> {
         let (file, folder) = locate(path)?;
         let beside = |name: &str| Json::read(&folder.join(name));
-        let config_json = beside("config.json")?;
-        let metadata = Metadata::read(config_json.as_ref())?;
+        let (config_json, processor) = (beside("config.json")?, beside("preprocessor_config.json")?);
+        let stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let mut archive = Archive::read(&file, options.weights.as_deref())?;
+        let metadata = Metadata::read(config_json.as_ref(), &archive, &stem)?;
         let source_sha256 = archive.sha256;
         let mut warnings = std::mem::take(&mut archive.warnings);
-        let mut model = Canonical::new(archive)?;
+        let mut settings = Settings::default();
+        let mut model = Canonical::new(archive, options.no_head)?;
         model.fold_layer_scale()?;
-        let config = match &metadata.exact {
-            Some(exact) => derive::overridden(exact.config, options),
-            None => derive::config(&mut model, &metadata, options)?,
+        let derived = match &metadata.exact {
+            Some(exact) => derive::overridden(&mut model, exact, options, &mut settings)?,
+            None => derive::config(&mut model, &metadata, options, &mut settings)?,
         };
+        let config = derived.config;
         validate_config(&file, &config)?;
-        model.fill_qkv_biases(config.depth, config.dim);
-        let mut all = std::mem::take(&mut model.tensors);
-        let (shapes, hint) = (tensor_shapes(&config), validate::shapes_hint(&config));
-        let tensors =
-            validate::take_tensors(&file, shapes, &mut all, &hint, &|name| model.source_name(name))?;
-        let surplus: Vec<_> = all.keys().map(|name| model.source_name(name)).collect();
-        model.unknown.extend(surplus);
-        warnings.append(&mut model.warnings);
-        if options.allow_extra_tensors {
-            warnings.extend(model.unknown.iter().map(|name| format!("tensor `{name}` is unknown: left out")));
-        } else {
-            refuse_unknown(&file, "plain ViT", model.unknown.iter())?;
-        }
-        let processor = beside("preprocessor_config.json")?;
-        let jsons = (config_json.as_ref(), processor.as_ref());
-        let preprocess = find_preprocess(&model, &config, &metadata, options, jsons, &mut warnings)?;
+        let sources = preprocess::Sources {
+            options: &options.preprocess,
+            exact: metadata.exact.as_ref(),
+            config: config_json.as_ref(),
+            processor: processor.as_ref(),
+            identity: &metadata.identity,
+            library: model.naming.library,
+            names: &format!("{} {}", folder.file_name().unwrap_or_default().to_string_lossy(), stem)
+                .to_lowercase(),
+            model: &config,
+            trained: derived.trained,
+        };
+        let (preprocess, order) = preprocess::decide(&sources, &mut settings)?;
         validate_preprocess(&file, &preprocess)?;
-        let labels = find_labels(&folder, &config, &metadata, options)?;
-        let fallback = || file_label(&file, &folder, "vit");
-        let name = options.name.clone().or(metadata.name).unwrap_or_else(fallback);
-        Ok(Self { name, config, preprocess, labels, tensors, source_sha256, warnings })
+        if order == ChannelOrder::Bgr {
+            model.exchange_red_and_blue();
+        }
+        model.fill_biases(config.depth);
+        warnings.append(&mut model.warnings);
+        let tensors = take_all(&file, &mut model, &config, options, &mut warnings)?;
+        let labels = labels::find(&folder, options.labels.as_deref(), &metadata.labels, &config)?;
+        if options.strict {
+            settings.refuse_assumed(&file)?;
+        }
+        let named = metadata.exact.and(metadata.identity.name.clone()).or_else(|| metadata.name());
+        let name = options.name.clone().or(named).unwrap_or_else(|| file_label(&file, &folder, "vit"));
+        Ok(Self { name, config, preprocess, labels, tensors, source_sha256, settings, warnings })
     }
 
     /// Writes model.safetensors, config.json and (if there are labels) labels.txt, which [`load`](Self::load) reads back.
@@ -199,52 +236,27 @@ impl FloatVit {
     }
 }
 
-fn find_preprocess(
-    model: &Canonical,
+/// Takes the model's tensors out of the checkpoint's. What is left over is an error, or a warning where the caller allows it.
+fn take_all(
+    file: &Path,
+    model: &mut Canonical,
     config: &VitConfig,
-    metadata: &Metadata,
     options: &LoadOptions,
-    (config_json, processor): (Option<&Json>, Option<&Json>),
     warnings: &mut Vec<String>,
-) -> Result<Preprocess, CheckpointError> {
-    if let Some(given) = options.preprocess.or(metadata.exact.map(|exact| exact.preprocess)) {
-        return Ok(given);
+) -> Result<BTreeMap<String, FloatTensor>, CheckpointError> {
+    let mut all = std::mem::take(&mut model.tensors);
+    let hint =
+        format!("{}: the file is incomplete{}", validate::shapes_hint(config), model.unknown_in_words());
+    let source_name = |name: &str| model.source_name(name);
+    let tensors = validate::take_tensors(file, tensor_shapes(config), &mut all, &hint, &source_name)?;
+    let surplus = all.keys().map(|name| model.source_name(name));
+    let unknown: Vec<String> = model.unknown.iter().cloned().chain(surplus).collect();
+    if options.allow_extra_tensors {
+        warnings.extend(unknown.iter().map(|name| format!("tensor `{name}` is unknown: left out")));
+    } else {
+        refuse_unknown(file, "plain ViT", unknown.iter())?;
     }
-    let VitConfig { image_height: height, image_width: width, channels, .. } = *config;
-    let size = preprocess::InputSize { height, width, channels };
-    match model.naming.library {
-        "timm" => preprocess::timm(config_json, size, config.distill_token, warnings),
-        "torchvision" => preprocess::torchvision(size, warnings),
-        _ => preprocess::hugging_face(processor, size, warnings),
-    }
-}
-
-fn find_labels(
-    folder: &Path,
-    config: &VitConfig,
-    metadata: &Metadata,
-    options: &LoadOptions,
-) -> Result<Vec<String>, CheckpointError> {
-    let beside =
-        ["labels.txt", "classes.txt"].map(|name| folder.join(name)).into_iter().find(|p| p.is_file());
-    let file = options.labels.clone().or(beside.filter(|_| config.classes > 0));
-    let (path, labels) = match file {
-        Some(path) => (path.clone(), metadata::read_labels(&path)?),
-        None => (folder.join("config.json"), metadata.labels.clone()),
-    };
-    // A headless model's config.json may still hold the labels of a head that was left out.
-    if config.classes == 0 && options.labels.is_none() {
-        return Ok(vec![]);
-    }
-    check_labels(&path, &labels, config)?;
-    Ok(labels)
-}
-
-fn check_labels(path: &Path, labels: &[String], config: &VitConfig) -> Result<(), CheckpointError> {
-    if labels.is_empty() || labels.len() == config.classes {
-        return Ok(());
-    }
-    Err(CheckpointError::Labels { path: path.to_path_buf(), found: labels.len(), expected: config.classes })
+    Ok(tensors)
 }
 
 fn refuse_unknown<'a>(

@@ -23,6 +23,8 @@ pub(super) struct Naming {
     /// The library's default ε of layer norms.
     pub default_norm_eps: f32,
     rules: &'static [Rule],
+    /// Beginnings of names that play no role at inference, such as decoders of masked autoencoders.
+    ignored: &'static [&'static str],
 }
 
 use Target::{Ignore, Part, Tensor};
@@ -46,9 +48,16 @@ const TIMM: Naming = Naming {
         ("blocks.#.ls2.gamma", Tensor("blocks.#.ls2.gamma")),
         ("norm.*", Tensor("norm.*")),
         ("fc_norm.*", Tensor("fc_norm.*")),
-        ("head.*", Tensor("head.*")),
         ("head_dist.*", Tensor("head_dist.*")),
+        // BEiT's and EVA's way to write LayerScale, and biases without one of the keys.
+        ("blocks.#.gamma_1", Tensor("blocks.#.ls1.gamma")),
+        ("blocks.#.gamma_2", Tensor("blocks.#.ls2.gamma")),
+        ("blocks.#.attn.q_bias", Part("blocks.#.attn.qkv.bias", 0)),
+        ("blocks.#.attn.k_bias", Part("blocks.#.attn.qkv.bias", 1)),
+        ("blocks.#.attn.v_bias", Part("blocks.#.attn.qkv.bias", 2)),
+        ("mask_token", Ignore),
     ],
+    ignored: &["decoder_", "decoder."],
 };
 
 const HUGGING_FACE: Naming = Naming {
@@ -79,12 +88,21 @@ const HUGGING_FACE: Naming = Naming {
         ("layers.#.layernorm_after.*", Tensor("blocks.#.norm2.*")),
         ("layers.#.mlp.fc1.*", Tensor("blocks.#.mlp.fc1.*")),
         ("layers.#.mlp.fc2.*", Tensor("blocks.#.mlp.fc2.*")),
+        // DINOv2.
+        ("encoder.layer.#.norm1.*", Tensor("blocks.#.norm1.*")),
+        ("encoder.layer.#.norm2.*", Tensor("blocks.#.norm2.*")),
+        ("encoder.layer.#.layer_scale1.lambda1", Tensor("blocks.#.ls1.gamma")),
+        ("encoder.layer.#.layer_scale2.lambda1", Tensor("blocks.#.ls2.gamma")),
+        ("encoder.layer.#.mlp.fc1.*", Tensor("blocks.#.mlp.fc1.*")),
+        ("encoder.layer.#.mlp.fc2.*", Tensor("blocks.#.mlp.fc2.*")),
+        ("layers.#.norm1.*", Tensor("blocks.#.norm1.*")),
+        ("layers.#.norm2.*", Tensor("blocks.#.norm2.*")),
+        ("layers.#.layer_scale1.lambda1", Tensor("blocks.#.ls1.gamma")),
+        ("layers.#.layer_scale2.lambda1", Tensor("blocks.#.ls2.gamma")),
         ("layernorm.*", Tensor("norm.*")),
-        ("pooler.dense.*", Ignore),
-        ("classifier.*", Tensor("head.*")),
-        ("cls_classifier.*", Tensor("head.*")),
         ("distillation_classifier.*", Tensor("head_dist.*")),
     ],
+    ignored: &["pooler.", "decoder."],
 };
 
 const TORCHVISION: Naming = Naming {
@@ -106,12 +124,8 @@ const TORCHVISION: Naming = Naming {
         ("encoder.layers.encoder_layer_#.mlp.linear_1.*", Tensor("blocks.#.mlp.fc1.*")),
         ("encoder.layers.encoder_layer_#.mlp.linear_2.*", Tensor("blocks.#.mlp.fc2.*")),
         ("encoder.ln.*", Tensor("norm.*")),
-        ("heads.head.*", Tensor("head.*")),
-        // `model.heads` replaced by one linear layer, alone or in a Sequential (behind a dropout), for fine-tuning.
-        ("heads.*", Tensor("head.*")),
-        ("heads.0.*", Tensor("head.*")),
-        ("heads.1.*", Tensor("head.*")),
     ],
+    ignored: &[],
 };
 
 /// A translated name: canonical name, row block if it is only a part.
@@ -129,17 +143,25 @@ impl Naming {
         [&TIMM, &HUGGING_FACE, &TORCHVISION].into_iter().map(|naming| naming.signature)
     }
 
-    /// The naming scheme of a file and the prefix before the backbone's names (`vit.`, `module.`, …).
-    pub fn recognise<'a>(names: impl Iterator<Item = &'a str> + Clone) -> Option<(&'static Naming, &'a str)> {
+    /// The naming scheme of a file and every prefix before a backbone's names (`vit.`, `module.`, …): more than one if the file
+    /// holds several models.
+    pub fn recognise<'a>(
+        names: impl Iterator<Item = &'a str> + Clone,
+    ) -> Option<(&'static Naming, Vec<&'a str>)> {
         [&TIMM, &HUGGING_FACE, &TORCHVISION].into_iter().find_map(|naming| {
             let is_prefix = |p: &&str| p.is_empty() || p.ends_with('.');
-            let prefix = names.clone().filter_map(|n| n.strip_suffix(naming.signature)).find(is_prefix)?;
-            Some((naming, prefix))
+            let prefixes = names.clone().filter_map(|n| n.strip_suffix(naming.signature)).filter(is_prefix);
+            Some((naming, prefixes.collect::<Vec<_>>())).filter(|(_, prefixes)| !prefixes.is_empty())
         })
     }
 
     pub fn translate(&self, prefix: &str, name: &str) -> Translated {
         let name = name.strip_prefix(prefix).unwrap_or(name);
+        if self.ignored.iter().any(|start| name.starts_with(start)) {
+            return Translated::Ignored;
+        }
+        let unchunked = unchunked(name);
+        let name = unchunked.as_deref().unwrap_or(name);
         for (template, target) in self.rules {
             let Some(captures) = match_template(template, name) else { continue };
             return match *target {
@@ -158,10 +180,18 @@ impl Naming {
             Tensor(to) | Part(to, _) => match_template(to, canonical).map(|c| fill_template(from, c)),
             Ignore => None,
         });
-        // The classifier of transformers' models stands outside the prefixed backbone.
+        // The second classifier of transformers' models stands outside of the prefixed backbone.
         let prefix = if canonical.starts_with("head") { "" } else { prefix };
         format!("{prefix}{}", found.as_deref().unwrap_or(canonical))
     }
+}
+
+/// DINOv2 may keep its blocks in chunks, `blocks.CHUNK.BLOCK.…`; a block's number counts from the model's start in every chunk.
+fn unchunked(name: &str) -> Option<String> {
+    let (chunk, rest) = name.strip_prefix("blocks.")?.split_once('.')?;
+    let (block, _) = rest.split_once('.')?;
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    (is_number(chunk) && is_number(block)).then(|| format!("blocks.{rest}"))
 }
 
 /// What `#` and `.*` stood for.
@@ -202,7 +232,7 @@ mod tests {
             ("conv_proj.weight", "torchvision", ""),
         ] {
             let (naming, found) = Naming::recognise(["x.weight", name].into_iter()).unwrap();
-            assert_eq!((naming.library, found), (library, prefix));
+            assert_eq!((naming.library, found), (library, vec![prefix]));
         }
         assert!(Naming::recognise(["layer1.0.conv1.weight", "xconv_proj.weight"].into_iter()).is_none());
     }
@@ -211,16 +241,14 @@ mod tests {
     fn names_translate_to_canonical_ones_and_back() {
         let part = HUGGING_FACE.translate("deit.", "deit.encoder.layer.11.attention.attention.value.bias");
         assert_eq!(part, Translated::Part("blocks.11.attn.qkv.bias".into(), 2));
-        assert_eq!(
-            HUGGING_FACE.translate("deit.", "cls_classifier.weight"),
-            Translated::Whole("head.weight".into())
-        );
+        let chunked = TIMM.translate("", "blocks.2.11.attn.qkv.bias");
+        assert_eq!(chunked, Translated::Whole("blocks.11.attn.qkv.bias".into()));
+        assert_eq!(TIMM.translate("", "decoder_blocks.0.norm1.bias"), Translated::Ignored);
         assert_eq!(HUGGING_FACE.translate("vit.", "vit.pooler.dense.bias"), Translated::Ignored);
         assert_eq!(HUGGING_FACE.translate("", "encoder.layer.x.output.dense.bias"), Translated::Unknown);
         let name = "encoder.layers.encoder_layer_3.self_attention.in_proj_weight";
         assert_eq!(TORCHVISION.translate("", name), Translated::Whole("blocks.3.attn.qkv.weight".into()));
         assert_eq!(TORCHVISION.source_name("", "blocks.3.attn.qkv.weight", 0), name);
         assert_eq!(HUGGING_FACE.source_name("vit.", "norm.weight", 0), "vit.layernorm.weight");
-        assert_eq!(HUGGING_FACE.source_name("vit.", "head.weight", 0), "classifier.weight");
     }
 }

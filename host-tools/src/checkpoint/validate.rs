@@ -41,7 +41,7 @@ pub fn tensor_shapes(config: &VitConfig) -> Vec<(String, Vec<usize>)> {
     if config.head != Head::None {
         layer("head".into(), &[classes, dim]);
     }
-    if config.head == Head::Distilled {
+    if config.second_head_token().is_some() {
         layer("head_dist".into(), &[classes, dim]);
     }
     shapes
@@ -87,6 +87,18 @@ pub fn validate_config(path: &Path, c: &VitConfig) -> Result<(), CheckpointError
         return fail(
             "two heads without a distillation token to read".into(),
             "check the file's tensors and --pool",
+        );
+    }
+    if c.head == Head::TokenAndMean && (!c.class_token || c.pool != Pool::Mean) {
+        return fail(
+            "a classifier of class token and mean without a class token".into(),
+            "check the file's tensors and --pool",
+        );
+    }
+    if c.second_head_token().is_some() && c.norm_after_pool {
+        return fail(
+            "two classifiers behind a norm of the pooled features".into(),
+            "check the file's tensors",
         );
     }
     if (c.classes == 0) != (c.head == Head::None) {
@@ -135,7 +147,7 @@ pub(super) fn take_tensors(
                 path: path.to_path_buf(),
                 tensor: source_name(&name),
                 expected: shape,
-                hint: format!("{hint}: the file is incomplete"),
+                hint: hint.to_string(),
             });
         };
         // Axes of length 1 do not change the layout, and libraries differ in them.

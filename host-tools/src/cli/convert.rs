@@ -12,7 +12,7 @@ use super::load::{FloatModel, LoadArgs};
 use super::progress::Bars;
 use super::samples;
 use crate::checkpoint::ipt::{parse_task, FloatIpt};
-use crate::checkpoint::FloatVit;
+use crate::checkpoint::{FloatVit, Settings};
 use crate::degrade::Picture;
 use crate::engine::Engine;
 use crate::image_input::images_below;
@@ -123,6 +123,8 @@ struct Converted {
     /// How the f16 layers were chosen, with --min-sqnr.
     choice: Option<PrecisionChoice>,
     rust: Option<PathBuf>,
+    /// What the weights do not say, and where each value comes from.
+    settings: Settings,
 }
 
 impl ConvertArgs {
@@ -211,6 +213,7 @@ impl ConvertArgs {
         Converted {
             output: self.output,
             name: inspection.name,
+            settings: inspection.settings,
             flash_bytes: inspection.flash_bytes,
             arena_bytes: inspection.arena_bytes,
             parameters: inspection.parameters,

@@ -4,11 +4,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{bail, Result};
 use clap::{Args, ValueEnum};
+use vitreous::format::{Crop, Filter};
 use vitreous::models::ipt::Task;
 use vitreous::models::vit::{Activation, Output, Pool};
 
 use crate::checkpoint::ipt::{parse_task, FloatIpt, IptLoadOptions};
-use crate::checkpoint::{CheckpointError, FloatVit, LoadOptions};
+use crate::checkpoint::{
+    BlockKind, ChannelOrder, CheckpointError, FloatVit, LoadOptions, PreprocessOptions, Settings,
+};
 use crate::console;
 use crate::restorer::RestoreModel;
 
@@ -20,15 +23,22 @@ pub enum FloatModel {
     Ipt(Box<FloatIpt>),
 }
 
-/// What a checkpoint may not say of itself.
+/// What a checkpoint may not say of itself. Every value that nothing says is named in a warning with its option.
 #[derive(Args, Debug, Default)]
+#[command(next_help_heading = "What the weights do not say")]
 pub struct LoadArgs {
-    /// Attention heads per block, where neither shapes nor config.json tell.
+    /// Attention heads per block.
     #[arg(long)]
     heads: Option<usize>,
-    /// Image height and width, as HxW.
+    /// Image height and width that the model is to take, as HxW; positions are interpolated from those of the training.
     #[arg(long, value_name = "HxW", value_parser = parse_size)]
     image_size: Option<(usize, usize)>,
+    /// Image height and width that the weights were trained with.
+    #[arg(long, value_name = "HxW", value_parser = parse_size)]
+    trained_size: Option<(usize, usize)>,
+    /// What the blocks are, whatever the name of an architecture says.
+    #[arg(long, value_enum)]
+    block: Option<BlockArg>,
     /// The MLP's nonlinearity.
     #[arg(long, value_enum)]
     activation: Option<ActivationArg>,
@@ -45,9 +55,13 @@ pub struct LoadArgs {
     /// A text file with one class name per line.
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
-    /// Tasks of a restorer, in the order of its heads, separated by commas: denoise30, x2, derain, jpeg40, …
-    #[arg(long, value_delimiter = ',', value_parser = parse_task)]
-    tasks: Vec<Task>,
+    /// Leave out the classifier: the model gives features.
+    #[arg(long)]
+    no_head: bool,
+    #[command(flatten)]
+    preprocess: PreprocessArgs,
+    #[command(flatten)]
+    restorer: RestorerArgs,
     /// Which of several sets of weights in the file: its key (state_dict_ema, model.teacher), or the prefix of its tensors' names;
     /// "." is what lies outside of all keys.
     #[arg(long, value_name = "KEY")]
@@ -55,6 +69,53 @@ pub struct LoadArgs {
     /// Leave out tensors that are no part of a plain ViT or IPT, with a warning, instead of refusing the file.
     #[arg(long)]
     allow_extra_tensors: bool,
+    /// Refuse the weights where a value would have to be assumed.
+    #[arg(long)]
+    strict: bool,
+}
+
+/// How a photograph becomes a classifier's input.
+#[derive(Args, Debug, Default)]
+#[command(next_help_heading = "How a photograph becomes a classifier's input")]
+struct PreprocessArgs {
+    /// Mean per channel, of pixels scaled to 0..1: 0.485,0.456,0.406, or one for all.
+    #[arg(long, value_name = "M,M,M", value_delimiter = ',', allow_negative_numbers = true)]
+    mean: Option<Vec<f64>>,
+    /// Standard deviation per channel, of pixels scaled to 0..1: 0.229,0.224,0.225, or one for all.
+    #[arg(long, value_name = "S,S,S", value_delimiter = ',')]
+    std: Option<Vec<f64>>,
+    /// Length in pixels that the shorter side is resized to, before the crop.
+    #[arg(long, value_name = "PIXELS", value_parser = super::parse_count)]
+    resize: Option<usize>,
+    /// The same as the crop's share of the resized image, as timm says it: 0.9 resizes to 248 for a crop of 224.
+    #[arg(long, value_name = "SHARE", conflicts_with = "resize")]
+    crop_pct: Option<f64>,
+    /// Cut out the centre of the resized image, or squash the whole image to the model's size.
+    #[arg(long, value_enum)]
+    crop: Option<CropArg>,
+    /// Filter of the resize.
+    #[arg(long, value_enum)]
+    interpolation: Option<InterpolationArg>,
+    /// Order of the colour channels that the weights were trained with. The converted model takes RGB in any case.
+    #[arg(long, value_enum)]
+    channel_order: Option<ChannelOrderArg>,
+}
+
+/// What a restorer's weights do not say.
+#[derive(Args, Debug, Default)]
+#[command(next_help_heading = "What a restorer's weights do not say")]
+struct RestorerArgs {
+    /// Tasks of a restorer, in the order of its heads, separated by commas: denoise30, x2, derain, jpeg40, …
+    #[arg(long, value_delimiter = ',', value_parser = parse_task)]
+    tasks: Option<Vec<Task>>,
+    /// Row of the query embedding for each task, counted from 0, where there are more rows than tasks.
+    #[arg(long, value_delimiter = ',', value_name = "N")]
+    query: Option<Vec<usize>>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum BlockArg {
+    PreNorm,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -75,6 +136,53 @@ enum ScoresArg {
     Softmax,
     Sigmoid,
     Values,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum CropArg {
+    Center,
+    Squash,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum InterpolationArg {
+    Nearest,
+    Bilinear,
+    Bicubic,
+    Lanczos,
+    Box,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ChannelOrderArg {
+    Rgb,
+    Bgr,
+}
+
+impl PreprocessArgs {
+    fn options(&self) -> PreprocessOptions {
+        PreprocessOptions {
+            mean: self.mean.clone(),
+            std: self.std.clone(),
+            resize: self.resize,
+            crop_pct: self.crop_pct,
+            crop: self.crop.map(|crop| match crop {
+                CropArg::Center => Crop::Center,
+                CropArg::Squash => Crop::Squash,
+            }),
+            interpolation: self.interpolation.map(|filter| match filter {
+                InterpolationArg::Nearest => Filter::Nearest,
+                InterpolationArg::Bilinear => Filter::Bilinear,
+                InterpolationArg::Bicubic => Filter::Bicubic,
+                InterpolationArg::Lanczos => Filter::Lanczos3,
+                InterpolationArg::Box => Filter::Box,
+            }),
+            channel_order: self.channel_order.map(|order| match order {
+                ChannelOrderArg::Rgb => ChannelOrder::Rgb,
+                ChannelOrderArg::Bgr => ChannelOrder::Bgr,
+            }),
+        }
+    }
 }
 
 fn parse_size(text: &str) -> Result<(usize, usize), String> {
@@ -122,24 +230,37 @@ impl LoadArgs {
     pub fn load_ipt(&self, path: &Path) -> Result<FloatIpt> {
         let options = IptLoadOptions {
             heads: self.heads,
-            tasks: (!self.tasks.is_empty()).then(|| self.tasks.clone()),
+            tasks: self.restorer.tasks.clone(),
+            queries: self.restorer.query.clone(),
             norm_eps: self.norm_eps,
             name: None,
             weights: self.weights.clone(),
             allow_extra_tensors: self.allow_extra_tensors,
+            strict: self.strict,
         };
         let float = FloatIpt::load(path, &options)?;
-        for warning in &float.warnings {
-            console::note(&format!("warning: {warning}"));
-        }
+        warn(&float.settings, &float.warnings);
         Ok(float)
     }
 
     /// Loads a classifier's float weights, with what the command line adds; warnings go to standard error.
     pub fn load(&self, path: &Path) -> Result<FloatVit> {
-        let options = LoadOptions {
+        let float = FloatVit::load(path, &self.options())?;
+        warn(&float.settings, &float.warnings);
+        Ok(float)
+    }
+
+    /// Whether nothing may be assumed.
+    pub fn is_strict(&self) -> bool {
+        self.strict
+    }
+
+    fn options(&self) -> LoadOptions {
+        LoadOptions {
             heads: self.heads,
             image_size: self.image_size,
+            trained_size: self.trained_size,
+            block: self.block.map(|BlockArg::PreNorm| BlockKind::PreNorm),
             activation: self.activation.map(|a| match a {
                 ActivationArg::GeluErf => Activation::GeluErf,
                 ActivationArg::GeluTanh => Activation::GeluTanh,
@@ -155,16 +276,21 @@ impl LoadArgs {
                 ScoresArg::Sigmoid => Output::Sigmoid,
                 ScoresArg::Values => Output::Values,
             }),
+            preprocess: self.preprocess.options(),
             labels: self.labels.clone(),
+            name: None,
             weights: self.weights.clone(),
             allow_extra_tensors: self.allow_extra_tensors,
-            ..LoadOptions::default()
-        };
-        let float = FloatVit::load(path, &options)?;
-        for warning in &float.warnings {
-            console::note(&format!("warning: {warning}"));
+            no_head: self.no_head,
+            strict: self.strict,
         }
-        Ok(float)
+    }
+}
+
+/// Warnings of an import: what is assumed, value by value, and what was left out.
+fn warn(settings: &Settings, warnings: &[String]) {
+    for warning in settings.warnings().chain(warnings.iter().cloned()) {
+        console::note(&format!("warning: {warning}"));
     }
 }
 
@@ -177,6 +303,9 @@ pub struct IptLoadArgs {
     /// Tasks of float weights in the order of their tails, separated by commas, where neither config.json nor the tails tell.
     #[arg(long, value_delimiter = ',', value_parser = parse_task)]
     tasks: Option<Vec<Task>>,
+    /// Row of the query embedding for each task, counted from 0, where float weights have more rows than tasks.
+    #[arg(long, value_delimiter = ',', value_name = "N")]
+    query: Option<Vec<usize>>,
     /// Which of several sets of float weights in the file: its key (state_dict_ema, model.teacher), or the prefix of its tensors'
     /// names; "." is what lies outside of all keys.
     #[arg(long, value_name = "KEY")]
@@ -184,6 +313,9 @@ pub struct IptLoadArgs {
     /// Leave out tensors that are no part of a plain IPT, with a warning, instead of refusing the file.
     #[arg(long)]
     allow_extra_tensors: bool,
+    /// Refuse float weights where a value would have to be assumed.
+    #[arg(long)]
+    strict: bool,
 }
 
 impl IptLoadArgs {
@@ -192,8 +324,10 @@ impl IptLoadArgs {
         IptLoadOptions {
             heads: self.heads,
             tasks: self.tasks.clone(),
+            queries: self.query.clone(),
             weights: self.weights.clone(),
             allow_extra_tensors: self.allow_extra_tensors,
+            strict: self.strict,
             ..IptLoadOptions::default()
         }
     }

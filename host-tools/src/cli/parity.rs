@@ -69,6 +69,7 @@ impl ParityArgs {
                 min_sqnr_db: self.min_sqnr,
                 max_top1_drop: self.max_top1_drop,
                 min_agreement: self.min_agreement,
+                strict: self.load.is_strict(),
             },
         };
         let progress = |name: &str, done: usize, all: usize| bars.report(name, done, all);

@@ -19,6 +19,7 @@ use serde::Serialize;
 use vitreous::models::ipt::{Task, TaskKind};
 use vitreous::pipeline::default_overlap;
 
+use crate::checkpoint::Settings;
 use crate::degrade::Picture;
 use crate::image_input::resize_rgb;
 use crate::metrics::Score;
@@ -123,6 +124,8 @@ pub struct EvalReport {
     pub seed: Option<u64>,
     /// Task by task.
     pub tasks: Vec<TaskReport>,
+    /// Values that nobody says and both sides assume: a wrong one does not show in this report.
+    pub assumed: Settings,
     /// Threshold asked for.
     pub max_psnr_drop_db: Option<f64>,
     /// Thresholds not met, in words; empty if the report passes.
@@ -172,6 +175,10 @@ pub fn evaluate(
         reference: reference.map(RestoreModel::name).transpose()?,
         seed: (!given).then_some(options.seed),
         tasks: Vec::new(),
+        assumed: match reference {
+            Some(reference) => model.settings()?.unjudged(&reference.settings()?),
+            None => Settings::default(),
+        },
         max_psnr_drop_db: options.max_psnr_drop,
         failures: Vec::new(),
     };

@@ -10,8 +10,14 @@ pub fn render(report: &EvalReport) -> String {
     for failure in &report.failures {
         text += &format!("FAIL: {failure}\n");
     }
-    if report.failures.is_empty() && report.max_psnr_drop_db.is_some() {
-        text += "PASS\n";
+    let passes = report.failures.is_empty() && report.max_psnr_drop_db.is_some();
+    text += match passes {
+        true => "PASS",
+        false => "",
+    };
+    if let Some(assumed) = report.assumed.assumed_in_words() {
+        let start = if passes { ", where" } else { "note:" };
+        text += &format!("{start} {assumed} are assumed by both sides: a wrong value would not show");
     }
     text.truncate(text.trim_end().len());
     text

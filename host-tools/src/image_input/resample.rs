@@ -19,10 +19,12 @@ pub(super) struct Pixels {
     pub data: Vec<u8>,
 }
 
-/// The source pixels of one output pixel and their fixed-point weights.
-struct Taps {
-    start: usize,
-    weights: Vec<i32>,
+/// The source pixels of one output pixel and their weights.
+pub(crate) struct Taps<W = f64> {
+    /// The first of them.
+    pub start: usize,
+    /// Their weights, whose sum is 1.
+    pub weights: Vec<W>,
 }
 
 fn sinc(x: f64) -> f64 {
@@ -58,7 +60,7 @@ fn support(filter: Filter) -> f64 {
 }
 
 /// Weights of every output pixel along one axis.
-fn taps(filter: Filter, from: usize, to: usize) -> Vec<Taps> {
+pub(crate) fn taps(filter: Filter, from: usize, to: usize) -> Vec<Taps> {
     let scale = from as f64 / to as f64;
     // Reducing widens the filter, which is what antialiases.
     let filter_scale = scale.max(1.0);
@@ -70,14 +72,20 @@ fn taps(filter: Filter, from: usize, to: usize) -> Vec<Taps> {
         let value = |i: usize| filter_value(filter, (i as f64 - centre + 0.5) * (1.0 / filter_scale));
         let weights: Vec<f64> = (start..end).map(value).collect();
         let sum: f64 = weights.iter().sum();
-        let fixed = |weight: &f64| {
-            let normal = if sum == 0.0 { *weight } else { weight / sum };
-            let scaled = normal * f64::from(1u32 << PRECISION_BITS);
-            (scaled + if normal < 0.0 { -0.5 } else { 0.5 }) as i32
-        };
-        Taps { start, weights: weights.iter().map(fixed).collect() }
+        let normal = |weight: &f64| if sum == 0.0 { *weight } else { weight / sum };
+        Taps { start, weights: weights.iter().map(normal).collect() }
     };
     (0..to).map(taps_of).collect()
+}
+
+/// The same with Pillow's fixed-point weights.
+fn fixed_taps(filter: Filter, from: usize, to: usize) -> Vec<Taps<i32>> {
+    let fixed = |weight: &f64| {
+        let scaled = weight * f64::from(1u32 << PRECISION_BITS);
+        (scaled + if *weight < 0.0 { -0.5 } else { 0.5 }) as i32
+    };
+    let all = taps(filter, from, to).into_iter();
+    all.map(|taps| Taps { start: taps.start, weights: taps.weights.iter().map(fixed).collect() }).collect()
 }
 
 /// Rounds and clamps a fixed-point sum to a byte.
@@ -90,7 +98,7 @@ const HALF: i32 = 1 << (PRECISION_BITS - 1);
 /// Resizes every row to `width` pixels.
 fn resample_rows(image: &Pixels, width: usize, filter: Filter) -> Pixels {
     let channels = image.channels;
-    let taps = taps(filter, image.width, width);
+    let taps = fixed_taps(filter, image.width, width);
     let mut data = Vec::with_capacity(width * image.height * channels);
     for row in image.data.chunks_exact(image.width * channels) {
         for Taps { start, weights } in &taps {
@@ -112,7 +120,7 @@ fn resample_columns(image: &Pixels, height: usize, filter: Filter) -> Pixels {
     let stride = image.width * image.channels;
     let mut data = Vec::with_capacity(height * stride);
     let mut sums = vec![HALF; stride];
-    for Taps { start, weights } in taps(filter, image.height, height) {
+    for Taps { start, weights } in fixed_taps(filter, image.height, height) {
         sums.fill(HALF);
         for (row, weight) in image.data[start * stride..].chunks_exact(stride).zip(&weights) {
             for (sum, value) in sums.iter_mut().zip(row) {

@@ -121,6 +121,7 @@ fn inspect_ipt(restorer: &Restorer, ipt: &Ipt, task: Option<&Task>, tile_rows: u
         model_version: model.version(),
         source_sha256: hexadecimal(&model.source_sha256()),
         architecture: Architecture::Ipt(summary),
+        settings: restorer.settings()?,
         layout: format!("{}x{}", model.layout().nr, model.layout().kr),
         flash_bytes: restorer.bytes().len(),
         parameters,

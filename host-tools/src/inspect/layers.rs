@@ -53,7 +53,7 @@ pub fn layers(vit: &Vit) -> Vec<Layer> {
     if c.norm_after_pool {
         all.push(norm(vit, "fc_norm".into(), head));
     }
-    for (there, name) in [(c.head != Head::None, "head"), (c.head == Head::Distilled, "head_dist")] {
+    for (there, name) in [(c.head != Head::None, "head"), (c.second_head_token().is_some(), "head_dist")] {
         if there {
             all.push(linear(vit, name.into(), head, [c.dim, c.classes], 1, vit.head_precision()));
         }

@@ -15,6 +15,7 @@ pub use table::render;
 pub(crate) use table::{grouped, table};
 pub use vit::{inspect, VitSummary};
 
+use crate::checkpoint::Settings;
 use serde::Serialize;
 use vitreous::tensor::Precision;
 use vitreous::Plan;
@@ -31,6 +32,8 @@ pub struct Inspection {
     /// What is particular to the architecture.
     #[serde(flatten)]
     pub architecture: Architecture,
+    /// What the weights do not say, and where each value comes from.
+    pub settings: Settings,
     /// Weight layout as columns × inputs.
     pub layout: String,
     /// File length in bytes: what the model takes in flash.

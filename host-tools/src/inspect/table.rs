@@ -39,6 +39,7 @@ pub fn render(inspection: &Inspection) -> String {
         Architecture::Ipt(ipt) => ipt_summary(ipt),
     };
     text += &format!("weights packed {}, source SHA-256 {}\n\n", i.layout, i.source_sha256);
+    text += &settings(i);
     text += &layers(i);
     text += &format!(
         "\n\nflash {} bytes, {} parameters, {} MACs per {}\n\n",
@@ -89,6 +90,18 @@ fn ipt_summary(ipt: &IptSummary) -> String {
         ipt.overlap, ipt.task
     );
     text
+}
+
+/// What the weights do not say; nothing for a file that keeps nothing of it.
+fn settings(inspection: &Inspection) -> String {
+    if inspection.settings.iter().next().is_none() {
+        return String::new();
+    }
+    let mut rows = table(&["setting", "value", "said by", "where"], 4);
+    for setting in inspection.settings.iter() {
+        rows.add_row([&setting.name, &setting.value, setting.origin.name(), &setting.note]);
+    }
+    format!("{rows}\n\n")
 }
 
 fn layers(inspection: &Inspection) -> String {

@@ -73,6 +73,7 @@ fn inspect_vit(engine: &Engine, vit: &Vit, tile_rows: usize) -> Result<Inspectio
         model_version: model.version(),
         source_sha256: hexadecimal(&model.source_sha256()),
         architecture: Architecture::Vit(summary),
+        settings: engine.settings()?,
         layout: format!("{}x{}", model.layout().nr, model.layout().kr),
         flash_bytes: engine.bytes().len(),
         parameters: layers.iter().map(|l| l.parameters).sum(),

@@ -31,6 +31,9 @@ fn verdict(page: &mut String, report: &ParityReport) {
     if report.failures.is_empty() {
         *page += "<p class=\"pass\">All thresholds are met.</p>";
     }
+    if report.assumed.iter().next().is_some() {
+        let _ = write!(page, "<p class=\"fail\">{}</p>", escaped(&super::table::verdict(report)));
+    }
     for failure in &report.failures {
         let _ = write!(page, "<p class=\"fail\">{}</p>", escaped(failure));
     }

@@ -15,6 +15,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde::Serialize;
 
+use crate::checkpoint::Settings;
 use crate::engine::{Engine, EngineOutput};
 use crate::reference::ReferenceVit;
 use crate::target::{run_on_target, RunOptions, Target};
@@ -45,6 +46,8 @@ pub struct Thresholds {
     pub max_top1_drop: Option<f64>,
     /// Least share of images on which both have the same best class, in percent.
     pub min_agreement: Option<f64>,
+    /// Nothing may be assumed.
+    pub strict: bool,
 }
 
 /// Signal-to-quantization-noise ratio after one stage.
@@ -94,6 +97,8 @@ pub struct ParityReport {
     pub agreement: Option<Agreement>,
     /// Targets compared with the host.
     pub targets: Vec<TargetParity>,
+    /// Values that nobody says and both sides assume: a wrong one does not show in this report.
+    pub assumed: Settings,
     /// Thresholds asked for.
     pub thresholds: Thresholds,
     /// Thresholds not met, in words; empty if the report passes.
@@ -148,6 +153,7 @@ pub fn parity(
         output_min_sqnr_db: metrics::min(&sqnr),
         agreement,
         targets: Vec::new(),
+        assumed: engine.settings()?.unjudged(reference.settings()),
         thresholds: options.thresholds,
         failures: Vec::new(),
     };
@@ -169,12 +175,21 @@ pub fn parity(
 
 fn check_same_model(engine: &Engine, reference: &ReferenceVit) -> Result<()> {
     let (ours, theirs) = (engine.config(), reference.config());
+    let (input, expected) = (engine.preprocess(), reference.preprocess());
+    if (ours, input) == (theirs, expected) {
+        return Ok(());
+    }
+    let path = engine.path().display();
+    if let Some(differences) = engine.settings()?.differences(reference.settings()) {
+        anyhow::bail!(
+            "the reference has other settings than {path}: {differences}; give parity the options of convert"
+        );
+    }
     anyhow::ensure!(
         ours == theirs,
-        "the reference is another network than {}: the model has {ours:?}, the reference {theirs:?}",
-        engine.path().display()
+        "the reference is another network than {path}: the model has {ours:?}, the reference {theirs:?}"
     );
-    Ok(())
+    anyhow::bail!("the reference has another preprocessing than {path}: the model has {input:?}, the reference {expected:?}")
 }
 
 fn run_reference(reference: &ReferenceVit, pixels: &[&[u8]], progress: &ProgressFn) -> Result<Vec<Vec<f32>>> {
@@ -249,6 +264,9 @@ fn compare_target(
 fn failures(report: &ParityReport) -> Vec<String> {
     let mut failures = Vec::new();
     let thresholds = &report.thresholds;
+    if let Some(assumed) = report.assumed.assumed_in_words().filter(|_| thresholds.strict) {
+        failures.push(format!("nothing says {assumed}, and --strict assumes nothing"));
+    }
     if let Some(least) = thresholds.min_sqnr_db.filter(|least| report.output_sqnr_db < *least) {
         failures
             .push(format!("mean SQNR of the output is {:.2} dB, below {least} dB", report.output_sqnr_db));

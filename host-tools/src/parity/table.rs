@@ -3,6 +3,17 @@
 use super::ParityReport;
 use crate::inspect::{grouped, table};
 
+/// One line: a pass says what it does not judge.
+pub(super) fn verdict(report: &ParityReport) -> String {
+    let word = if report.failures.is_empty() { "PASS" } else { "FAIL" };
+    match report.assumed.assumed_in_words() {
+        Some(assumed) => {
+            format!("{word}, where {assumed} are assumed by both sides: a wrong value would not show")
+        }
+        None => word.to_owned(),
+    }
+}
+
 /// The report, for a terminal.
 pub fn render(report: &ParityReport) -> String {
     let mut text =
@@ -67,8 +78,6 @@ pub fn render(report: &ParityReport) -> String {
     for failure in &report.failures {
         text += &format!("FAIL: {failure}\n");
     }
-    if report.failures.is_empty() {
-        text += "PASS";
-    }
+    text += &verdict(report);
     text
 }

@@ -58,6 +58,7 @@ pub fn quantize_ipt(float: &FloatIpt, options: &IptQuantizeOptions) -> Result<Ve
     for task in 0..float.config.tasks.len() {
         writer.tensors(SectionKind::TaskTail, quantizer.tail(task)?);
     }
+    writer.settings(&float.settings.to_text());
     let mut header = VtrHeader {
         architecture: ARCHITECTURE_IPT,
         model_version: options.model_version,

@@ -99,6 +99,7 @@ pub fn quantize_vit(float: &FloatVit, options: &QuantizeOptions) -> Result<Vec<u
         writer.tensors(SectionKind::Block, quantizer.block(layer)?);
     }
     writer.tensors(SectionKind::Head, quantizer.head()?);
+    writer.settings(&float.settings.to_text());
     let mut header = VtrHeader {
         architecture: ARCHITECTURE_VIT,
         model_version: options.model_version,
@@ -284,7 +285,8 @@ impl<'a> Quantizer<'a> {
         if c.norm_after_pool {
             self.norm(&mut section, "fc_norm")?;
         }
-        for (there, name) in [(c.head != Head::None, "head"), (c.head == Head::Distilled, "head_dist")] {
+        for (there, name) in [(c.head != Head::None, "head"), (c.second_head_token().is_some(), "head_dist")]
+        {
             if there {
                 let (weights, bias) =
                     (self.data(&format!("{name}.weight"))?, self.data(&format!("{name}.bias"))?);

@@ -6,11 +6,11 @@ mod layers;
 
 pub use ipt::{IptStages, ReferenceIpt};
 
-use crate::checkpoint::FloatVit;
+use crate::checkpoint::{FloatVit, Settings};
 use candle_core::{Device, Result, Tensor};
 use layers::{attention, layer_norm, Linear};
 use vitreous::format::Preprocess;
-use vitreous::models::vit::{Head, Pool, VitConfig};
+use vitreous::models::vit::{Pool, VitConfig};
 
 /// Why the reference cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +62,7 @@ struct Block {
 pub struct ReferenceVit {
     config: VitConfig,
     preprocess: Preprocess,
+    settings: Settings,
     patch_embed: Linear,
     /// Class and distillation token, (prefix, dim).
     prefix: Option<Tensor>,
@@ -120,6 +121,7 @@ impl ReferenceVit {
         Ok(Self {
             config,
             preprocess: model.preprocess,
+            settings: model.settings.clone(),
             // (dim, channels, patch height, patch width): a patch is flattened in the same order, see `patches`.
             patch_embed: {
                 let (weight, bias) = needed("patch_embed.proj")?;
@@ -138,6 +140,16 @@ impl ReferenceVit {
     /// The model's hyperparameters.
     pub fn config(&self) -> &VitConfig {
         &self.config
+    }
+
+    /// How images are prepared.
+    pub fn preprocess(&self) -> &Preprocess {
+        &self.preprocess
+    }
+
+    /// Where the values come from that the weights do not say.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// Values of one image: height · width · channels.
@@ -266,10 +278,10 @@ impl ReferenceVit {
         let features = self.optional_norm(&pooled, &self.fc_norm)?;
         let Some(head) = &self.head else { return Ok((features, None)) };
         let logits = head.forward(&features)?;
-        let logits = match (&self.head_dist, self.config.head) {
-            (Some(head_dist), Head::Distilled) => {
-                let distilled = self.optional_norm(&x.narrow(1, 1, 1)?.squeeze(1)?, &self.fc_norm)?;
-                ((logits + head_dist.forward(&distilled)?)? * 0.5)?
+        let logits = match (&self.head_dist, self.config.second_head_token()) {
+            (Some(head_dist), Some(token)) => {
+                let row = x.narrow(1, token, 1)?.squeeze(1)?;
+                ((logits + head_dist.forward(&row)?)? * 0.5)?
             }
             _ => logits,
         };

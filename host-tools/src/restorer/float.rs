@@ -7,6 +7,7 @@ use vitreous::pipeline::default_overlap;
 
 use super::blend::{restore_by_windows, Windows};
 use crate::checkpoint::ipt::FloatIpt;
+use crate::checkpoint::Settings;
 use crate::degrade::Picture;
 use crate::reference::ReferenceIpt;
 
@@ -18,6 +19,7 @@ const GROUP: usize = 128;
 /// Float weights of an IPT, run over whole images.
 pub struct FloatRestorer {
     name: String,
+    settings: Settings,
     reference: ReferenceIpt,
 }
 
@@ -27,12 +29,18 @@ impl FloatRestorer {
     /// # Errors
     /// The framework's own.
     pub fn new(model: &FloatIpt) -> Result<Self> {
-        Ok(Self { name: model.name.clone(), reference: ReferenceIpt::new(model)? })
+        let (name, settings) = (model.name.clone(), model.settings.clone());
+        Ok(Self { name, settings, reference: ReferenceIpt::new(model)? })
     }
 
     /// The model's name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Where the values come from that the weights do not say.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// Hyperparameters.

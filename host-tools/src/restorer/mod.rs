@@ -19,6 +19,7 @@ use vitreous::models::ipt::{Ipt, IptConfig, Task, COLOURS, DEFAULT_TILE_ROWS};
 use vitreous::pipeline::{default_overlap, Band, BandPlan, BandShape};
 use vitreous::{Model, PixelSink, SliceSource, SourceError};
 
+use crate::checkpoint::Settings;
 use crate::degrade::Picture;
 use crate::kernels;
 use crate::vtr::{repack, AlignedBytes, ModelBytes};
@@ -65,6 +66,14 @@ impl Restorer {
         let bytes =
             ModelBytes::open(path).with_context(|| format!("cannot read the model {}", path.display()))?;
         Self::from_bytes(bytes, path).with_context(|| format!("cannot use the model {}", path.display()))
+    }
+
+    /// Where the values come from that the weights do not say, as the file has it.
+    ///
+    /// # Errors
+    /// Text that is not UTF-8.
+    pub fn settings(&self) -> Result<Settings> {
+        Ok(Settings::from_text(Model::parse_without_checksums(self.bytes.as_slice())?.settings()?))
     }
 
     /// Checks a model in memory; `path` serves messages alone.

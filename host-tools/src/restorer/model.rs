@@ -12,6 +12,7 @@ use vitreous::pipeline::{default_overlap, WindowGrid};
 
 use super::{FloatRestorer, Restorer};
 use crate::checkpoint::ipt::{FloatIpt, IptLoadOptions};
+use crate::checkpoint::Settings;
 use crate::degrade::Picture;
 
 /// Largest restored image in pixels: 64 Mi, some 800 MB of memory in float.
@@ -41,7 +42,7 @@ impl RestoreModel {
             return Ok(Self::Engine(Box::new(Restorer::load(path)?)));
         }
         let float = FloatIpt::load(path, options)?;
-        float.warnings.iter().for_each(|warning| warn(warning));
+        float.settings.warnings().chain(float.warnings.iter().cloned()).for_each(|warning| warn(&warning));
         Ok(Self::Float(Box::new(FloatRestorer::new(&float)?)))
     }
 
@@ -61,6 +62,17 @@ impl RestoreModel {
         match self {
             Self::Engine(restorer) => restorer.with_ipt(|ipt| ipt.model().name().to_owned()),
             Self::Float(restorer) => Ok(restorer.name().to_owned()),
+        }
+    }
+
+    /// Where the values come from that the weights do not say.
+    ///
+    /// # Errors
+    /// None for a model that [`RestoreModel::load`] has accepted.
+    pub fn settings(&self) -> Result<Settings> {
+        match self {
+            Self::Engine(restorer) => restorer.settings(),
+            Self::Float(restorer) => Ok(restorer.settings().clone()),
         }
     }
 

@@ -63,6 +63,13 @@ impl VtrWriter {
         self.sections.push((kind, section.bytes));
     }
 
+    /// Appends where the settings come from, behind all other sections; nothing where nothing is said.
+    pub fn settings(&mut self, text: &str) {
+        if !text.is_empty() {
+            self.bytes(SectionKind::Settings, text.as_bytes().to_vec());
+        }
+    }
+
     /// The whole file.
     ///
     /// # Errors

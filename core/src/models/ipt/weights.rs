@@ -99,10 +99,7 @@ impl<'a> Ipt<'a> {
         let (section, config) = IptSection::parse(model.expect_section(0, SectionKind::Config)?)?;
         let ipt = Self { model: *model, config, section };
         let c = &ipt.config;
-        let sections = CONFIG_SECTIONS + 2 * c.tasks.len() + 2 + c.encoder_layers + c.decoder_layers;
-        if model.sections() != sections {
-            return Err(Error::Field { name: "section_count", offset: 20, value: model.sections() as u32 });
-        }
+        model.expect_end(CONFIG_SECTIONS + 2 * c.tasks.len() + 2 + c.encoder_layers + c.decoder_layers)?;
         for task in 0..c.tasks.len() {
             ipt.read_head(task, true)?;
             ipt.read_tail(task, true)?;

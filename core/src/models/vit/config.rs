@@ -43,6 +43,10 @@ pub enum Head {
     Linear,
     /// DeiT's two classifiers, on the class and on the distillation token, whose logits are averaged (arXiv 2012.12877, §4).
     Distilled,
+    /// One classifier of twice the width, on the class token and on the mean of the patch tokens (DINOv2, arXiv 2304.07193,
+    /// §7.1). It is kept as two, of the mean and of the class token, with twice the weights, whose logits are averaged:
+    /// `W·[c; m] + b = (2·W_m·m + 2·W_c·c + 2·b) / 2`.
+    TokenAndMean,
 }
 
 /// What the classifier's outputs mean, and so what is made of them for people. The classifier's arithmetic is the same.
@@ -135,6 +139,15 @@ impl VitConfig {
     /// Number of tokens.
     pub const fn tokens(&self) -> usize {
         self.prefix_tokens() + self.patches()
+    }
+
+    /// The row of the token that the second of two classifiers reads, or `None` with one classifier.
+    pub const fn second_head_token(&self) -> Option<usize> {
+        match self.head {
+            Head::None | Head::Linear => None,
+            Head::Distilled => Some(1),
+            Head::TokenAndMean => Some(0),
+        }
     }
 
     /// Width of one attention head.

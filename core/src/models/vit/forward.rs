@@ -308,8 +308,8 @@ impl Run<'_, '_> {
         if let Some(head) = &weights.head {
             classify(self.kernels, features, head, input_i8, logits, scratch)?;
         }
-        if let Some(head) = &weights.head_dist {
-            norm(self.kernels, part(tokens, c.dim, c.dim)?, input);
+        if let (Some(head), Some(token)) = (&weights.head_dist, c.second_head_token()) {
+            norm(self.kernels, part(tokens, token * c.dim, c.dim)?, input);
             let dist = typed::<f32>(logits_dist, 0, c.classes)?;
             classify(self.kernels, input, head, input_i8, dist, scratch)?;
             logits.iter_mut().zip(dist.iter()).for_each(|(logit, dist)| *logit = (*logit + *dist) * 0.5);

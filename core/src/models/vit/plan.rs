@@ -144,7 +144,7 @@ impl Vit<'_> {
         let has_room = has_room(kernels, workers);
         let phases = |phases: RangeInclusive<u8>| if has_room { EMBED..=HEAD } else { phases };
         let together = heads_together(c.heads, kernels, workers);
-        let dist_classes = if c.head == super::Head::Distilled { c.classes } else { 0 };
+        let dist_classes = if c.second_head_token().is_some() { c.classes } else { 0 };
         let mut plan = Plan::new(kernels.region_align);
         plan.add("tokens", tokens * c.dim, 2, EMBED..=HEAD);
         plan.add("strip", c.patch_height * c.image_width * c.channels, 1, phases(EMBED..=EMBED));

@@ -120,7 +120,11 @@ impl<'a> ConfigSection<'a> {
             norm_before_pool: flags & 4 != 0,
             norm_after_pool: flags & 8 != 0,
             pool: reader.one_of("pool", 11, &[Pool::Token, Pool::Mean])?,
-            head: reader.one_of("head", 12, &[Head::None, Head::Linear, Head::Distilled])?,
+            head: reader.one_of(
+                "head",
+                12,
+                &[Head::None, Head::Linear, Head::Distilled, Head::TokenAndMean],
+            )?,
             activation: reader.one_of(
                 "activation",
                 13,
@@ -162,8 +166,12 @@ fn check_relations(words: &Words, c: &VitConfig, flags: u32) -> Result<(), Error
     ok_or(c.class_token || !c.distill_token, "flags", 10)?;
     ok_or(c.class_token || c.pool == Pool::Mean, "pool", 11)?;
     ok_or((c.head == Head::None) == (c.classes == 0), "classes", 9)?;
-    let distilled = c.head == Head::Distilled;
-    ok_or(!distilled || (c.distill_token && c.pool == Pool::Token), "head", 12)?;
+    let second_head_fits = match c.head {
+        Head::None | Head::Linear => true,
+        Head::Distilled => c.distill_token && c.pool == Pool::Token,
+        Head::TokenAndMean => c.class_token && c.pool == Pool::Mean,
+    };
+    ok_or(second_head_fits, "head", 12)?;
     ok_or(c.norm_eps >= MIN_MAGNITUDE && c.norm_eps <= 1.0, "norm_eps", 14)?;
     ok_or(c.head != Head::None || c.output == Output::Softmax, "output", 15)
 }

@@ -69,10 +69,7 @@ impl<'a> Vit<'a> {
         model.preprocess()?;
         model.labels()?;
         let vit = Self { model: *model, config, section };
-        let sections = FIRST_TENSOR_SECTION + config.depth + 2;
-        if model.sections() != sections {
-            return Err(Error::Field { name: "section_count", offset: 20, value: model.sections() as u32 });
-        }
+        model.expect_end(FIRST_TENSOR_SECTION + config.depth + 2)?;
         vit.read_embed(true)?;
         for layer in 0..config.depth {
             vit.check_block(layer)?;
@@ -190,7 +187,7 @@ impl<'a> Vit<'a> {
             there.then(|| cursor.linear(tensor, c.dim, c.classes, precision, layout)).transpose()
         };
         let head = classifier("head", c.head != Head::None)?;
-        let head_dist = classifier("head_dist", c.head == Head::Distilled)?;
+        let head_dist = classifier("head_dist", c.second_head_token().is_some())?;
         cursor.finish()?;
         Ok(FinalWeights { norm_before_pool, norm_after_pool, head, head_dist })
     }

@@ -1,6 +1,6 @@
 //! A restorer's hyperparameters from the shapes of the authors' tensors and the caller's options.
 use super::super::{CheckpointError, FloatTensor};
-use super::{parse_task, IptLoadOptions};
+use super::{parse_task, IptLoadOptions, Said, Settings};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use vitreous::models::ipt::{IptConfig, Task, MAX_TASKS};
@@ -10,7 +10,7 @@ const RELEASED_HEADS: usize = 12;
 /// ε of PyTorch's layer norm, which the release leaves as it is.
 const RELEASED_NORM_EPS: f32 = 1e-5;
 /// The release's tasks, in its order.
-const RELEASED_TASKS: [&str; 6] = ["x2", "x3", "x4", "denoise30", "denoise50", "derain"];
+pub(super) const RELEASED_TASKS: [&str; 6] = ["x2", "x3", "x4", "denoise30", "denoise50", "derain"];
 
 /// The tensors of one file, of which shapes are asked.
 struct Shapes<'a> {
@@ -90,7 +90,7 @@ pub(super) fn config(
     path: &Path,
     tensors: &BTreeMap<String, FloatTensor>,
     options: &IptLoadOptions,
-    warnings: &mut Vec<String>,
+    settings: &mut Settings,
 ) -> Result<IptConfig, CheckpointError> {
     let shapes = Shapes { path, tensors };
     let [features, ..] = shapes.of::<4>("head.0.0.weight", "[features, 3, 3, 3]")?;
@@ -106,23 +106,21 @@ pub(super) fn config(
     let window = patch * shapes.root(tokens, "tokens")?;
     let scales = (0..shapes.count("tail.")).map(|task| shapes.scale(task, features));
     let scales = scales.collect::<Result<Vec<_>, _>>()?;
-    let heads = options.heads.unwrap_or_else(|| {
-        warnings.push(format!(
-            "{RELEASED_HEADS} attention heads assumed, as in the authors' release; else pass --heads"
-        ));
-        RELEASED_HEADS
-    });
+    let release = "as in the authors' release";
+    let heads = options.heads.map_or_else(|| Said::assumed(RELEASED_HEADS, release), Said::by_option);
+    let norm_eps =
+        options.norm_eps.map_or_else(|| Said::assumed(RELEASED_NORM_EPS, release), Said::by_option);
     Ok(IptConfig {
         features,
         window,
         patch,
-        heads,
+        heads: settings.decide("heads", "--heads", heads, usize::to_string),
         hidden,
         head_hidden,
         encoder_layers: shapes.count("body.encoder.layers."),
         decoder_layers: shapes.count("body.decoder.layers."),
-        tasks: tasks(&shapes, &scales, options.tasks.as_deref(), warnings)?,
-        norm_eps: options.norm_eps.unwrap_or(RELEASED_NORM_EPS),
+        tasks: tasks(&shapes, &scales, options.tasks.as_deref(), settings)?,
+        norm_eps: settings.decide("norm-eps", "--norm-eps", norm_eps, |eps| format!("{eps:e}")),
     })
 }
 
@@ -131,22 +129,21 @@ fn tasks(
     shapes: &Shapes,
     scales: &[usize],
     given: Option<&[Task]>,
-    warnings: &mut Vec<String>,
+    settings: &mut Settings,
 ) -> Result<heapless::Vec<Task, MAX_TASKS>, CheckpointError> {
     let named = |names: &[&str]| names.iter().filter_map(|name| parse_task(name).ok()).collect::<Vec<_>>();
     let released = named(&RELEASED_TASKS);
-    let assumed = if scales.iter().all(|scale| *scale > 1) {
-        scales.iter().filter_map(|scale| parse_task(&format!("x{scale}")).ok()).collect()
+    let said = if let Some(given) = given {
+        Said::by_option(given.to_vec())
+    } else if scales.iter().all(|scale| *scale > 1) {
+        let tasks = scales.iter().filter_map(|scale| parse_task(&format!("x{scale}")).ok()).collect();
+        Said::by_tensors(tasks, "the tails' scales")
     } else if released.iter().map(|task| task.scale).eq(scales.iter().copied()) {
-        warnings.push(format!(
-            "the tasks {} assumed, as in the authors' release; else pass --tasks",
-            RELEASED_TASKS.join(",")
-        ));
-        released
+        Said::assumed(released, "as in the authors' release")
     } else {
-        vec![]
+        Said::assumed(vec![], "")
     };
-    let tasks = given.map_or(assumed, <[Task]>::to_vec);
+    let tasks = said.value.clone();
     let list = scales.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
     if !tasks.iter().map(|task| task.scale).eq(scales.iter().copied()) || tasks.is_empty() {
         let names = tasks.iter().map(Task::to_string).collect::<Vec<_>>().join(",");
@@ -161,6 +158,8 @@ fn tasks(
                        derain or jpeg40 for scale 1";
         return Err(shapes.error(what, way_out.into()));
     }
+    let show = |tasks: &Vec<Task>| tasks.iter().map(Task::to_string).collect::<Vec<_>>().join(",");
+    let tasks = settings.decide("tasks", "--tasks", said, show);
     heapless::Vec::from_slice(&tasks).map_err(|_| {
         shapes.error(format!("{} tasks", tasks.len()), format!("at most {MAX_TASKS} are supported"))
     })

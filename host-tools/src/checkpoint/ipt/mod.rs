@@ -2,6 +2,7 @@
 
 mod derive;
 mod exact;
+mod queries;
 mod shapes;
 mod validate;
 mod window;
@@ -11,8 +12,9 @@ pub use shapes::{parse_task, tensor_shapes, RGB_MEAN};
 pub use validate::validate_ipt_config;
 
 use super::archive::{self, Archive};
+use super::json::Json;
 use super::locate::locate;
-use super::metadata::Json;
+use super::settings::{Said, Settings};
 use super::{file_label, refuse_unknown, unwrapped, CheckpointError, FloatTensor};
 use crate::output;
 use std::collections::BTreeMap;
@@ -34,7 +36,9 @@ pub struct FloatIpt {
     pub tensors: BTreeMap<String, FloatTensor>,
     /// SHA-256 of the file that the weights come from; zeros for weights from memory.
     pub source_sha256: [u8; 32],
-    /// What the import assumed or left out, in sentences for the user.
+    /// What the tensors do not say, and where each value comes from; empty for weights from memory.
+    pub settings: Settings,
+    /// What the import left out or changed, in sentences for the user; assumed values are in `settings`.
     pub warnings: Vec<String>,
 }
 
@@ -45,6 +49,8 @@ pub struct IptLoadOptions {
     pub heads: Option<usize>,
     /// One task per tail, in order.
     pub tasks: Option<Vec<Task>>,
+    /// Row of the query embedding for each tail, counted from 0, where there are more rows than tails.
+    pub queries: Option<Vec<usize>>,
     /// ε of the layer norms; PyTorch's default, which the authors use, is 1e-5.
     pub norm_eps: Option<f32>,
     /// The model's name.
@@ -53,6 +59,8 @@ pub struct IptLoadOptions {
     pub weights: Option<String>,
     /// Tensors that are not part of a plain IPT become warnings instead of an error.
     pub allow_extra_tensors: bool,
+    /// A value that nobody says is an error instead of a warning.
+    pub strict: bool,
 }
 
 impl FloatIpt {
@@ -69,7 +77,14 @@ impl FloatIpt {
         validate_ipt_config(path, &config)?;
         let taken = take_tensors(path, &config, &mut tensors)?;
         refuse_unknown(path, ARCHITECTURE, tensors.keys())?;
-        Ok(Self { name, config, tensors: taken, source_sha256: [0; 32], warnings: vec![] })
+        Ok(Self {
+            name,
+            config,
+            tensors: taken,
+            source_sha256: [0; 32],
+            settings: Settings::default(),
+            warnings: vec![],
+        })
     }
 
     /// Reads a file of the authors' tensors (`.safetensors`, or `.pt` by `torch.save`), an index of shards, or a folder with one of these. The
@@ -81,6 +96,7 @@ impl FloatIpt {
     pub fn load(path: &Path, options: &IptLoadOptions) -> Result<Self, CheckpointError> {
         let (file, folder) = locate(path)?;
         let config_json = Json::read(&folder.join("config.json"))?;
+        let mut settings = Settings::default();
         let Archive { sha256, tensors, mut warnings, .. } = Archive::read(&file, options.weights.as_deref())?;
         let mut tensors = unwrapped(tensors);
         if !derive::is_ipt(&tensors) {
@@ -88,19 +104,23 @@ impl FloatIpt {
         }
         drop_constants(&file, &mut tensors)?;
         let config = match config_json.as_ref().map(read_exact).transpose()?.flatten() {
-            Some(config) => overridden(&file, config, options)?,
-            None => derive::config(&file, &tensors, options, &mut warnings)?,
+            Some(config) => overridden(&file, config, options, &mut settings)?,
+            None => derive::config(&file, &tensors, options, &mut settings)?,
         };
         validate_ipt_config(&file, &config)?;
+        queries::choose(&file, &mut tensors, &config, options.queries.as_deref(), &mut settings)?;
         let taken = take_tensors(&file, &config, &mut tensors)?;
         if options.allow_extra_tensors {
             warnings.extend(tensors.keys().map(|name| format!("tensor `{name}` is unknown: left out")));
         } else {
             refuse_unknown(&file, ARCHITECTURE, tensors.keys())?;
         }
+        if options.strict {
+            settings.refuse_assumed(&file)?;
+        }
         let named = config_json.map(|json| json.string("architecture")).transpose()?.flatten();
         let name = options.name.clone().or(named).unwrap_or_else(|| file_label(&file, &folder, "ipt"));
-        Ok(Self { name, config, tensors: taken, source_sha256: sha256, warnings })
+        Ok(Self { name, config, tensors: taken, source_sha256: sha256, settings, warnings })
     }
 
     /// Writes model.safetensors and config.json, which [`load`](Self::load) reads back. Creates the folder. A file is replaced
@@ -142,6 +162,7 @@ impl FloatIpt {
         let _ = config.tasks.push(*task);
         let mut one = Self::new(self.name.clone(), config, tensors)?;
         one.source_sha256 = self.source_sha256;
+        one.settings.clone_from(&self.settings);
         one.warnings.clone_from(&self.warnings);
         Ok(one)
     }
@@ -183,7 +204,7 @@ fn take_tensors(
     let IptConfig { encoder_layers, decoder_layers, .. } = config;
     let (dim, tasks) = (config.dim(), config.tasks.len());
     let hint = format!(
-        "the model has {encoder_layers} encoder and {decoder_layers} decoder layers of dim {dim}, and {tasks} tasks"
+        "the model has {encoder_layers} encoder and {decoder_layers} decoder layers of dim {dim}, and {tasks} tasks: the file is incomplete"
     );
     super::validate::take_tensors(path, tensor_shapes(config), tensors, &hint, &str::to_string)
 }
@@ -200,9 +221,13 @@ fn overridden(
     path: &Path,
     mut config: IptConfig,
     options: &IptLoadOptions,
+    settings: &mut Settings,
 ) -> Result<IptConfig, CheckpointError> {
-    config.heads = options.heads.unwrap_or(config.heads);
-    config.norm_eps = options.norm_eps.unwrap_or(config.norm_eps);
+    let file = "config.json `vitreous_ipt`";
+    let heads = options.heads.map_or_else(|| Said::by_file(config.heads, file), Said::by_option);
+    config.heads = settings.decide("heads", "--heads", heads, usize::to_string);
+    let norm_eps = options.norm_eps.map_or_else(|| Said::by_file(config.norm_eps, file), Said::by_option);
+    config.norm_eps = settings.decide("norm-eps", "--norm-eps", norm_eps, |eps| format!("{eps:e}"));
     if let Some(tasks) = &options.tasks {
         config.tasks = heapless::Vec::from_slice(tasks).map_err(|_| CheckpointError::Config {
             path: path.to_path_buf(),
@@ -210,6 +235,12 @@ fn overridden(
             way_out: format!("at most {} are supported", vitreous::models::ipt::MAX_TASKS),
         })?;
     }
+    let tasks = match options.tasks {
+        Some(_) => Said::by_option(()),
+        None => Said::by_file((), file),
+    };
+    let names = config.tasks.iter().map(Task::to_string).collect::<Vec<_>>().join(",");
+    settings.decide("tasks", "--tasks", tasks, |()| names);
     Ok(config)
 }
 

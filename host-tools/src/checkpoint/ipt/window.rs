@@ -32,6 +32,7 @@ impl FloatIpt {
         }
         let mut model = Self::new(self.name.clone(), config, tensors)?;
         model.source_sha256 = self.source_sha256;
+        model.settings.clone_from(&self.settings);
         model.warnings.clone_from(&self.warnings);
         Ok(model)
     }

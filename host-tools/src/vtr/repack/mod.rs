@@ -20,10 +20,11 @@ use crate::quantize::{pack_panels, unpack_panels};
 /// A file that the engine refuses, or one of over 4 GiB.
 pub fn repack(bytes: &[u8], layout: PanelLayout) -> Result<AlignedBytes> {
     let model = Model::parse_without_checksums(bytes)?;
-    let sections = match model.architecture() {
+    let mut sections = match model.architecture() {
         ARCHITECTURE_IPT => ipt::sections(&model, layout)?,
         _ => vit::sections(&model, layout)?,
     };
+    sections.settings(model.settings()?);
     let mut header = VtrHeader {
         architecture: model.architecture(),
         model_version: model.version(),

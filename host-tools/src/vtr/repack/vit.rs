@@ -48,7 +48,7 @@ fn head(section: &mut Repacker, vit: &Vit) {
             section.norm(c.dim);
         }
     }
-    for there in [c.head != Head::None, c.head == Head::Distilled] {
+    for there in [c.head != Head::None, c.second_head_token().is_some()] {
         if there {
             section.linear(c.dim, c.classes, vit.head_precision(), 0);
         }

@@ -1,0 +1,111 @@
+//! JSON files beside the weights, read field by field with errors that name file and field.
+use super::CheckpointError;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+/// A JSON object with the file that it came from, for messages.
+#[derive(Clone)]
+pub(super) struct Json {
+    pub path: PathBuf,
+    value: Value,
+}
+
+impl Json {
+    /// `None` where there is no such file.
+    pub fn read(path: &Path) -> Result<Option<Self>, CheckpointError> {
+        let bytes = match std::fs::read(path) {
+            Ok(bytes) => bytes,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(CheckpointError::io(path, e)),
+        };
+        let text = super::labels::decoded(&bytes)
+            .map_err(|reason| CheckpointError::Json { path: path.into(), reason })?;
+        let value: Value = serde_json::from_str(&text).map_err(|e| CheckpointError::Json {
+            path: path.into(),
+            reason: format!("not valid JSON: {e}"),
+        })?;
+        if !value.is_object() {
+            return Err(CheckpointError::Json { path: path.into(), reason: "not a JSON object".into() });
+        }
+        Ok(Some(Self { path: path.to_path_buf(), value }))
+    }
+
+    /// The file and a field of it, for people.
+    pub fn place(&self, key: &str) -> String {
+        let file = self.path.file_name().unwrap_or_default().to_string_lossy();
+        format!("{file} `{key}`")
+    }
+
+    /// Any value but null.
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        self.value.get(key).filter(|v| !v.is_null())
+    }
+
+    /// A nested object.
+    pub fn object(&self, key: &str) -> Option<Self> {
+        let value = self.get(key)?.clone();
+        value.is_object().then(|| Self { path: self.path.clone(), value })
+    }
+
+    /// Number of its fields.
+    pub fn len(&self) -> usize {
+        self.value.as_object().map_or(0, |fields| fields.len())
+    }
+
+    fn typed<T>(
+        &self,
+        key: &str,
+        expected: &str,
+        read: impl Fn(&Value) -> Option<T>,
+    ) -> Result<Option<T>, CheckpointError> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        match read(value) {
+            Some(value) => Ok(Some(value)),
+            None => Err(self.error(format!("`{key}` is {value}, expected {expected}"))),
+        }
+    }
+
+    pub fn error(&self, reason: String) -> CheckpointError {
+        CheckpointError::Json { path: self.path.clone(), reason }
+    }
+
+    pub fn string(&self, key: &str) -> Result<Option<String>, CheckpointError> {
+        self.typed(key, "a string", |v| v.as_str().map(str::to_string))
+    }
+
+    pub fn number(&self, key: &str) -> Result<Option<f64>, CheckpointError> {
+        self.typed(key, "a number", Value::as_f64)
+    }
+
+    pub fn integer(&self, key: &str) -> Result<Option<usize>, CheckpointError> {
+        self.typed(key, "a whole number", |v| usize::try_from(v.as_u64()?).ok())
+    }
+
+    pub fn boolean(&self, key: &str) -> Result<Option<bool>, CheckpointError> {
+        self.typed(key, "true or false", Value::as_bool)
+    }
+
+    /// `0.5` or `[0.485, 0.456, 0.406]`.
+    pub fn numbers(&self, key: &str) -> Result<Option<Vec<f64>>, CheckpointError> {
+        self.typed(key, "a number or a list of numbers", |v| match v {
+            Value::Array(values) => values.iter().map(Value::as_f64).collect(),
+            value => value.as_f64().map(|value| vec![value]),
+        })
+    }
+
+    pub fn strings(&self, key: &str) -> Result<Option<Vec<String>>, CheckpointError> {
+        self.typed(key, "a list of strings", |v| {
+            v.as_array()?.iter().map(|s| s.as_str().map(str::to_string)).collect()
+        })
+    }
+
+    /// `224`, `[224, 224]` or `{"height": 224, "width": 224}` as (height, width).
+    pub fn height_width(&self, key: &str) -> Result<Option<(usize, usize)>, CheckpointError> {
+        let size = |v: &Value| usize::try_from(v.as_u64()?).ok();
+        self.typed(key, "a side, [height, width] or {height, width}", |v| match v {
+            Value::Array(sides) if sides.len() == 2 => Some((size(&sides[0])?, size(&sides[1])?)),
+            Value::Object(sides) => Some((size(sides.get("height")?)?, size(sides.get("width")?)?)),
+            side => size(side).map(|s| (s, s)),
+        })
+    }
+}

@@ -1,0 +1,115 @@
+//! Names of the classes: from label files, or from config.json.
+use super::json::Json;
+use super::CheckpointError;
+use std::path::{Path, PathBuf};
+use vitreous::models::vit::VitConfig;
+
+/// Files that are looked for beside the weights.
+const LABEL_FILES: [&str; 2] = ["labels.txt", "classes.txt"];
+
+/// The label file that lies beside the weights.
+pub(super) fn beside(folder: &Path) -> Option<PathBuf> {
+    LABEL_FILES.map(|name| folder.join(name)).into_iter().find(|path| path.is_file())
+}
+
+/// The labels of a model: of the file given, else of a file beside the weights, else those that config.json has.
+pub(super) fn find(
+    folder: &Path,
+    given: Option<&Path>,
+    of_config: &[String],
+    config: &VitConfig,
+) -> Result<Vec<String>, CheckpointError> {
+    // A headless model's config.json may still hold the labels of a head that was left out.
+    if config.classes == 0 && given.is_none() {
+        return Ok(vec![]);
+    }
+    let (path, labels) = match given.map(Path::to_path_buf).or_else(|| beside(folder)) {
+        Some(path) => (path.clone(), read(&path)?),
+        None => (folder.join("config.json"), of_config.to_vec()),
+    };
+    check(&path, &labels, config)?;
+    Ok(labels)
+}
+
+/// Checks that there is one label per class, or none at all.
+pub(super) fn check(path: &Path, labels: &[String], config: &VitConfig) -> Result<(), CheckpointError> {
+    if labels.is_empty() || labels.len() == config.classes {
+        return Ok(());
+    }
+    Err(CheckpointError::Labels { path: path.to_path_buf(), found: labels.len(), expected: config.classes })
+}
+
+/// One label per line; blank lines at the end do not count.
+fn read(path: &Path) -> Result<Vec<String>, CheckpointError> {
+    let bytes = std::fs::read(path).map_err(|e| CheckpointError::io(path, e))?;
+    let text =
+        decoded(&bytes).map_err(|reason| CheckpointError::LabelText { path: path.to_path_buf(), reason })?;
+    Ok(text.trim_end().lines().map(|line| line.trim().to_string()).collect())
+}
+
+/// Text in UTF-8 or UTF-16, with or without a byte order mark.
+pub(super) fn decoded(bytes: &[u8]) -> Result<String, String> {
+    let utf16 = |bytes: &[u8], word: fn([u8; 2]) -> u16| {
+        let (pairs, rest) = bytes.as_chunks::<2>();
+        let words = pairs.iter().map(|pair| word(*pair));
+        let text: Result<String, _> = char::decode_utf16(words).collect();
+        text.ok()
+            .filter(|_| rest.is_empty())
+            .ok_or_else(|| "damaged UTF-16 text; save it as UTF-8".to_string())
+    };
+    match bytes {
+        [0xFF, 0xFE, rest @ ..] => utf16(rest, u16::from_le_bytes),
+        [0xFE, 0xFF, rest @ ..] => utf16(rest, u16::from_be_bytes),
+        [0xEF, 0xBB, 0xBF, rest @ ..] => utf8(rest),
+        bytes => utf8(bytes),
+    }
+}
+
+fn utf8(bytes: &[u8]) -> Result<String, String> {
+    let text = std::str::from_utf8(bytes).map_err(|e| {
+        format!("not UTF-8 text: byte {} is in another encoding; save it as UTF-8", e.valid_up_to())
+    })?;
+    if text.contains('\0') {
+        return Err("holds zero bytes: no text, or UTF-16 without a byte order mark; save it as UTF-8".into());
+    }
+    Ok(text.to_string())
+}
+
+/// `{"0": "tench", "1": …}`: every index from 0 on must be there.
+pub(super) fn of_map(map: &Json) -> Result<Vec<String>, CheckpointError> {
+    let count = map.len();
+    (0..count)
+        .map(|i| match map.string(&i.to_string())? {
+            Some(label) => Ok(label),
+            None => Err(map.error(format!("`id2label` has {count} entries, but none for class {i}"))),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_of_every_usual_encoding_is_read() {
+        let utf16 = |mark: [u8; 2], bytes: fn(u16) -> [u8; 2]| {
+            [mark.to_vec(), "Käse\r\nBrot\r\n".encode_utf16().flat_map(bytes).collect()].concat()
+        };
+        for bytes in [
+            "Käse\nBrot\n\n".as_bytes().to_vec(),
+            "\u{feff}Käse\r\nBrot".as_bytes().to_vec(),
+            utf16([0xFF, 0xFE], u16::to_le_bytes),
+            utf16([0xFE, 0xFF], u16::to_be_bytes),
+        ] {
+            let text = decoded(&bytes).unwrap();
+            assert_eq!(text.trim_end().lines().map(str::trim).collect::<Vec<_>>(), ["Käse", "Brot"]);
+        }
+    }
+
+    #[test]
+    fn other_encodings_are_named() {
+        assert!(decoded(b"K\xe4se").unwrap_err().contains("byte 1 is in another encoding"));
+        assert!(decoded(b"K\0s\0").unwrap_err().contains("UTF-16 without"));
+        assert!(decoded(b"\xff\xfeK\0s").unwrap_err().contains("damaged UTF-16"));
+    }
+}
