@@ -71,7 +71,6 @@ impl Archive {
             format => read_one(path, format, wanted, &mut hash)?,
         };
         let Contents { tensors, choice, facts, .. } = contents;
-        warnings.extend(choice.warning());
         let architecture = ARCHITECTURE_KEYS.iter().find_map(|key| facts.get(*key)).cloned();
         let sha256 = hash.finalize().into();
         Ok(Self { path: path.to_path_buf(), sha256, tensors, choice, architecture, facts, warnings })

@@ -90,11 +90,7 @@ const CLAIMS: [(&str, &str); 12] = [
 
 impl Metadata {
     /// Reads config.json, the facts that the weights' file says of itself (`arch` of a training's checkpoint), and its name.
-    pub fn read(
-        config: Option<&Json>,
-        archive: &Archive,
-        stem: &str,
-    ) -> Result<Self, CheckpointError> {
+    pub fn read(config: Option<&Json>, archive: &Archive, stem: &str) -> Result<Self, CheckpointError> {
         let mut metadata = Self::default();
         if let Some(config) = config {
             if let Some(value) = config.get("vitreous") {

@@ -161,6 +161,7 @@ impl FloatVit {
         let source_sha256 = archive.sha256;
         let mut warnings = std::mem::take(&mut archive.warnings);
         let mut settings = Settings::default();
+        archive.choice.decide(&mut settings);
         let mut model = Canonical::new(archive, options.no_head)?;
         model.fold_layer_scale()?;
         let derived = match &metadata.exact {

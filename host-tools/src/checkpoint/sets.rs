@@ -4,6 +4,7 @@
 //! teacher; under keys of a dict, or under prefixes of the tensors' names. What is wanted is said by the caller, or follows from
 //! rules that the documentation states, or is asked for; it is never a matter of order.
 use super::naming::Naming;
+use super::settings::{Said, Settings};
 use super::CheckpointError;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -43,17 +44,20 @@ pub struct WeightsChoice {
 }
 
 impl WeightsChoice {
-    /// What to tell a user who did not choose: which set was taken, and that there are others.
-    pub fn warning(&self) -> Option<String> {
-        if self.chosen || self.others.is_empty() {
-            return None;
+    /// Which set was taken, where there are others.
+    pub(super) fn decide(&self, settings: &mut Settings) {
+        if self.others.is_empty() {
+            return;
         }
-        let taken = self.taken.as_deref().unwrap_or(TOP);
-        Some(format!(
-            "the file holds several sets of weights: `{}` was taken, beside it are {}; --weights KEY chooses",
-            shown(taken),
-            self.others.join(", ")
-        ))
+        let (taken, others) = (shown(self.taken.as_deref().unwrap_or(TOP)), self.others.join(", "));
+        let said = match self.chosen {
+            true => Said::by_option(taken),
+            false => Said::assumed(
+                taken,
+                format!("the plainest of several sets of weights; beside it are {others}"),
+            ),
+        };
+        settings.decide("weights", "--weights", said, String::clone);
     }
 }
 

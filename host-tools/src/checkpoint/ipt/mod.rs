@@ -97,7 +97,9 @@ impl FloatIpt {
         let (file, folder) = locate(path)?;
         let config_json = Json::read(&folder.join("config.json"))?;
         let mut settings = Settings::default();
-        let Archive { sha256, tensors, mut warnings, .. } = Archive::read(&file, options.weights.as_deref())?;
+        let Archive { sha256, tensors, choice, mut warnings, .. } =
+            Archive::read(&file, options.weights.as_deref())?;
+        choice.decide(&mut settings);
         let mut tensors = unwrapped(tensors);
         if !derive::is_ipt(&tensors) {
             return Err(CheckpointError::unknown_architecture(&file, tensors.keys()));
