@@ -152,8 +152,13 @@ fn files_that_are_no_checkpoints_say_what_to_do() {
 
 #[test]
 fn labels_must_be_one_per_class() {
-    let preprocess =
-        Preprocess { filter: Filter::Box, crop: Crop::Squash, resize: 8, mean: [0.1; 4], std: [0.3; 4] };
+    let preprocess = Preprocess {
+        filter: Filter::Box,
+        crop: Crop::Squash,
+        resize: 8,
+        mean: [0.1, 0.1, 0.1, 0.0],
+        std: [0.3, 0.3, 0.3, 1.0],
+    };
     let labels: Vec<_> = (0..5).map(|i| format!("class {i}")).collect();
     let model = FloatVit::new("five".into(), config(), preprocess, labels.clone(), weights()).unwrap();
     let dir = tempfile::tempdir().unwrap();

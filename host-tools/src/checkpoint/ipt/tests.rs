@@ -49,8 +49,43 @@ fn the_configuration_is_read_from_the_shapes() {
     let model = load(&weights(&config())).unwrap();
     assert_eq!((&model.config, &model.tensors), (&config(), &weights(&config())));
     assert_eq!(model.name, "ipt");
-    assert!(model.warnings.iter().any(|w| w.contains("12 attention heads")), "{:?}", model.warnings);
-    assert!(model.warnings.iter().any(|w| w.contains("x2,x3,x4,denoise30,denoise50,derain")));
+    let warnings: Vec<String> = model.settings.warnings().collect();
+    assert!(warnings[0].starts_with("heads 12 is assumed: as in the authors' release"), "{warnings:?}");
+    assert!(warnings.iter().any(|w| w.contains("x2,x3,x4,denoise30,denoise50,derain")), "{warnings:?}");
+    let strict =
+        message(load_with(&weights(&config()), &IptLoadOptions { strict: true, ..Default::default() }));
+    assert!(strict.contains("pass --heads, --tasks, --norm-eps"), "{strict}");
+}
+
+#[test]
+fn queries_of_a_pre_training_are_told_apart_for_a_fine_tuned_task() {
+    let mut one = config();
+    one.tasks = heapless::Vec::from_slice(&[parse_task("x3").unwrap()]).unwrap();
+    let with_queries = |rows: usize| {
+        let mut tensors = weights(&one);
+        let query = tensors.get_mut("body.query_embed.weight").unwrap();
+        let width = query.data.len();
+        query.data = (0..rows * width).map(|i| (i / width) as f32).collect();
+        query.shape = vec![rows, width];
+        tensors
+    };
+    let first = |model: FloatIpt| model.tensor("body.query_embed.weight").data[0];
+    // Six rows are those of the authors' pre-training, in which x3 is the second task.
+    let assumed = load(&with_queries(6)).unwrap();
+    assert!(
+        assumed.settings.warnings().any(|w| w.starts_with("query 1 is assumed")),
+        "{:?}",
+        assumed.settings
+    );
+    assert_eq!(first(assumed), 1.0);
+    let unknown = message(load(&with_queries(5)));
+    assert!(unknown.contains("5 queries for 1 task") && unknown.contains("--query"), "{unknown}");
+    let given = |rows, query: usize| {
+        let queries = Some(vec![query]);
+        load_with(&with_queries(rows), &IptLoadOptions { queries, ..IptLoadOptions::default() })
+    };
+    assert_eq!(first(given(5, 4).unwrap()), 4.0);
+    assert!(message(given(5, 5)).contains("from 0 to 4"));
 }
 
 #[test]
@@ -82,6 +117,7 @@ fn a_saved_model_reads_back_equal() {
     let again = FloatIpt::load(dir.path(), &IptLoadOptions::default()).unwrap();
     assert_eq!((again.name, again.config, again.tensors), (model.name, model.config, model.tensors));
     assert!(again.warnings.is_empty(), "{:?}", again.warnings);
+    assert!(again.settings.assumed().next().is_none(), "{:?}", again.settings);
     let json = std::fs::read_to_string(dir.path().join("config.json")).unwrap();
     assert!(json.contains("\"vitreous_ipt\"") && json.contains("\"denoise70\""), "{json}");
     std::fs::write(dir.path().join("config.json"), json.replace("\"hidden\": 20", "\"hidden\": 21")).unwrap();

@@ -2,6 +2,7 @@
 //! forms of real ones.
 use super::super::archive::Archive;
 use super::*;
+use crate::checkpoint::Settings;
 use std::collections::BTreeMap;
 use std::io::Write;
 
@@ -274,9 +275,16 @@ fn the_plain_one_of_several_sets_is_taken_and_said() {
     ] {
         let archive = Archive::read(checkpoint(&tensors, b"").path(), None).unwrap();
         assert_eq!(archive.choice.taken.as_deref(), taken, "{tensors:?}");
-        let warned = archive.warnings.iter().any(|w| w.contains("--weights KEY chooses"));
-        assert_eq!(warned, said, "{tensors:?} {:?}", archive.warnings);
+        let warnings = choice_warnings(&archive);
+        assert_eq!(warnings.contains("else pass --weights"), said, "{tensors:?} {warnings}");
     }
+}
+
+/// What a user is told of the choice of weights.
+fn choice_warnings(archive: &Archive) -> String {
+    let mut settings = Settings::default();
+    archive.choice.decide(&mut settings);
+    settings.warnings().collect()
 }
 
 #[test]
@@ -339,10 +347,10 @@ fn sets_under_prefixes_are_told_apart() {
     let plain = file(&names(&["", "ema."], &["head.weight"]));
     let archive = Archive::read(plain.path(), None).unwrap();
     assert_eq!(archive.tensors.keys().collect::<Vec<_>>(), ["head.weight", "norm.weight", PATCH]);
+    let warnings = choice_warnings(&archive);
     assert!(
-        archive.warnings[0].contains("`model` was taken, beside it are `model.ema` (2 tensors)"),
-        "{:?}",
-        archive.warnings
+        warnings.contains("weights model is assumed") && warnings.contains("`model.ema` (2 tensors)"),
+        "{warnings}"
     );
     let wrapped = file(&names(&["module.", "module.ema."], &[]));
     assert_eq!(Archive::read(wrapped.path(), None).unwrap().tensors.len(), 2);
