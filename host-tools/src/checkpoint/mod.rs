@@ -290,11 +290,13 @@ fn unwrapped(mut tensors: BTreeMap<String, FloatTensor>) -> BTreeMap<String, Flo
     tensors
 }
 
-/// `vit_tiny.safetensors` is called vit_tiny, `vit_tiny/model.safetensors` as well.
+/// `vit_tiny.safetensors` is called vit_tiny, `vit_tiny/model.safetensors` as well, in one piece or in shards.
 fn file_label(file: &Path, folder: &Path, fallback: &str) -> String {
-    let stem = file.file_stem().and_then(|s| s.to_str()).unwrap_or(fallback);
+    let name = file.file_name().and_then(|s| s.to_str()).unwrap_or(fallback);
+    let whole = Path::new(name.strip_suffix(locate::INDEX).unwrap_or(name));
+    let stem = whole.file_stem().and_then(|s| s.to_str()).unwrap_or(fallback);
     let folder = folder.file_name().and_then(|s| s.to_str());
-    if stem == "model" {
+    if stem == "model" || stem == "pytorch_model" {
         folder.unwrap_or(fallback).to_string()
     } else {
         stem.to_string()

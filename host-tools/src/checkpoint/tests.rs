@@ -151,6 +151,19 @@ fn files_that_are_no_checkpoints_say_what_to_do() {
 }
 
 #[test]
+fn a_model_is_called_after_its_file_or_folder() {
+    for (file, name) in [
+        ("deit.pth", "deit"),
+        ("model.safetensors", "folder"),
+        ("model.safetensors.index.json", "folder"),
+        ("pytorch_model.bin.index.json", "folder"),
+        ("vit.safetensors.index.json", "vit"),
+    ] {
+        assert_eq!(file_label(Path::new(file), Path::new("my/folder"), "vit"), name);
+    }
+}
+
+#[test]
 fn labels_must_be_one_per_class() {
     let preprocess = Preprocess {
         filter: Filter::Box,
