@@ -34,7 +34,7 @@ fn int8_is_within_0_2_points_and_27_db_of_float() -> Result<()> {
         strict: false,
     };
     let options =
-        ParityOptions { targets: &[], target_images: None, target_timeout: Duration::ZERO, thresholds };
+        ParityOptions { targets: &[], target_images: None, firmware: None, target_timeout: Duration::ZERO, thresholds };
     let report = parity(&engine, &ReferenceVit::new(&float)?, &samples, &options, &|_, _, _| {})?;
     println!("{}", render(&report));
     assert!(report.failures.is_empty(), "{:?}", report.failures);

@@ -6,6 +6,7 @@ use clap::Args;
 use vitreous::models::ipt::Task;
 
 use super::architecture::is_restorer;
+use super::firmware::FirmwareArgs;
 use super::load::chosen_task;
 use crate::bench::{
     bench, bench_on_target, bench_restorer, bench_restorer_on_target, render, svg, title, BenchOptions,
@@ -30,6 +31,8 @@ pub struct BenchArgs {
     /// Longest time for a target, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 1800, requires = "target")]
     timeout: u64,
+    #[command(flatten)]
+    firmware: FirmwareArgs,
     /// Threads; 0 takes all cores. A restorer's window runs on one.
     #[arg(long, default_value_t = 1, value_parser = super::parse_threads)]
     threads: usize,
@@ -94,7 +97,11 @@ impl BenchArgs {
     }
 
     fn run_options(&self) -> RunOptions<'static> {
-        RunOptions { timeout: Duration::from_secs(self.timeout), ..RunOptions::default() }
+        RunOptions {
+            timeout: Duration::from_secs(self.timeout),
+            firmware: self.firmware.firmware.clone(),
+            ..RunOptions::default()
+        }
     }
 
     fn bench_options(&self) -> BenchOptions {

@@ -5,6 +5,7 @@ mod bench;
 mod convert;
 mod digits;
 mod eval;
+mod firmware;
 mod inspect;
 mod load;
 mod parity;

@@ -5,6 +5,7 @@ use anyhow::{bail, Result};
 use clap::Args;
 
 use super::architecture::expect_classifier;
+use super::firmware::FirmwareArgs;
 use super::load::LoadArgs;
 use super::progress::Bars;
 use super::samples;
@@ -36,6 +37,8 @@ pub struct ParityArgs {
     /// Longest time for a target, in seconds.
     #[arg(long, default_value_t = 1800)]
     timeout: u64,
+    #[command(flatten)]
+    firmware: FirmwareArgs,
     /// Fail below this mean SQNR of the output, in dB.
     #[arg(long, value_name = "DB")]
     min_sqnr: Option<f64>,
@@ -64,6 +67,7 @@ impl ParityArgs {
         let options = ParityOptions {
             targets: &self.target,
             target_images: self.target_images,
+            firmware: self.firmware.firmware.as_deref(),
             target_timeout: Duration::from_secs(self.timeout),
             thresholds: Thresholds {
                 min_sqnr_db: self.min_sqnr,

@@ -7,6 +7,7 @@ use clap::Args;
 use serde::Serialize;
 use vitreous::models::ipt::Task;
 
+use super::firmware::FirmwareArgs;
 use super::load::{chosen_task, IptLoadArgs};
 use super::progress::Bars;
 use super::target_cost::render_cost;
@@ -45,6 +46,8 @@ pub struct RestoreArgs {
     /// Longest time for the target, in seconds.
     #[arg(long, default_value_t = 3600)]
     timeout: u64,
+    #[command(flatten)]
+    firmware: FirmwareArgs,
     #[command(flatten)]
     load: IptLoadArgs,
 }
@@ -149,6 +152,7 @@ impl RestoreArgs {
         let mut progress = |done, all| bars.report(target.name(), done, all);
         let options = RunOptions {
             timeout: Duration::from_secs(self.timeout),
+            firmware: self.firmware.firmware.clone(),
             progress: Some(&mut progress),
             ..RunOptions::default()
         };

@@ -7,6 +7,7 @@ use serde::Serialize;
 use vitreous::pipeline::top_k;
 
 use super::architecture::expect_classifier;
+use super::firmware::FirmwareArgs;
 use super::progress::Bars;
 use super::samples;
 use super::target_cost::render_cost;
@@ -38,6 +39,8 @@ pub struct RunArgs {
     /// Longest time for the target, in seconds.
     #[arg(long, default_value_t = 600)]
     timeout: u64,
+    #[command(flatten)]
+    firmware: FirmwareArgs,
 }
 
 #[derive(Serialize)]
@@ -99,6 +102,7 @@ impl RunArgs {
         let options = RunOptions {
             features: engine.config().classes == 0,
             timeout: Duration::from_secs(self.timeout),
+            firmware: self.firmware.firmware.clone(),
             progress: Some(&mut progress),
             ..RunOptions::default()
         };

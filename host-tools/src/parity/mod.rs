@@ -111,6 +111,8 @@ pub struct ParityOptions<'a> {
     pub targets: &'a [Target],
     /// Images that run on targets: the first ones; all if `None`.
     pub target_images: Option<usize>,
+    /// Firmware of the targets, as [`RunOptions`] has it.
+    pub firmware: Option<&'a Path>,
     /// Longest time that a target may take.
     pub target_timeout: Duration,
     /// What must hold.
@@ -160,14 +162,7 @@ pub fn parity(
     let count = options.target_images.unwrap_or(samples.len()).min(samples.len());
     let images: Vec<Vec<u8>> = samples[..count].iter().map(|s| s.pixels.clone()).collect();
     for target in options.targets {
-        report.targets.push(compare_target(
-            *target,
-            engine.path(),
-            &images,
-            &outputs,
-            options.target_timeout,
-            progress,
-        )?);
+        report.targets.push(compare_target(*target, engine.path(), &images, &outputs, options, progress)?);
     }
     report.failures = failures(&report);
     Ok(report)
@@ -235,13 +230,18 @@ fn compare_target(
     model: &Path,
     images: &[Vec<u8>],
     host: &[EngineOutput],
-    timeout: Duration,
+    options: &ParityOptions,
     progress: &ProgressFn,
 ) -> Result<TargetParity> {
     let name = target.to_string();
     let mut report = |done, all| progress(&name, done, all);
-    let options =
-        RunOptions { features: true, timeout, progress: Some(&mut report), ..RunOptions::default() };
+    let options = RunOptions {
+        features: true,
+        timeout: options.target_timeout,
+        firmware: options.firmware.map(Path::to_path_buf),
+        progress: Some(&mut report),
+        ..RunOptions::default()
+    };
     let run =
         run_on_target(target, model, images, options).with_context(|| format!("cannot run on {target}"))?;
     let same =

@@ -24,7 +24,9 @@ const MESSAGES: &str = "emulator-messages.txt";
 pub(super) fn find(board: &Board) -> Result<PathBuf, TargetError> {
     let name = format!("{}{}", board.emulator, env::consts::EXE_SUFFIX);
     let path = env::var_os("PATH").unwrap_or_default();
-    let found = env::split_paths(&path).map(|folder| folder.join(&name)).find(|file| file.is_file());
+    // What the working directory holds is not run, though PATH may name it, as an empty entry does.
+    let folders = env::split_paths(&path).filter(|folder| folder.is_absolute());
+    let found = folders.map(|folder| folder.join(&name)).find(|file| file.is_file());
     found.ok_or_else(|| TargetError::EmulatorMissing {
         board: board.name,
         program: board.emulator,

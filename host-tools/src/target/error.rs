@@ -149,7 +149,10 @@ pub enum TargetError {
         messages: String,
     },
     /// The firmware speaks another version of the protocol.
-    #[error("the firmware speaks protocol version {found}, this tool speaks {VERSION}: run `cargo xtask firmware`")]
+    #[error(
+        "the firmware speaks protocol version {found}, this tool speaks {VERSION}: build it from the tool's \
+             own sources by `cargo xtask firmware`"
+    )]
     ProtocolVersion {
         /// The firmware's version.
         found: u8,

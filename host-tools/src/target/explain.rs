@@ -33,7 +33,11 @@ pub(super) fn failure(board: &'static Board, failure: Failure, replay: Replay<'_
             // The engine on the host mostly stops at the same place for the same reason, and has the words for it.
             let text = match replay(image as usize) {
                 Some(error) if error.code() == code => error.to_string(),
-                _ => format!("engine error {code}, context {context:?}"),
+                Some(_) => format!("engine error {code}, context {context:?}"),
+                None => format!(
+                    "engine error {code}, context {context:?}, where the engine of this tool goes on: is the firmware of another \
+                     version? `cargo xtask firmware {board}` builds it anew"
+                ),
             };
             TargetError::Engine { board, phase, image, code, text }
         }

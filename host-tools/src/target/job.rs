@@ -35,7 +35,7 @@ pub(super) fn execute(
 ) -> Result<TargetRun<Received>, TargetError> {
     let board = task.target.board();
     let emulator = emulator::find(board)?;
-    let firmware = firmware::find_or_build(board, options.firmware_dir.as_deref())?;
+    let firmware = firmware::find_or_build(board, options.firmware.as_deref())?;
     let (folder, _entry) = cleanup::noted(tempfile::tempdir, |folder| Item::Folder(folder.path().to_owned()))
         .map_err(|error| TargetError::file("temporary folder", error))?;
     let model_path = in_order_of(board, task.model_path, folder.path())?;

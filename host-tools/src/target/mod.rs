@@ -130,8 +130,9 @@ pub struct RunOptions<'a> {
     pub count_instructions: bool,
     /// Give up after this time.
     pub timeout: Duration,
-    /// Folder of firmware ELFs; else `VITREOUS_FIRMWARE_DIR`, else this checkout's, built when out of date.
-    pub firmware_dir: Option<PathBuf>,
+    /// A firmware ELF, or a folder of them named after the targets; else what `VITREOUS_FIRMWARE` names, else those beside this program,
+    /// else those of the checkout that it was built from.
+    pub firmware: Option<PathBuf>,
     /// Called after each image with the number of images done and of all images; in a restoration as rows come, with the bytes of
     /// restored pixels that came and with all bytes.
     pub progress: Option<&'a mut dyn FnMut(usize, usize)>,
@@ -143,7 +144,7 @@ impl Default for RunOptions<'_> {
             features: false,
             count_instructions: true,
             timeout: Duration::from_secs(600),
-            firmware_dir: None,
+            firmware: None,
             progress: None,
         }
     }
