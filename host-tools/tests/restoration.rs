@@ -177,3 +177,34 @@ fn the_authors_files_are_restored_from() {
     assert!(errors.contains("scales of the tails: 1, 1") && errors.contains("--tasks"), "{errors}");
     succeed(&[&restore[..], &["--tasks", "denoise30,derain", "--task", "derain"]].concat());
 }
+
+/// What a file name may try in a page, in an attribute and on a terminal.
+#[cfg(unix)]
+#[test]
+fn names_of_images_are_text_in_the_report() {
+    let folder = prepared();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let name = "\" onerror=\"alert(1)\"><script>\u{1b}[2J\u{202e}.png";
+    std::fs::rename(path("photos/a.png"), folder.path().join("photos").join(name)).expect("movable");
+    let (page, svg) = (path("report.html"), path("stages.svg"));
+    let eval =
+        ["eval", &path("model.vtr"), "--clean", &path("photos"), "--task", "denoise30", "--html", &page];
+    let shown = "\" onerror=\"alert(1)\"><script>\\u{1b}[2J\\u{202e}.png";
+    let report = succeed(&eval);
+    assert!(report.contains("onerror") && !report.contains(['\u{1b}', '\u{202e}']), "{report}");
+    let page = std::fs::read_to_string(&page).expect("a page");
+    let escaped = shown.replace('"', "&quot;").replace('<', "&lt;").replace('>', "&gt;");
+    assert!(page.contains(&format!("alt=\"{escaped}: degraded")), "{escaped} is not in the page");
+    assert!(
+        !page.contains("<script>")
+            && !page.contains(['\u{1b}', '\u{202e}'])
+            && !page.contains("onerror=\"al")
+    );
+    let json = succeed(&[&eval[..], &["--json"]].concat());
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(json["tasks"][0]["images"][0]["image"], name);
+    succeed(&["bench", &path("model.vtr"), "--task", "x2", "--runs", "1", "--warm-up", "0", "--svg", &svg]);
+    let restored =
+        succeed(&["restore", &path("model.vtr"), &path("photos"), "--task", "x2", "--out", &path("out")]);
+    assert!(!restored.contains(['\u{1b}', '\u{202e}']), "{restored}");
+}

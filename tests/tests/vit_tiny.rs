@@ -32,9 +32,15 @@ fn int8_is_within_0_2_points_and_27_db_of_float() -> Result<()> {
         max_top1_drop: Some(0.2),
         min_agreement: Some(97.0),
         strict: false,
+        max_difference: None,
     };
-    let options =
-        ParityOptions { targets: &[], target_images: None, firmware: None, target_timeout: Duration::ZERO, thresholds };
+    let options = ParityOptions {
+        targets: &[],
+        target_images: None,
+        firmware: None,
+        target_timeout: Duration::ZERO,
+        thresholds,
+    };
     let report = parity(&engine, &ReferenceVit::new(&float)?, &samples, &options, &|_, _, _| {})?;
     println!("{}", render(&report));
     assert!(report.failures.is_empty(), "{:?}", report.failures);

@@ -3,6 +3,8 @@
 use anyhow::{anyhow, Result};
 use plotters::prelude::*;
 
+use crate::text::printable;
+
 use super::report::{Row, Unit};
 
 const WIDTH: u32 = 760;
@@ -30,7 +32,7 @@ fn draw(text: &mut String, title: &str, unit: Unit, rows: &[Row]) -> Result<(), 
         SVGBackend::with_string(text, (WIDTH, TOP as u32 + ROW * rows.len() as u32 + 14)).into_drawing_area();
     root.fill(&WHITE)?;
     let (heading, label) = (("sans-serif", 17).into_font(), ("sans-serif", 14).into_font());
-    root.draw(&Text::new(title.to_owned(), (12, 14), heading))?;
+    root.draw(&Text::new(printable(title).into_owned(), (12, 14), heading))?;
     let longest = rows.iter().map(|row| row.cost).fold(f64::MIN_POSITIVE, f64::max);
     let all: f64 = rows.iter().map(|row| row.cost).sum::<f64>().max(f64::MIN_POSITIVE);
     // Room for the figures behind the longest bar.

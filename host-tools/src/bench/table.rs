@@ -2,6 +2,7 @@
 
 use super::report::{BenchReport, Row, Unit};
 use crate::inspect::{grouped, table};
+use crate::text::printable;
 
 /// A run that takes so much more than its stages was interrupted.
 const DISTURBED: f64 = 1.15;
@@ -37,7 +38,8 @@ pub fn render(report: &BenchReport, before: Option<&BenchReport>, layers: bool) 
 
 /// Model, machine and cost of a run, in one line.
 pub fn title(report: &BenchReport) -> String {
-    let BenchReport { model, kernels, threads, median, .. } = report;
+    let BenchReport { kernels, threads, median, .. } = report;
+    let model = printable(&report.model);
     let task = report.window.as_ref().map_or(String::new(), |window| format!(", {},", window.task));
     match report.unit {
         Unit::Milliseconds => {

@@ -208,7 +208,7 @@ impl FloatVit {
         output::write(&dir.join("config.json"), format!("{config:#}\n"))?;
         let labels = dir.join("labels.txt");
         if !self.labels.is_empty() {
-            let lines = self.labels.iter().map(|label| format!("{}\n", label.replace(['\n', '\r'], " ")));
+            let lines = self.labels.iter().map(|label| format!("{}\n", crate::text::printable(label)));
             let lines: String = lines.collect();
             output::write(&labels, lines)?;
         } else {

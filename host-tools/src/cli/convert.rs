@@ -24,6 +24,7 @@ use crate::quantize::{
     VitSensitivity,
 };
 use crate::restorer::Restorer;
+use crate::text::{path_text, printable, serialize_path, shown};
 use crate::vtr::AlignedBytes;
 
 #[derive(Args, Debug)]
@@ -111,6 +112,7 @@ impl LayoutArg {
 
 #[derive(Serialize)]
 struct Converted {
+    #[serde(serialize_with = "serialize_path")]
     output: PathBuf,
     name: String,
     flash_bytes: usize,
@@ -122,7 +124,7 @@ struct Converted {
     keep_f16: Vec<String>,
     /// How the f16 layers were chosen, with --min-sqnr.
     choice: Option<PrecisionChoice>,
-    rust: Option<PathBuf>,
+    rust: Option<String>,
     /// What the weights do not say, and where each value comes from.
     settings: Settings,
 }
@@ -161,7 +163,7 @@ impl ConvertArgs {
         let inspection = inspect(&engine, DEFAULT_TILE_ROWS)?;
         if let Some(path) = &self.emit_rust {
             let include = included(&self.output, path)?;
-            output::write(path, rust_source(&engine, &inspection.name, &include))?;
+            output::write(path, rust_source(&engine, &inspection.name, &include)?)?;
         }
         let keep_f16 = options.keep_f16.iter().map(LayerName::to_string).collect();
         Ok(self.report(inspection, keep_f16, choice))
@@ -221,7 +223,7 @@ impl ConvertArgs {
             per: inspection.per,
             keep_f16,
             choice,
-            rust: self.emit_rust,
+            rust: self.emit_rust.as_deref().map(path_text),
         }
     }
 
@@ -275,8 +277,8 @@ fn render(r: &Converted) -> String {
     }
     text += &format!(
         "{} → {}: {} parameters, flash {} bytes, arena {} bytes, {} MACs per {}",
-        r.name,
-        r.output.display(),
+        printable(&r.name),
+        shown(&r.output),
         grouped(r.parameters),
         grouped(r.flash_bytes as u64),
         grouped(r.arena_bytes as u64),

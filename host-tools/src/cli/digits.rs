@@ -4,6 +4,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use serde::Serialize;
 
+use crate::text::{serialize_path, shown};
 use crate::train::data::write_digits_test;
 
 #[derive(Args, Debug)]
@@ -18,6 +19,7 @@ pub struct DigitsArgs {
 
 #[derive(Serialize)]
 struct Written {
+    #[serde(serialize_with = "serialize_path")]
     out: PathBuf,
     images: usize,
 }
@@ -27,7 +29,7 @@ impl DigitsArgs {
         let images = write_digits_test(&self.out, self.limit)
             .with_context(|| format!("cannot write the digits to {}", self.out.display()))?;
         super::print(json, &Written { out: self.out, images }, |w| {
-            format!("{} held-out digits in {}", w.images, w.out.display())
+            format!("{} held-out digits in {}", w.images, shown(&w.out))
         })
     }
 }

@@ -1,5 +1,6 @@
 //! Options that say what a checkpoint may not say of itself.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use anyhow::{bail, Result};
@@ -14,6 +15,7 @@ use crate::checkpoint::{
 };
 use crate::console;
 use crate::restorer::RestoreModel;
+use crate::text::printable;
 
 /// Float weights of either architecture.
 pub enum FloatModel {
@@ -239,6 +241,7 @@ impl LoadArgs {
             strict: self.strict,
         };
         let float = FloatIpt::load(path, &options)?;
+        warn_of_names(std::iter::once(&float.name));
         warn(&float.settings, &float.warnings);
         Ok(float)
     }
@@ -246,6 +249,7 @@ impl LoadArgs {
     /// Loads a classifier's float weights, with what the command line adds; warnings go to standard error.
     pub fn load(&self, path: &Path) -> Result<FloatVit> {
         let float = FloatVit::load(path, &self.options())?;
+        warn_of_names(std::iter::once(&float.name).chain(&float.labels));
         warn(&float.settings, &float.warnings);
         Ok(float)
     }
@@ -291,6 +295,18 @@ impl LoadArgs {
 fn warn(settings: &Settings, warnings: &[String]) {
     for warning in settings.warnings().chain(warnings.iter().cloned()) {
         console::note(&format!("warning: {warning}"));
+    }
+}
+
+/// Says which names of the model and of its classes are written otherwise than they were found.
+fn warn_of_names<'a>(names: impl Iterator<Item = &'a String>) {
+    let changed: Vec<_> =
+        names.map(|name| printable(name)).filter(|name| matches!(name, Cow::Owned(_))).collect();
+    if let [first, rest @ ..] = &changed[..] {
+        let more = if rest.is_empty() { String::new() } else { format!(" and {} other names", rest.len()) };
+        console::note(&format!(
+            "warning: `{first}`{more} held control characters or invisible ones, which are written as you see them"
+        ));
     }
 }
 

@@ -9,6 +9,7 @@ mod firmware;
 mod inspect;
 mod load;
 mod parity;
+mod predictions;
 mod progress;
 mod restore;
 mod run;
@@ -110,7 +111,7 @@ impl Cli {
 /// Prints a report: as JSON, or as `text` makes it.
 fn print<T: Serialize>(json: bool, report: &T, text: impl FnOnce(&T) -> String) -> Result<()> {
     if json {
-        console::print(&serde_json::to_string_pretty(report)?)
+        console::print(&crate::text::json(&serde_json::to_string_pretty(report)?))
     } else {
         console::print(&text(report))
     }

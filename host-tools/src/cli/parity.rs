@@ -45,9 +45,13 @@ pub struct ParityArgs {
     /// Fail if top-1 accuracy drops by more than this, in points.
     #[arg(long, value_name = "POINTS")]
     max_top1_drop: Option<f64>,
-    /// Fail if the best class is the same on a smaller share of the images, in percent.
+    /// Fail if the best class is the same on a smaller share of the images, in percent; of labels that hold each for itself, if so few
+    /// decisions at a probability of one half are the same.
     #[arg(long, value_name = "PERCENT")]
     min_agreement: Option<f64>,
+    /// Fail if a value of a regression differs by more than this.
+    #[arg(long, value_name = "VALUE")]
+    max_difference: Option<f64>,
     /// Also write the report as one HTML page.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
@@ -74,6 +78,7 @@ impl ParityArgs {
                 max_top1_drop: self.max_top1_drop,
                 min_agreement: self.min_agreement,
                 strict: self.load.is_strict(),
+                max_difference: self.max_difference,
             },
         };
         let progress = |name: &str, done: usize, all: usize| bars.report(name, done, all);

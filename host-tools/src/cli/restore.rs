@@ -18,6 +18,7 @@ use crate::inspect::grouped;
 use crate::output::{self, Kind, Plan};
 use crate::restorer::RestoreModel;
 use crate::target::{restore_on_target, RunOptions, Target, TargetRestored, TargetRun};
+use crate::text::{serialize_path, shown};
 use crate::train::with_threads;
 
 #[derive(Args, Debug)]
@@ -64,7 +65,9 @@ struct RestoreReport {
 
 #[derive(Serialize)]
 struct Restored {
+    #[serde(serialize_with = "serialize_path")]
     image: PathBuf,
+    #[serde(serialize_with = "serialize_path")]
     output: PathBuf,
     width: usize,
     height: usize,
@@ -199,7 +202,7 @@ fn outputs(images: &[PathBuf], out: &Path) -> Result<BTreeMap<PathBuf, PathBuf>>
 
 fn render(report: &RestoreReport) -> String {
     let line = |r: &Restored| {
-        let (image, output) = (r.image.display(), r.output.display());
+        let (image, output) = (shown(&r.image), shown(&r.output));
         let time = r.milliseconds.map_or(String::new(), |ms| format!(", {ms:.0} ms"));
         format!("{image} → {output}: {}×{} pixels{time}", r.width, r.height)
     };

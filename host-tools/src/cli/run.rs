@@ -4,20 +4,17 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use clap::Args;
 use serde::Serialize;
-use vitreous::pipeline::top_k;
 
 use super::architecture::expect_classifier;
 use super::firmware::FirmwareArgs;
+use super::predictions::{Predictions, MAX_TOP};
 use super::progress::Bars;
 use super::samples;
 use super::target_cost::render_cost;
 use crate::engine::Engine;
-use crate::inspect::table;
 use crate::pool::Pool;
 use crate::target::{run_on_target, RunOptions, Target, TargetRun};
-
-/// Most classes that can be listed.
-const MAX_TOP: usize = 20;
+use crate::text::{serialize_path, shown};
 
 #[derive(Args, Debug)]
 pub struct RunArgs {
@@ -26,9 +23,9 @@ pub struct RunArgs {
     /// Image files of any common format and size.
     #[arg(required = true)]
     images: Vec<PathBuf>,
-    /// Classes to list.
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..=MAX_TOP as i64))]
-    top: u8,
+    /// Classes to list, 5 if not given; of labels that hold each for itself, all that do if they are more; all values of a regression.
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=MAX_TOP as i64))]
+    top: Option<u8>,
     /// Threads on this machine; 0 takes all cores.
     #[arg(long, default_value_t = 0, value_parser = super::parse_threads)]
     threads: usize,
@@ -45,6 +42,7 @@ pub struct RunArgs {
 
 #[derive(Serialize)]
 struct RunReport {
+    #[serde(serialize_with = "serialize_path")]
     model: PathBuf,
     machine: String,
     images: Vec<ImageReport>,
@@ -54,19 +52,13 @@ struct RunReport {
 
 #[derive(Serialize)]
 struct ImageReport {
+    #[serde(serialize_with = "serialize_path")]
     image: PathBuf,
     milliseconds: Option<f64>,
-    predictions: Vec<PredictionReport>,
+    #[serde(flatten)]
+    predictions: Option<Predictions>,
     /// Output of a model without head.
     features: Option<Vec<f32>>,
-}
-
-#[derive(Serialize)]
-struct PredictionReport {
-    class: usize,
-    label: String,
-    logit: f32,
-    probability: f32,
 }
 
 impl RunArgs {
@@ -122,17 +114,11 @@ impl RunArgs {
         features: &[f32],
         milliseconds: Option<f64>,
     ) -> ImageReport {
-        let best = top_k::<MAX_TOP>(engine.config().output, logits);
-        let predictions = best.iter().take(self.top.into()).map(|p| PredictionReport {
-            class: p.class,
-            label: engine.label(p.class),
-            logit: p.logit,
-            probability: p.score,
-        });
+        let top = self.top.map(usize::from);
         ImageReport {
             image: path.to_owned(),
             milliseconds,
-            predictions: predictions.collect(),
+            predictions: (!logits.is_empty()).then(|| Predictions::new(engine, logits, top)),
             features: logits.is_empty().then(|| features.to_vec()),
         }
     }
@@ -142,17 +128,13 @@ fn render(report: &RunReport) -> String {
     let mut text = String::new();
     for image in &report.images {
         let time = image.milliseconds.map_or(String::new(), |ms| format!(", {ms:.1} ms"));
-        text += &format!("{} on {}{time}\n", image.image.display(), report.machine);
+        text += &format!("{} on {}{time}\n", shown(&image.image), report.machine);
         if let Some(features) = &image.features {
             text += &format!("features ({}): {features:?}\n", features.len());
-            continue;
         }
-        let mut rows = table(&["class", "label", "probability", "logit"], 2);
-        for p in &image.predictions {
-            let probability = format!("{:.2} %", 100.0 * p.probability);
-            rows.add_row([p.class.to_string(), p.label.clone(), probability, format!("{:.4}", p.logit)]);
+        if let Some(predictions) = &image.predictions {
+            text += &format!("{}\n", predictions.render());
         }
-        text += &format!("{rows}\n");
     }
     if let Some(run) = &report.target {
         if let Some(last) = run.results.last() {

@@ -1,63 +1,43 @@
-//! The report as one HTML page without scripts or outside resources; pictures lie within it.
-
-use std::fmt::Write;
+//! The report as one HTML page; pictures lie within it.
 
 use base64::prelude::{Engine, BASE64_STANDARD};
+use maud::{html, Markup};
 
 use super::table::{columns, convention, image_cells, means, seam_cells, seam_words, SEAM_COLUMNS};
 use super::{EvalReport, TaskReport};
-use crate::parity::{escaped, STYLE};
+use crate::page::{page, table, verdict, Name};
 
 /// The page.
 pub fn render_html(report: &EvalReport) -> String {
-    let name = escaped(&report.model);
-    let mut page = format!(
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Restoration by {name}</title>\
-         <style>{STYLE}img{{max-width:100%}}</style><h1>Restoration by {name}</h1>"
-    );
-    if report.failures.is_empty() && report.max_psnr_drop_db.is_some() {
-        page += "<p class=\"pass\">All thresholds are met.</p>";
-    }
-    for failure in &report.failures {
-        let _ = write!(page, "<p class=\"fail\">{}</p>", escaped(failure));
-    }
-    for task in &report.tasks {
-        render_task(&mut page, report, task);
-    }
-    page
+    let body = html! {
+        (verdict(report.max_psnr_drop_db.is_some(), &report.failures))
+        @for task in &report.tasks { (render_task(report, task)) }
+    };
+    page(&format!("Restoration by {}", report.model), body)
 }
 
-fn render_task(page: &mut String, report: &EvalReport, task: &TaskReport) {
-    let _ = write!(
-        page,
-        "<h2>{} on {} images</h2><p>{}.</p><table><tr><th>mean<th>PSNR colour<th>PSNR luma<th>SSIM colour<th>SSIM luma</tr>",
-        task.task,
-        task.images.len(),
-        escaped(&convention(report, task))
-    );
-    for (name, figures) in means(report, task) {
-        let _ = write!(page, "<tr><td>{name}<td>{}</tr>", figures.join("<td>"));
-    }
-    *page += "</table>";
-    if let Some(seams) = &task.seams {
-        let _ = write!(page, "<p>{}.</p>", escaped(&seam_words(seams)));
-        if let Some(cells) = seam_cells(seams) {
-            let (header, cells) = (SEAM_COLUMNS.join("<th>"), cells.join("<td>"));
-            let _ = write!(page, "<table><tr><th>{header}</tr><tr><td>{cells}</tr></table>");
+fn render_task(report: &EvalReport, task: &TaskReport) -> Markup {
+    let named = |name: &str, cells: Vec<String>| [vec![name.to_owned()], cells].concat();
+    let columns = columns(report, task);
+    let header: Vec<&str> = std::iter::once("image").chain(columns.iter().map(String::as_str)).collect();
+    html! {
+        h2 { (task.task) " on " (task.images.len()) " images" }
+        p { (Name(&convention(report, task))) "." }
+        (table(
+            &["mean", "PSNR colour", "PSNR luma", "SSIM colour", "SSIM luma"],
+            means(report, task).into_iter().map(|(name, figures)| named(name, figures.to_vec())),
+        ))
+        @if let Some(seams) = &task.seams {
+            p { (Name(&seam_words(seams))) "." }
+            @if let Some(cells) = seam_cells(seams) { (table(&SEAM_COLUMNS, [cells.to_vec()])) }
         }
+        @for (name, jpeg) in &task.pictures {
+            figure {
+                figcaption { (Name(name)) }
+                img alt={ (Name(name)) ": degraded, restored and clean" }
+                    src={ "data:image/jpeg;base64," (BASE64_STANDARD.encode(jpeg)) };
+            }
+        }
+        (table(&header, task.images.iter().map(|image| named(&image.image, image_cells(image, task)))))
     }
-    for (name, jpeg) in &task.pictures {
-        let _ = write!(
-            page,
-            "<p>{0}<br><img alt=\"{0}: degraded, restored and clean\" src=\"data:image/jpeg;base64,{1}\"></p>",
-            escaped(name),
-            BASE64_STANDARD.encode(jpeg)
-        );
-    }
-    let _ = write!(page, "<table><tr><th>image<th>{}</tr>", columns(report, task).join("<th>"));
-    for image in &task.images {
-        let cells = image_cells(image, task).join("<td>");
-        let _ = write!(page, "<tr><td>{}<td>{cells}</tr>", escaped(&image.image));
-    }
-    *page += "</table>";
 }

@@ -3,6 +3,7 @@
 use super::{EvalReport, ImageReport, Scores, SeamReport, Seams, TaskReport};
 use crate::inspect::table;
 use crate::metrics::Score;
+use crate::text::printable;
 
 /// The report, for a terminal.
 pub fn render(report: &EvalReport) -> String {
@@ -27,7 +28,7 @@ fn render_task(report: &EvalReport, task: &TaskReport) -> String {
     let mut text = format!(
         "{} by {} on {} images; {}\n",
         task.task,
-        report.model,
+        printable(&report.model),
         task.images.len(),
         convention(report, task)
     );
@@ -36,7 +37,7 @@ fn render_task(report: &EvalReport, task: &TaskReport) -> String {
     let header: Vec<&str> = header.iter().map(String::as_str).collect();
     let mut rows = table(&header, 1);
     for image in &task.images {
-        rows.add_row(std::iter::once(image.image.clone()).chain(image_cells(image, task)));
+        rows.add_row(std::iter::once(printable(&image.image).into_owned()).chain(image_cells(image, task)));
     }
     let seams = task.seams.as_ref().map(|seams| optional_db(seams.mean));
     rows.add_row(std::iter::once("mean".to_owned()).chain(cells(&task.mean, task.by_luma)).chain(seams));

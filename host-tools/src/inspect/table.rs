@@ -3,6 +3,8 @@
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, Table};
 
+use crate::text::printable;
+
 use super::{Architecture, Inspection, IptSummary, VitSummary};
 
 /// A table with right-aligned columns after the first `left` ones.
@@ -33,7 +35,7 @@ pub(crate) fn grouped(number: u64) -> String {
 /// Everything, for a terminal.
 pub fn render(inspection: &Inspection) -> String {
     let i = inspection;
-    let mut text = format!("{} (version {}), ", i.name, i.model_version);
+    let mut text = format!("{} (version {}), ", printable(&i.name), i.model_version);
     text += &match &i.architecture {
         Architecture::Vit(vit) => vit_summary(vit),
         Architecture::Ipt(ipt) => ipt_summary(ipt),
@@ -62,9 +64,9 @@ pub fn render(inspection: &Inspection) -> String {
 fn vit_summary(vit: &VitSummary) -> String {
     let [height, width, channels] = vit.image;
     format!(
-        "ViT: {height}×{width}×{channels} image, {}×{} patches, {} tokens × {}, {} blocks, {} heads, hidden {}, {} classes, {}, pool {}\n\
+        "ViT: {height}×{width}×{channels} image, {}×{} patches, {} tokens × {}, {} blocks, {} heads, hidden {}, {} classes, {}, pool {}, output {}\n\
          input: {}\n",
-        vit.patch[0], vit.patch[1], vit.tokens, vit.dim, vit.depth, vit.heads, vit.hidden, vit.classes, vit.activation, vit.pool, vit.preprocess
+        vit.patch[0], vit.patch[1], vit.tokens, vit.dim, vit.depth, vit.heads, vit.hidden, vit.classes, vit.activation, vit.pool, vit.output, vit.preprocess
     )
 }
 

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use serde::Serialize;
-use vitreous::models::vit::Vit;
+use vitreous::models::vit::{Output, Vit};
 
 use super::{hexadecimal, layers, planned, Architecture, Inspection};
 use crate::engine::Engine;
@@ -33,6 +33,8 @@ pub struct VitSummary {
     pub activation: String,
     /// How features are pooled.
     pub pool: String,
+    /// What the outputs are shown as: `softmax`, `sigmoid`, `values`, or `features` of a model without head.
+    pub output: &'static str,
     /// Resize filter, crop, mean, standard deviation.
     pub preprocess: String,
 }
@@ -63,6 +65,12 @@ fn inspect_vit(engine: &Engine, vit: &Vit, tile_rows: usize) -> Result<Inspectio
         classes: c.classes,
         activation: format!("{:?}", c.activation),
         pool: format!("{:?}", c.pool),
+        output: match c.output {
+            _ if c.classes == 0 => "features",
+            Output::Softmax => "softmax",
+            Output::Sigmoid => "sigmoid",
+            Output::Values => "values",
+        },
         preprocess: format!(
             "{:?} resize to {}, {:?} crop, mean {mean:?}, std {std:?}",
             preprocess.filter, preprocess.resize, preprocess.crop

@@ -2,11 +2,12 @@
 
 mod html;
 mod metrics;
+mod outputs;
 mod table;
 
 pub use html::render_html;
-pub(crate) use html::{escaped, STYLE};
 pub use metrics::{sqnr_db, Agreement};
+pub use outputs::{Decisions, Differences, Outputs};
 pub use table::render;
 
 use std::path::Path;
@@ -44,10 +45,12 @@ pub struct Thresholds {
     pub min_sqnr_db: Option<f64>,
     /// Most points of top-1 accuracy that the engine may lose.
     pub max_top1_drop: Option<f64>,
-    /// Least share of images on which both have the same best class, in percent.
+    /// Least share of images on which both have the same best class, or of decisions on labels that are the same, in percent.
     pub min_agreement: Option<f64>,
     /// Nothing may be assumed.
     pub strict: bool,
+    /// Most by which a value of a regression may differ.
+    pub max_difference: Option<f64>,
 }
 
 /// Signal-to-quantization-noise ratio after one stage.
@@ -93,8 +96,8 @@ pub struct ParityReport {
     pub output_sqnr_db: f64,
     /// Least SQNR of the output, in dB.
     pub output_min_sqnr_db: f64,
-    /// Classes compared; `None` for a model without head.
-    pub agreement: Option<Agreement>,
+    /// Outputs compared by what they mean.
+    pub outputs: Outputs,
     /// Targets compared with the host.
     pub targets: Vec<TargetParity>,
     /// Values that nobody says and both sides assume: a wrong one does not show in this report.
@@ -135,6 +138,7 @@ pub fn parity(
 ) -> Result<ParityReport> {
     anyhow::ensure!(!samples.is_empty(), "no images to compare");
     check_same_model(engine, reference)?;
+    outputs::check_thresholds(engine.config(), &options.thresholds)?;
     let pixels: Vec<&[u8]> = samples.iter().map(|s| s.pixels.as_slice()).collect();
     let reference_outputs = run_reference(reference, &pixels, progress)?;
     let done = std::sync::atomic::AtomicUsize::new(0);
@@ -144,8 +148,6 @@ pub fn parity(
     })?;
     let sqnr: Vec<f64> =
         reference_outputs.iter().zip(&outputs).map(|(r, o)| sqnr_db(r, o.output())).collect();
-    let agreement =
-        (engine.config().classes > 0).then(|| Agreement::new(samples, &reference_outputs, &outputs));
     let mut report = ParityReport {
         model: engine.with_vit(|vit| vit.model().name().to_owned())?,
         images: samples.len(),
@@ -153,7 +155,7 @@ pub fn parity(
         stages: compare_stages(engine, reference, &pixels[..pixels.len().min(STAGE_IMAGES)])?,
         output_sqnr_db: metrics::mean(&sqnr),
         output_min_sqnr_db: metrics::min(&sqnr),
-        agreement,
+        outputs: Outputs::new(engine.config(), samples, &reference_outputs, &outputs),
         targets: Vec::new(),
         assumed: engine.settings()?.unjudged(reference.settings()),
         thresholds: options.thresholds,
@@ -271,19 +273,7 @@ fn failures(report: &ParityReport) -> Vec<String> {
         failures
             .push(format!("mean SQNR of the output is {:.2} dB, below {least} dB", report.output_sqnr_db));
     }
-    if let Some(agreement) = &report.agreement {
-        let drop = agreement.top1_drop();
-        if let (Some(most), Some(drop)) = (thresholds.max_top1_drop, drop) {
-            if drop > most {
-                failures.push(format!("top-1 accuracy drops by {drop:.2} points, more than {most}"));
-            }
-        }
-        let same = agreement.top1_agreement;
-        if let Some(least) = thresholds.min_agreement.filter(|least| same < *least) {
-            failures
-                .push(format!("the best class is the same on {same:.2} % of the images, below {least} %"));
-        }
-    }
+    failures.extend(report.outputs.failures(thresholds));
     for target in report.targets.iter().filter(|t| t.equal != t.images) {
         let different = target.images - target.equal;
         failures.push(format!(

@@ -1,7 +1,8 @@
 //! The parity report as text.
 
-use super::ParityReport;
+use super::{Outputs, ParityReport, TargetParity};
 use crate::inspect::{grouped, table};
+use crate::text::printable;
 
 /// One line: a pass says what it does not judge.
 pub(super) fn verdict(report: &ParityReport) -> String {
@@ -16,8 +17,11 @@ pub(super) fn verdict(report: &ParityReport) -> String {
 
 /// The report, for a terminal.
 pub fn render(report: &ParityReport) -> String {
-    let mut text =
-        format!("parity of {} on {} images: float reference against engine\n", report.model, report.images);
+    let mut text = format!(
+        "parity of {} on {} images: float reference against engine\n",
+        printable(&report.model),
+        report.images
+    );
     let mut stages = table(&["stage", "mean SQNR (dB)", "least (dB)"], 1);
     for stage in &report.stages {
         stages.add_row([
@@ -31,48 +35,17 @@ pub fn render(report: &ParityReport) -> String {
         "\nstages on the first {} images; output over all images: mean {:.2} dB, least {:.2} dB\n",
         report.stage_images, report.output_sqnr_db, report.output_min_sqnr_db
     );
-    if let Some(a) = &report.agreement {
-        text += &format!(
-            "same best class {:.2} %, five best in common {:.2} %\n",
-            a.top1_agreement, a.top5_overlap
-        );
-        if let (Some(r1), Some(e1), Some(r5), Some(e5)) =
-            (a.reference_top1, a.engine_top1, a.reference_top5, a.engine_top5)
-        {
-            let mut accuracy = table(&["accuracy", "float reference", "engine", "difference"], 1);
-            for (name, r, e) in [("top-1 %", r1, e1), ("top-5 %", r5, e5)] {
-                accuracy.add_row([
-                    name.into(),
-                    format!("{r:.2}"),
-                    format!("{e:.2}"),
-                    format!("{:+.2}", e - r),
-                ]);
-            }
-            text += &format!("{accuracy}\n");
-        }
+    if let Some(words) = outputs_in_words(report) {
+        text += &format!("{words}\n");
+    }
+    if let Some(rows) = accuracy_rows(report) {
+        let mut accuracy = table(&ACCURACY_COLUMNS, 1);
+        accuracy.add_rows(rows);
+        text += &format!("{accuracy}\n");
     }
     if !report.targets.is_empty() {
-        let header = [
-            "target",
-            "images",
-            "bytes equal host's",
-            "arena",
-            "stack",
-            "arena + stack",
-            "instructions/image",
-        ];
-        let mut targets = table(&header, 1);
-        for t in &report.targets {
-            targets.add_row([
-                t.target.clone(),
-                t.images.to_string(),
-                format!("{} of {}", t.equal, t.images),
-                grouped(t.arena_bytes.into()),
-                grouped(t.stack_bytes.into()),
-                grouped(u64::from(t.arena_bytes) + u64::from(t.stack_bytes)),
-                t.instructions.map_or("-".into(), grouped),
-            ]);
-        }
+        let mut targets = table(&TARGET_COLUMNS, 1);
+        targets.add_rows(report.targets.iter().map(target_cells));
         text += &format!("{targets}\n");
     }
     for failure in &report.failures {
@@ -80,4 +53,50 @@ pub fn render(report: &ParityReport) -> String {
     }
     text += &verdict(report);
     text
+}
+
+/// What reference and engine have in common, in words; nothing of features.
+pub(super) fn outputs_in_words(report: &ParityReport) -> Option<String> {
+    match &report.outputs {
+        Outputs::Classes(a) => Some(format!(
+            "same best class {:.2} %, five best in common {:.2} %",
+            a.top1_agreement, a.top5_overlap
+        )),
+        Outputs::Labels(d) => Some(format!(
+            "same decision {:.2} % of images and labels, on all labels {:.2} % of images",
+            d.same, d.same_images
+        )),
+        Outputs::Values(d) => {
+            Some(format!("values differ by {:.6} at most, by {:.6} in the mean", d.largest, d.mean))
+        }
+        Outputs::Features => None,
+    }
+}
+
+pub(super) const ACCURACY_COLUMNS: [&str; 4] = ["accuracy", "float reference", "engine", "difference"];
+
+/// Accuracy on labelled images.
+pub(super) fn accuracy_rows(report: &ParityReport) -> Option<[Vec<String>; 2]> {
+    let Outputs::Classes(a) = &report.outputs else { return None };
+    let row = |name: &str, reference: Option<f64>, engine: Option<f64>| {
+        let (r, e) = (reference?, engine?);
+        Some(vec![name.into(), format!("{r:.2}"), format!("{e:.2}"), format!("{:+.2}", e - r)])
+    };
+    Some([row("top-1 %", a.reference_top1, a.engine_top1)?, row("top-5 %", a.reference_top5, a.engine_top5)?])
+}
+
+pub(super) const TARGET_COLUMNS: [&str; 7] =
+    ["target", "images", "bytes equal host's", "arena", "stack", "arena + stack", "instructions/image"];
+
+/// What a target did.
+pub(super) fn target_cells(t: &TargetParity) -> Vec<String> {
+    vec![
+        t.target.clone(),
+        t.images.to_string(),
+        format!("{} of {}", t.equal, t.images),
+        grouped(t.arena_bytes.into()),
+        grouped(t.stack_bytes.into()),
+        grouped(u64::from(t.arena_bytes) + u64::from(t.stack_bytes)),
+        t.instructions.map_or("-".into(), grouped),
+    ]
 }

@@ -9,6 +9,7 @@ use vitreous::tensor::{PanelLayout, Precision};
 use super::equalize::{equalize, Equalized};
 use super::linear::{write_linear, ZeroPoint};
 use crate::checkpoint::FloatVit;
+use crate::text::printable;
 use crate::vtr::{arena_of, AlignedBytes, SectionWriter, VtrHeader, VtrWriter};
 
 /// A linear layer whose precision can be chosen.
@@ -91,8 +92,7 @@ pub fn quantize_vit(float: &FloatVit, options: &QuantizeOptions) -> Result<Vec<u
     let mut writer = VtrWriter::default();
     writer.bytes(SectionKind::Config, quantizer.config_section());
     writer.bytes(SectionKind::Preprocess, float.preprocess.to_bytes().to_vec());
-    let labels: String =
-        float.labels.iter().map(|label| format!("{}\n", label.replace(['\n', '\r'], " "))).collect();
+    let labels: String = float.labels.iter().map(|label| format!("{}\n", printable(label))).collect();
     writer.bytes(SectionKind::Labels, labels.into_bytes());
     writer.tensors(SectionKind::Embed, quantizer.embed()?);
     for layer in 0..float.config.depth {

@@ -2,6 +2,7 @@
 
 use crate::inspect::table;
 use crate::output::{self, Lock, OutputError, Reason};
+use crate::text::printable;
 use anyhow::{anyhow, Result};
 use plotters::prelude::*;
 use serde::Serialize;
@@ -119,7 +120,10 @@ impl StudyReport {
         let root = SVGBackend::with_string(text, SIZE).into_drawing_area();
         root.fill(&WHITE)?;
         let mut chart = ChartBuilder::on(&root)
-            .caption(format!("{}: {}, {} steps", self.kind, self.data, self.steps), ("sans-serif", 18))
+            .caption(
+                printable(&format!("{}: {}, {} steps", self.kind, self.data, self.steps)),
+                ("sans-serif", 18),
+            )
             .margin(12)
             .x_label_area_size(40)
             .y_label_area_size(56)
@@ -156,7 +160,7 @@ impl StudyReport {
 
 impl fmt::Display for StudyReport {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        writeln!(f, "{} on {}, {} steps each; {}", self.kind, self.data, self.steps, self.score)?;
+        writeln!(f, "{} on {}, {} steps each; {}", self.kind, printable(&self.data), self.steps, self.score)?;
         let mut rows = table(&["network", "parameters", "data", "samples", "mean", "least", "greatest"], 1);
         for network in self.networks() {
             for (fraction, mean, least, greatest) in self.curve(network) {

@@ -1,6 +1,7 @@
 //! The curve of loss and held-out accuracy as SVG.
 
 use super::history::EpochRecord;
+use crate::text::printable;
 use anyhow::{anyhow, Result};
 use plotters::prelude::*;
 
@@ -21,7 +22,7 @@ fn draw(text: &mut String, history: &[EpochRecord], title: &str) -> Result<(), B
     let root = SVGBackend::with_string(text, SIZE).into_drawing_area();
     root.fill(&WHITE)?;
     let mut chart = ChartBuilder::on(&root)
-        .caption(title, ("sans-serif", 18))
+        .caption(printable(title), ("sans-serif", 18))
         .margin(12)
         .x_label_area_size(36)
         .y_label_area_size(48)

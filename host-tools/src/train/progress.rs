@@ -1,7 +1,7 @@
 //! Progress of a run: bars on a terminal, a line per epoch elsewhere.
 
 use super::history::EpochRecord;
-use crate::console;
+use crate::{console, text};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
 use std::time::Instant;
@@ -47,7 +47,7 @@ pub struct Terminal {
 impl Terminal {
     fn say(&self, line: String) {
         match &self.bar {
-            Some(bar) => bar.println(line),
+            Some(bar) => bar.println(text::message(&line)),
             None => console::note(&line),
         }
     }

@@ -2,6 +2,7 @@
 
 use super::history::EpochRecord;
 use super::recipe::Recipe;
+use crate::text::printable;
 use serde::Serialize;
 use std::fmt;
 
@@ -47,7 +48,8 @@ impl TrainReport {
 
 impl fmt::Display for TrainReport {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        writeln!(f, "{}: {} parameters, trained on {}", self.name, self.parameters, self.data)?;
+        let (name, data) = (printable(&self.name), printable(&self.data));
+        writeln!(f, "{name}: {} parameters, trained on {data}", self.parameters)?;
         let accuracy = 100.0 * self.test_accuracy();
         writeln!(f, "held-out accuracy  {accuracy:.2} % ({} of {})", self.test_correct, self.test_images)?;
         let training = 100.0 * self.train_correct as f64 / self.train_images.max(1) as f64;

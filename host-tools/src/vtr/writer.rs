@@ -7,6 +7,8 @@ use vitreous::format::{
 };
 use vitreous::tensor::{PanelLayout, ALIGN, MIN_MAGNITUDE};
 
+use crate::text::printable;
+
 /// What the header says of a model.
 #[derive(Clone, Debug)]
 pub struct VtrHeader {
@@ -22,7 +24,7 @@ pub struct VtrHeader {
     pub tile_rows: u32,
     /// SHA-256 of the float weights.
     pub source_sha256: [u8; 32],
-    /// Name; cut to 48 bytes at a character's border.
+    /// Name; written as [`printable`] text, cut to 48 bytes at a character's border.
     pub name: String,
 }
 
@@ -113,9 +115,10 @@ impl VtrWriter {
         ];
         file[12..40].copy_from_slice(bytemuck::cast_slice(&words));
         file[40..72].copy_from_slice(&header.source_sha256);
+        let name = printable(&header.name);
         let fits = |end: &usize| *end <= NAME_BYTES;
-        let ends = header.name.char_indices().map(|(start, c)| start + c.len_utf8());
+        let ends = name.char_indices().map(|(start, c)| start + c.len_utf8());
         let end = ends.take_while(fits).last().unwrap_or(0);
-        file[72..72 + end].copy_from_slice(&header.name.as_bytes()[..end]);
+        file[72..72 + end].copy_from_slice(&name.as_bytes()[..end]);
     }
 }

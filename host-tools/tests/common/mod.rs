@@ -16,6 +16,7 @@ pub fn succeed(arguments: &[&str]) -> String {
 }
 
 /// Standard error of a command that must fail without a panic.
+#[allow(dead_code, reason = "not every file of tests has it fail")]
 pub fn fail(arguments: &[&str]) -> String {
     fail_with(arguments, 1)
 }

@@ -1,6 +1,7 @@
 //! The curves of a run as SVG: PSNR of every task, and training loss.
 
 use super::history::Record;
+use crate::text::printable;
 use anyhow::{anyhow, Result};
 use plotters::prelude::*;
 
@@ -27,7 +28,7 @@ fn draw(
     let root = SVGBackend::with_string(text, SIZE).into_drawing_area();
     root.fill(&WHITE)?;
     let mut chart = ChartBuilder::on(&root)
-        .caption(title, ("sans-serif", 18))
+        .caption(printable(title), ("sans-serif", 18))
         .margin(12)
         .x_label_area_size(36)
         .y_label_area_size(48)

@@ -1,7 +1,7 @@
 //! Progress of a run: a bar on a terminal, a line per validation elsewhere.
 
 use super::history::Record;
-use crate::console;
+use crate::{console, text};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
 use std::time::Instant;
@@ -48,7 +48,7 @@ pub struct Terminal {
 impl Terminal {
     fn say(&self, line: String) {
         match &self.bar {
-            Some(bar) => bar.println(line),
+            Some(bar) => bar.println(text::message(&line)),
             None => console::note(&line),
         }
     }

@@ -4,6 +4,7 @@ use super::super::folder::REPORT_FILE;
 use super::history::Record;
 use super::training::Training;
 use crate::output;
+use crate::text::printable;
 use anyhow::Result;
 use serde::Serialize;
 use std::fmt;
@@ -48,7 +49,8 @@ impl RestorerReport {
 
 impl fmt::Display for RestorerReport {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        writeln!(f, "{}: {} parameters, trained on {}", self.name, self.parameters, self.pictures)?;
+        let (name, pictures) = (printable(&self.name), self.pictures.to_string());
+        writeln!(f, "{name}: {} parameters, trained on {}", self.parameters, printable(&pictures))?;
         if let (Some(first), Some(last)) = (self.history.first(), self.history.last()) {
             for (i, task) in self.tasks.iter().enumerate() {
                 writeln!(
