@@ -6,6 +6,16 @@ mod hostile;
 #[path = "../../host-tools/src/checkpoint/mod.rs"]
 pub mod checkpoint;
 
+// Rooms that the loaders use.
+#[path = "../../host-tools/src/console.rs"]
+pub mod console;
+#[path = "../../host-tools/src/interrupt/mod.rs"]
+pub mod interrupt;
+#[path = "../../host-tools/src/output/mod.rs"]
+pub mod output;
+#[path = "../../host-tools/src/taps.rs"]
+pub mod taps;
+
 pub use hostile::{run_ipt, run_vit};
 
 use vitreous::Error;

@@ -22,6 +22,7 @@ pub mod quantize;
 pub mod reference;
 pub mod restorer;
 pub mod study;
+pub mod taps;
 pub mod target;
 pub mod text;
 pub mod train;

@@ -136,12 +136,12 @@ pub fn relu<L: Lane>(x: L) -> L {
 
 /// `1/√x` for normal, positive x, within 2 ULP.
 ///
-/// Three Newton steps `y ← y + y·(½ − x/2·y²)` on a bit-level seed (<https://bits.stephan-brumme.com/invSquareRoot.html>).
+/// Three Newton steps `y ← y + y·(½ − x/2·y²)` on micromath's bit-level seed.
 #[inline]
 pub fn inverse_sqrt(x: f32) -> f32 {
     let half = x * 0.5;
-    // Of a negative number, and of one that is none, it wraps.
-    let mut y = f32::from_bits(0x5f37_5a86_u32.wrapping_sub(x.to_bits() >> 1));
+    // The seed's subtraction overflows where the sign is set, as of a NaN in the residual stream.
+    let mut y = micromath::F32(f32::from_bits(x.to_bits() & !(1 << 31))).invsqrt().0;
     for _ in 0..3 {
         y = y + y * (0.5 - half * y * y);
     }

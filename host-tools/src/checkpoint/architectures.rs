@@ -5,16 +5,20 @@
 use std::sync::LazyLock;
 use vitreous::models::vit::Pool;
 
-/// The table; see the script for its columns.
+/// timm's architectures; see the script for the columns.
 const TABLE: &str = include_str!("architectures.tsv");
+/// Releases under other names: of file names, and of the architectures that trainings note.
+const RELEASES: &str = include_str!("releases.tsv");
 
 /// Mean and standard deviation of ImageNet's pixels, per channel, of 0..1.
 pub(super) const IMAGENET: [[f64; 3]; 2] = [[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]];
 
-/// One of timm's architectures, or of its pretrained tags.
+/// One of timm's architectures or of its pretrained tags, or a release under another name.
 #[derive(Debug)]
 pub(super) struct Known {
     pub name: &'static str,
+    /// Whose release it is, if it is not timm's.
+    pub release: Option<&'static str>,
     /// What it needs beyond a plain pre-norm ViT, in words; empty for a plain one.
     pub features: Vec<&'static str>,
     pub dim: Option<usize>,
@@ -28,15 +32,19 @@ pub(super) struct Known {
     pub mean: Option<Vec<f64>>,
     pub std: Option<Vec<f64>>,
     pub interpolation: Option<&'static str>,
+    /// The crop's share of the resized image.
     pub crop_pct: Option<f64>,
     pub crop_mode: Option<&'static str>,
 }
 
-static KNOWN: LazyLock<Vec<Known>> = LazyLock::new(|| {
-    let mut lines = TABLE.lines().filter(|line| !line.starts_with('#'));
+static KNOWN: LazyLock<Vec<Known>> = LazyLock::new(|| rows(TABLE));
+static RELEASED: LazyLock<Vec<Known>> = LazyLock::new(|| rows(RELEASES));
+
+fn rows(table: &'static str) -> Vec<Known> {
+    let mut lines = table.lines().filter(|line| !line.starts_with('#'));
     let header: Vec<&str> = lines.next().unwrap_or_default().split('\t').collect();
     lines.filter_map(|line| Known::of_row(&header, line)).collect()
-});
+}
 
 impl Known {
     fn of_row(header: &[&'static str], line: &'static str) -> Option<Self> {
@@ -52,8 +60,11 @@ impl Known {
         };
         let status = text("status")?;
         let features = status.split(',').map(str::trim).filter(|code| !HARMLESS.contains(code));
+        let number = |column: &str| text(column)?.parse::<f64>().ok();
+        let of_crop = number("crop").zip(number("resize")).map(|(crop, resize)| crop / resize);
         Some(Self {
             name: text("name")?,
+            release: text("release"),
             features: features.map(feature_in_words).collect(),
             dim: size("dim"),
             depth: size("depth"),
@@ -65,8 +76,8 @@ impl Known {
             mean: numbers("mean"),
             std: numbers("std"),
             interpolation: text("interpolation"),
-            crop_pct: text("crop_pct").and_then(|pct| pct.parse().ok()),
-            crop_mode: text("crop_mode"),
+            crop_pct: number("crop_pct").or(of_crop),
+            crop_mode: text("crop_mode").or(of_crop.map(|_| "center")),
         })
     }
 
@@ -102,6 +113,12 @@ fn feature_in_words(code: &'static str) -> &'static str {
         "inner_norm" => "norms inside of attention or MLP",
         "rms_norm" => "norms that do not subtract the mean (RMSNorm)",
         "geglu" => "gated MLPs (GEGLU)",
+        "silu" => "SiLU as activation",
+        "other_pooling" => "another pooling than class token or mean",
+        "head_width" => "heads of another width than dim / heads",
+        "uneven_blocks" => "blocks of different widths",
+        "no_proj_bias" => "layers without bias",
+        "other" => "layers of its own",
         other => other,
     }
 }
@@ -114,12 +131,23 @@ pub(super) fn timm(name: &str) -> Option<&'static Known> {
     find(name).or_else(|| find(name.split_once('.')?.0))
 }
 
-/// The architecture that a file is named after: `deit_tiny_patch16_224-a1311bcf.pth` is its authors' way to name a release.
-pub(super) fn timm_of_stem(stem: &str) -> Option<&'static Known> {
-    let without_hash = stem
-        .rsplit_once('-')
-        .filter(|(_, hash)| hash.len() == 8 && hash.bytes().all(|b| b.is_ascii_hexdigit()));
-    timm(stem).or_else(|| timm(without_hash?.0))
+/// What a name of a release stands for, with the width of its tokens: MoCo v3 and DINO both have a `vit_small`, of which
+/// `is_moco` tells one. `None` where several releases differ.
+pub(super) fn released(name: &str, dim: usize, is_moco: bool) -> Option<&'static Known> {
+    let is_of = |known: &&Known| {
+        known.name == name && known.dim == Some(dim) && (known.release == Some("MoCo-v3")) == is_moco
+    };
+    let mut found = RELEASED.iter().filter(is_of);
+    let first = found.next()?;
+    found.all(|other| (other.heads, &other.mean) == (first.heads, &first.mean)).then_some(first)
+}
+
+/// A file's name without the hash that releases of DeiT and torchvision have: `deit_tiny_patch16_224-a1311bcf`.
+pub(super) fn without_hash(stem: &str) -> &str {
+    match stem.rsplit_once('-') {
+        Some((name, hash)) if hash.len() == 8 && hash.bytes().all(|b| b.is_ascii_hexdigit()) => name,
+        _ => stem,
+    }
 }
 
 /// A model type of transformers.
@@ -153,6 +181,7 @@ const MODEL_TYPES: &[ModelType] = &[
     plain("dinov2", TypePool::TokenAndMean, 1e-6),
     other("dinov2_with_registers", "register tokens"),
     other("dinov3_vit", "rotary positions and register tokens"),
+    plain("beit with absolute positions", TypePool::Of(Pool::Token), 1e-12),
     other("beit", "relative positions"),
     other("data2vec-vision", "relative positions"),
     other("clip", "a text model beside the image model"),
@@ -219,9 +248,13 @@ mod tests {
         let tiny = timm("vit_tiny_patch16_224").unwrap();
         assert_eq!((tiny.heads, tiny.dim, tiny.depth), (Some(3), Some(192), Some(12)));
         assert_eq!(timm("timm/vit_tiny_patch16_224.augreg_in21k_ft_in1k").unwrap().heads, Some(3));
-        let deit = timm_of_stem("deit_tiny_patch16_224-a1311bcf").unwrap();
+        let deit = timm(without_hash("deit_tiny_patch16_224-a1311bcf")).unwrap();
         assert_eq!(deit.mean.as_deref(), Some(&IMAGENET[0][..]));
         assert!(timm("vit_base_patch16_rpn_224").unwrap().obstacle().unwrap().contains("post-norm"));
-        assert!(timm("vit").is_none() && timm_of_stem("model-12345678").is_none());
+        assert!(timm("vit").is_none() && timm(without_hash("model-12345678")).is_none());
+        assert_eq!(released("vit_small", 384, true).unwrap().heads, Some(12));
+        assert_eq!(released("vit_small", 384, false).unwrap().heads, Some(6));
+        assert_eq!(released("dinov2_vits14_pretrain", 384, false).unwrap().crop_pct, Some(0.875));
+        assert!(released("dinov2_vits14_pretrain", 192, false).is_none());
     }
 }

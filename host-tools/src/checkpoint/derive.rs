@@ -107,7 +107,7 @@ pub(super) fn config(
     check_final_norm(model, &config)?;
     check_claims(model, &config, metadata)?;
     let mut deriving = Deriving { model, metadata, options, settings };
-    deriving.block()?;
+    deriving.block();
     config.heads = deriving.heads(dim)?;
     config.activation = deriving.activation()?;
     config.norm_eps = deriving.norm_eps(dim);
@@ -237,14 +237,10 @@ impl Deriving<'_> {
     }
 
     /// Whether norms stand in front of attention and MLP: post-norm blocks have tensors of the same names.
-    fn block(&mut self) -> Result<(), CheckpointError> {
+    fn block(&mut self) {
         let identity = &self.metadata.identity;
         let said = if let Some(kind) = self.options.block {
             Said::by_option(kind)
-        } else if let Some(obstacle) = &self.metadata.obstacle {
-            let way_out =
-                "Vitreous runs plain pre-norm ViTs; --block pre-norm takes the tensors for one all the same";
-            return Err(self.unsupported(obstacle.clone(), way_out));
         } else if let Some(known) = identity.says(identity.timm.map(|_| BlockKind::PreNorm)) {
             known
         } else if let Some(known) = identity.says(identity.model_type.map(|_| BlockKind::PreNorm)) {
@@ -258,7 +254,6 @@ impl Deriving<'_> {
             )
         };
         self.settings.decide("block", "--block", said, |BlockKind::PreNorm| "pre-norm".to_string());
-        Ok(())
     }
 
     /// What the well-known architecture says, if it is of this width: many a model is called after a larger one.

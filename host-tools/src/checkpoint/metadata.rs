@@ -4,8 +4,10 @@ use super::archive::Archive;
 use super::exact::Exact;
 use super::json::Json;
 use super::labels;
+use super::naming::Naming;
 use super::settings::Said;
 use super::CheckpointError;
+use std::path::Path;
 use vitreous::models::vit::Output;
 
 /// A name in a file, and what is known of the architecture that it stands for.
@@ -35,10 +37,12 @@ impl Identity {
         })
     }
 
-    /// What the architecture needs that the engine does not have.
-    pub fn obstacle(&self) -> Option<String> {
-        let of_type = self.model_type.and_then(|known| known.obstacle.map(str::to_string));
-        self.timm.and_then(Known::obstacle).or(of_type)
+    /// What the architecture needs that the engine does not have, in a sentence.
+    fn obstacle(&self) -> Option<String> {
+        let of_type = || self.model_type.and_then(|known| known.obstacle.map(str::to_string));
+        let what = self.timm.and_then(Known::obstacle).or_else(of_type)?;
+        let place = if self.is_file_name { "the file's name" } else { &self.place };
+        Some(format!("{place} says that this is {}, which has {what}", self.name.as_deref()?))
     }
 }
 
@@ -68,8 +72,8 @@ pub(super) struct Metadata {
     pub claims: Vec<Claim>,
     /// transformers' `_name_or_path`.
     title: Option<String>,
-    /// What a file says that the engine does not have, in a sentence.
-    pub obstacle: Option<String>,
+    /// A layer of `model_args` that is not known, in a sentence.
+    unknown_layer: Option<String>,
 }
 
 /// Keys of timm's `model_args` and of transformers' config.json that state a size, and of which tensor's axis.
@@ -89,8 +93,18 @@ const CLAIMS: [(&str, &str); 12] = [
 ];
 
 impl Metadata {
-    /// Reads config.json, the facts that the weights' file says of itself (`arch` of a training's checkpoint), and its name.
-    pub fn read(config: Option<&Json>, archive: &Archive, stem: &str) -> Result<Self, CheckpointError> {
+    /// Reads config.json, the facts that the weights' file says of itself (`arch` of a training's checkpoint), and its name. A network
+    /// that is no plain ViT is refused, unless the caller overrules what its name says.
+    pub fn read(
+        config: Option<&Json>,
+        archive: &Archive,
+        stem: &str,
+        is_overruled: bool,
+    ) -> Result<Self, CheckpointError> {
+        let refuse = |obstacle: Option<String>| match obstacle {
+            Some(obstacle) if !is_overruled => Err(not_plain(&archive.path, obstacle)),
+            _ => Ok(()),
+        };
         let mut metadata = Self::default();
         if let Some(config) = config {
             if let Some(value) = config.get("vitreous") {
@@ -100,18 +114,16 @@ impl Metadata {
                 return Ok(metadata);
             }
             metadata.identify(config)?;
+            // Before anything else is read: what another architecture's numbers look like is its own affair.
+            refuse(metadata.identity.obstacle())?;
             metadata.output = output(config)?;
             metadata.read_timm(config)?;
             metadata.read_transformers(config)?;
         }
         if metadata.identity.timm.is_none() && metadata.identity.model_type.is_none() {
-            metadata.identify_by_names(archive.architecture.as_deref(), stem);
+            metadata.identify_by_names(archive, stem);
         }
-        let identity = &metadata.identity;
-        if let (Some(name), Some(what)) = (&identity.name, identity.obstacle()) {
-            let place = if identity.is_file_name { "the file's name" } else { &identity.place };
-            metadata.obstacle = Some(format!("{place} says that this is {name}, which has {what}"));
-        }
+        refuse(metadata.identity.obstacle().or(metadata.unknown_layer.take()))?;
         Ok(metadata)
     }
 
@@ -122,13 +134,13 @@ impl Metadata {
     }
 
     fn identify(&mut self, config: &Json) -> Result<(), CheckpointError> {
-        let model_type = config.string("model_type")?;
+        let type_name = config.string("model_type")?;
         if config.get("architecture").is_none() {
             self.title = config.string("_name_or_path")?.filter(|name| !name.is_empty());
         }
-        for (key, name) in [("architecture", config.string("architecture")?), ("model_type", model_type)] {
+        for (key, name) in [("architecture", config.string("architecture")?), ("model_type", type_name)] {
             let Some(name) = name else { continue };
-            let of_type = if key == "model_type" { architectures::model_type(&name) } else { None };
+            let of_type = if key == "model_type" { model_type(config, &name)? } else { None };
             let known = (architectures::timm(&name), of_type);
             // timm's config.json says the tag apart, and its preprocessing with it.
             if self.identity.name.is_none() || known.0.is_some() || known.1.is_some() {
@@ -148,14 +160,21 @@ impl Metadata {
         Ok(())
     }
 
-    fn identify_by_names(&mut self, in_file: Option<&str>, stem: &str) {
-        let of_file = in_file.and_then(|name| {
-            let timm = Some(architectures::timm(name)?);
-            let place = "the training\'s record in the weights\' file".into();
+    /// By the architecture that a training noted in the weights' file, or by what the file is called.
+    fn identify_by_names(&mut self, archive: &Archive, stem: &str) {
+        let is_moco = archive.tensors.keys().any(|name| name.contains("base_encoder"));
+        let dim = width(archive);
+        let find = |name: &str| {
+            let released = || architectures::released(name, dim?, is_moco);
+            architectures::timm(name).or_else(released)
+        };
+        let of_file = archive.architecture.as_deref().and_then(|name| {
+            let timm = Some(find(name)?);
+            let place = "the training's record in the weights' file".into();
             Some(Identity { name: Some(name.into()), place, timm, ..Identity::default() })
         });
         let of_stem = || {
-            let timm = architectures::timm_of_stem(stem)?;
+            let timm = find(architectures::without_hash(stem))?;
             let name = Some(timm.name.to_string());
             Some(Identity { name, timm: Some(timm), is_file_name: true, ..Identity::default() })
         };
@@ -204,7 +223,8 @@ impl Metadata {
             Some(format!("{key} {value}"))
         });
         let found = block.map(|name| format!("block_fn {name:?}")).or(unknown);
-        self.obstacle = found.map(|found| format!("`model_args` has {found}, a layer that is not known"));
+        self.unknown_layer =
+            found.map(|found| format!("`model_args` has {found}, a layer that is not known"));
         Ok(())
     }
 
@@ -270,4 +290,29 @@ fn output(config: &Json) -> Result<Option<Said<Output>>, CheckpointError> {
         }
     };
     Ok(Some(Said::by_file(output, config.place("problem_type"))))
+}
+
+/// A model type, which config.json can make another one: BEiT has relative positions by an option alone.
+fn model_type(config: &Json, name: &str) -> Result<Option<&'static ModelType>, CheckpointError> {
+    let is = |key: &str| Ok::<_, CheckpointError>(config.boolean(key)? == Some(true));
+    let is_relative = is("use_relative_position_bias")? || is("use_shared_relative_position_bias")?;
+    let is_absolute = is("use_absolute_position_embeddings")? && !is_relative;
+    Ok(architectures::model_type(match name {
+        "beit" | "data2vec-vision" if is_absolute => "beit with absolute positions",
+        name => name,
+    }))
+}
+
+/// Width of the tokens, by the first layer's weight.
+fn width(archive: &Archive) -> Option<usize> {
+    let is_first = |name: &str| Naming::signatures().any(|signature| name.ends_with(signature));
+    let (_, tensor) = archive.tensors.iter().find(|(name, _)| is_first(name))?;
+    tensor.shape.first().copied()
+}
+
+/// The refusal of a network that a name or a file says to be no plain ViT.
+fn not_plain(path: &Path, what: String) -> CheckpointError {
+    let way_out =
+        "Vitreous runs plain pre-norm ViTs; --block pre-norm takes the tensors for one all the same";
+    CheckpointError::Unsupported { path: path.to_path_buf(), what, way_out: way_out.into() }
 }

@@ -157,7 +157,7 @@ impl FloatVit {
         let (config_json, processor) = (beside("config.json")?, beside("preprocessor_config.json")?);
         let stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let mut archive = Archive::read(&file, options.weights.as_deref())?;
-        let metadata = Metadata::read(config_json.as_ref(), &archive, &stem)?;
+        let metadata = Metadata::read(config_json.as_ref(), &archive, &stem, options.block.is_some())?;
         let source_sha256 = archive.sha256;
         let mut warnings = std::mem::take(&mut archive.warnings);
         let mut settings = Settings::default();
@@ -177,8 +177,7 @@ impl FloatVit {
             processor: processor.as_ref(),
             identity: &metadata.identity,
             library: model.naming.library,
-            names: &format!("{} {}", folder.file_name().unwrap_or_default().to_string_lossy(), stem)
-                .to_lowercase(),
+            names: &names_of(&folder, &stem, &metadata),
             model: &config,
             trained: derived.trained,
         };
@@ -235,6 +234,13 @@ impl FloatVit {
     pub fn parameters(&self) -> usize {
         self.tensors.values().map(|tensor| tensor.data.len()).sum()
     }
+}
+
+/// Whatever may tell whose release a model is, in lower case.
+fn names_of(folder: &Path, stem: &str, metadata: &Metadata) -> String {
+    let folder = folder.file_name().unwrap_or_default().to_string_lossy();
+    let name = metadata.identity.name.as_deref().unwrap_or_default();
+    format!("{folder} {stem} {name}").to_lowercase()
 }
 
 /// Takes the model's tensors out of the checkpoint's. What is left over is an error, or a warning where the caller allows it.

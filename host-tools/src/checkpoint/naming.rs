@@ -95,6 +95,10 @@ const HUGGING_FACE: Naming = Naming {
         ("encoder.layer.#.layer_scale2.lambda1", Tensor("blocks.#.ls2.gamma")),
         ("encoder.layer.#.mlp.fc1.*", Tensor("blocks.#.mlp.fc1.*")),
         ("encoder.layer.#.mlp.fc2.*", Tensor("blocks.#.mlp.fc2.*")),
+        // BEiT and Data2Vec with absolute positions.
+        ("encoder.layer.#.lambda_1", Tensor("blocks.#.ls1.gamma")),
+        ("encoder.layer.#.lambda_2", Tensor("blocks.#.ls2.gamma")),
+        ("pooler.layernorm.*", Tensor("fc_norm.*")),
         ("layers.#.norm1.*", Tensor("blocks.#.norm1.*")),
         ("layers.#.norm2.*", Tensor("blocks.#.norm2.*")),
         ("layers.#.layer_scale1.lambda1", Tensor("blocks.#.ls1.gamma")),
@@ -102,7 +106,7 @@ const HUGGING_FACE: Naming = Naming {
         ("layernorm.*", Tensor("norm.*")),
         ("distillation_classifier.*", Tensor("head_dist.*")),
     ],
-    ignored: &["pooler.", "decoder."],
+    ignored: &["pooler.dense.", "decoder."],
 };
 
 const TORCHVISION: Naming = Naming {

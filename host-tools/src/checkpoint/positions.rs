@@ -2,7 +2,7 @@
 use super::canonical::Canonical;
 use super::settings::Said;
 use super::{CheckpointError, FloatTensor};
-use crate::image_input::{taps, Taps};
+use crate::taps::{taps, Taps};
 use vitreous::format::Filter;
 
 /// (height, width), in pixels or in patches.
@@ -65,7 +65,7 @@ pub(super) fn fit(model: &mut Canonical, sources: SizeSources) -> Result<FittedS
     let to = patches_of(wanted, sources.patch).unwrap_or((0, 0));
     if to.0 * to.1 == grid.0 * grid.1 {
         let what = format!(
-            "which {} are of a {}×{} image; a {}×{} image has as many patches in another arrangement",
+            "{} of a {}×{} image; a {}×{} image has as many patches in another arrangement",
             trained_in_words(&trained),
             old.0,
             old.1,
@@ -89,9 +89,9 @@ pub(super) fn fit(model: &mut Canonical, sources: SizeSources) -> Result<FittedS
 
 fn trained_in_words(trained: &Said<Size>) -> &'static str {
     if trained.is_assumed() {
-        "taken for a square,"
+        "which are taken for those"
     } else {
-        "as files say,"
+        "which files or names say to be those"
     }
 }
 

@@ -13,7 +13,6 @@ pub use folder::{class_names, images_below, labelled_images};
 
 use image::DynamicImage;
 use resample::Pixels;
-pub(crate) use resample::{taps, Taps};
 use std::path::Path;
 use vitreous::format::{Crop, Filter, Preprocess};
 
