@@ -438,12 +438,12 @@ fn scale_with_image(found: &mut Found, sources: &Sources) {
     });
 }
 
-/// Broadcasts one value to all channels; three equal or ImageNet values for a grey image become their mean.
+/// Broadcasts one value, or several equal ones, to all channels; three values of colours become their mean for a grey image.
 fn per_channel(values: &[f64], channels: usize) -> Option<Vec<f64>> {
     match values.len() {
         n if n == channels => Some(values.to_vec()),
         1 => Some(vec![values[0]; channels]),
-        n if n > 0 && (channels == 1 || values.iter().all(|v| *v == values[0])) => {
+        n if n > 0 && ((channels, n) == (1, 3) || values.iter().all(|v| *v == values[0])) => {
             Some(vec![values.iter().sum::<f64>() / n as f64; channels])
         }
         _ => None,
