@@ -1,8 +1,8 @@
 //! The float reference's logits, for scripts that compare them with another framework's.
 //!
-//! Each line of the input names a checkpoint and, after a tab, a file of raw pixels (images one after another, each
-//! height × width × channels bytes). Each answer is a line of JSON: what the importer read and the logits, or its error.
-//! The checkpoint is loaded with default options.
+//! Each line of the input names a checkpoint and, after a tab, a file of raw pixels (images one after another,
+//! each height × width × channels bytes). Each answer is a line of JSON: what the importer read and the logits,
+//! or its error. The checkpoint is loaded with default options.
 
 use std::io::{BufRead, Write};
 use std::path::Path;
@@ -34,12 +34,13 @@ fn answer(checkpoint: &Path, pixels: &Path) -> Result<Value> {
     };
     let pixels = std::fs::read(pixels).with_context(|| pixels.display().to_string())?;
     let reference = ReferenceVit::new(&model)?;
+    let warnings: Vec<_> = model.settings.warnings().chain(model.warnings.iter().cloned()).collect();
     let images: Vec<&[u8]> = pixels.chunks_exact(reference.input_len()).collect();
     Ok(json!({
         "name": model.name,
         "config": config(&model.config),
         "preprocess": preprocess(&model.preprocess, model.config.channels),
-        "warnings": model.warnings,
+        "warnings": warnings,
         "logits": reference.logits_batch(&images)?,
     }))
 }

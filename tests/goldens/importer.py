@@ -25,6 +25,7 @@ WORDS = {
     "no_positions": r"(no|without) .{0,20}position|pos_?emb\S* is missing|position embedding",
     "register_tokens": r"register",
     "pre_norm_layer": r"norm\S* (\S+ ){0,8}(before|in front of) the (first )?block",
+    "clip": r"CLIP",
     "patch_norm": r"norm.{0,30}patch|patch.{0,30}norm",
     "hybrid_stem": r"hybrid|convolution|stem",
     "parallel_blocks": r"parallel",
@@ -167,7 +168,7 @@ def judge_bare(truth, answer, silent=()):
     if "crash" in answer or "error" in answer:
         verdict = judge(truth, answer)
         asks = re.search(r"--(heads|image-size|pool|activation)", answer.get("error", ""))
-        if verdict.kind == "refused although plain" and asks:
+        if verdict.kind in ("refused although plain", "untrue") and asks:
             verdict.kind = "refused"
         return verdict
     spoken = " ".join(answer["warnings"])
