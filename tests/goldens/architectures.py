@@ -75,6 +75,7 @@ FEATURES = {
     "attention_pooling": "attention with a learned query pools the tokens",
     "other_pooling": "tokens are pooled by maximum, or the mean takes the class token in, or there is no pooling",
     "head_width": "a head is not dim / heads wide",
+    "no_final_norm": "computed as a plain ViT is; no norm stands behind the blocks",
     "uneven_blocks": "blocks differ in width or heads",
     "no_proj_bias": "linear layers behind attention and in the MLP have no bias",
     "split_qkv_bias": "computed as a plain ViT; biases of query and value are stored apart (attn.q_bias, attn.v_bias)",
@@ -169,6 +170,8 @@ def features(model):
         found.add("hybrid_stem")
     if is_there(model, "neck"):
         found.add("other")
+    if not is_there(model, "norm", "fc_norm", "neck"):
+        found.add("no_final_norm")
     if is_there(model, "attn_pool"):
         found.add("attention_pooling")
     elif getattr(model, "global_pool", "") not in ("token", "avg") or getattr(model, "pool_include_prefix", False):

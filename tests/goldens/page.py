@@ -19,7 +19,8 @@ heads, epsilon, activation, pooling, mean, standard deviation and resize are com
 its message names. `tests/goldens/timm_table.py` makes this page.
 
 Each model has two blocks of its own kind and random weights under which every tensor matters. Models wider than
-1664 are made narrower, with heads of the same width, and more than 1000 classes become 1000.
+1024 or of more than 1100 patches are made narrower, with heads of the same width, and more than 1000 classes
+become 1000.
 """
 
 

@@ -36,7 +36,8 @@ from timm.models._hub import save_config_for_hf
 
 PATTERNS = ["vit*", "deit*", "eva*", "beit*"]
 DEPTH = 2
-WIDEST = 1664  # token width; wider models keep the width of their heads, but get fewer of them
+WIDEST = 1024  # token width; wider models keep the width of their heads, but get fewer of them
+MOST_PATCHES = 1100  # a model of more gets fewer heads too
 MOST_CLASSES = 1000
 
 
@@ -47,25 +48,37 @@ class Pixels:
         self.image_size, self.channels, self.mean, self.std = size, channels, mean, std
 
 
-def build(name, device, **overrides):
-    """The model with two blocks, in which a wide one has fewer heads of the same width."""
+def arguments_of(name):
+    """What makes the model small: two blocks, and fewer heads of the same width in a wide one."""
+    arguments = {"depth": DEPTH}
     if "sapiens2" in name:  # its list of key and value heads has an entry for each block
-        overrides["num_kv_heads"] = 4
-    with torch.device("meta"):
-        full = timm.create_model(name, **overrides, depth=DEPTH)
+        arguments["num_kv_heads"] = 4
+    full = build(name, "meta", arguments)
     if full.num_classes > MOST_CLASSES:
-        overrides["num_classes"] = MOST_CLASSES
-    if full.embed_dim > WIDEST and not name.startswith("vitamin"):  # its stem asks for the full width
-        overrides |= narrower(full)
+        arguments["num_classes"] = MOST_CLASSES
+    large = full.embed_dim > WIDEST or full.patch_embed.num_patches > MOST_PATCHES
+    if large and not name.startswith("vitamin"):  # its stem asks for the full width
+        arguments |= narrower(full)
+    return arguments
+
+
+def build(name, device, arguments):
     with torch.device(device):
-        return timm.create_model(name, depth=DEPTH, **overrides)
+        return timm.create_model(name, **arguments)
+
+
+def with_memory(hollow, name, arguments):
+    """The model on the CPU, without the library's slow initialisation where no buffer needs it."""
+    if dict(hollow.named_buffers()).keys() - hollow.state_dict().keys():
+        return build(name, "cpu", arguments)
+    return hollow.to_empty(device="cpu")
 
 
 def narrower(full):
     block = full.blocks[0]
     heads = next(m.num_heads for m in block.modules() if hasattr(m, "num_heads"))
     width = full.embed_dim // heads
-    fewer = max(4, 768 // width // 4 * 4)
+    fewer = max(4, 384 // width // 4 * 4)
     return {"embed_dim": fewer * width, "num_heads": fewer}
 
 
@@ -124,14 +137,17 @@ def try_other(index):
 def try_timm(job):
     """Verdicts on the folder, on the bare file under the model's name and on the bare file without a name."""
     seed, name, bare = job
-    hollow = build(name, "meta")
+    arguments = arguments_of(name)
+    hollow = build(name, "meta", arguments)
     codes = sorted(features(hollow))
     if set(codes) - NAMES_ONLY:
         # A refusal needs no weights.
         answers = ask(name, hollow.to_empty(device="cpu"), None, bare)
         if all("error" in answer for answer in answers):
-            return [judge(Truth(name, codes, None), answer) for answer in answers]
-    model, rng = with_random_weights(build(name, "cpu"), seed)
+            truth = Truth(name, codes, None)
+            return [judge(truth, answers[0])] + [judge_bare(truth, answer) for answer in answers[1:]]
+        hollow = build(name, "meta", arguments)
+    model, rng = with_random_weights(with_memory(hollow, name, arguments), seed)
     pixels, truth = truth_of(name, model, rng)
     folder, *files = ask(name, model, pixels, bare)
     if "config" in folder:  # all of it: the same values give the same logits, so the bare files are not run

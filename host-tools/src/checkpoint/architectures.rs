@@ -21,6 +21,8 @@ pub(super) struct Known {
     pub release: Option<&'static str>,
     /// What it needs beyond a plain pre-norm ViT, in words; empty for a plain one.
     pub features: Vec<&'static str>,
+    /// Whether a norm stands behind the blocks or behind the pooling.
+    pub final_norm: bool,
     pub dim: Option<usize>,
     pub depth: Option<usize>,
     pub heads: Option<usize>,
@@ -66,6 +68,7 @@ impl Known {
             name: text("name")?,
             release: text("release"),
             features: features.map(feature_in_words).collect(),
+            final_norm: !status.split(',').any(|code| code.trim() == NO_FINAL_NORM),
             dim: size("dim"),
             depth: size("depth"),
             heads: size("heads"),
@@ -88,7 +91,10 @@ impl Known {
 }
 
 /// Codes of the table that stand in no one's way: packed at import, or an activation, which an option can replace.
-const HARMLESS: [&str; 4] = ["plain", "split_qkv", "split_qkv_bias", "quick_gelu"];
+const HARMLESS: [&str; 5] = ["plain", "split_qkv", "split_qkv_bias", "quick_gelu", NO_FINAL_NORM];
+
+/// The code of an architecture without a norm behind its blocks or its pooling.
+const NO_FINAL_NORM: &str = "no_final_norm";
 
 /// A code of the table, in words.
 fn feature_in_words(code: &'static str) -> &'static str {

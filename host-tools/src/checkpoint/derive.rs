@@ -104,7 +104,7 @@ pub(super) fn config(
         norm_eps: 0.0,
         output: Output::Softmax,
     };
-    check_final_norm(model, &config)?;
+    check_final_norm(model, &config, metadata)?;
     check_claims(model, &config, metadata)?;
     let mut deriving = Deriving { model, metadata, options, settings };
     deriving.block();
@@ -424,9 +424,14 @@ fn activation_of(name: &str) -> Option<Activation> {
     }
 }
 
-/// Every ViT has a norm behind its last block, or behind the pooling.
-fn check_final_norm(model: &Canonical, config: &VitConfig) -> Result<(), CheckpointError> {
-    if config.norm_before_pool || config.norm_after_pool {
+/// A ViT has a norm behind its last block or behind the pooling, unless its architecture is known to have none.
+fn check_final_norm(
+    model: &Canonical,
+    config: &VitConfig,
+    metadata: &Metadata,
+) -> Result<(), CheckpointError> {
+    let expected = metadata.identity.timm.is_none_or(|known| known.final_norm);
+    if config.norm_before_pool || config.norm_after_pool || !expected {
         return Ok(());
     }
     Err(CheckpointError::MissingTensor {
