@@ -75,6 +75,7 @@ FEATURES = {
     "attention_pooling": "attention with a learned query pools the tokens",
     "other_pooling": "tokens are pooled by maximum, or the mean takes the class token in, or there is no pooling",
     "head_width": "a head is not dim / heads wide",
+    "partial_patches": "the image is no whole number of patches: its last rows and columns are left out",
     "no_final_norm": "computed as a plain ViT is; no norm stands behind the blocks",
     "uneven_blocks": "blocks differ in width or heads",
     "no_proj_bias": "linear layers behind attention and in the MLP have no bias",
@@ -166,6 +167,9 @@ def features(model):
         found.add("pre_norm_layer")
     if is_there(model.patch_embed, "norm"):
         found.add("patch_norm")
+    patch = model.patch_embed
+    if any(side % part for side, part in zip(getattr(patch, "img_size", None) or (), patch.patch_size)):
+        found.add("partial_patches")
     if is_there(model.patch_embed, "backbone"):
         found.add("hybrid_stem")
     if is_there(model, "neck"):

@@ -46,6 +46,7 @@ WORDS = {
     "head_width": r"head.{0,20}wide|head width|width of .{0,10}heads?",
     "uneven_blocks": r"blocks? (differ|of different)|differ.{0,20}block",
     "no_proj_bias": r"bias",
+    "partial_patches": r"no whole number",
     "split_qkv_bias": r"[qv]_bias|bias\S* .{0,40}apart",
     "split_qkv": r"q_proj|query, key and value",
     "other": r"windowed|other|unknown architecture",
@@ -57,8 +58,8 @@ WORDS = {
     "detection": r"detection|model_type|architecture|YOLOS",
     "video": r"video|tubelet|frames|3-?D|five axes",
 }
-# Features that hold a model back only by the names of tensors.
-NAMES_ONLY = {"split_qkv_bias", "split_qkv"}
+# A model with these alone computes what a plain ViT does.
+NAMES_ONLY = {"split_qkv_bias", "split_qkv", "no_final_norm"}
 
 
 class Importer:
@@ -128,11 +129,12 @@ def judge(truth, answer):
     if "error" in answer:
         return judge_refusal(truth, answer["error"])
     difference = relative_difference(answer["logits"], truth.logits)
-    notes = list(different_settings(truth.settings, answer))
-    if not difference <= TOLERANCE or notes:
-        text = f"difference {difference:.1e}; " + "; ".join(text for _, text in notes)
-        return Verdict(truth.name, "wrong", truth.codes, text, difference)
-    return Verdict(truth.name, "accepted", truth.codes, "", difference, answer["warnings"])
+    wrong = dict(different_settings(truth.settings, answer))
+    text = "; ".join(wrong.values())
+    if not difference <= TOLERANCE or wrong.keys() - said_by(answer):
+        return Verdict(truth.name, "wrong", truth.codes, f"difference {difference:.1e}; {text}", difference)
+    kind = "accepted with a warning" if wrong else "accepted"
+    return Verdict(truth.name, kind, truth.codes, text, difference, answer["warnings"])
 
 
 def judge_refusal(truth, error):
@@ -160,6 +162,12 @@ SPOKEN = {
 }
 
 
+def said_by(answer):
+    """The values that a warning names."""
+    spoken = " ".join(answer["warnings"])
+    return {key for key, words in SPOKEN.items() if re.search(words, spoken, re.IGNORECASE)}
+
+
 def judge_bare(truth, answer, silent=()):
     """Without a configuration: every value is right, or named in a warning.
 
@@ -171,8 +179,7 @@ def judge_bare(truth, answer, silent=()):
         if verdict.kind in ("refused although plain", "untrue") and asks:
             verdict.kind = "refused"
         return verdict
-    spoken = " ".join(answer["warnings"])
-    said = {key for key, words in SPOKEN.items() if re.search(words, spoken, re.IGNORECASE)}
+    said = said_by(answer)
     wrong = dict(different_settings(truth.settings, answer))
     if set(truth.codes) - NAMES_ONLY:
         wrong["block"] = f"it has {', '.join(truth.codes)}"

@@ -69,8 +69,9 @@ def accepted(verdicts):
     yield "| name | largest difference |"
     yield "|---|---|"
     for verdict in verdicts:
-        if verdict.kind == "accepted":
-            yield f"| `{verdict.name}` | {verdict.difference:.1e} |"
+        if verdict.kind.startswith("accepted"):
+            warned = f" ({cell(verdict.text)}: named in a warning)" if verdict.text else ""
+            yield f"| `{verdict.name}` | {verdict.difference:.1e}{warned} |"
 
 
 def refused(verdicts):

@@ -119,6 +119,7 @@ fn feature_in_words(code: &'static str) -> &'static str {
         "inner_norm" => "norms inside of attention or MLP",
         "rms_norm" => "norms that do not subtract the mean (RMSNorm)",
         "geglu" => "gated MLPs (GEGLU)",
+        "partial_patches" => "images that are no whole number of patches",
         "silu" => "SiLU as activation",
         "other_pooling" => "another pooling than class token or mean",
         "head_width" => "heads of another width than dim / heads",

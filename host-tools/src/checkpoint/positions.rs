@@ -121,12 +121,14 @@ fn trained_size(rows: usize, sources: &SizeSources) -> Result<Said<Size>, (Strin
     let side = rows.checked_sub(prefix).and_then(square).or(square(rows));
     let square = side.map(|side| (side * patch.0, side * patch.1));
     let mismatch = |(height, width): Size, who: &str| {
-        let patches =
-            patches_of((height, width), patch).map_or(0, |(rows, columns)| rows.saturating_mul(columns));
-        format!(
-            "but {who} a {height}×{width} image, which has {patches} patches of {}×{}, with {prefix} prefix tokens",
-            patch.0, patch.1
-        )
+        let which = match patches_of((height, width), patch) {
+            None => format!("which is no whole number of {}×{} patches", patch.0, patch.1),
+            Some((rows, columns)) => {
+                let patches = rows.saturating_mul(columns);
+                format!("which has {patches} patches of {}×{}, with {prefix} prefix tokens", patch.0, patch.1)
+            }
+        };
+        format!("but {who} a {height}×{width} image, {which}")
     };
     if let Some(size) = sources.trained_by_option {
         return if fits(size) {

@@ -380,7 +380,10 @@ fn of_known(sources: &Sources) -> Found {
         mean: i.says(known.mean.clone()),
         std: i.says(known.std.clone()),
         resize: i.says(known.crop_pct.map(|pct| resize_of(shorter(sources.trained), pct))),
-        crop: i.says(known.crop_mode.map(|mode| if mode == "squash" { Crop::Squash } else { Crop::Center })),
+        crop: known.crop_mode.and_then(|mode| match crop_of_mode(Some(mode), known.crop_pct, known.name)? {
+            said if said.is_assumed() => Some(said),
+            said => i.says(Some(said.value)),
+        }),
         interpolation: i.says(known.interpolation.and_then(filter_of)),
         channel_order: i.says(Some(ChannelOrder::Rgb)),
     }
