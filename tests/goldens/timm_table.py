@@ -78,7 +78,7 @@ def narrower(full):
     block = full.blocks[0]
     heads = next(m.num_heads for m in block.modules() if hasattr(m, "num_heads"))
     width = full.embed_dim // heads
-    fewer = max(4, 384 // width // 4 * 4)
+    fewer = max(4, 768 // width // 4 * 4)
     return {"embed_dim": fewer * width, "num_heads": fewer}
 
 
