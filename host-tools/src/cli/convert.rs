@@ -34,8 +34,6 @@ pub struct ConvertArgs {
     /// The .vtr file to write.
     #[arg(short, long)]
     output: PathBuf,
-    #[command(flatten)]
-    load: LoadArgs,
     /// Name in the model's header, if not the checkpoint's.
     #[arg(long)]
     name: Option<String>,
@@ -74,6 +72,8 @@ pub struct ConvertArgs {
     /// Also write a Rust file with the model as an aligned static, the memory that it needs, and its labels or tasks.
     #[arg(long, value_name = "FILE")]
     emit_rust: Option<PathBuf>,
+    #[command(flatten)]
+    load: LoadArgs,
 }
 
 /// Orders of int8 weights by the kernels that read them.

@@ -60,10 +60,6 @@ pub struct LoadArgs {
     /// Leave out the classifier: the model gives features.
     #[arg(long)]
     no_head: bool,
-    #[command(flatten)]
-    preprocess: PreprocessArgs,
-    #[command(flatten)]
-    restorer: RestorerArgs,
     /// Which of several sets of weights in the file: its key (state_dict_ema, model.teacher), or the prefix of its tensors' names;
     /// "." is what lies outside of all keys.
     #[arg(long, value_name = "KEY")]
@@ -74,6 +70,10 @@ pub struct LoadArgs {
     /// Refuse the weights where a value would have to be assumed.
     #[arg(long)]
     strict: bool,
+    #[command(flatten)]
+    preprocess: PreprocessArgs,
+    #[command(flatten)]
+    restorer: RestorerArgs,
 }
 
 /// How a photograph becomes a classifier's input.
