@@ -100,7 +100,7 @@ fn images_of_every_kind_are_restored_or_refused_with_the_reason() {
             ("alpha.png", 34, 16),
             ("sixteen.png", 14, 62),
         ] {
-            let restored = Picture::load(&Path::new(&out).join(name)).expect("an image");
+            let restored = Picture::load(&Path::new(&out).join(name)).expect("an image").value;
             assert_eq!((restored.width, restored.height), (width, height), "{name}");
         }
     }
@@ -169,7 +169,7 @@ fn the_authors_files_are_restored_from() {
     let errors = fail(&[&restore[..], &["--heads", "5"]].concat());
     assert!(errors.contains("the token width 12 is no multiple of 5 heads"), "{errors}");
     succeed(&[&restore[..], &["--heads", "2"]].concat());
-    let restored = Picture::load(&folder.path().join("out/a.png")).expect("an image");
+    let restored = Picture::load(&folder.path().join("out/a.png")).expect("an image").value;
     assert_eq!((restored.width, restored.height), (84, 52));
     let model = goldens.join("patch_3/patch_3.pt").display().to_string();
     let restore = ["restore", &model, &photos, "--out", &out, "--heads", "3"];

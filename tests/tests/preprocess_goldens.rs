@@ -94,7 +94,7 @@ fn photographs_equal_pillow_within_one_step() -> Result<()> {
         let height = crop.or(number("resized_height")).unwrap();
         let width = crop.or(number("resized_width")).unwrap();
         let source = folder.join(entry["source"].as_str().unwrap());
-        let found = load_pixels(&source, &preprocess, height, width, 3)?;
+        let found = load_pixels(&source, &preprocess, height, width, 3)?.value;
         let expected = image::open(folder.join(entry["expected"].as_str().unwrap()))?.to_rgb8().into_raw();
         assert_eq!(found.len(), expected.len(), "{entry}");
         let worst = found.iter().zip(&expected).map(|(a, b)| a.abs_diff(*b)).max().unwrap_or(0);

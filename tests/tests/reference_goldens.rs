@@ -131,7 +131,9 @@ fn real_photographs_are_classified_as_by_pytorch() -> Result<()> {
         let (mut right, mut loading, mut running) = (0, Duration::ZERO, Duration::ZERO);
         for batch in images.chunks(16) {
             let start = Instant::now();
-            let load = |(path, _): &(PathBuf, usize)| load_pixels(path, &model.preprocess, 224, 224, 3);
+            let load = |(path, _): &(PathBuf, usize)| {
+                load_pixels(path, &model.preprocess, 224, 224, 3).map(|loaded| loaded.value)
+            };
             let pixels = batch.iter().map(load).collect::<Result<Vec<_>, _>>()?;
             loading += start.elapsed();
             let start = Instant::now();

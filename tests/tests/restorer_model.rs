@@ -54,7 +54,7 @@ fn int8_and_seams_cost_next_to_nothing_on_photographs() -> Result<()> {
     let (float, restorer) = shipped()?;
     let folder = tempfile::tempdir()?;
     for path in images_below(&photographs)?.iter().step_by(17) {
-        let picture = Picture::load(path)?;
+        let picture = Picture::load(path)?.value;
         let side = 128;
         let (left, top) = ((picture.width - side) as isize / 2, (picture.height - side) as isize / 2);
         let name = path.file_name().unwrap_or_default();

@@ -75,7 +75,8 @@ fn vit_tiny_runs_whole_on_m7_and_m55_within_160_kib() {
     let float = FloatVit::load(&weights, &Default::default()).expect("the weights");
     let photograph = photographs.join("n01440764_tench.JPEG");
     let pixels = vitreous_tools::image_input::load_pixels(&photograph, &float.preprocess, 224, 224, 3)
-        .expect("an image");
+        .expect("an image")
+        .value;
     for target in ["qemu-m7", "qemu-m55"] {
         let target: Target = target.parse().expect("a target");
         if !target.available_for_test(name) {

@@ -21,7 +21,7 @@ fn int8_is_within_0_2_points_and_27_db_of_float() -> Result<()> {
     for folder in ["imagenet_samples", "imagenet_val_227"] {
         let Some(path) = shared_data(folder, name) else { return Ok(()) };
         for (path, class) in labelled_images(&path)? {
-            let pixels = load_pixels(&path, &float.preprocess, 224, 224, 3)?;
+            let pixels = load_pixels(&path, &float.preprocess, 224, 224, 3)?.value;
             samples.push(Sample { name: path.display().to_string(), pixels, class: Some(class) });
         }
     }

@@ -15,7 +15,7 @@ use crate::checkpoint::ipt::{parse_task, FloatIpt};
 use crate::checkpoint::{FloatVit, Settings};
 use crate::degrade::Picture;
 use crate::engine::Engine;
-use crate::image_input::images_below;
+use crate::image_input::{images_below, Loaded};
 use crate::inspect::{grouped, inspect, inspect_restorer, Inspection};
 use crate::output::{self, Kind, Plan};
 use crate::quantize::{
@@ -238,7 +238,7 @@ impl ConvertArgs {
         let engine = Engine::from_bytes(draft, &self.output)?;
         let bars = Bars::default();
         let samples = samples::load_folders(&engine, std::slice::from_ref(folder), Some(self.limit), &bars)?;
-        let images: Vec<Vec<u8>> = samples.into_iter().map(|sample| sample.pixels).collect();
+        let images: Vec<Vec<u8>> = samples.all()?.into_iter().map(|sample| sample.pixels).collect();
         let progress = |done, all| bars.report("layers measured", done, all);
         let sensitivity = VitSensitivity::new(float, options, &images)?;
         let (kept, choice) = choose_precision(&sensitivity, options.keep_f16.clone(), min_sqnr, &progress)?;
@@ -255,7 +255,7 @@ impl ConvertArgs {
         let (Some(min_psnr), Some(folder)) = (self.min_psnr, &self.images) else { return Ok(None) };
         let files = images_below(folder)?;
         let take = self.limit.min(files.len());
-        let spread = (0..take).map(|i| Picture::load(&files[i * files.len() / take]));
+        let spread = (0..take).map(|i| Loaded::or_warn(&files[i * files.len() / take], Picture::load));
         let pictures: Vec<Picture> = spread.collect::<Result<_, _>>()?;
         let bars = Bars::default();
         let progress = |done, all| bars.report("layers measured", done, all);

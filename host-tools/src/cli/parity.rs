@@ -82,7 +82,14 @@ impl ParityArgs {
             },
         };
         let progress = |name: &str, done: usize, all: usize| bars.report(name, done, all);
-        let report = parity(&engine, &reference, &samples, &options, &progress)?;
+        let read = samples.samples.len();
+        if read == 0 {
+            samples.all()?;
+            bail!("no images to compare");
+        }
+        let mut report = parity(&engine, &reference, &samples.samples, &options, &progress)?;
+        report.failures.extend(samples.failed.message(read + samples.failed.count(), "read"));
+        report.failed = samples.failed;
         if let Some(path) = &self.html {
             output::write(path, render_html(&report))?;
         }

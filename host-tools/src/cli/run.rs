@@ -12,15 +12,16 @@ use super::progress::Bars;
 use super::samples;
 use super::target_cost::render_cost;
 use crate::engine::Engine;
+use crate::image_input::{Failed, FoundImage};
 use crate::pool::Pool;
-use crate::target::{run_on_target, RunOptions, Target, TargetRun};
+use crate::target::{run_on_target, RunOptions, Target, TargetResult, TargetRun};
 use crate::text::{serialize_path, shown};
 
 #[derive(Args, Debug)]
 pub struct RunArgs {
     /// The .vtr file.
     model: PathBuf,
-    /// Image files of any common format and size.
+    /// Image files of any common format and size, or folders of them.
     #[arg(required = true)]
     images: Vec<PathBuf>,
     /// Classes to list, 5 if not given; of labels that hold each for itself, all that do if they are more; all values of a regression.
@@ -46,6 +47,8 @@ struct RunReport {
     model: PathBuf,
     machine: String,
     images: Vec<ImageReport>,
+    /// Images that could not be read.
+    failed: Failed,
     /// What the target needed, if it was one.
     target: Option<TargetRun>,
 }
@@ -54,6 +57,8 @@ struct RunReport {
 struct ImageReport {
     #[serde(serialize_with = "serialize_path")]
     image: PathBuf,
+    /// What is to be known of the file, such as damage.
+    warnings: Vec<String>,
     milliseconds: Option<f64>,
     #[serde(flatten)]
     predictions: Option<Predictions>,
@@ -65,30 +70,46 @@ impl RunArgs {
     pub fn execute(self, json: bool) -> Result<()> {
         expect_classifier(&self.model)?;
         let engine = Engine::load(&self.model)?;
-        let pixels: Result<Vec<Vec<u8>>> =
-            self.images.iter().map(|path| samples::load(&engine, path)).collect();
-        let pixels = pixels?;
+        let found = samples::find(&self.images)?;
         let report = match self.target {
-            Some(target) => self.on_target(&engine, target, &pixels)?,
-            None => self.on_host(&engine, &pixels)?,
+            Some(target) => self.on_target(&engine, target, &found)?,
+            None => self.on_host(&engine, &found)?,
         };
-        super::print(json, &report, render)
+        if json || !report.images.is_empty() {
+            super::print(json, &report, render)?;
+        }
+        report.failed.check(found.len(), "read")
     }
 
-    fn on_host(&self, engine: &Engine, pixels: &[Vec<u8>]) -> Result<RunReport> {
-        let mut images = Vec::new();
+    fn on_host(&self, engine: &Engine, found: &[FoundImage]) -> Result<RunReport> {
+        let (mut images, mut failed) = (Vec::new(), Failed::default());
         let pool = Pool::new(self.threads)?;
         let mut session = engine.session_on(Some(&pool))?;
-        for (path, pixels) in self.images.iter().zip(pixels) {
+        for FoundImage { path, .. } in found {
+            let Some(loaded) = failed.keep(path, samples::load(engine, path)) else { continue };
             let start = Instant::now();
-            let output = session.run(pixels, false)?;
+            let output = session.run(&loaded.value, false)?;
             let milliseconds = start.elapsed().as_secs_f64() * 1e3;
-            images.push(self.image(engine, path, &output.logits, &output.features, Some(milliseconds)));
+            let mut image = self.image(engine, path, &output.logits, &output.features, Some(milliseconds));
+            image.warnings = loaded.warnings;
+            images.push(image);
         }
-        Ok(RunReport { model: self.model.clone(), machine: "this machine".into(), images, target: None })
+        let (model, machine) = (self.model.clone(), "this machine".into());
+        Ok(RunReport { model, machine, images, failed, target: None })
     }
 
-    fn on_target(&self, engine: &Engine, target: Target, pixels: &[Vec<u8>]) -> Result<RunReport> {
+    fn on_target(&self, engine: &Engine, target: Target, found: &[FoundImage]) -> Result<RunReport> {
+        let (mut files, mut pixels, mut failed) = (Vec::new(), Vec::new(), Failed::default());
+        for FoundImage { path, .. } in found {
+            if let Some(loaded) = failed.keep(path, samples::load(engine, path)) {
+                files.push((path, loaded.warnings));
+                pixels.push(loaded.value);
+            }
+        }
+        let (model, machine) = (self.model.clone(), target.to_string());
+        if files.is_empty() {
+            return Ok(RunReport { model, machine, images: Vec::new(), failed, target: None });
+        }
         let bars = Bars::default();
         let mut progress = |done, all| bars.report(target.name(), done, all);
         let options = RunOptions {
@@ -98,12 +119,15 @@ impl RunArgs {
             progress: Some(&mut progress),
             ..RunOptions::default()
         };
-        let run = run_on_target(target, &self.model, pixels, options)
+        let run = run_on_target(target, &self.model, &pixels, options)
             .with_context(|| format!("cannot run {} on {target}", self.model.display()))?;
-        let results = self.images.iter().zip(&run.results);
-        let images =
-            results.map(|(path, r)| self.image(engine, path, &r.logits, &r.features, None)).collect();
-        Ok(RunReport { model: self.model.clone(), machine: target.to_string(), images, target: Some(run) })
+        let results = files.into_iter().zip(&run.results);
+        let image = |((path, warnings), r): ((&PathBuf, _), &TargetResult)| ImageReport {
+            warnings,
+            ..self.image(engine, path, &r.logits, &r.features, None)
+        };
+        let images = results.map(image).collect();
+        Ok(RunReport { model, machine, images, failed, target: Some(run) })
     }
 
     fn image(
@@ -117,6 +141,7 @@ impl RunArgs {
         let top = self.top.map(usize::from);
         ImageReport {
             image: path.to_owned(),
+            warnings: Vec::new(),
             milliseconds,
             predictions: (!logits.is_empty()).then(|| Predictions::new(engine, logits, top)),
             features: logits.is_empty().then(|| features.to_vec()),

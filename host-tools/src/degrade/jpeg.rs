@@ -1,8 +1,9 @@
 //! JPEG artefacts.
 
 use super::Picture;
-use crate::image_input::{decode_bytes, ImageError};
+use crate::image_input::ImageError;
 use image::codecs::jpeg::JpegEncoder;
+use image::ImageFormat;
 use std::path::Path;
 
 /// Encodes as baseline JPEG of `quality` (1 to 100) and decodes again.
@@ -10,13 +11,17 @@ use std::path::Path;
 /// # Errors
 /// A picture that the encoder refuses: more than 65,535 pixels on a side.
 pub fn jpeg(clean: &Picture, quality: u8) -> Result<Picture, ImageError> {
-    let name = Path::new("JPEG degradation");
+    let failed = |e: image::ImageError| ImageError::Decode {
+        path: Path::new("JPEG degradation").into(),
+        reason: e.to_string(),
+    };
     let mut bytes = Vec::new();
     let (width, height) = (clean.width as u32, clean.height as u32);
     JpegEncoder::new_with_quality(&mut bytes, quality)
         .encode(&clean.data, width, height, image::ExtendedColorType::Rgb8)
-        .map_err(|e| ImageError::Decode { path: name.into(), reason: e.to_string() })?;
-    let data = decode_bytes(name, &bytes)?.to_rgb8().into_raw();
+        .map_err(failed)?;
+    let decoded = image::load_from_memory_with_format(&bytes, ImageFormat::Jpeg).map_err(failed)?;
+    let data = decoded.into_rgb8().into_raw();
     Ok(Picture { width: clean.width, height: clean.height, data })
 }
 

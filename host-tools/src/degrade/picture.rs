@@ -1,6 +1,6 @@
 //! 8-bit RGB pictures of any size.
 
-use crate::image_input::{decode_file, resize_rgb, ImageError};
+use crate::image_input::{decode_file, resize_bicubic, ImageError, Loaded};
 use crate::output;
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
@@ -30,13 +30,12 @@ impl Picture {
     ///
     /// # Errors
     /// A file that cannot be read or decoded, with its name.
-    pub fn load(path: &Path) -> Result<Self, ImageError> {
-        let image = decode_file(path)?.to_rgb8();
+    pub fn load(path: &Path) -> Result<Loaded<Self>, ImageError> {
+        let decoded = decode_file(path)?;
+        let image = decoded.image.into_rgb8();
         let (width, height) = (image.width() as usize, image.height() as usize);
-        if width == 0 || height == 0 {
-            return Err(ImageError::Decode { path: path.to_path_buf(), reason: "it has no pixels".into() });
-        }
-        Ok(Picture { width, height, data: image.into_raw() })
+        let value = Picture { width, height, data: image.into_raw() };
+        Ok(Loaded { value, warnings: decoded.warnings })
     }
 
     /// Writes a PNG file.
@@ -99,7 +98,11 @@ impl Picture {
     pub fn reduced(&self, scale: usize) -> Result<Self, ImageError> {
         let whole = self.whole_multiples(scale)?;
         let (width, height) = (whole.width / scale, whole.height / scale);
-        Ok(Picture { data: resize_rgb(&whole.data, whole.width, whole.height, width, height), width, height })
+        Ok(Picture {
+            data: resize_bicubic(&whole.data, CHANNELS, [whole.width, whole.height], [width, height]),
+            width,
+            height,
+        })
     }
 
     /// Cut at the right and at the bottom to whole multiples of `scale`.

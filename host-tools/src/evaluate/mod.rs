@@ -21,7 +21,7 @@ use vitreous::pipeline::default_overlap;
 
 use crate::checkpoint::Settings;
 use crate::degrade::Picture;
-use crate::image_input::resize_rgb;
+use crate::image_input::{resize_bicubic, Failed};
 use crate::metrics::Score;
 use crate::restorer::RestoreModel;
 
@@ -126,6 +126,8 @@ pub struct EvalReport {
     pub tasks: Vec<TaskReport>,
     /// Values that nobody says and both sides assume: a wrong one does not show in this report.
     pub assumed: Settings,
+    /// Images that could not be scored.
+    pub failed: Failed,
     /// Threshold asked for.
     pub max_psnr_drop_db: Option<f64>,
     /// Thresholds not met, in words; empty if the report passes.
@@ -179,14 +181,17 @@ pub fn evaluate(
             Some(reference) => model.settings()?.unjudged(&reference.settings()?),
             None => Settings::default(),
         },
+        failed: Failed::default(),
         max_psnr_drop_db: options.max_psnr_drop,
         failures: Vec::new(),
     };
-    for task in options.tasks {
-        let run = TaskRun { model, reference, task, options, kind: report.kind };
-        report.tasks.push(run.all(pairs, progress)?);
+    for (index, task) in options.tasks.iter().enumerate() {
+        // What is to be known of a file is said once.
+        let run = TaskRun { model, reference, task, options, kind: report.kind, warn: index == 0 };
+        report.tasks.push(run.all(pairs, &mut report.failed, progress)?);
     }
     report.failures = failures(&report);
+    report.failures.extend(report.failed.message(pairs.len(), "scored"));
     Ok(report)
 }
 
@@ -197,17 +202,20 @@ struct TaskRun<'a> {
     task: &'a Task,
     options: &'a EvalOptions<'a>,
     kind: &'static str,
+    /// Whether warnings about files are printed.
+    warn: bool,
 }
 
 impl TaskRun<'_> {
-    fn all(&self, pairs: &[Pair], progress: &ProgressFn) -> Result<TaskReport> {
+    fn all(&self, pairs: &[Pair], failed: &mut Failed, progress: &ProgressFn) -> Result<TaskReport> {
         let shave = if self.task.scale > 1 { self.task.scale } else { 0 };
         let mut images = Vec::new();
         // Likeliest to be looked at, with how much model and reference differ.
         let mut pictures: Vec<(f64, String, Vec<u8>)> = Vec::new();
         for chunk in pairs.chunks(CHUNK) {
-            let loaded = chunk.iter().map(|pair| pair.load(self.task, self.options.seed));
-            let loaded: Vec<(Picture, Picture)> = loaded.collect::<Result<_>>()?;
+            let load = |pair: &Pair| pair.load(self.task, self.options.seed, self.warn);
+            let taken = chunk.iter().filter_map(|pair| Some((pair, failed.keep(&pair.clean, load(pair))?)));
+            let (chunk, loaded): (Vec<&Pair>, Vec<(Picture, Picture)>) = taken.unzip();
             let degraded: Vec<Picture> = loaded.iter().map(|(degraded, _)| degraded.clone()).collect();
             let restore = |model: &RestoreModel, name: &str| {
                 let name = format!("{} {name}", self.task);
@@ -240,7 +248,9 @@ impl TaskRun<'_> {
                 images.push(ImageReport { image, width, height, scores, seams: seams[index] });
             }
         }
-        let mean = mean(&images).context("no images to score")?;
+        let mean = mean(&images).with_context(|| {
+            failed.message(pairs.len(), "scored").unwrap_or_else(|| "no images to score".into())
+        })?;
         let by_luma = by_luma(self.task);
         Ok(TaskReport {
             task: self.task.to_string(),
@@ -345,7 +355,7 @@ fn enlarged(degraded: &Picture, scale: usize) -> Picture {
         return degraded.clone();
     }
     let (width, height) = (degraded.width * scale, degraded.height * scale);
-    let data = resize_rgb(&degraded.data, degraded.width, degraded.height, width, height);
+    let data = resize_bicubic(&degraded.data, 3, [degraded.width, degraded.height], [width, height]);
     Picture { width, height, data }
 }
 

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use vitreous::models::ipt::Task;
 
 use crate::degrade::{degrade, Picture};
-use crate::image_input::images_below;
+use crate::image_input::{images_below, Loaded};
 
 /// A clean image and, if it is not to be made, the degraded one.
 #[derive(Clone, Debug)]
@@ -76,19 +76,24 @@ impl Pair {
         stem(&self.name).replace('/', "_")
     }
 
-    /// The degraded and the clean image, the latter cut to the size that the task makes of the former.
+    /// The degraded and the clean image, the latter cut to the size that the task makes of the former; `warn` prints what is to be
+    /// known of the files.
     ///
     /// # Errors
     /// A file that cannot be decoded; a degraded image of another size than the task says.
-    pub fn load(&self, task: &Task, seed: u64) -> Result<(Picture, Picture)> {
-        let clean = Picture::load(&self.clean)?;
+    pub fn load(&self, task: &Task, seed: u64, warn: bool) -> Result<(Picture, Picture)> {
+        let load = |path: &Path| match warn {
+            true => Loaded::or_warn(path, Picture::load),
+            false => Picture::load(path).map(|loaded| loaded.value),
+        };
+        let clean = load(&self.clean)?;
         let Some(path) = &self.degraded else {
             let clean_name = || self.clean.display().to_string();
             let degraded =
                 degrade(*task, &clean, &mut self.generator(task, seed)).with_context(clean_name)?;
             return Ok((degraded, clean.whole_multiples(task.scale).with_context(clean_name)?));
         };
-        let degraded = Picture::load(path)?;
+        let degraded = load(path)?;
         let (width, height) = (degraded.width * task.scale, degraded.height * task.scale);
         let cut = |clean: usize, wanted: usize| (0..task.scale).contains(&clean.wrapping_sub(wanted));
         ensure!(

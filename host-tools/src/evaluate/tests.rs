@@ -79,7 +79,7 @@ fn reference_and_engine_are_scored_beside_each_other() {
     for task in &report.tasks {
         assert!(task.psnr_difference_db.unwrap().abs() < 1.0, "{:?}", task.psnr_difference_db);
         assert!(task.mean.model.psnr_rgb.is_finite() && task.pictures.len() == 3);
-        let sheet = Picture::load(&sheets.join(&task.task).join("0.png")).unwrap();
+        let sheet = Picture::load(&sheets.join(&task.task).join("0.png")).unwrap().value;
         assert_eq!((sheet.width, sheet.height), (4 * task.images[0].width + 12, task.images[0].height + 14));
     }
     let (text, page) = (render(&report), render_html(&report));

@@ -1,5 +1,7 @@
 use std::path::PathBuf;
 
+use super::format::READ;
+
 /// Why an image or a folder of images cannot be taken. Each message names the file and the way out.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
@@ -14,11 +16,43 @@ pub enum ImageError {
         /// The system's reason; part of the message, so not a source that would be printed again.
         reason: std::io::Error,
     },
+    /// A file without a byte.
+    #[error("{path}: the file is empty (0 bytes); copy or download it again")]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
     /// The bytes are of no known image format.
-    #[error("{path}: not an image in a known format (PNG, JPEG, BMP, GIF, WebP, TIFF and PNM are)")]
+    #[error("{path}: not an image in a known format ({READ} are)")]
     UnknownFormat {
         /// The file.
         path: PathBuf,
+    },
+    /// An image of a format that is not read.
+    #[error("{path}: the file is {format}, which is not read ({READ} are); save the image in one of these formats")]
+    Unsupported {
+        /// The file.
+        path: PathBuf,
+        /// The format's name.
+        format: &'static str,
+    },
+    /// A file of another kind.
+    #[error("{path}: the file is {what}, no image; {way_out}")]
+    NoImage {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+        /// What to do.
+        way_out: &'static str,
+    },
+    /// A file that ends within its picture.
+    #[error("{path}: the file is cut off ({reason}); copy or download it again")]
+    Cut {
+        /// The file.
+        path: PathBuf,
+        /// Where it ends.
+        reason: String,
     },
     /// The format is known, but the data is damaged or of an unsupported kind.
     #[error("{path}: cannot be decoded ({reason}); open and save it again with an image editor")]
@@ -64,7 +98,7 @@ pub enum ImageError {
         /// The file.
         path: PathBuf,
         /// Line number from 1.
-        line: usize,
+        line: u64,
         /// What is wrong, what is expected.
         reason: String,
     },
@@ -77,7 +111,7 @@ pub enum ImageError {
         path: PathBuf,
     },
     /// A folder without images.
-    #[error("{path}: no images in it or below; files of PNG, JPEG, BMP, GIF, WebP, TIFF and PNM are found by their extensions")]
+    #[error("{path}: no images in it or below; {READ} are found by their contents")]
     EmptyFolder {
         /// The folder.
         path: PathBuf,

@@ -2,14 +2,22 @@
 //!
 //! Decode, turn upright (EXIF), convert to the model's channels, resize, crop: what `Preprocess` says, with the
 //! arithmetic of Pillow and torchvision. Normalisation is the model's own part.
+mod container;
 mod decode;
 mod error;
+mod failed;
 mod folder;
+mod format;
+mod jpeg;
+mod labels;
 mod resample;
 
-pub use decode::{decode_bytes, decode_file};
+pub(crate) use decode::luma;
+pub use decode::{decode_bytes, decode_file, Decoded};
 pub use error::ImageError;
-pub use folder::{class_names, images_below, labelled_images};
+pub use failed::{print_warnings, Failed, FailedImage};
+pub use folder::{find_images, images_below, Found, FoundImage};
+pub use labels::{class_names, labelled, labelled_images, Labelled};
 
 use image::DynamicImage;
 use resample::Pixels;
@@ -19,18 +27,35 @@ use vitreous::format::{Crop, Filter, Preprocess};
 /// More pixels than this in an intermediate image are refused: very long and thin images.
 const MAX_RESIZED_PIXELS: usize = 1 << 26;
 
+/// What was made of an image file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loaded<T> {
+    /// It.
+    pub value: T,
+    /// What the user must know of the file: damage that was read over, frames that were left out.
+    pub warnings: Vec<String>,
+}
+
 /// Reads an image file as the model's input: (height, width, channels) u8.
+///
+/// # Errors
+/// Those of [`decode_file`]; an image that would become too large; a number of channels that no image has.
 pub fn load_pixels(
     path: &Path,
     preprocess: &Preprocess,
     height: usize,
     width: usize,
     channels: usize,
-) -> Result<Vec<u8>, ImageError> {
-    pixels_from_image_named(path, decode_file(path)?, preprocess, height, width, channels)
+) -> Result<Loaded<Vec<u8>>, ImageError> {
+    let decoded = decode_file(path)?;
+    let value = pixels_from_image_named(path, decoded.image, preprocess, height, width, channels)?;
+    Ok(Loaded { value, warnings: decoded.warnings })
 }
 
-/// [`load_pixels`] from an encoded image in memory.
+/// [`load_pixels`] from an encoded image in memory, without its warnings.
+///
+/// # Errors
+/// As [`load_pixels`].
 pub fn pixels_from_bytes(
     bytes: &[u8],
     preprocess: &Preprocess,
@@ -39,10 +64,13 @@ pub fn pixels_from_bytes(
     channels: usize,
 ) -> Result<Vec<u8>, ImageError> {
     let name = Path::new("image");
-    pixels_from_image_named(name, decode_bytes(name, bytes)?, preprocess, height, width, channels)
+    pixels_from_image_named(name, decode_bytes(name, bytes)?.image, preprocess, height, width, channels)
 }
 
 /// [`load_pixels`] from a decoded image.
+///
+/// # Errors
+/// An image without pixels, or that would become too large; a number of channels that no image has.
 pub fn pixels_from_image(
     image: DynamicImage,
     preprocess: &Preprocess,
@@ -85,11 +113,11 @@ fn pixels_from_image_named(
     Ok(centre_crop(&resized, width, height))
 }
 
-/// An RGB image (height, width, 3) at another size: bicubic (Keys 1981, a = −0.5), antialiased where it becomes smaller. No
-/// side may be 0.
-pub fn resize_rgb(data: &[u8], width: usize, height: usize, new_width: usize, new_height: usize) -> Vec<u8> {
-    let pixels = Pixels { width, height, channels: 3, data: data.to_vec() };
-    resample::resize(pixels, new_width, new_height, Filter::Bicubic).data
+/// An image (height, width, channels) at another size, sizes as width and height: bicubic (Keys 1981, a = −0.5), antialiased where
+/// it becomes smaller. No side may be 0.
+pub fn resize_bicubic(data: &[u8], channels: usize, [width, height]: [usize; 2], to: [usize; 2]) -> Vec<u8> {
+    let pixels = Pixels { width, height, channels, data: data.to_vec() };
+    resample::resize(pixels, to[0], to[1], Filter::Bicubic).data
 }
 
 /// (width, height) with the shorter side `side` and the longer one in proportion, rounded down (torchvision's `Resize`).

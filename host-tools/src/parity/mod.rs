@@ -18,6 +18,7 @@ use serde::Serialize;
 
 use crate::checkpoint::Settings;
 use crate::engine::{Engine, EngineOutput};
+use crate::image_input::Failed;
 use crate::reference::ReferenceVit;
 use crate::target::{run_on_target, RunOptions, Target};
 
@@ -88,6 +89,8 @@ pub struct ParityReport {
     pub model: String,
     /// Images compared.
     pub images: usize,
+    /// Images that could not be read.
+    pub failed: Failed,
     /// Images on which the stages are compared: the first ones.
     pub stage_images: usize,
     /// SQNR stage by stage.
@@ -151,6 +154,7 @@ pub fn parity(
     let mut report = ParityReport {
         model: engine.with_vit(|vit| vit.model().name().to_owned())?,
         images: samples.len(),
+        failed: Failed::default(),
         stage_images: pixels.len().min(STAGE_IMAGES),
         stages: compare_stages(engine, reference, &pixels[..pixels.len().min(STAGE_IMAGES)])?,
         output_sqnr_db: metrics::mean(&sqnr),

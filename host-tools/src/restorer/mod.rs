@@ -1,11 +1,14 @@
 //! Restoration on the host: a `.vtr` of an IPT, or its float weights, run over whole images.
 
 mod blend;
+mod file;
 mod float;
+mod hidden;
 mod model;
 mod window;
 
 pub use blend::{restore_by_windows, Windows};
+pub use file::{RestoredFile, RestorerInput};
 pub use float::FloatRestorer;
 pub use model::{RestoreModel, MAX_OUTPUT_PIXELS};
 pub use window::WindowSession;

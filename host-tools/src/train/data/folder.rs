@@ -1,7 +1,7 @@
 //! A folder of class folders, of images in any common format and size.
 
 use super::{geometry, split, DataKind, Dataset, ImageSet};
-use crate::image_input::{class_names, labelled_images, load_pixels};
+use crate::image_input::{class_names, labelled_images, load_pixels, Loaded};
 use anyhow::{bail, ensure, Result};
 use rayon::prelude::*;
 use std::path::Path;
@@ -54,8 +54,9 @@ fn read(dir: &Path, classes: usize, side: usize, channels: usize) -> Result<Imag
         );
     }
     let preprocess = geometry(DataKind::ClassFolders, side);
+    let load = |path: &Path| load_pixels(path, &preprocess, side, side, channels);
     let images: Result<Vec<Vec<u8>>, _> =
-        files.par_iter().map(|(path, _)| load_pixels(path, &preprocess, side, side, channels)).collect();
+        files.par_iter().map(|(path, _)| Loaded::or_warn(path, &load)).collect();
     let labels = files.iter().map(|&(_, class)| class as u16).collect();
     Ok(ImageSet { height: side, width: side, channels, pixels: images?.concat(), labels })
 }

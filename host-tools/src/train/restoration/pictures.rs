@@ -2,6 +2,7 @@
 
 use super::super::augment::{purpose, stream};
 use crate::degrade::{degrade, gaussian_noise, images_below, Picture};
+use crate::image_input::Loaded;
 use anyhow::{ensure, Context, Result};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
@@ -47,7 +48,7 @@ impl Pictures {
         let mut hash = Sha256::new();
         let (mut train, mut test) = (Vec::new(), Vec::new());
         for (index, file) in files.iter().enumerate() {
-            let picture = Picture::load(file)?;
+            let picture = Loaded::or_warn(file, Picture::load)?;
             hash.update((picture.width as u64).to_le_bytes());
             hash.update(&picture.data);
             // The index crosses a multiple of files/held_out exactly `held_out` times.

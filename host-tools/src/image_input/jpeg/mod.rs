@@ -1,0 +1,190 @@
+//! Whether a JPEG file holds all of its picture.
+//!
+//! Decoders fill what is missing with grey and say nothing. So the file is walked once without making pixels: markers, and every
+//! code of the entropy-coded data (ITU-T T.81, annexes B, F and G). Pillow refuses a file that ends too early; it takes one whose
+//! codes are damaged, and so do we, with a warning.
+
+mod entropy;
+mod huffman;
+mod scan;
+
+use huffman::Huffman;
+use scan::{Component, Scan};
+
+/// What is wrong with a JPEG file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Defect {
+    /// The file ends before its picture does; percent of the picture that is there, where it can be told.
+    Cut(Option<u8>),
+    /// Another file begins within the picture.
+    Joined,
+    /// The end marker is missing, the picture is there.
+    NoEnd,
+    /// The picture's data stops too early, after so many percent of it.
+    Short(u8),
+    /// Scans that refine the picture, or colours, are missing.
+    Scans,
+    /// Codes that cannot be, first after so many percent of the picture.
+    Codes(u8),
+    /// More data than the picture needs.
+    Surplus,
+}
+
+/// Frames of more pixels are not walked; no decoder here takes them.
+const MOST_PIXELS: usize = 1 << 28;
+
+mod marker {
+    pub const SOF_BASELINE: u8 = 0xc0;
+    pub const SOF_EXTENDED: u8 = 0xc1;
+    pub const SOF_PROGRESSIVE: u8 = 0xc2;
+    pub const DHT: u8 = 0xc4;
+    /// Frames of other kinds (lossless, hierarchical, arithmetic), of which DHT, 0xc8 and DAC are none.
+    pub const SOF_OTHERS: [u8; 10] = [0xc3, 0xc5, 0xc6, 0xc7, 0xc9, 0xca, 0xcb, 0xcd, 0xce, 0xcf];
+    pub const RST: std::ops::RangeInclusive<u8> = 0xd0..=0xd7;
+    pub const SOI: u8 = 0xd8;
+    pub const EOI: u8 = 0xd9;
+    pub const SOS: u8 = 0xda;
+    pub const DRI: u8 = 0xdd;
+    pub const TEM: u8 = 0x01;
+}
+
+/// The frame: size, components and how far each coefficient is known.
+struct Frame {
+    progressive: bool,
+    components: Vec<Component>,
+}
+
+/// Tables and settings that segments leave for scans.
+#[derive(Default)]
+struct Walk {
+    dc: [Option<Huffman>; 4],
+    ac: [Option<Huffman>; 4],
+    restart: usize,
+    frame: Option<Frame>,
+    /// The first damage met.
+    damage: Option<Defect>,
+}
+
+/// What is wrong with the file, if anything is. Nothing is said of files that no decoder will take, or of arithmetic coding.
+pub(super) fn examine(bytes: &[u8]) -> Option<Defect> {
+    let mut walk = Walk::default();
+    let mut at = 2;
+    loop {
+        let Some((code, data)) = next_marker(bytes, at) else { return walk.at_end_of_file() };
+        at = data;
+        match code {
+            marker::EOI => return walk.damage.or_else(|| walk.missing_scans()),
+            marker::SOI => return Some(Defect::Joined),
+            marker::TEM => continue,
+            code if marker::RST.contains(&code) => continue,
+            code if marker::SOF_OTHERS.contains(&code) => return None,
+            _ => {}
+        }
+        let Some(segment) = segment(bytes, at) else { return walk.at_end_of_file() };
+        at += 2 + segment.len();
+        match code {
+            marker::DHT => walk.read_tables(segment)?,
+            marker::DRI => walk.restart = usize::from(be16(segment, 0)?),
+            marker::SOF_BASELINE | marker::SOF_EXTENDED | marker::SOF_PROGRESSIVE => {
+                walk.frame = Some(Frame::read(segment, code == marker::SOF_PROGRESSIVE)?);
+            }
+            marker::SOS => at = walk.scan(segment, bytes, at)?,
+            _ => {}
+        }
+    }
+}
+
+impl Walk {
+    /// Reads Huffman tables (B.2.4.2). `None` if they are malformed, which the decoder will say.
+    fn read_tables(&mut self, mut segment: &[u8]) -> Option<()> {
+        while !segment.is_empty() {
+            let (class, index) = (segment[0] >> 4, usize::from(segment[0] & 15));
+            let lengths: &[u8; 16] = segment.get(1..17)?.try_into().ok()?;
+            let count: usize = lengths.iter().map(|&n| usize::from(n)).sum();
+            let table = Huffman::new(lengths, segment.get(17..17 + count)?)?;
+            let tables = if class == 0 { &mut self.dc } else { &mut self.ac };
+            *tables.get_mut(index)? = Some(table);
+            segment = &segment[17 + count..];
+        }
+        Some(())
+    }
+
+    /// Walks the data of one scan from `at`; gives where the next marker is. `None` if the scan is malformed.
+    fn scan(&mut self, header: &[u8], bytes: &[u8], at: usize) -> Option<usize> {
+        let frame = self.frame.as_mut()?;
+        let scan = Scan::read(header, frame)?;
+        let found = scan.walk(frame, &self.dc, &self.ac, self.restart, &bytes[at..])?;
+        if self.damage.is_none() || matches!(found, Some(Defect::Short(_))) {
+            self.damage = found;
+        }
+        scan.mark_known(frame);
+        Some(at + end_of_scan(&bytes[at..]))
+    }
+
+    fn at_end_of_file(&self) -> Option<Defect> {
+        let progressive = self.frame.as_ref().is_none_or(|frame| frame.progressive);
+        Some(match self.damage {
+            Some(Defect::Short(percent)) if !progressive => Defect::Cut(Some(percent)),
+            None | Some(Defect::Surplus) if self.missing_scans().is_none() => Defect::NoEnd,
+            _ => Defect::Cut(None),
+        })
+    }
+
+    fn missing_scans(&self) -> Option<Defect> {
+        let known = |component: &Component| component.known.iter().all(|low_bit| *low_bit == Some(0));
+        let frame = self.frame.as_ref()?;
+        (!frame.components.iter().all(known)).then_some(Defect::Scans)
+    }
+}
+
+impl Frame {
+    /// A frame header (B.2.2).
+    fn read(segment: &[u8], progressive: bool) -> Option<Self> {
+        let (height, width) = (usize::from(be16(segment, 1)?), usize::from(be16(segment, 3)?));
+        let parts = segment.get(6..6 + 3 * usize::from(*segment.get(5)?))?;
+        let sampling: Vec<[usize; 2]> =
+            parts.chunks_exact(3).map(|p| [usize::from(p[1] >> 4), usize::from(p[1] & 15)]).collect();
+        let most = |axis: usize| sampling.iter().map(|s| s[axis]).max();
+        let most = [most(0)?, most(1)?];
+        let size = 0 < width * height && width * height <= MOST_PIXELS && sampling.len() <= 4;
+        if !size || sampling.iter().flatten().any(|&s| s == 0 || s > 4) {
+            return None;
+        }
+        let component = |(part, sampling): (&[u8], &[usize; 2])| {
+            Component::new(part[0], *sampling, most, [width, height], progressive)
+        };
+        let components = parts.chunks_exact(3).zip(&sampling).map(component).collect();
+        Some(Frame { progressive, components })
+    }
+}
+
+/// The next marker at or after `at`, and where what follows it begins; other bytes before it are passed over, as libjpeg does.
+fn next_marker(bytes: &[u8], mut at: usize) -> Option<(u8, usize)> {
+    loop {
+        at += bytes.get(at..)?.iter().position(|&b| b == 0xff)?;
+        at += bytes[at..].iter().position(|&b| b != 0xff)?;
+        match bytes[at] {
+            0 => {}
+            code => return Some((code, at + 1)),
+        }
+    }
+}
+
+/// The data of a segment, without its length.
+fn segment(bytes: &[u8], at: usize) -> Option<&[u8]> {
+    bytes.get(at + 2..at + usize::from(be16(bytes, at)?))
+}
+
+/// Bytes up to the first marker that is no restart.
+fn end_of_scan(data: &[u8]) -> usize {
+    let end =
+        |pair: &[u8]| pair[0] == 0xff && !matches!(pair[1], 0 | 0xff) && !marker::RST.contains(&pair[1]);
+    data.windows(2).position(end).unwrap_or(data.len())
+}
+
+fn be16(bytes: &[u8], at: usize) -> Option<u16> {
+    bytes.get(at..at + 2).map(|b| u16::from_be_bytes([b[0], b[1]]))
+}
+
+#[cfg(test)]
+mod tests;
