@@ -5,46 +5,9 @@ mod common;
 use std::path::Path;
 
 use image::{ImageBuffer, ImageFormat, Luma, LumaA, Rgb, Rgba};
-use vitreous_tools::checkpoint::ipt::{parse_task, tensor_shapes, FloatIpt};
-use vitreous_tools::checkpoint::FloatTensor;
 use vitreous_tools::degrade::Picture;
 
-use common::{fail, succeed};
-
-/// A folder with the float model `float` of the tasks denoise30 and x2, `model.vtr` and two photographs in `photos`.
-fn prepared() -> tempfile::TempDir {
-    let folder = tempfile::tempdir().expect("a folder");
-    let float = folder.path().join("float");
-    let tasks = ["denoise30", "x2"].map(|name| parse_task(name).expect("a task"));
-    let ipt = vitreous::models::ipt::IptConfig {
-        features: 4,
-        window: 8,
-        patch: 2,
-        heads: 2,
-        hidden: 16,
-        head_hidden: 16,
-        encoder_layers: 1,
-        decoder_layers: 1,
-        tasks: tasks.into_iter().collect(),
-        norm_eps: 1e-5,
-    };
-    let tensor = |(index, (name, shape)): (usize, (String, Vec<usize>))| {
-        let count: usize = shape.iter().product();
-        let spread = 1.0 / (shape.iter().skip(1).product::<usize>().max(1) as f32).sqrt();
-        let data = (0..count).map(|i| spread * (((i * 37 + index * 11) % 41) as f32 / 20.0 - 1.0)).collect();
-        (name, FloatTensor { shape, data })
-    };
-    let tensors = tensor_shapes(&ipt).into_iter().enumerate().map(tensor).collect();
-    FloatIpt::new("small".into(), ipt, tensors).expect("a valid model").save(&float).expect("writable");
-    let path = |name: &str| folder.path().join(name).display().to_string();
-    succeed(&["convert", &path("float"), "-o", &path("model.vtr")]);
-    std::fs::create_dir(folder.path().join("photos")).expect("a folder");
-    for (name, width, height) in [("a.png", 21, 13), ("b.png", 16, 30)] {
-        let data = (0..width * height * 3).map(|i| (i * 5 % 240) as u8).collect();
-        Picture { width, height, data }.save_png(&folder.path().join("photos").join(name)).expect("writable");
-    }
-    folder
-}
+use common::{fail, restorer as prepared, succeed};
 
 #[test]
 fn a_model_is_scored_beside_its_float_weights() {

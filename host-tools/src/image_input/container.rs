@@ -78,6 +78,9 @@ impl Survey<'_> {
             Some(Defect::Codes(percent)) => {
                 format!("the picture's data is damaged after {percent} %; what follows may be wrong")
             }
+            Some(Defect::Markers) => {
+                "its structure is damaged; parts of the picture may be wrong or missing".into()
+            }
             Some(Defect::Surplus) => {
                 "the picture's data is longer than the picture; parts of it may be damaged".into()
             }
@@ -171,19 +174,20 @@ impl Survey<'_> {
         const NEW_SUBFILE_TYPE: u16 = 254;
         const SUB_IFDS: u16 = 330;
         const DNG_VERSION: u16 = 50706;
+        const MOST_PAGES: usize = 1000;
         let Some(directory) = TiffDirectory::read(bytes, None) else { return Ok(()) };
         let reduced = directory.value(NEW_SUBFILE_TYPE).is_some_and(|value| value & 1 == 1);
         if directory.value(DNG_VERSION).is_some() || reduced && directory.value(SUB_IFDS).is_some() {
             return Err(Refusal::Format("a camera's RAW file"));
         }
-        let mut pages = 1;
-        let mut next = directory.next;
+        let (mut pages, mut next) = (1, directory.next);
         // More pages than this are not counted: a file may link them to a ring.
-        while let Some(page) =
-            (next != 0 && pages < 1000).then(|| TiffDirectory::read(bytes, Some(next))).flatten()
-        {
-            pages += 1;
-            next = page.next;
+        while next != 0 && pages < MOST_PAGES {
+            let Some(page) = TiffDirectory::read(bytes, Some(next)) else {
+                self.warn("the end of the file is missing; its first page is there");
+                break;
+            };
+            (pages, next) = (pages + 1, page.next);
         }
         self.first_of(pages, "pages");
         Ok(())

@@ -88,7 +88,9 @@ fn read_csv(dir: &Path, csv: &Path) -> Result<Vec<(PathBuf, usize)>, ImageError>
     let delimiter = if is_semicolon_separated(bytes) { b';' } else { b',' };
     let mut reader =
         csv::ReaderBuilder::new().delimiter(delimiter).trim(csv::Trim::All).flexible(true).from_reader(bytes);
-    let faulty = |e: csv::Error| error(e.position().map_or(1, csv::Position::line), reason(&e));
+    let line_of =
+        |position: Option<&csv::Position>| position.map_or(1, |at| line_at(bytes, at.byte() as usize));
+    let faulty = |e: csv::Error| error(line_of(e.position()), reason(&e));
     let header = reader.headers().map_err(faulty)?.clone();
     let column = |name: &str| {
         let found = header.iter().position(|h| h.eq_ignore_ascii_case(name));
@@ -98,7 +100,7 @@ fn read_csv(dir: &Path, csv: &Path) -> Result<Vec<(PathBuf, usize)>, ImageError>
     let mut images = Vec::new();
     for record in reader.records() {
         let record = record.map_err(faulty)?;
-        let line = record.position().map_or(1, csv::Position::line);
+        let line = line_of(record.position());
         let fields =
             (record.len() == header.len()).then(|| (record.get(file_column), record.get(class_column)));
         let Some((Some(file), Some(class))) = fields else {
@@ -122,6 +124,13 @@ fn read_csv(dir: &Path, csv: &Path) -> Result<Vec<(PathBuf, usize)>, ImageError>
 fn is_semicolon_separated(bytes: &[u8]) -> bool {
     let header = bytes.split(|b| matches!(b, b'\n' | b'\r')).next().unwrap_or_default();
     !header.contains(&b',') && header.contains(&b';')
+}
+
+/// The line, from 1, of the record that is read next from a place in the text; the place may lie before line feeds.
+fn line_at(text: &[u8], at: usize) -> u64 {
+    let (before, rest) = text.split_at(at.min(text.len()));
+    let feeds = rest.iter().take_while(|b| matches!(b, b'\r' | b'\n'));
+    1 + before.iter().chain(feeds).filter(|b| **b == b'\n').count() as u64
 }
 
 /// The reason without the position, which is told apart from it.

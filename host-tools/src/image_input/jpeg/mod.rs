@@ -28,6 +28,8 @@ pub(super) enum Defect {
     Codes(u8),
     /// More data than the picture needs.
     Surplus,
+    /// Segments that cannot be understood.
+    Markers,
 }
 
 /// Frames of more pixels are not walked; no decoder here takes them.
@@ -65,26 +67,35 @@ struct Walk {
     damage: Option<Defect>,
 }
 
-/// What is wrong with the file, if anything is. Nothing is said of files that no decoder will take, or of arithmetic coding.
+/// What is wrong with the file, if anything is. Nothing is said of frames that are not walked, such as those of arithmetic coding.
 pub(super) fn examine(bytes: &[u8]) -> Option<Defect> {
+    walk(bytes).unwrap_or(Some(Defect::Markers))
+}
+
+/// The same; the outer `None` is a segment that cannot be understood.
+#[allow(clippy::option_option, reason = "a segment that cannot be understood ends the walk by `?`")]
+fn walk(bytes: &[u8]) -> Option<Option<Defect>> {
     let mut walk = Walk::default();
     let mut at = 2;
     loop {
-        let Some((code, data)) = next_marker(bytes, at) else { return walk.at_end_of_file() };
+        let Some((code, data)) = next_marker(bytes, at) else { return Some(walk.at_end_of_file()) };
         at = data;
         match code {
-            marker::EOI => return walk.damage.or_else(|| walk.missing_scans()),
-            marker::SOI => return Some(Defect::Joined),
+            marker::EOI => return Some(walk.damage.or_else(|| walk.missing_scans())),
+            marker::SOI => return Some(Some(Defect::Joined)),
             marker::TEM => continue,
             code if marker::RST.contains(&code) => continue,
-            code if marker::SOF_OTHERS.contains(&code) => return None,
+            code if marker::SOF_OTHERS.contains(&code) => return Some(None),
             _ => {}
         }
-        let Some(segment) = segment(bytes, at) else { return walk.at_end_of_file() };
+        let Some(segment) = segment(bytes, at) else { return Some(walk.at_end_of_file()) };
         at += 2 + segment.len();
         match code {
             marker::DHT => walk.read_tables(segment)?,
             marker::DRI => walk.restart = usize::from(be16(segment, 0)?),
+            marker::SOF_BASELINE | marker::SOF_EXTENDED | marker::SOF_PROGRESSIVE if walk.frame.is_some() => {
+                return Some(Some(Defect::Joined));
+            }
             marker::SOF_BASELINE | marker::SOF_EXTENDED | marker::SOF_PROGRESSIVE => {
                 walk.frame = Some(Frame::read(segment, code == marker::SOF_PROGRESSIVE)?);
             }
@@ -95,7 +106,7 @@ pub(super) fn examine(bytes: &[u8]) -> Option<Defect> {
 }
 
 impl Walk {
-    /// Reads Huffman tables (B.2.4.2). `None` if they are malformed, which the decoder will say.
+    /// Reads Huffman tables (B.2.4.2). `None` if they are malformed.
     fn read_tables(&mut self, mut segment: &[u8]) -> Option<()> {
         while !segment.is_empty() {
             let (class, index) = (segment[0] >> 4, usize::from(segment[0] & 15));
@@ -122,9 +133,9 @@ impl Walk {
     }
 
     fn at_end_of_file(&self) -> Option<Defect> {
-        let progressive = self.frame.as_ref().is_none_or(|frame| frame.progressive);
+        let Some(frame) = &self.frame else { return Some(Defect::Cut(None)) };
         Some(match self.damage {
-            Some(Defect::Short(percent)) if !progressive => Defect::Cut(Some(percent)),
+            Some(Defect::Short(percent)) if !frame.progressive => Defect::Cut(Some(percent)),
             None | Some(Defect::Surplus) if self.missing_scans().is_none() => Defect::NoEnd,
             _ => Defect::Cut(None),
         })
