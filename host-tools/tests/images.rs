@@ -1,7 +1,5 @@
 //! Image files of many kinds, whole and damaged, judged beside Pillow (`tests/goldens/images/make.py`).
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

@@ -72,7 +72,7 @@ fn images_of_every_kind_are_restored_or_refused_with_the_reason() {
         fail(&[&["restore", &path("model.vtr"), &path("odd"), "--out", &path("out")], task].concat())
     };
     let errors = restore(&["--task", "x2"]);
-    assert!(errors.contains("1 of 6 images are not restored") && errors.contains("broken.png"), "{errors}");
+    assert!(errors.contains("1 of 6 images is not restored") && errors.contains("broken.png"), "{errors}");
     assert!(restore(&[]).contains("pass --task with one of denoise30, x2"));
     let own = fail(&["restore", &path("float"), &path("photos"), "--task", "x2", "--out", &path("photos")]);
     assert!(own.contains("would be overwritten by its restoration"), "{own}");

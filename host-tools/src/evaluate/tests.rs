@@ -135,10 +135,10 @@ fn degraded_images_are_paired_by_name() {
     photographs(&clean, &[(21, 13), (30, 9)]);
     photographs(&small, &[(10, 6), (10, 3)]);
     let pairs = find_pairs(&clean, Some(&small), None).unwrap();
-    let (degraded, cut) = pairs[0].load(&task("x2"), 0).unwrap();
+    let (degraded, cut) = pairs[0].load(&task("x2"), 0, false).unwrap();
     assert_eq!((degraded.width, cut.width, cut.height), (10, 20, 12));
-    assert!(pairs[1].load(&task("x3"), 0).is_ok());
-    let wrong = pairs[1].load(&task("x2"), 0).unwrap_err().to_string();
+    assert!(pairs[1].load(&task("x3"), 0, false).is_ok());
+    let wrong = pairs[1].load(&task("x2"), 0, false).unwrap_err().to_string();
     assert!(wrong.contains("10×3 pixels, of which x2 makes 20×6") && wrong.contains("30×9"), "{wrong}");
     std::fs::remove_file(small.join("1.png")).unwrap();
     let missing = find_pairs(&clean, Some(&small), None).unwrap_err().to_string();
