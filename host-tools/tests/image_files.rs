@@ -227,8 +227,8 @@ fn outputs_never_meet_each_other_or_an_input() {
     assert!(errors.contains("would both become") && !folder.path().join("out").exists(), "{errors}");
     assert!(restore(&["twice"], "out").contains("would both become"));
     let errors = restore(&["more/a.png", "photos/b.png", "photos/a.png"], "photos");
-    assert!(errors.contains("photos/a.png would be overwritten by a restoration"), "{errors}");
-    assert!(restore(&["photos"], "photos").contains("would be overwritten by its restoration"));
+    assert!(errors.contains("photos/a.png is read by this command and would be lost"), "{errors}");
+    assert!(restore(&["photos"], "photos").contains("is read by this command and would be lost"));
 }
 
 #[test]

@@ -75,7 +75,7 @@ fn images_of_every_kind_are_restored_or_refused_with_the_reason() {
     assert!(errors.contains("1 of 6 images is not restored") && errors.contains("broken.png"), "{errors}");
     assert!(restore(&[]).contains("pass --task with one of denoise30, x2"));
     let own = fail(&["restore", &path("float"), &path("photos"), "--task", "x2", "--out", &path("photos")]);
-    assert!(own.contains("would be overwritten by its restoration"), "{own}");
+    assert!(own.contains("is read by this command and would be lost"), "{own}");
     std::fs::copy(odd.join("grey.png"), odd.join("grey.bmp.png")).expect("a copy");
     std::fs::rename(odd.join("grey.bmp.png"), odd.join("grey.bmp")).expect("renamed");
     assert!(restore(&["--task", "x2"]).contains("would both become"));
