@@ -188,7 +188,7 @@ fn restorations_keep_alpha_profile_and_folders() {
             "{name}"
         );
     }
-    let profile = |name: &str| restored(&Path::new(name).to_path_buf()).1;
+    let profile = |name: &str| restored(Path::new(name)).1;
     assert_eq!(result("profile.png").1, profile(&format!("{GOLDENS}/profile.png")));
     assert!(result("profile.png").1.is_some() && result("rgb.png").1.is_none());
     // Hidden colours leave no trace; alpha is enlarged like the picture.

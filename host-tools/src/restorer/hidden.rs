@@ -56,16 +56,13 @@ impl Level {
         let sum = |index: usize| {
             let (x, y) = (2 * (index % width), 2 * (index / width));
             let parts = [at(x, y), at(x + 1, y), at(x, y + 1), at(x + 1, y + 1)];
-            let mut mean = [0; 4];
             let count: u32 = parts.iter().map(|part| part[3]).sum();
-            if count > 0 {
-                for (channel, mean) in mean[..3].iter_mut().enumerate() {
-                    let total: u32 = parts.iter().map(|part| part[channel]).sum();
-                    *mean = (total + count / 2) / count;
-                }
-                mean[3] = 1;
-            }
-            mean
+            // Nothing seen leaves nothing.
+            let mean = |channel: usize| {
+                let total: u32 = parts.iter().map(|part| part[channel]).sum();
+                (total + count / 2).checked_div(count).unwrap_or(0)
+            };
+            [mean(0), mean(1), mean(2), count.min(1)]
         };
         Level { width, height, seen: (0..width * height).map(sum).collect() }
     }

@@ -56,7 +56,7 @@ fn read(dir: &Path, classes: usize, side: usize, channels: usize) -> Result<Imag
     let preprocess = geometry(DataKind::ClassFolders, side);
     let load = |path: &Path| load_pixels(path, &preprocess, side, side, channels);
     let images: Result<Vec<Vec<u8>>, _> =
-        files.par_iter().map(|(path, _)| Loaded::or_warn(path, &load)).collect();
+        files.par_iter().map(|(path, _)| Loaded::or_warn(path, load)).collect();
     let labels = files.iter().map(|&(_, class)| class as u16).collect();
     Ok(ImageSet { height: side, width: side, channels, pixels: images?.concat(), labels })
 }
