@@ -13,6 +13,7 @@ use vitreous::{ForkJoin, Model, Progress, Serial, SliceSource, Stage};
 use crate::checkpoint::Settings;
 use crate::kernels;
 use crate::pool::Pool;
+use crate::saturation::Saturation;
 use crate::vtr::{repack, AlignedBytes, ModelBytes};
 
 /// Rows of a block of the fastest table's matrix product.
@@ -49,6 +50,8 @@ pub struct EngineOutput {
     pub features: Vec<f32>,
     /// Residual stream after the embedding and after each block, `(tokens, dim)` each; empty unless asked for.
     pub hidden: Vec<Vec<f32>>,
+    /// Values of the residual stream that f16 could not hold.
+    pub saturation: Saturation,
 }
 
 impl EngineOutput {
@@ -294,8 +297,10 @@ impl<'e> Session<'e> {
         let options = RunOptions { tile_rows: self.tile_rows, kernels: self.engine.kernels, pool };
         let mut run = self.vit.begin_on(self.arena.as_mut_slice(), options)?;
         let mut kept = Vec::new();
-        while run.step(&mut source)? != Progress::Done {
+        let mut saturation = Saturation::default();
+        while let Progress::Running(stage) = run.step(&mut source)? {
             let next = run.next_stage();
+            saturation.watch(stage, next, || run.tokens())?;
             // The stream is whole before a block's first tile and before the head.
             let boundary = match next {
                 Some(Stage::Norm { layer }) => kept.len() == usize::from(layer),
@@ -306,6 +311,7 @@ impl<'e> Session<'e> {
                 kept.push(run.tokens()?.iter().map(|x| x.to_f32()).collect());
             }
         }
-        Ok(EngineOutput { logits: run.logits()?.to_vec(), features: run.features()?.to_vec(), hidden: kept })
+        let (logits, features) = (run.logits()?.to_vec(), run.features()?.to_vec());
+        Ok(EngineOutput { logits, features, hidden: kept, saturation })
     }
 }

@@ -21,6 +21,7 @@ pub mod pool;
 pub mod quantize;
 pub mod reference;
 pub mod restorer;
+pub mod saturation;
 pub mod study;
 pub mod taps;
 pub mod target;

@@ -13,15 +13,16 @@ use super::progress::Bars;
 use super::samples;
 use crate::checkpoint::ipt::{parse_task, FloatIpt};
 use crate::checkpoint::{FloatVit, Settings};
+use crate::console;
 use crate::degrade::Picture;
 use crate::engine::Engine;
 use crate::image_input::{images_below, Loaded};
 use crate::inspect::{grouped, inspect, inspect_restorer, Inspection};
 use crate::output::{self, Kind, Plan};
 use crate::quantize::{
-    choose_precision, ipt_layers_named, quantize_ipt, quantize_vit, rust_source, rust_source_of_restorer,
-    IptLayer, IptQuantizeOptions, IptSensitivity, LayerName, PrecisionChoice, QuantizeOptions,
-    VitSensitivity,
+    choose_precision, ipt_layers_named, ipt_trial, quantize_ipt, quantize_vit, rust_source,
+    rust_source_of_restorer, vit_trial, IptLayer, IptQuantizeOptions, IptSensitivity, LayerName,
+    PrecisionChoice, QuantizeOptions, Trial, VitSensitivity,
 };
 use crate::restorer::Restorer;
 use crate::text::{path_text, printable, serialize_path, shown};
@@ -59,7 +60,8 @@ pub struct ConvertArgs {
     /// Error budget of a restorer: the same for the PSNR between its pictures and the float weights', in dB, least over its tasks.
     #[arg(long, value_name = "DB", requires = "images", conflicts_with = "min_sqnr")]
     min_psnr: Option<f64>,
-    /// Folder of images on which the layers' sensitivity is measured: labelled ones for --min-sqnr, clean ones for --min-psnr.
+    /// Folder of images on which the layers' sensitivity is measured (labelled ones for --min-sqnr, clean ones for --min-psnr), and
+    /// beside synthetic ones the range of the residual stream.
     #[arg(long, value_name = "FOLDER")]
     images: Option<PathBuf>,
     /// Images to measure on, evenly spread over the folder.
@@ -124,6 +126,8 @@ struct Converted {
     keep_f16: Vec<String>,
     /// How the f16 layers were chosen, with --min-sqnr.
     choice: Option<PrecisionChoice>,
+    /// What the residual stream was multiplied by.
+    stream: Trial,
     rust: Option<String>,
     /// What the weights do not say, and where each value comes from.
     settings: Settings,
@@ -154,7 +158,9 @@ impl ConvertArgs {
             model_version: self.model_version,
             name: self.name.clone(),
             layout: self.layout.layout(),
+            ..QuantizeOptions::default()
         };
+        let stream = self.scale_stream(float, &mut options)?;
         let choice = self.choose_precision(float, &mut options)?;
         let bytes = quantize_vit(float, &options)
             .with_context(|| format!("cannot convert {}", self.checkpoint.display()))?;
@@ -166,7 +172,7 @@ impl ConvertArgs {
             output::write(path, rust_source(&engine, &inspection.name, &include)?)?;
         }
         let keep_f16 = options.keep_f16.iter().map(LayerName::to_string).collect();
-        Ok(self.report(inspection, keep_f16, choice))
+        Ok(self.report(inspection, keep_f16, choice, stream))
     }
 
     fn convert_ipt(self, mut float: FloatIpt) -> Result<Converted> {
@@ -190,7 +196,10 @@ impl ConvertArgs {
             model_version: self.model_version,
             name: self.name.clone(),
             layout: self.layout.layout(),
+            stream_exponent: 0,
         };
+        let stream = ipt_trial(&float, &self.windows(&float)?)?;
+        options.stream_exponent = stream.exponent;
         let choice = self.choose_restorer_precision(&float, &mut options)?;
         let bytes = quantize_ipt(&float, &options)
             .with_context(|| format!("cannot convert {}", self.checkpoint.display()))?;
@@ -203,7 +212,7 @@ impl ConvertArgs {
             output::write(path, source)?;
         }
         let keep_f16 = options.keep_f16.iter().map(IptLayer::to_string).collect();
-        Ok(self.report(inspection, keep_f16, choice))
+        Ok(self.report(inspection, keep_f16, choice, stream))
     }
 
     fn report(
@@ -211,7 +220,9 @@ impl ConvertArgs {
         inspection: Inspection,
         keep_f16: Vec<String>,
         choice: Option<PrecisionChoice>,
+        stream: Trial,
     ) -> Converted {
+        stream.warnings.iter().for_each(|warning| console::note(&format!("warning: {warning}")));
         Converted {
             output: self.output,
             name: inspection.name,
@@ -223,8 +234,52 @@ impl ConvertArgs {
             per: inspection.per,
             keep_f16,
             choice,
+            stream,
             rust: self.emit_rust.as_deref().map(path_text),
         }
+    }
+
+    /// Images of --images as the model takes them; none without.
+    fn images(&self, float: &FloatVit, options: &QuantizeOptions) -> Result<Vec<Vec<u8>>> {
+        let Some(folder) = &self.images else { return Ok(Vec::new()) };
+        let draft = AlignedBytes::copy_of(&quantize_vit(float, options)?);
+        let engine = Engine::from_bytes(draft, &self.output)?;
+        let bars = Bars::default();
+        let samples = samples::load_folders(&engine, std::slice::from_ref(folder), Some(self.limit), &bars)?;
+        Ok(samples.all()?.into_iter().map(|sample| sample.pixels).collect())
+    }
+
+    /// Finds what the residual stream is to be multiplied by, on synthetic images and those of --images.
+    fn scale_stream(&self, float: &FloatVit, options: &mut QuantizeOptions) -> Result<Trial> {
+        let mut stream = vit_trial(float, &[])?;
+        options.stream_exponent = stream.exponent;
+        options.extents = stream.extents.clone();
+        let images = self.images(float, options)?;
+        if !images.is_empty() {
+            stream = vit_trial(float, &images)?;
+            options.stream_exponent = stream.exponent;
+            options.extents = stream.extents.clone();
+        }
+        Ok(stream)
+    }
+
+    /// The middles of the pictures of --images, as windows; none without.
+    fn windows(&self, float: &FloatIpt) -> Result<Vec<Vec<u8>>> {
+        let window = float.config.window;
+        let middle = |length: usize| (length as isize - window as isize) / 2;
+        let cut = |picture: &Picture| {
+            picture.crop(middle(picture.width), middle(picture.height), window, window).data
+        };
+        Ok(self.pictures()?.iter().map(cut).collect())
+    }
+
+    /// Pictures of --images, evenly spread; none without.
+    fn pictures(&self) -> Result<Vec<Picture>> {
+        let Some(folder) = &self.images else { return Ok(Vec::new()) };
+        let files = images_below(folder)?;
+        let take = self.limit.min(files.len());
+        let spread = (0..take).map(|i| Loaded::or_warn(&files[i * files.len() / take], Picture::load));
+        Ok(spread.collect::<Result<_, _>>()?)
     }
 
     /// Extends the layers that keep f16 weights until the error budget is met, if one was given.
@@ -233,12 +288,9 @@ impl ConvertArgs {
         float: &FloatVit,
         options: &mut QuantizeOptions,
     ) -> Result<Option<PrecisionChoice>> {
-        let (Some(min_sqnr), Some(folder)) = (self.min_sqnr, &self.images) else { return Ok(None) };
-        let draft = AlignedBytes::copy_of(&quantize_vit(float, options)?);
-        let engine = Engine::from_bytes(draft, &self.output)?;
+        let Some(min_sqnr) = self.min_sqnr else { return Ok(None) };
+        let images = self.images(float, options)?;
         let bars = Bars::default();
-        let samples = samples::load_folders(&engine, std::slice::from_ref(folder), Some(self.limit), &bars)?;
-        let images: Vec<Vec<u8>> = samples.all()?.into_iter().map(|sample| sample.pixels).collect();
         let progress = |done, all| bars.report("layers measured", done, all);
         let sensitivity = VitSensitivity::new(float, options, &images)?;
         let (kept, choice) = choose_precision(&sensitivity, options.keep_f16.clone(), min_sqnr, &progress)?;
@@ -252,11 +304,8 @@ impl ConvertArgs {
         float: &FloatIpt,
         options: &mut IptQuantizeOptions,
     ) -> Result<Option<PrecisionChoice>> {
-        let (Some(min_psnr), Some(folder)) = (self.min_psnr, &self.images) else { return Ok(None) };
-        let files = images_below(folder)?;
-        let take = self.limit.min(files.len());
-        let spread = (0..take).map(|i| Loaded::or_warn(&files[i * files.len() / take], Picture::load));
-        let pictures: Vec<Picture> = spread.collect::<Result<_, _>>()?;
+        let Some(min_psnr) = self.min_psnr else { return Ok(None) };
+        let pictures = self.pictures()?;
         let bars = Bars::default();
         let progress = |done, all| bars.report("layers measured", done, all);
         let sensitivity = IptSensitivity::new(float, options, &pictures)?;
@@ -273,6 +322,12 @@ fn render(r: &Converted) -> String {
         text += &format!(
             "{:.2} dB to the float weights in int8, {:.2} dB with f16 in: {kept}\n",
             choice.int8_db, choice.db
+        );
+    }
+    if r.stream.exponent != 0 {
+        text += &format!(
+            "residual stream scaled by 2^{}: the float weights' reaches {:.3e}, and f16 holds it well now (exact, epsilon along)\n",
+            r.stream.exponent, r.stream.largest
         );
     }
     text += &format!(

@@ -7,8 +7,10 @@ use vitreous::models::ipt::Task;
 use super::load::IptLoadArgs;
 use super::progress::Bars;
 use crate::checkpoint::ipt::parse_task;
+use crate::console;
 use crate::evaluate::{evaluate, find_pairs, render, render_html, EvalOptions};
 use crate::output::{self, Kind, Plan};
+use crate::saturation::SaturationReport;
 use crate::train::with_threads;
 
 #[derive(Args, Debug)]
@@ -83,6 +85,9 @@ impl EvalArgs {
         let report = evaluate(&model, reference.as_ref(), &pairs, &options, &progress)?;
         if let Some(path) = &self.html {
             output::write(path, render_html(&report))?;
+        }
+        if let Some(saturation) = SaturationReport::new([("the worst window".into(), &report.saturation)]) {
+            console::note(&format!("warning: {saturation}"));
         }
         super::print(json, &report, render)?;
         if !report.failures.is_empty() {

@@ -19,6 +19,7 @@ use crate::image_input::{print_warnings, Failed, FoundImage};
 use crate::inspect::grouped;
 use crate::output::{self, Kind, Plan};
 use crate::restorer::{RestoreModel, RestoredFile, RestorerInput};
+use crate::saturation::{Saturation, SaturationReport};
 use crate::target::{restore_on_target, RunOptions, Target, TargetRestored, TargetRun};
 use crate::text::{serialize_path, shown};
 use crate::train::with_threads;
@@ -84,6 +85,8 @@ struct Restored {
     warnings: Vec<String>,
     /// Unknown on a target.
     milliseconds: Option<f64>,
+    /// Values that f16 could not hold, in the worst window; not known of a target.
+    saturation: Saturation,
 }
 
 /// An image and the file that it is restored to.
@@ -141,7 +144,12 @@ impl RestoreArgs {
         let restored = restored.with_context(|| job.image.display().to_string())?;
         let milliseconds = Some(start.elapsed().as_secs_f64() * 1e3);
         let [restored] = &restored[..] else { bail!("{}: not restored", job.image.display()) };
-        self.write(job, &input, restored, left_out, milliseconds)
+        let saturation = model.take_saturation();
+        if let Some(report) = SaturationReport::new([(shown(&job.image).to_string(), &saturation)]) {
+            console::note(&format!("warning: {report}"));
+        }
+        let written = self.write(job, &input, restored, left_out, milliseconds)?;
+        Ok(Restored { saturation, ..written })
     }
 
     /// Restores all images in one start of the target.
@@ -214,6 +222,7 @@ impl RestoreArgs {
             height: file.height,
             warnings: input.warnings.clone(),
             milliseconds,
+            saturation: Saturation::default(),
         })
     }
 }

@@ -11,9 +11,11 @@ use super::predictions::{Predictions, MAX_TOP};
 use super::progress::Bars;
 use super::samples;
 use super::target_cost::render_cost;
+use crate::console;
 use crate::engine::Engine;
 use crate::image_input::{Failed, FoundImage};
 use crate::pool::Pool;
+use crate::saturation::{Saturation, SaturationReport};
 use crate::target::{run_on_target, RunOptions, Target, TargetResult, TargetRun};
 use crate::text::{serialize_path, shown};
 
@@ -64,6 +66,8 @@ struct ImageReport {
     predictions: Option<Predictions>,
     /// Output of a model without head.
     features: Option<Vec<f32>>,
+    /// Values of the residual stream that f16 could not hold; not known of a target.
+    saturation: Option<Saturation>,
 }
 
 impl RunArgs {
@@ -92,7 +96,14 @@ impl RunArgs {
             let milliseconds = start.elapsed().as_secs_f64() * 1e3;
             let mut image = self.image(engine, path, &output.logits, &output.features, Some(milliseconds));
             image.warnings = loaded.warnings;
+            image.saturation = Some(output.saturation);
             images.push(image);
+        }
+        let saturations = images
+            .iter()
+            .filter_map(|image| image.saturation.as_ref().map(|cut| (shown(&image.image).to_string(), cut)));
+        if let Some(report) = SaturationReport::new(saturations) {
+            console::note(&format!("warning: {report}"));
         }
         let (model, machine) = (self.model.clone(), "this machine".into());
         Ok(RunReport { model, machine, images, failed, target: None })
@@ -145,6 +156,7 @@ impl RunArgs {
             milliseconds,
             predictions: (!logits.is_empty()).then(|| Predictions::new(engine, logits, top)),
             features: logits.is_empty().then(|| features.to_vec()),
+            saturation: None,
         }
     }
 }

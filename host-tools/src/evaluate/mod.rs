@@ -24,6 +24,7 @@ use crate::degrade::Picture;
 use crate::image_input::{resize_bicubic, Failed};
 use crate::metrics::Score;
 use crate::restorer::RestoreModel;
+use crate::saturation::Saturation;
 
 /// Images in memory at a time.
 const CHUNK: usize = 8;
@@ -128,6 +129,8 @@ pub struct EvalReport {
     pub assumed: Settings,
     /// Images that could not be scored.
     pub failed: Failed,
+    /// Values that f16 could not hold, in the worst of all windows.
+    pub saturation: Saturation,
     /// Threshold asked for.
     pub max_psnr_drop_db: Option<f64>,
     /// Thresholds not met, in words; empty if the report passes.
@@ -182,6 +185,7 @@ pub fn evaluate(
             None => Settings::default(),
         },
         failed: Failed::default(),
+        saturation: Saturation::default(),
         max_psnr_drop_db: options.max_psnr_drop,
         failures: Vec::new(),
     };
@@ -190,6 +194,7 @@ pub fn evaluate(
         let run = TaskRun { model, reference, task, options, kind: report.kind, warn: index == 0 };
         report.tasks.push(run.all(pairs, &mut report.failed, progress)?);
     }
+    report.saturation = model.take_saturation();
     report.failures = failures(&report);
     report.failures.extend(report.failed.message(pairs.len(), "scored"));
     Ok(report)

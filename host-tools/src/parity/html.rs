@@ -17,6 +17,7 @@ pub fn render_html(report: &ParityReport) -> String {
         }
         (verdict(true, &report.failures))
         @if report.assumed.iter().next().is_some() { p.fail { (Name(&super::table::verdict(report))) } }
+        @if let Some(saturation) = &report.saturation { p.fail { (Name(&saturation.to_string())) } }
         h2 { "Signal-to-quantization-noise ratio by stage" }
         p { "On the first " (report.stage_images) " images." }
         (stages(&report.stages))

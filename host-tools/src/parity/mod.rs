@@ -4,6 +4,7 @@ mod html;
 mod metrics;
 mod outputs;
 mod table;
+mod units;
 
 pub use html::render_html;
 pub use metrics::{sqnr_db, Agreement};
@@ -15,12 +16,15 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
+use vitreous::models::vit::VitConfig;
 
 use crate::checkpoint::Settings;
 use crate::engine::{Engine, EngineOutput};
 use crate::image_input::Failed;
 use crate::reference::ReferenceVit;
+use crate::saturation::SaturationReport;
 use crate::target::{run_on_target, RunOptions, Target};
+use units::{eps_agree, Units};
 
 /// Images that the reference computes at a time.
 const BATCH: usize = 16;
@@ -101,6 +105,8 @@ pub struct ParityReport {
     pub output_min_sqnr_db: f64,
     /// Outputs compared by what they mean.
     pub outputs: Outputs,
+    /// Values of the residual stream that f16 could not hold, if there were any.
+    pub saturation: Option<SaturationReport>,
     /// Targets compared with the host.
     pub targets: Vec<TargetParity>,
     /// Values that nobody says and both sides assume: a wrong one does not show in this report.
@@ -160,6 +166,9 @@ pub fn parity(
         output_sqnr_db: metrics::mean(&sqnr),
         output_min_sqnr_db: metrics::min(&sqnr),
         outputs: Outputs::new(engine.config(), samples, &reference_outputs, &outputs),
+        saturation: SaturationReport::new(
+            samples.iter().zip(&outputs).map(|(sample, output)| (sample.name.clone(), &output.saturation)),
+        ),
         targets: Vec::new(),
         assumed: engine.settings()?.unjudged(reference.settings()),
         thresholds: options.thresholds,
@@ -176,18 +185,23 @@ pub fn parity(
 
 fn check_same_model(engine: &Engine, reference: &ReferenceVit) -> Result<()> {
     let (ours, theirs) = (engine.config(), reference.config());
+    // The converter may have scaled the residual stream, and ε with it.
+    let same_eps = eps_agree(ours.norm_eps, theirs.norm_eps);
+    let in_their_units =
+        VitConfig { norm_eps: if same_eps { theirs.norm_eps } else { ours.norm_eps }, ..*ours };
     let (input, expected) = (engine.preprocess(), reference.preprocess());
-    if (ours, input) == (theirs, expected) {
+    let differences = engine.settings()?.differences(reference.settings());
+    if (&in_their_units, input) == (theirs, expected) && (ours == theirs || differences.is_none()) {
         return Ok(());
     }
     let path = engine.path().display();
-    if let Some(differences) = engine.settings()?.differences(reference.settings()) {
+    if let Some(differences) = differences {
         anyhow::bail!(
             "the reference has other settings than {path}: {differences}; give parity the options of convert"
         );
     }
     anyhow::ensure!(
-        ours == theirs,
+        in_their_units == *theirs,
         "the reference is another network than {path}: the model has {ours:?}, the reference {theirs:?}"
     );
     anyhow::bail!("the reference has another preprocessing than {path}: the model has {input:?}, the reference {expected:?}")
@@ -220,8 +234,12 @@ fn compare_stages(engine: &Engine, reference: &ReferenceVit, pixels: &[&[u8]]) -
     let mut values = vec![Vec::new(); names.len()];
     for image in pixels {
         let (want, got) = (reference.forward(image)?, engine.run(image, true)?);
-        let tail = [(&want.features, &got.features), (&want.logits, &got.logits)];
-        for (values, (want, got)) in values.iter_mut().zip(want.hidden.iter().zip(&got.hidden).chain(tail)) {
+        let units = Units::new(engine, reference, &want.hidden[0], &got.hidden[0])?;
+        let mut ours: Vec<Vec<f32>> = got.hidden.iter().map(|stream| units.stream(stream)).collect();
+        ours.push(units.features(&want.features, &got.features));
+        ours.push(got.logits);
+        let theirs = want.hidden.iter().chain([&want.features, &want.logits]);
+        for (values, (want, got)) in values.iter_mut().zip(theirs.zip(&ours)) {
             values.push(sqnr_db(want, got));
         }
     }

@@ -6,7 +6,11 @@ use crate::text::printable;
 
 /// One line: a pass says what it does not judge.
 pub(super) fn verdict(report: &ParityReport) -> String {
-    let word = if report.failures.is_empty() { "PASS" } else { "FAIL" };
+    let word = match (report.failures.is_empty(), &report.saturation) {
+        (true, None) => "PASS",
+        (true, Some(_)) => "PASS, although values saturate (see the warning)",
+        (false, _) => "FAIL",
+    };
     match report.assumed.assumed_in_words() {
         Some(assumed) => {
             format!("{word}, where {assumed} are assumed by both sides: a wrong value would not show")
@@ -47,6 +51,9 @@ pub fn render(report: &ParityReport) -> String {
         let mut targets = table(&TARGET_COLUMNS, 1);
         targets.add_rows(report.targets.iter().map(target_cells));
         text += &format!("{targets}\n");
+    }
+    if let Some(saturation) = &report.saturation {
+        text += &format!("warning: {saturation}\n");
     }
     for failure in &report.failures {
         text += &format!("FAIL: {failure}\n");

@@ -1,13 +1,14 @@
 //! A float IPT to a `.vtr`.
 
 use anyhow::{Context, Result};
-use half::f16;
 use vitreous::format::{SectionKind, ARCHITECTURE_IPT};
 use vitreous::models::ipt::{IptConfig, IptSection, BLOCK_KERNEL, COLOURS, DEFAULT_TILE_ROWS, OUTER_KERNEL};
 use vitreous::tensor::{PanelLayout, Precision};
 
+use super::balance::balance_ipt;
 use super::ipt_layers::{IptLayer, IptPrecision};
 use super::linear::{write_linear, ZeroPoint};
+use super::stream::{f16s, scale_ipt_stream, scaled_eps};
 use crate::checkpoint::ipt::{FloatIpt, RGB_MEAN};
 use crate::vtr::{arena_of, AlignedBytes, SectionWriter, VtrHeader, VtrWriter};
 
@@ -22,11 +23,20 @@ pub struct IptQuantizeOptions {
     pub model_version: u32,
     /// Name in the header, if not the checkpoint's.
     pub name: Option<String>,
+    /// Power of two on all that writes the feature maps and the residual stream, as [`ipt_trial`](super::ipt_trial)
+    /// finds it.
+    pub stream_exponent: i32,
 }
 
 impl Default for IptQuantizeOptions {
     fn default() -> Self {
-        Self { keep_f16: Vec::new(), layout: PanelLayout::ROW_MAJOR, model_version: 1, name: None }
+        Self {
+            keep_f16: Vec::new(),
+            layout: PanelLayout::ROW_MAJOR,
+            model_version: 1,
+            name: None,
+            stream_exponent: 0,
+        }
     }
 }
 
@@ -35,6 +45,13 @@ impl Default for IptQuantizeOptions {
 /// # Errors
 /// A model that the engine refuses, with its reason.
 pub fn quantize_ipt(float: &FloatIpt, options: &IptQuantizeOptions) -> Result<Vec<u8>> {
+    let mut rewritten = float.clone();
+    if options.stream_exponent != 0 {
+        scale_ipt_stream(&mut rewritten.tensors, options.stream_exponent);
+        rewritten.config.norm_eps = scaled_eps(float.config.norm_eps, options.stream_exponent);
+    }
+    balance_ipt(&mut rewritten.tensors, &float.config)?;
+    let float = &rewritten;
     let quantizer = Quantizer {
         float,
         config: &float.config,
@@ -138,8 +155,8 @@ impl<'a> Quantizer<'a> {
             })
             .collect();
         let bias: Vec<f32> = outputs.iter().map(|n| bias[*n]).collect();
-        write_linear(section, self.layout, &reordered, &bias, precision, zero_point);
-        Ok(())
+        write_linear(section, self.layout, &reordered, &bias, precision, zero_point)
+            .with_context(|| format!("cannot store `{name}`"))
     }
 
     fn head(&self, task: usize) -> Result<SectionWriter> {
@@ -163,25 +180,35 @@ impl<'a> Quantizer<'a> {
         let mut section = SectionWriter::default();
         let rows = self.token_rows(self.data("body.linear_encoding.weight")?);
         let (weights, bias) = (self.token(&rows), self.token(self.data("body.linear_encoding.bias")?));
-        self.linear(&mut section, &weights, &bias, self.precision.body.encoding, ZeroPoint::No);
-        self.f16s(&mut section, self.data("body.position_encoding.pe.weight")?);
+        let layer = (weights.as_slice(), bias.as_slice());
+        self.linear(
+            &mut section,
+            "body.linear_encoding",
+            layer,
+            self.precision.body.encoding,
+            ZeroPoint::No,
+        )?;
+        let positions = "body.position_encoding.pe.weight";
+        self.f16s(&mut section, positions, self.data(positions)?)?;
         Ok(section)
     }
 
     fn linear(
         &self,
         section: &mut SectionWriter,
-        weights: &[f32],
-        bias: &[f32],
+        name: &str,
+        (weights, bias): (&[f32], &[f32]),
         precision: Precision,
         zero_point: ZeroPoint,
-    ) {
-        write_linear(section, self.layout, weights, bias, precision, zero_point);
+    ) -> Result<()> {
+        write_linear(section, self.layout, weights, bias, precision, zero_point)
+            .with_context(|| format!("cannot store `{name}`"))
     }
 
     /// Tokens as f16.
-    fn f16s(&self, section: &mut SectionWriter, values: &[f32]) {
-        section.tensor(&self.token(values).iter().map(|x| f16::from_f32(*x)).collect::<Vec<_>>());
+    fn f16s(&self, section: &mut SectionWriter, name: &str, values: &[f32]) -> Result<()> {
+        section.tensor(&f16s(name, &self.token(values))?);
+        Ok(())
     }
 
     fn norm(&self, section: &mut SectionWriter, name: &str) -> Result<()> {
@@ -206,12 +233,12 @@ impl<'a> Quantizer<'a> {
             for part in 0..3 {
                 let first = (part * dim + head * head_dim) * dim;
                 let weights = &packed[first..first + head_dim * dim];
-                self.linear(section, weights, &zeros[..head_dim], qkv, ZeroPoint::No);
+                self.linear(section, name, (weights, &zeros[..head_dim]), qkv, ZeroPoint::No)?;
             }
             let columns = head * head_dim..(head + 1) * head_dim;
             let weights: Vec<f32> =
                 projection.chunks_exact(dim).flat_map(|row| &row[columns.clone()]).copied().collect();
-            self.linear(section, &weights, &zeros, proj, ZeroPoint::No);
+            self.linear(section, name, (&weights, &zeros), proj, ZeroPoint::No)?;
         }
         Ok(())
     }
@@ -226,10 +253,11 @@ impl<'a> Quantizer<'a> {
     ) -> Result<()> {
         let [first, second] = names;
         let weights = self.token(self.data(&format!("{first}.weight"))?);
-        self.linear(section, &weights, self.data(&format!("{first}.bias"))?, fc1, ZeroPoint::No);
+        let bias = self.data(&format!("{first}.bias"))?;
+        self.linear(section, first, (&weights, bias), fc1, ZeroPoint::No)?;
         let weights = self.token_rows(self.data(&format!("{second}.weight"))?);
         let bias = self.token(self.data(&format!("{second}.bias"))?);
-        self.linear(section, &weights, &bias, fc2, ZeroPoint::Yes);
+        self.linear(section, second, (&weights, &bias), fc2, ZeroPoint::Yes)?;
         Ok(())
     }
 
@@ -269,7 +297,8 @@ impl<'a> Quantizer<'a> {
         let mut section = SectionWriter::default();
         let features = self.config.features;
         let query = self.config.tokens() * self.config.dim();
-        self.f16s(&mut section, &self.data("body.query_embed.weight")?[task * query..][..query]);
+        let queries = "body.query_embed.weight";
+        self.f16s(&mut section, queries, &self.data(queries)?[task * query..][..query])?;
         let steps = self.config.tasks[task].upsampler();
         for (step, (factor, precision)) in steps.iter().zip(self.precision.tasks[task].upsampler).enumerate()
         {

@@ -1,13 +1,13 @@
 //! A float ViT to a `.vtr`.
 
 use anyhow::{ensure, Context, Result};
-use half::f16;
 use vitreous::format::{SectionKind, ARCHITECTURE_VIT};
 use vitreous::models::vit::{BlockPrecision, ConfigSection, Head, VitConfig, DEFAULT_TILE_ROWS};
 use vitreous::tensor::{PanelLayout, Precision};
 
-use super::equalize::{equalize, Equalized};
+use super::balance::{balance_block, balance_head, Extents, Tensors};
 use super::linear::{write_linear, ZeroPoint};
+use super::stream::{f16s, scale_vit_stream, scaled_eps};
 use crate::checkpoint::FloatVit;
 use crate::text::printable;
 use crate::vtr::{arena_of, AlignedBytes, SectionWriter, VtrHeader, VtrWriter};
@@ -75,11 +75,22 @@ pub struct QuantizeOptions {
     pub model_version: u32,
     /// Name in the header, if not the checkpoint's.
     pub name: Option<String>,
+    /// Power of two on all that writes the residual stream, as [`vit_trial`](super::vit_trial) finds it.
+    pub stream_exponent: i32,
+    /// What the norms were seen to make in that trial; of what is not there one standard deviation is assumed.
+    pub extents: Extents,
 }
 
 impl Default for QuantizeOptions {
     fn default() -> Self {
-        Self { keep_f16: Vec::new(), layout: PanelLayout::ROW_MAJOR, model_version: 1, name: None }
+        Self {
+            keep_f16: Vec::new(),
+            layout: PanelLayout::ROW_MAJOR,
+            model_version: 1,
+            name: None,
+            stream_exponent: 0,
+            extents: Extents::new(),
+        }
     }
 }
 
@@ -118,13 +129,13 @@ pub fn quantize_vit(float: &FloatVit, options: &QuantizeOptions) -> Result<Vec<u
 struct Quantizer<'a> {
     float: &'a FloatVit,
     config: VitConfig,
-    layout: PanelLayout,
+    options: &'a QuantizeOptions,
     blocks: Vec<BlockPrecision>,
     head: Precision,
 }
 
 impl<'a> Quantizer<'a> {
-    fn new(float: &'a FloatVit, options: &QuantizeOptions) -> Result<Self> {
+    fn new(float: &'a FloatVit, options: &'a QuantizeOptions) -> Result<Self> {
         let mut blocks = vec![BlockPrecision::INT8; float.config.depth];
         let mut head = Precision::Int8;
         for &layer in &options.keep_f16 {
@@ -149,13 +160,21 @@ impl<'a> Quantizer<'a> {
                 }
             }
         }
-        Ok(Self { float, config: float.config, layout: options.layout, blocks, head })
+        let config = VitConfig {
+            norm_eps: scaled_eps(float.config.norm_eps, options.stream_exponent),
+            ..float.config
+        };
+        Ok(Self { float, config, options, blocks, head })
     }
 
-    fn data(&self, name: &str) -> Result<&'a [f32]> {
-        let tensor =
-            self.float.tensors.get(name).with_context(|| format!("the checkpoint has no tensor `{name}`"))?;
-        Ok(&tensor.data)
+    /// The tensors that `belongs` names, the residual stream scaled.
+    fn part(&self, belongs: impl Fn(&str) -> bool) -> Tensors {
+        let named = self.float.tensors.iter().filter(|(name, _)| belongs(name));
+        let mut part: Tensors = named.map(|(name, tensor)| (name.clone(), tensor.clone())).collect();
+        if self.options.stream_exponent != 0 {
+            scale_vit_stream(&mut part, &self.config, self.options.stream_exponent);
+        }
+        part
     }
 
     fn config_section(&self) -> Vec<u8> {
@@ -163,14 +182,17 @@ impl<'a> Quantizer<'a> {
         fixed.into_iter().chain(self.blocks.iter().map(|b| b.to_word())).flat_map(u32::to_le_bytes).collect()
     }
 
-    fn linear(&self, section: &mut SectionWriter, weights: &[f32], bias: &[f32], precision: Precision) {
-        write_linear(section, self.layout, weights, bias, precision, ZeroPoint::No);
-    }
-
-    fn norm(&self, section: &mut SectionWriter, name: &str) -> Result<()> {
-        section.floats(self.data(&format!("{name}.weight"))?);
-        section.floats(self.data(&format!("{name}.bias"))?);
-        Ok(())
+    /// Writes a layer whose weights and bias may be parts of the tensors of that name.
+    fn linear(
+        &self,
+        section: &mut SectionWriter,
+        name: &str,
+        (weights, bias): (&[f32], &[f32]),
+        precision: Precision,
+        zero_point: ZeroPoint,
+    ) -> Result<()> {
+        write_linear(section, self.options.layout, weights, bias, precision, zero_point)
+            .with_context(|| format!("cannot store `{name}`"))
     }
 
     /// The patch embedding on pixels − 128: `w′ = w/(255·std)`, `b′ = b − Σ w·mean/std + 128·Σ w′`, inputs ordered as an
@@ -178,7 +200,9 @@ impl<'a> Quantizer<'a> {
     /// meets centred pixels only.
     fn embed(&self) -> Result<SectionWriter> {
         let c = &self.config;
-        let (weights, bias) = (self.data("patch_embed.proj.weight")?, self.data("patch_embed.proj.bias")?);
+        let part = self.part(|name| !name.starts_with("blocks."));
+        let name = "patch_embed.proj";
+        let (weights, bias) = layer(&part, name)?;
         let (mean, std) = (self.float.preprocess.mean, self.float.preprocess.std);
         let area = c.patch_height * c.patch_width;
         let mut folded = vec![0f32; weights.len()];
@@ -196,103 +220,101 @@ impl<'a> Quantizer<'a> {
             folded_bias.push(offset as f32);
         }
         let mut section = SectionWriter::default();
-        self.linear(&mut section, &folded, &folded_bias, Precision::Int8);
-        self.tokens(&mut section)?;
+        self.linear(&mut section, name, (&folded, &folded_bias), Precision::Int8, ZeroPoint::No)?;
+        self.tokens(&mut section, &part)?;
         Ok(section)
     }
 
     /// Class and distillation token with their positions, then the positions of the patches, as f16.
-    fn tokens(&self, section: &mut SectionWriter) -> Result<()> {
+    fn tokens(&self, section: &mut SectionWriter, part: &Tensors) -> Result<()> {
         let c = &self.config;
-        let positions = self.data("pos_embed")?;
+        let positions = data(part, "pos_embed")?;
         let mut prefix = Vec::new();
         for (there, name) in [(c.class_token, "cls_token"), (c.distill_token, "dist_token")] {
             if there {
-                let start = prefix.len();
-                prefix.extend(
-                    self.data(name)?.iter().zip(&positions[start..]).map(|(t, p)| f16::from_f32(t + p)),
-                );
+                let token = data(part, name)?.iter().zip(&positions[prefix.len()..]);
+                let placed: Vec<f32> = token.map(|(t, p)| t + p).collect();
+                prefix.extend(f16s(&format!("{name} + pos_embed"), &placed)?);
             }
         }
         section.tensor(&prefix);
-        let patches: Vec<f16> = positions[prefix.len()..].iter().map(|p| f16::from_f32(*p)).collect();
-        section.tensor(&patches);
+        section.tensor(&f16s("pos_embed", &positions[prefix.len()..])?);
         Ok(())
     }
 
-    fn block(&self, layer: usize) -> Result<SectionWriter> {
-        let precision = self.blocks[layer];
-        let name = |part: &str| format!("blocks.{layer}.{part}");
+    fn block(&self, layer_index: usize) -> Result<SectionWriter> {
+        let precision = self.blocks[layer_index];
+        let prefix = format!("blocks.{layer_index}.");
+        let mut part = self.part(|name| name.starts_with(&prefix));
+        balance_block(&mut part, &self.config, layer_index, &self.options.extents)?;
+        let name = |part: &str| format!("{prefix}{part}");
         let mut section = SectionWriter::default();
-        let qkv = self.equalized(&mut section, &name("norm1"), &name("attn.qkv.weight"), precision.qkv)?;
-        self.attention(&mut section, layer, &qkv)?;
-        let fc1 = self.equalized(&mut section, &name("norm2"), &name("mlp.fc1.weight"), precision.fc1)?;
-        self.linear(&mut section, &fc1, self.data(&name("mlp.fc1.bias"))?, precision.fc1);
-        let (fc2, fc2_bias) = (self.data(&name("mlp.fc2.weight"))?, self.data(&name("mlp.fc2.bias"))?);
-        write_linear(&mut section, self.layout, fc2, fc2_bias, precision.fc2, ZeroPoint::Yes);
+        norm(&mut section, &part, &name("norm1"))?;
+        self.attention(&mut section, &part, layer_index)?;
+        norm(&mut section, &part, &name("norm2"))?;
+        let (fc1, fc2) = (name("mlp.fc1"), name("mlp.fc2"));
+        self.linear(&mut section, &fc1, layer(&part, &fc1)?, precision.fc1, ZeroPoint::No)?;
+        self.linear(&mut section, &fc2, layer(&part, &fc2)?, precision.fc2, ZeroPoint::Yes)?;
         Ok(section)
     }
 
-    /// Writes a norm and returns the weights that read it, balanced against each other where the weights become int8.
-    fn equalized(
-        &self,
-        section: &mut SectionWriter,
-        norm: &str,
-        weights: &str,
-        precision: Precision,
-    ) -> Result<Vec<f32>> {
-        let (gamma, beta) = (self.data(&format!("{norm}.weight"))?, self.data(&format!("{norm}.bias"))?);
-        let weights = self.data(weights)?;
-        let pair = match precision {
-            Precision::Int8 => equalize(gamma, beta, weights),
-            Precision::F16 => {
-                Equalized { gamma: gamma.to_vec(), beta: beta.to_vec(), weights: weights.to_vec() }
-            }
-        };
-        section.floats(&pair.gamma);
-        section.floats(&pair.beta);
-        Ok(pair.weights)
-    }
-
     /// Query, key, value and projection, head by head; the projection's bias comes with the first head.
-    fn attention(&self, section: &mut SectionWriter, layer: usize, qkv: &[f32]) -> Result<()> {
+    fn attention(&self, section: &mut SectionWriter, part: &Tensors, layer_index: usize) -> Result<()> {
         let (dim, head_dim) = (self.config.dim, self.config.head_dim());
-        let precision = self.blocks[layer];
-        let name = |part: &str| format!("blocks.{layer}.attn.{part}");
-        let qkv_bias = self.data(&name("qkv.bias"))?;
-        let (proj, proj_bias) = (self.data(&name("proj.weight"))?, self.data(&name("proj.bias"))?);
+        let precision = self.blocks[layer_index];
+        let name = |leaf: &str| format!("blocks.{layer_index}.attn.{leaf}");
+        let (qkv, qkv_bias) = layer(part, &name("qkv"))?;
+        let (proj, proj_bias) = layer(part, &name("proj"))?;
         let zeros = vec![0f32; dim];
         for head in 0..self.config.heads {
-            for part in 0..3 {
-                let first = part * dim + head * head_dim;
-                let weights = &qkv[first * dim..(first + head_dim) * dim];
-                self.linear(section, weights, &qkv_bias[first..first + head_dim], precision.qkv);
+            for index in 0..3 {
+                let first = index * dim + head * head_dim;
+                let rows = (&qkv[first * dim..(first + head_dim) * dim], &qkv_bias[first..first + head_dim]);
+                self.linear(section, &name("qkv"), rows, precision.qkv, ZeroPoint::No)?;
             }
             let columns = head * head_dim..(head + 1) * head_dim;
             let weights: Vec<f32> =
                 proj.chunks_exact(dim).flat_map(|row| &row[columns.clone()]).copied().collect();
-            self.linear(section, &weights, if head == 0 { proj_bias } else { &zeros }, precision.proj);
+            let bias = if head == 0 { proj_bias } else { &zeros };
+            self.linear(section, &name("proj"), (&weights, bias), precision.proj, ZeroPoint::No)?;
         }
         Ok(())
     }
 
     fn head(&self) -> Result<SectionWriter> {
         let c = &self.config;
+        let mut part = self.part(|name| name.contains("norm.") || name.starts_with("head"));
+        balance_head(&mut part, c, &self.options.extents)?;
         let mut section = SectionWriter::default();
         if c.norm_before_pool {
-            self.norm(&mut section, "norm")?;
+            norm(&mut section, &part, "norm")?;
         }
         if c.norm_after_pool {
-            self.norm(&mut section, "fc_norm")?;
+            norm(&mut section, &part, "fc_norm")?;
         }
         for (there, name) in [(c.head != Head::None, "head"), (c.second_head_token().is_some(), "head_dist")]
         {
             if there {
-                let (weights, bias) =
-                    (self.data(&format!("{name}.weight"))?, self.data(&format!("{name}.bias"))?);
-                self.linear(&mut section, weights, bias, self.head);
+                self.linear(&mut section, name, layer(&part, name)?, self.head, ZeroPoint::No)?;
             }
         }
         Ok(section)
     }
+}
+
+fn data<'t>(tensors: &'t Tensors, name: &str) -> Result<&'t [f32]> {
+    let tensor = tensors.get(name).with_context(|| format!("the checkpoint has no tensor `{name}`"))?;
+    Ok(&tensor.data)
+}
+
+/// Weights and bias.
+fn layer<'t>(tensors: &'t Tensors, name: &str) -> Result<(&'t [f32], &'t [f32])> {
+    Ok((data(tensors, &format!("{name}.weight"))?, data(tensors, &format!("{name}.bias"))?))
+}
+
+fn norm(section: &mut SectionWriter, tensors: &Tensors, name: &str) -> Result<()> {
+    let (gamma, beta) = layer(tensors, name)?;
+    section.floats(gamma);
+    section.floats(beta);
+    Ok(())
 }

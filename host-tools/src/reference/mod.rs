@@ -43,6 +43,8 @@ pub enum ReferenceError {
 pub struct ReferenceOutput {
     /// Residual stream after the embedding and after every block: depth + 1 times (tokens, dim).
     pub hidden: Vec<Vec<f32>>,
+    /// Residual stream inside every block, between attention and MLP: depth times (tokens, dim).
+    pub middle: Vec<Vec<f32>>,
     /// The pooled and normalised features (dim) that the head reads. Distilled: the class token's.
     pub features: Vec<f32>,
     /// (classes); empty without a head. Distilled: the mean of both heads.
@@ -79,6 +81,8 @@ pub struct ReferenceVit {
 struct Batch {
     /// (batch, tokens, dim) each; empty where not asked for.
     hidden: Vec<Tensor>,
+    /// The same.
+    middle: Vec<Tensor>,
     /// (batch, dim).
     features: Tensor,
     /// (batch, classes).
@@ -152,6 +156,12 @@ impl ReferenceVit {
         &self.settings
     }
 
+    /// γ and β of the norm that makes the features, (dim) each; `None` if there is none.
+    pub fn last_norm(&self) -> std::result::Result<Option<(Vec<f32>, Vec<f32>)>, ReferenceError> {
+        let Some((gamma, beta)) = self.fc_norm.as_ref().or(self.norm.as_ref()) else { return Ok(None) };
+        Ok(Some((gamma.to_vec1()?, beta.to_vec1()?)))
+    }
+
     /// Values of one image: height · width · channels.
     pub fn input_len(&self) -> usize {
         self.config.image_height * self.config.image_width * self.config.channels
@@ -181,10 +191,11 @@ impl ReferenceVit {
     pub fn forward_normalised(&self, input: &[f32]) -> std::result::Result<ReferenceOutput, ReferenceError> {
         self.check_len(0, input.len(), self.input_len())?;
         let batch = self.run(input, 1, true)?;
-        let hidden = batch.hidden.iter().map(|t| t.flatten_all()?.to_vec1()).collect::<Result<_>>()?;
+        let all = |kept: &[Tensor]| kept.iter().map(|t| t.flatten_all()?.to_vec1()).collect::<Result<_>>();
+        let (hidden, middle) = (all(&batch.hidden)?, all(&batch.middle)?);
         let features = batch.features.flatten_all()?.to_vec1()?;
         let logits = batch.logits.map(|t| t.flatten_all()?.to_vec1()).transpose()?.unwrap_or_default();
-        Ok(ReferenceOutput { hidden, features, logits })
+        Ok(ReferenceOutput { hidden, middle, features, logits })
     }
 
     /// The logits of several images (height, width, channels), or their features where the model has no head.
@@ -227,7 +238,7 @@ impl ReferenceVit {
     /// `input` is (batch, channels, height, width).
     fn run(&self, input: &[f32], batch: usize, keep_hidden: bool) -> Result<Batch> {
         let config = &self.config;
-        let mut hidden = Vec::new();
+        let (mut hidden, mut middle) = (Vec::new(), Vec::new());
         let mut x = self.embed(input, batch)?; // (batch, tokens, dim)
         for block in &self.blocks {
             if keep_hidden {
@@ -237,6 +248,9 @@ impl ReferenceVit {
             let qkv = block.qkv.forward(&y)?; // (batch, tokens, 3·dim)
             let y = attention(&qkv, config.heads)?; // (batch, tokens, dim)
             x = (x + block.proj.forward(&y)?)?;
+            if keep_hidden {
+                middle.push(x.clone());
+            }
             let y = self.norm(&x, &block.norm2)?;
             let y = layers::activate(&block.fc1.forward(&y)?, config.activation)?; // (batch, tokens, hidden)
             x = (x + block.fc2.forward(&y)?)?;
@@ -245,7 +259,7 @@ impl ReferenceVit {
             hidden.push(x.clone());
         }
         let (features, logits) = self.classify(&x)?;
-        Ok(Batch { hidden, features, logits })
+        Ok(Batch { hidden, middle, features, logits })
     }
 
     /// Patches to tokens: (batch, channels, height, width) to (batch, tokens, dim).

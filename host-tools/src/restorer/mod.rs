@@ -14,6 +14,7 @@ pub use model::{RestoreModel, MAX_OUTPUT_PIXELS};
 pub use window::WindowSession;
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{anyhow, Context, Result};
 use rayon::prelude::*;
@@ -25,6 +26,7 @@ use vitreous::{Model, PixelSink, SliceSource, SourceError};
 use crate::checkpoint::Settings;
 use crate::degrade::Picture;
 use crate::kernels;
+use crate::saturation::Saturation;
 use crate::vtr::{repack, AlignedBytes, ModelBytes};
 
 /// Rows per tile on a host: a row of a window's pixels at once.
@@ -39,6 +41,8 @@ pub struct Restorer {
     kernels: &'static Kernels,
     path: PathBuf,
     config: IptConfig,
+    /// The worst window since [`Restorer::take_saturation`].
+    saturation: Arc<Mutex<Saturation>>,
 }
 
 /// Memory that one restoration needs.
@@ -87,7 +91,8 @@ impl Restorer {
         let bytes = bytes.into();
         let model = Model::parse(bytes.as_slice())?;
         let config = Ipt::new(&model)?.config().clone();
-        let restorer = Self { bytes, packed: None, kernels: &PORTABLE, path: path.to_owned(), config };
+        let (packed, kernels, saturation) = (None, &PORTABLE, Arc::default());
+        let restorer = Self { bytes, packed, kernels, path: path.to_owned(), config, saturation };
         restorer.with_kernels(kernels::chosen()?)
     }
 
@@ -135,6 +140,11 @@ impl Restorer {
     /// Hyperparameters.
     pub fn config(&self) -> &IptConfig {
         &self.config
+    }
+
+    /// Values of feature maps and residual stream that f16 could not hold, in the worst of the windows run since the last call.
+    pub fn take_saturation(&self) -> Saturation {
+        std::mem::take(&mut *self.saturation.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Place of a task in the model.

@@ -14,6 +14,7 @@ use super::{FloatRestorer, Restorer};
 use crate::checkpoint::ipt::{FloatIpt, IptLoadOptions};
 use crate::checkpoint::Settings;
 use crate::degrade::Picture;
+use crate::saturation::Saturation;
 
 /// Largest restored image in pixels: 64 Mi, some 800 MB of memory in float.
 pub const MAX_OUTPUT_PIXELS: usize = 1 << 26;
@@ -124,6 +125,14 @@ impl RestoreModel {
             Self::Float(restorer) => {
                 images.iter().map(|image| restorer.restore(task, image, overlap, counter())).collect()
             }
+        }
+    }
+
+    /// Values that f16 could not hold, in the worst of the windows run since the last call; none of float weights.
+    pub fn take_saturation(&self) -> Saturation {
+        match self {
+            Self::Engine(restorer) => restorer.take_saturation(),
+            Self::Float(_) => Saturation::default(),
         }
     }
 

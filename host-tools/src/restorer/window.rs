@@ -1,5 +1,6 @@
 //! Single windows, one after the other.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Result};
@@ -8,6 +9,7 @@ use vitreous::models::ipt::{Ipt, IptRun, COLOURS};
 use vitreous::{Error, Model, Progress, Stage};
 
 use super::{Restorer, HOST_TILE_ROWS};
+use crate::saturation::Saturation;
 use crate::vtr::AlignedBytes;
 
 /// A task of a model ready to restore windows on this thread: the model's tables read once, one arena.
@@ -17,6 +19,7 @@ pub struct WindowSession<'e> {
     ipt: Ipt<'e>,
     task: usize,
     arena: AlignedBytes,
+    saturation: &'e Mutex<Saturation>,
 }
 
 impl Restorer {
@@ -33,7 +36,7 @@ impl Restorer {
     pub(super) fn session_of<'e>(&'e self, ipt: Ipt<'e>, task: usize) -> Result<WindowSession<'e>> {
         let plan = ipt.plan_for(task, HOST_TILE_ROWS, self.kernels.spec)?;
         let arena = AlignedBytes::zeroed(plan.arena_bytes());
-        Ok(WindowSession { kernels: self.kernels, ipt, task, arena })
+        Ok(WindowSession { kernels: self.kernels, ipt, task, arena, saturation: &self.saturation })
     }
 
     /// The output of one window `(window, window, 3)`: `(window·scale, window·scale, 3)`, grey levels not rounded or clipped.
@@ -60,14 +63,26 @@ impl<'e> WindowSession<'e> {
         &mut self,
         fill: impl FnOnce(&mut [u8]) -> Result<(), Error>,
     ) -> Result<Vec<f32>> {
+        let log = self.saturation;
         let mut run = self.begin(fill)?;
         let mut rows = Vec::new();
+        let mut saturation = Saturation::default();
         loop {
             let progress = run.step()?;
+            match progress {
+                Progress::Running(stage @ (Stage::Conv { .. } | Stage::Decode)) => {
+                    saturation.watch(stage, run.next_stage(), || run.feature_maps())?;
+                }
+                Progress::Running(stage) => saturation.watch(stage, run.next_stage(), || run.tokens())?,
+                Progress::Done => {}
+            }
             if matches!(progress, Progress::Running(Stage::Tail) | Progress::Done) {
                 rows.extend_from_slice(run.row()?);
             }
             if progress == Progress::Done {
+                if !saturation.is_empty() {
+                    log.lock().unwrap_or_else(PoisonError::into_inner).raise(saturation);
+                }
                 return Ok(rows);
             }
         }

@@ -240,7 +240,8 @@ impl<'m> Run<'_, 'm> {
         self.output(region::LOGITS, self.vit.config().classes)
     }
 
-    /// Pooled features after the final norm `(dim)`: what the classifier sees (of two classifiers, the class token's).
+    /// Pooled features after the final norm `(dim)`: what the classifier sees (of two classifiers, the class token's). The converter
+    /// balances channels between both; a model without classifier has the network's own features.
     ///
     /// # Errors
     /// [`Error::NotFinished`] before the last step.
