@@ -118,7 +118,7 @@ fn move_vit(tensors: &mut Tensors, c: &VitConfig, rng: &mut ChaCha8Rng, draw: &D
     if c.head != Head::None && (c.norm_after_pool || c.norm_before_pool) {
         let norms = ["weight", "bias"].map(|leaf| format!("{norm}.{leaf}"));
         let moved = Mover::new(tensors, c.dim, rng, draw).divide(&norms).multiply_columns("head.weight", ALL);
-        if c.head == Head::Distilled {
+        if c.second_head_token().is_some() {
             moved.multiply_columns("head_dist.weight", ALL);
         }
     }
@@ -479,6 +479,7 @@ fn parity_has_the_reference_s_units_and_reports_saturation() {
         .collect();
     let options = ParityOptions {
         targets: &[],
+        firmware: None,
         target_images: None,
         target_timeout: std::time::Duration::from_secs(1),
         thresholds: Thresholds::default(),
