@@ -7,13 +7,10 @@ use vitreous::tensor::ALIGN;
 
 use crate::engine::Engine;
 use crate::quantize::scaled_eps;
-use crate::reference::ReferenceVit;
+use crate::reference::{NormPair, ReferenceVit};
 
 /// Largest power of two that is looked for.
 const MAX_EXPONENT: i32 = 64;
-
-/// γ and β of a norm, `(dim)` each.
-pub type NormPair = (Vec<f32>, Vec<f32>);
 
 /// How the model's numbers become the reference's.
 pub struct Units {
@@ -73,9 +70,9 @@ fn last_norm(engine: &Engine) -> Result<NormPair> {
     let VitConfig { dim, norm_before_pool, norm_after_pool, .. } = *engine.config();
     engine.with_vit(|vit| {
         let model = vit.model();
-        let sections = (0..model.sections()).filter_map(|index| model.section(index));
+        let mut sections = (0..model.sections()).filter_map(|index| model.section(index));
         let (_, offset, _) =
-            sections.filter(|section| section.0 == SectionKind::Head as u32).last().context("no head")?;
+            sections.find(|section| section.0 == SectionKind::Head as u32).context("no head")?;
         let pitch = (4 * dim).next_multiple_of(ALIGN);
         // Of two norms the second.
         let first = offset + if norm_before_pool && norm_after_pool { 2 * pitch } else { 0 };

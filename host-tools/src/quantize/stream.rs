@@ -250,7 +250,7 @@ fn trial_images(height: usize, width: usize, channels: usize) -> Vec<Vec<u8>> {
 /// # Errors
 /// One that f16 cannot hold, with the tensor's name.
 pub(super) fn f16s(name: &str, values: &[f32]) -> Result<Vec<half::f16>> {
-    if let Some(index) = values.iter().position(|x| !(x.abs() < 65520.0)) {
+    if let Some(index) = values.iter().position(|x| x.is_nan() || x.abs() >= 65520.0) {
         bail!(
             "`{name}` holds {:e} at element {index}, and f16 ends at 65504: is the checkpoint damaged, or one channel of it much larger \
              than all others?",

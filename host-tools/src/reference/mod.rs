@@ -38,6 +38,9 @@ pub enum ReferenceError {
     Framework(#[from] candle_core::Error),
 }
 
+/// γ and β of a norm, (dim) each.
+pub type NormPair = (Vec<f32>, Vec<f32>);
+
 /// Everything that one forward pass makes.
 #[derive(Clone, Debug)]
 pub struct ReferenceOutput {
@@ -157,7 +160,7 @@ impl ReferenceVit {
     }
 
     /// γ and β of the norm that makes the features, (dim) each; `None` if there is none.
-    pub fn last_norm(&self) -> std::result::Result<Option<(Vec<f32>, Vec<f32>)>, ReferenceError> {
+    pub fn last_norm(&self) -> std::result::Result<Option<NormPair>, ReferenceError> {
         let Some((gamma, beta)) = self.fc_norm.as_ref().or(self.norm.as_ref()) else { return Ok(None) };
         Ok(Some((gamma.to_vec1()?, beta.to_vec1()?)))
     }
