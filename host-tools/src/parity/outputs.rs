@@ -136,7 +136,12 @@ mod tests {
     use super::*;
 
     fn engine(logits: &[f32]) -> EngineOutput {
-        EngineOutput { logits: logits.to_vec(), features: vec![], hidden: vec![] }
+        EngineOutput {
+            logits: logits.to_vec(),
+            features: vec![],
+            hidden: vec![],
+            saturation: Default::default(),
+        }
     }
 
     #[test]
