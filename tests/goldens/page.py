@@ -88,8 +88,13 @@ def refused(verdicts):
         yield ""
         yield "| name | the importer's reason |"
         yield "|---|---|"
-        yield from (f"| `{v.name}` | {cell(v.text)} |" for v in members)
+        yield from (f"| `{v.name}` | {reason(v)} |" for v in members)
         yield ""
+
+
+def reason(verdict):
+    """What the message says is wrong; the way out behind it is the same for all."""
+    return cell(verdict.text.removeprefix("model.safetensors: ").split("; ")[0])
 
 
 def bare(rows):
@@ -111,7 +116,7 @@ def other_table(others):
     yield "| library | model | result | reason, or largest difference |"
     yield "|---|---|---|---|"
     for verdict in others:
-        text = cell(verdict.text)
+        text = reason(verdict) if verdict.kind == "refused" else cell(verdict.text)
         if verdict.kind.startswith("accepted"):
             text = f"{verdict.difference:.1e}" + (f"; named in a warning: {text}" if text else "")
         yield f"| {verdict.library} | {verdict.name} | {verdict.kind} | {text} |"

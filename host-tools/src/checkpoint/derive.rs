@@ -246,7 +246,9 @@ impl Deriving<'_> {
         } else if let Some(known) = identity.says(identity.model_type.map(|_| BlockKind::PreNorm)) {
             known
         } else if self.is_library("timm") {
-            Said::assumed(BlockKind::PreNorm, "post-norm blocks have tensors of the same names")
+            let others =
+                "post-norm blocks, and those with rotary positions, can have tensors of the same names";
+            Said::assumed(BlockKind::PreNorm, others)
         } else {
             Said::by_tensors(
                 BlockKind::PreNorm,
@@ -438,7 +440,11 @@ fn check_final_norm(
         path: model.path.clone(),
         tensor: model.source_name("norm.weight"),
         expected: vec![config.dim],
-        hint: format!("no norm stands behind the blocks: the file is incomplete{}", model.unknown_in_words()),
+        hint: format!(
+            "no norm stands behind the blocks: the file is incomplete, or its architecture has none, which \
+             `architecture` in a config.json beside it says{}",
+            model.unknown_in_words()
+        ),
     })
 }
 
