@@ -30,7 +30,6 @@ const ARCHITECTURE_KEYS: [&str; 11] = [
 ];
 
 /// Every float tensor of one set of weights, under the names that the file gives.
-#[cfg_attr(not(test), expect(dead_code, reason = "what a file says of itself is there for the settings"))]
 pub(super) struct Archive {
     pub path: PathBuf,
     /// Of the file's bytes; of several files' one after the other, in the order of their names.

@@ -2,7 +2,8 @@
 use super::archive::Archive;
 use super::head;
 use super::naming::{Naming, Translated};
-use super::{features, CheckpointError, FloatTensor};
+use super::settings::Said;
+use super::{features, CheckpointError, FloatTensor, HeadKind};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -18,13 +19,15 @@ pub(super) struct Canonical {
     source_names: BTreeMap<String, String>,
     /// Names that the scheme does not know.
     pub unknown: Vec<String>,
+    /// What is not certain of the classifier.
+    pub head_note: Option<Said<HeadKind>>,
     pub warnings: Vec<String>,
 }
 
 impl Canonical {
     /// Renames every tensor and packs what is stored in parts; shapes are not yet checked. A network with features that the
     /// engine does not have is refused here, before anything is missed.
-    pub fn new(archive: Archive, no_head: bool) -> Result<Self, CheckpointError> {
+    pub fn new(archive: Archive, wanted: Option<HeadKind>) -> Result<Self, CheckpointError> {
         let Archive { path, tensors, .. } = archive;
         let mut tensors = super::unwrapped(tensors);
         let Some((naming, prefixes)) = Naming::recognise(tensors.keys().map(String::as_str)) else {
@@ -34,7 +37,7 @@ impl Canonical {
             [prefix] => prefix.to_string(),
             _ => return Err(several_models(&path, &prefixes)),
         };
-        let head = head::take(&path, &mut tensors, &prefix, no_head)?;
+        let head = head::take(&path, &mut tensors, &prefix, wanted)?;
         let mut result = Self {
             path,
             naming,
@@ -43,6 +46,7 @@ impl Canonical {
             parts: BTreeMap::new(),
             source_names: BTreeMap::new(),
             unknown: Vec::new(),
+            head_note: head.note,
             warnings: head.warning.into_iter().collect(),
         };
         if let Some((feature, tensor)) = features::unsupported(tensors.keys().map(String::as_str)) {
@@ -57,6 +61,7 @@ impl Canonical {
         if let Some((feature, tensor)) = features::unsupported_by_shape(&result.tensors) {
             return Err(result.feature(feature, &result.source_name(&tensor)));
         }
+        result.refuse_pooler(&ignored, head.linear.is_some())?;
         result.insert_head(head.linear);
         Ok(result)
     }
@@ -101,6 +106,16 @@ impl Canonical {
         Ok(())
     }
 
+    /// A pooler of transformers plays no role in its own classifiers, which are made without one; a classifier beside one reads it.
+    fn refuse_pooler(&self, ignored: &[String], has_head: bool) -> Result<(), CheckpointError> {
+        match ignored.iter().find(|name| has_head && name.contains("pooler.dense.")) {
+            Some(tensor) => {
+                Err(self.feature("a pooler (linear layer and tanh) in front of its classifier", tensor))
+            }
+            None => Ok(()),
+        }
+    }
+
     fn warn_of_ignored(&mut self, ignored: &[String]) {
         match ignored {
             [] => {}
@@ -119,6 +134,9 @@ impl Canonical {
         let zeros = || {
             (name.replace(".weight", ".bias"), FloatTensor { shape: vec![classes], data: vec![0.0; classes] })
         };
+        if bias.is_none() {
+            self.warnings.push(format!("the classifier `{name}` has no bias: zeros are taken"));
+        }
         let (bias_name, bias) = bias.unwrap_or_else(zeros);
         for (canonical, name, tensor) in [("head.weight", name, weight), ("head.bias", bias_name, bias)] {
             self.source_names.insert(canonical.into(), name);
@@ -222,10 +240,27 @@ impl Canonical {
         }
     }
 
+    /// LayerScale stands behind attention and MLP of every block, or of none.
+    fn check_layer_scale(&self, gammas: &[String]) -> Result<(), CheckpointError> {
+        let block = |name: &String| name.strip_prefix("blocks.")?.split('.').next()?.parse::<usize>().ok();
+        let depth = self.tensors.keys().filter_map(block).max().map_or(0, |last| last + 1);
+        let all = (0..depth).flat_map(|b| ["ls1", "ls2"].map(|part| format!("blocks.{b}.{part}.gamma")));
+        match all.filter(|name| !gammas.contains(name)).find(|_| !gammas.is_empty()) {
+            None => Ok(()),
+            Some(missing) => Err(CheckpointError::MissingTensor {
+                path: self.path.clone(),
+                tensor: self.source_name(&missing),
+                expected: vec![],
+                hint: "other blocks have a LayerScale there: the file is incomplete".into(),
+            }),
+        }
+    }
+
     /// Multiplies LayerScale's γ (Touvron et al., arXiv 2103.17239, §2) into the linear layer before it:
     /// `γ ⊙ (W·x + b) = (diag(γ)·W)·x + γ ⊙ b`.
     pub fn fold_layer_scale(&mut self) -> Result<(), CheckpointError> {
         let gammas: Vec<_> = self.tensors.keys().filter(|n| n.ends_with(".gamma")).cloned().collect();
+        self.check_layer_scale(&gammas)?;
         for name in &gammas {
             let Some(gamma) = self.tensors.remove(name) else { continue };
             let linear = name.replace(".ls1.gamma", ".attn.proj").replace(".ls2.gamma", ".mlp.fc2");
@@ -256,26 +291,30 @@ impl Canonical {
     /// Adds zero biases to the linear layers that have none: where no block has one, the model was made so. A layer without
     /// weights gets none, so that no file becomes larger than its own size accounts for.
     pub fn fill_biases(&mut self, depth: usize) {
-        self.fill_bias("patch_embed.proj");
+        if self.fill_bias("patch_embed.proj") {
+            self.warnings.push("the patch embedding has no bias: zeros are taken".into());
+        }
         for layer in ["attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2"] {
             let of_block = |block: usize| format!("blocks.{block}.{layer}");
             let has_any =
                 (0..depth).any(|block| self.tensors.contains_key(&format!("{}.bias", of_block(block))));
-            if !has_any {
-                (0..depth).for_each(|block| self.fill_bias(&of_block(block)));
+            if !has_any && (0..depth).map(|block| self.fill_bias(&of_block(block))).fold(false, |a, b| a | b)
+            {
+                self.warnings.push(format!("no block has a bias in `{layer}`: zeros are taken"));
             }
         }
     }
 
-    fn fill_bias(&mut self, layer: &str) {
+    /// Returns whether zeros were put in.
+    fn fill_bias(&mut self, layer: &str) -> bool {
         let weight = self.tensors.get(&format!("{layer}.weight"));
         let rows = weight
             .filter(|w| w.shape.len() >= 2)
             .and_then(|w| w.shape.first().copied().filter(|n| *n <= w.data.len()));
-        if let Some(rows) = rows {
-            let zeros = || FloatTensor { shape: vec![rows], data: vec![0.0; rows] };
-            self.tensors.entry(format!("{layer}.bias")).or_insert_with(zeros);
-        }
+        let name = format!("{layer}.bias");
+        let Some(rows) = rows.filter(|_| !self.tensors.contains_key(&name)) else { return false };
+        self.tensors.insert(name, FloatTensor { shape: vec![rows], data: vec![0.0; rows] });
+        true
     }
 }
 

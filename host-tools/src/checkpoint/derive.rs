@@ -5,7 +5,7 @@ use super::exact::Exact;
 use super::metadata::{Claim, Metadata};
 use super::positions::{self, SizeSources};
 use super::settings::{Said, Settings};
-use super::{BlockKind, CheckpointError, LoadOptions};
+use super::{BlockKind, CheckpointError, HeadKind, LoadOptions};
 use vitreous::models::vit::{Activation, Head, Output, Pool, VitConfig};
 
 /// Number of heads by token width in every ViT and DeiT that was published under these sizes (tiny to giant).
@@ -124,6 +124,9 @@ pub(super) fn config(
     if is_wide {
         model.split_head(dim);
     }
+    if let Some(said) = model.head_note.take() {
+        settings.decide("head", "--head", said, |_| "linear".to_string());
+    }
     let trained = fit_image(model, &mut config, sources, settings)?;
     Ok(Derived { config, trained })
 }
@@ -142,9 +145,14 @@ fn fit_image(
 ) -> Result<(usize, usize), CheckpointError> {
     let fitted = positions::fit(model, sources)?;
     let show = |(height, width): &(usize, usize)| format!("{height}x{width}");
+    let trained = fitted.trained;
     (config.image_height, config.image_width) =
         settings.decide("image-size", "--image-size", fitted.image, show);
-    Ok(fitted.trained)
+    // Where both are one, the option of the image's size says it.
+    if trained.value != (config.image_height, config.image_width) {
+        return Ok(settings.decide("trained-size", "--trained-size", trained, show));
+    }
+    Ok(trained.value)
 }
 
 /// A saved configuration with the caller's options put over it.
@@ -162,7 +170,7 @@ pub(super) fn overridden(
     config.activation = decide_activation(settings, or_file(options.activation, config.activation, file));
     config.norm_eps = decide_eps(settings, or_file(options.norm_eps, config.norm_eps, file));
     config.pool = decide_pool(settings, or_file(options.pool, config.pool, file));
-    if options.no_head {
+    if options.head == Some(HeadKind::None) {
         (config.head, config.classes, config.output) = (Head::None, 0, Output::Softmax);
     } else {
         // Earlier versions saved nothing of it.
@@ -333,6 +341,12 @@ impl Deriving<'_> {
         let identity = &self.metadata.identity;
         let of_timm =
             || identity.says(identity.timm.and_then(|known| known.pool)).map(|s| s.map(str::to_string));
+        // An architecture's own pooling counts where the tensors are those of it.
+        let fits = |name: &str| match pool_of_name(name) {
+            Some(Pool::Token) => config.class_token && !config.norm_after_pool,
+            Some(Pool::Mean) => config.norm_after_pool || !config.class_token,
+            None => false,
+        };
         let said = if let Some(pool) = self.options.pool {
             Said::by_option(pool)
         } else if config.head == Head::TokenAndMean {
@@ -348,12 +362,10 @@ impl Deriving<'_> {
             Said::by_tensors(Pool::Token, "two classifiers, of class and distillation token")
         } else if let Some(name) = self.metadata.pool.clone() {
             name.try_map(|name, place| self.pool_of(&name, place))?
-        } else if config.norm_after_pool {
-            Said::by_tensors(Pool::Mean, "a norm behind the pooling (`fc_norm`) is there for means alone")
-        } else if let Some(name) =
-            of_timm().filter(|name| pool_of_name(&name.value).is_some() && config.class_token)
-        {
+        } else if let Some(name) = of_timm().filter(|name| fits(&name.value)) {
             name.try_map(|name, place| self.pool_of(&name, place))?
+        } else if config.norm_after_pool {
+            Said::assumed(Pool::Mean, "usual where a norm stands behind the pooling (`fc_norm`)")
         } else {
             self.pool_of_library(config)
         };
@@ -372,7 +384,7 @@ impl Deriving<'_> {
             1 => {
                 Said::assumed(Output::unsaid(1), "one output may be a value, or a logit for --scores sigmoid")
             }
-            _ => Said::by_architecture(Output::unsaid(classes), "a classifier of several classes"),
+            _ => Said::by_tensors(Output::unsaid(classes), "a classifier of several classes"),
         };
         let said = self.options.output.map(Said::by_option).or(of_file).unwrap_or_else(unsaid);
         decide_output(self.settings, said)

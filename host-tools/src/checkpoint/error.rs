@@ -204,7 +204,7 @@ pub enum CheckpointError {
     /// A classifier of more than one linear layer.
     #[error(
         "{path}: the classifier is more than one linear layer: {tensors}; train one `torch.nn.Linear` (behind a dropout, if \
-         you like), or pass --no-head to convert the model without classifier, which gives features"
+         you like), or pass --head none to convert the model without classifier, which gives features"
     )]
     HeadLayers {
         /// The file.

@@ -30,6 +30,11 @@ impl Json {
         Ok(Some(Self { path: path.to_path_buf(), value }))
     }
 
+    /// What a weights' file says of its training, in the form of a JSON object.
+    pub fn of_record(path: &Path, value: Value) -> Self {
+        Self { path: path.to_path_buf(), value }
+    }
+
     /// The file and a field of it, for people.
     pub fn place(&self, key: &str) -> String {
         let file = self.path.file_name().unwrap_or_default().to_string_lossy();

@@ -5,6 +5,7 @@ use super::exact::Exact;
 use super::json::Json;
 use super::labels;
 use super::naming::Naming;
+use super::record;
 use super::settings::Said;
 use super::CheckpointError;
 use std::path::Path;
@@ -72,6 +73,8 @@ pub(super) struct Metadata {
     pub claims: Vec<Claim>,
     /// transformers' `_name_or_path`.
     title: Option<String>,
+    /// What the training noted in the weights' file.
+    pub record: Option<Json>,
     /// A layer of `model_args` that is not known, in a sentence.
     unknown_layer: Option<String>,
 }
@@ -122,6 +125,10 @@ impl Metadata {
         }
         if metadata.identity.timm.is_none() && metadata.identity.model_type.is_none() {
             metadata.identify_by_names(archive, stem);
+        }
+        if let (Some(record), None) = (record::of(archive), config) {
+            metadata.read_timm(&record)?;
+            metadata.record = Some(record);
         }
         refuse(metadata.identity.obstacle().or(metadata.unknown_layer.take()))?;
         Ok(metadata)

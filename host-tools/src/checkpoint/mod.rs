@@ -21,6 +21,7 @@ mod metadata;
 mod naming;
 mod positions;
 mod preprocess;
+mod record;
 mod safetensors;
 mod sets;
 mod settings;
@@ -85,10 +86,19 @@ pub struct LoadOptions {
     pub weights: Option<String>,
     /// Tensors that are not part of a plain ViT become warnings instead of an error.
     pub allow_extra_tensors: bool,
-    /// The classifier is left out: the model gives features.
-    pub no_head: bool,
+    /// What stands behind the backbone, whatever else the file has there.
+    pub head: Option<HeadKind>,
     /// A value that nobody says is an error instead of a warning.
     pub strict: bool,
+}
+
+/// What stands behind the backbone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeadKind {
+    /// One linear layer; whatever layers without weights are around it change nothing.
+    Linear,
+    /// Nothing: a classifier is left out, and the model gives features.
+    None,
 }
 
 /// Where a block's norms stand. Others have tensors of the same names, so that the kind is a setting.
@@ -154,7 +164,12 @@ impl FloatVit {
     pub fn load(path: &Path, options: &LoadOptions) -> Result<Self, CheckpointError> {
         let (file, folder) = locate(path)?;
         let beside = |name: &str| Json::read(&folder.join(name));
-        let (config_json, processor) = (beside("config.json")?, beside("preprocessor_config.json")?);
+        let config_json = beside("config.json")?;
+        // Newer versions of transformers write the second one, around what the first one was.
+        let mut processor = beside("preprocessor_config.json")?;
+        if processor.is_none() {
+            processor = beside("processor_config.json")?.and_then(|json| json.object("image_processor"));
+        }
         let stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let mut archive = Archive::read(&file, options.weights.as_deref())?;
         let metadata = Metadata::read(config_json.as_ref(), &archive, &stem, options.block.is_some())?;
@@ -162,7 +177,7 @@ impl FloatVit {
         let mut warnings = std::mem::take(&mut archive.warnings);
         let mut settings = Settings::default();
         archive.choice.decide(&mut settings);
-        let mut model = Canonical::new(archive, options.no_head)?;
+        let mut model = Canonical::new(archive, options.head)?;
         model.fold_layer_scale()?;
         let derived = match &metadata.exact {
             Some(exact) => derive::overridden(&mut model, exact, options, &mut settings)?,
@@ -173,7 +188,7 @@ impl FloatVit {
         let sources = preprocess::Sources {
             options: &options.preprocess,
             exact: metadata.exact.as_ref(),
-            config: config_json.as_ref(),
+            config: config_json.as_ref().or(metadata.record.as_ref()),
             processor: processor.as_ref(),
             identity: &metadata.identity,
             library: model.naming.library,

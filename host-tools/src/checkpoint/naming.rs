@@ -57,7 +57,7 @@ const TIMM: Naming = Naming {
         ("blocks.#.attn.v_bias", Part("blocks.#.attn.qkv.bias", 2)),
         ("mask_token", Ignore),
     ],
-    ignored: &["decoder_", "decoder."],
+    ignored: &["decoder_", "decoder.", "n_averaged"],
 };
 
 const HUGGING_FACE: Naming = Naming {
@@ -106,7 +106,7 @@ const HUGGING_FACE: Naming = Naming {
         ("layernorm.*", Tensor("norm.*")),
         ("distillation_classifier.*", Tensor("head_dist.*")),
     ],
-    ignored: &["pooler.dense.", "decoder."],
+    ignored: &["pooler.dense.", "decoder.", "n_averaged"],
 };
 
 const TORCHVISION: Naming = Naming {
@@ -129,7 +129,7 @@ const TORCHVISION: Naming = Naming {
         ("encoder.layers.encoder_layer_#.mlp.linear_2.*", Tensor("blocks.#.mlp.fc2.*")),
         ("encoder.ln.*", Tensor("norm.*")),
     ],
-    ignored: &[],
+    ignored: &["n_averaged"],
 };
 
 /// A translated name: canonical name, row block if it is only a part.

@@ -26,7 +26,7 @@ pub(super) struct SizeSources {
 
 /// What the positions tell: the size that the weights were trained with, and the one that the model takes now.
 pub(super) struct FittedSize {
-    pub trained: Size,
+    pub trained: Said<Size>,
     pub image: Said<Size>,
 }
 
@@ -58,9 +58,9 @@ pub(super) fn fit(model: &mut Canonical, sources: SizeSources) -> Result<FittedS
     let Some(wanted) = sources.wanted.filter(|wanted| *wanted != old) else {
         let image = match sources.wanted {
             Some(wanted) => Said::by_option(wanted),
-            None => trained,
+            None => trained.clone(),
         };
-        return Ok(FittedSize { trained: old, image });
+        return Ok(FittedSize { trained, image });
     };
     let to = patches_of(wanted, sources.patch).unwrap_or((0, 0));
     if to.0 * to.1 == grid.0 * grid.1 {
@@ -84,7 +84,7 @@ pub(super) fn fit(model: &mut Canonical, sources: SizeSources) -> Result<FittedS
     }
     let note = format!("positions are interpolated from {}×{} patches to {}×{}", grid.0, grid.1, to.0, to.1);
     model.warnings.push(note.clone());
-    Ok(FittedSize { trained: old, image: Said::by_option(wanted).noting(&note) })
+    Ok(FittedSize { trained, image: Said::by_option(wanted).noting(&note) })
 }
 
 fn trained_in_words(trained: &Said<Size>) -> &'static str {

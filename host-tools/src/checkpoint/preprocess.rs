@@ -291,13 +291,16 @@ fn of_transformers(json: &Json, sources: &Sources) -> Result<Found, CheckpointEr
         return Err(json.error(format!("`rescale_factor` is {factor}, expected a positive number")));
     }
     let normalises = json.boolean("do_normalize")? != Some(false);
+    // ViViT's and EfficientNet's processors subtract 1 behind the factor.
+    let offset = if json.boolean("rescale_offset")? == Some(true) { 1.0 } else { 0.0 };
+    // (p·factor − o − m)/s = (p·factor − (o + m))/s, and
     // (p·factor − m)/s = (p/255 − m/(255·factor)) / (s/(255·factor)); the usual factor leaves every bit as it is.
     let unit = if (factor * 255.0 - 1.0).abs() < 1e-6 { 1.0 } else { 255.0 * factor };
-    let scaled = |values: Option<Vec<f64>>, default: f64, key: &str| {
+    let scaled = |values: Option<Vec<f64>>, default: f64, offset: f64, key: &str| {
         let place = if normalises { json.place(key) } else { json.place("do_normalize") };
         let values = if normalises { values } else { Some(vec![default]) };
         values.map(|values| {
-            let said = Said::by_file(values.iter().map(|v| v / unit).collect::<Vec<_>>(), place);
+            let said = Said::by_file(values.iter().map(|v| (v + offset) / unit).collect::<Vec<_>>(), place);
             if unit == 1.0 {
                 said
             } else {
@@ -309,8 +312,8 @@ fn of_transformers(json: &Json, sources: &Sources) -> Result<Found, CheckpointEr
     let flips = json.boolean("do_flip_channel_order")? == Some(true);
     let order = if flips { ChannelOrder::Bgr } else { ChannelOrder::Rgb };
     Ok(Found {
-        mean: scaled(json.numbers("image_mean")?, 0.0, "image_mean"),
-        std: scaled(json.numbers("image_std")?, 1.0, "image_std"),
+        mean: scaled(json.numbers("image_mean")?, 0.0, offset, "image_mean"),
+        std: scaled(json.numbers("image_std")?, 1.0, 0.0, "image_std"),
         resize,
         crop,
         interpolation: filter.map(|filter| Said::by_file(filter, json.place("resample"))),

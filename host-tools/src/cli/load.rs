@@ -11,7 +11,7 @@ use vitreous::models::vit::{Activation, Output, Pool};
 
 use crate::checkpoint::ipt::{parse_task, FloatIpt, IptLoadOptions};
 use crate::checkpoint::{
-    BlockKind, ChannelOrder, CheckpointError, FloatVit, LoadOptions, PreprocessOptions, Settings,
+    BlockKind, ChannelOrder, CheckpointError, FloatVit, HeadKind, LoadOptions, PreprocessOptions, Settings,
 };
 use crate::console;
 use crate::restorer::RestoreModel;
@@ -57,9 +57,10 @@ pub struct LoadArgs {
     /// A text file with one class name per line.
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
-    /// Leave out the classifier: the model gives features.
-    #[arg(long)]
-    no_head: bool,
+    /// What stands behind the backbone: one linear layer, with nothing around it that matters; or nothing: a classifier is left
+    /// out, and the model gives features.
+    #[arg(long, value_enum)]
+    head: Option<HeadArg>,
     /// Which of several sets of weights in the file: its key (state_dict_ema, model.teacher), or the prefix of its tensors' names;
     /// "." is what lies outside of all keys.
     #[arg(long, value_name = "KEY")]
@@ -125,6 +126,12 @@ enum ActivationArg {
     GeluErf,
     GeluTanh,
     Relu,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum HeadArg {
+    Linear,
+    None,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -218,13 +225,42 @@ impl LoadArgs {
     /// Loads float weights of either architecture, which their names tell.
     pub fn load_any(&self, path: &Path) -> Result<FloatModel> {
         match self.load_ipt(path) {
-            Ok(ipt) => Ok(FloatModel::Ipt(Box::new(ipt))),
+            Ok(ipt) => {
+                self.refuse_options_of_classifiers(path)?;
+                Ok(FloatModel::Ipt(Box::new(ipt)))
+            }
             Err(error) => match error.downcast_ref() {
                 Some(CheckpointError::UnknownArchitecture { .. }) => {
                     Ok(FloatModel::Vit(Box::new(self.load(path)?)))
                 }
                 _ => Err(error),
             },
+        }
+    }
+
+    /// Options that say nothing of a restorer.
+    fn refuse_options_of_classifiers(&self, path: &Path) -> Result<()> {
+        let p = &self.preprocess;
+        let given = [
+            ("--image-size", self.image_size.is_some()),
+            ("--trained-size", self.trained_size.is_some()),
+            ("--block", self.block.is_some()),
+            ("--activation", self.activation.is_some()),
+            ("--pool", self.pool.is_some()),
+            ("--scores", self.scores.is_some()),
+            ("--labels", self.labels.is_some()),
+            ("--head", self.head.is_some()),
+            ("--mean", p.mean.is_some()),
+            ("--std", p.std.is_some()),
+            ("--resize", p.resize.is_some()),
+            ("--crop-pct", p.crop_pct.is_some()),
+            ("--crop", p.crop.is_some()),
+            ("--interpolation", p.interpolation.is_some()),
+            ("--channel-order", p.channel_order.is_some()),
+        ];
+        match given.into_iter().find(|(_, is_given)| *is_given) {
+            None => Ok(()),
+            Some((option, _)) => bail!("{} is a restorer: {option} is for classifiers", path.display()),
         }
     }
 
@@ -285,7 +321,10 @@ impl LoadArgs {
             name: None,
             weights: self.weights.clone(),
             allow_extra_tensors: self.allow_extra_tensors,
-            no_head: self.no_head,
+            head: self.head.map(|head| match head {
+                HeadArg::Linear => HeadKind::Linear,
+                HeadArg::None => HeadKind::None,
+            }),
             strict: self.strict,
         }
     }

@@ -23,8 +23,8 @@ fn classifiers_of_fine_tunings_are_the_head() {
         "{refused}"
     );
     let allowed = LoadOptions { heads: Some(3), allow_extra_tensors: true, ..LoadOptions::default() };
-    assert!(message(load_with(&two, &allowed)).contains("--no-head"));
-    let features = LoadOptions { heads: Some(3), no_head: true, ..LoadOptions::default() };
+    assert!(message(load_with(&two, &allowed)).contains("--head none"));
+    let features = LoadOptions { heads: Some(3), head: Some(HeadKind::None), ..LoadOptions::default() };
     assert_eq!(load_with(&two, &features).unwrap().config.head, Head::None);
 }
 
