@@ -187,7 +187,13 @@ impl Canonical {
 
     /// Stacks query, key and value rows: weights (dim, dim) to (3·dim, dim), biases (dim) to (3·dim).
     fn pack_parts(&mut self) -> Result<(), CheckpointError> {
-        for (canonical, parts) in std::mem::take(&mut self.parts) {
+        let all = std::mem::take(&mut self.parts);
+        // Keys may have no bias, which softmax cancels; then no block's have one.
+        let is_nowhere = [0, 1, 2].map(|index| {
+            let mut biases = all.iter().filter(|(name, _)| name.ends_with(".bias"));
+            biases.all(|(_, parts)| parts[index].is_none())
+        });
+        for (canonical, parts) in all {
             let shape = parts.iter().flatten().next().map(|t| t.shape.clone()).unwrap_or_default();
             let mut packed = FloatTensor { shape: shape.clone(), data: Vec::new() };
             for (index, part) in parts.into_iter().enumerate() {
@@ -204,11 +210,12 @@ impl Canonical {
                         })
                     }
                     // Keys may have no bias, which softmax cancels, and then all have none.
-                    None if canonical.ends_with(".bias") => {
+                    None if canonical.ends_with(".bias") && is_nowhere[index] => {
                         packed.data.extend(vec![0.0; shape.iter().product()])
                     }
                     None => {
-                        let hint = "query, key and value are all needed".into();
+                        let hint =
+                            "the others of query, key and value are there: the file is incomplete".into();
                         return Err(CheckpointError::MissingTensor {
                             path: self.path.clone(),
                             tensor,

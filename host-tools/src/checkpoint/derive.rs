@@ -106,6 +106,7 @@ pub(super) fn config(
     };
     check_final_norm(model, &config, metadata)?;
     check_claims(model, &config, metadata)?;
+    check_head(model, &config, metadata, options)?;
     let mut deriving = Deriving { model, metadata, options, settings };
     deriving.block();
     config.heads = deriving.heads(dim)?;
@@ -430,9 +431,8 @@ fn pool_of_name(name: &str) -> Option<Pool> {
 fn activation_of(name: &str) -> Option<Activation> {
     match name {
         "gelu" | "gelu_python" | "GELU" | "gelu_erf" => Some(Activation::GeluErf),
-        "gelu_tanh" | "gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" | "gelu_accurate" | "GELUTanh" => {
-            Some(Activation::GeluTanh)
-        }
+        "gelu_tanh" | "gelu_new" | "gelu_pytorch_tanh" | "gelu_python_tanh" | "gelu_fast"
+        | "gelu_accurate" | "GELUTanh" => Some(Activation::GeluTanh),
         "relu" | "ReLU" => Some(Activation::Relu),
         _ => None,
     }
@@ -458,6 +458,27 @@ fn check_final_norm(
             model.unknown_in_words()
         ),
     })
+}
+
+/// A model that files call a classifier has one.
+fn check_head(
+    model: &Canonical,
+    config: &VitConfig,
+    metadata: &Metadata,
+    options: &LoadOptions,
+) -> Result<(), CheckpointError> {
+    match &metadata.expects_head {
+        Some(place) if config.classes == 0 && options.head != Some(HeadKind::None) => {
+            Err(CheckpointError::Config {
+                path: model.path.clone(),
+                what: format!("{place} says that the model is a classifier, and the tensors have none"),
+                way_out:
+                    "is the file whole? --head none converts a model without classifier, which gives features"
+                        .into(),
+            })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Refuses a model whose tensors are not those that the files beside them, or a well-known name, say.

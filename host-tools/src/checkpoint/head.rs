@@ -139,7 +139,7 @@ fn behind_prefix<'a>(name: &'a str, prefix: &str) -> &'a str {
 
 /// A linear layer of an unknown name outside of the backbone, if there is but one: nobody trains a classifier to leave it out.
 fn lone_linear_layer(tensors: &BTreeMap<String, FloatTensor>, prefix: &str) -> Vec<String> {
-    let is_outside = |name: &str| prefix.is_empty() != name.starts_with(prefix) || prefix.is_empty();
+    let is_outside = |name: &str| prefix.is_empty() || !name.starts_with(prefix);
     let is_plain = |name: &str| {
         let inner = behind_prefix(name, prefix);
         let first = inner.split('.').next().unwrap_or_default();

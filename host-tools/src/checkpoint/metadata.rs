@@ -24,9 +24,20 @@ pub(super) struct Identity {
     pub model_type: Option<&'static ModelType>,
     /// Whether the weights' file is only called so: that may be an accident.
     pub is_file_name: bool,
+    /// Whether a training noted it in its checkpoint.
+    pub is_of_record: bool,
 }
 
 impl Identity {
+    /// What the architecture says of the preprocessing: a training may have had its own, where its record names the architecture.
+    pub fn says_of_images<T>(&self, value: Option<T>) -> Option<Said<T>> {
+        let name = self.name.as_deref().unwrap_or_default();
+        match self.is_of_record {
+            true => Some(Said::assumed(value?, format!("as of {name}, which {} names", self.place))),
+            false => self.says(value),
+        }
+    }
+
     /// What the architecture says of a value.
     pub fn says<T>(&self, value: Option<T>) -> Option<Said<T>> {
         let name = self.name.as_deref().unwrap_or_default();
@@ -69,6 +80,8 @@ pub(super) struct Metadata {
     pub pool: Option<Said<String>>,
     /// What the outputs mean.
     pub output: Option<Said<Output>>,
+    /// Where a file says that the model is a classifier.
+    pub expects_head: Option<String>,
     pub labels: Vec<String>,
     pub claims: Vec<Claim>,
     /// transformers' `_name_or_path`.
@@ -119,6 +132,7 @@ impl Metadata {
             metadata.identify(config)?;
             // Before anything else is read: what another architecture's numbers look like is its own affair.
             refuse(metadata.identity.obstacle())?;
+            metadata.expects_head = expects_head(config)?;
             metadata.output = output(config)?;
             metadata.read_timm(config)?;
             metadata.read_transformers(config)?;
@@ -157,7 +171,7 @@ impl Metadata {
                     timm: known.0,
                     model_type: known.1,
                     name: Some(name),
-                    is_file_name: false,
+                    ..Identity::default()
                 };
             }
             if known.0.is_some() {
@@ -178,7 +192,7 @@ impl Metadata {
         let of_file = archive.architecture.as_deref().and_then(|name| {
             let timm = Some(find(name)?);
             let place = "the training's record in the weights' file".into();
-            Some(Identity { name: Some(name.into()), place, timm, ..Identity::default() })
+            Some(Identity { name: Some(name.into()), place, timm, is_of_record: true, ..Identity::default() })
         });
         let of_stem = || {
             let timm = find(architectures::without_hash(stem))?;
@@ -229,9 +243,11 @@ impl Metadata {
             let value = arguments.get(key).filter(|value| !value.as_str().is_some_and(is_plain))?;
             Some(format!("{key} {value}"))
         });
-        let found = block.map(|name| format!("block_fn {name:?}")).or(unknown);
+        let includes_prefix = arguments.boolean("pool_include_prefix")? == Some(true);
+        let pooling = includes_prefix.then(|| "pool_include_prefix true".to_string());
+        let found = block.map(|name| format!("block_fn {name:?}")).or(unknown).or(pooling);
         self.unknown_layer =
-            found.map(|found| format!("`model_args` has {found}, a layer that is not known"));
+            found.map(|found| format!("`model_args` has {found}, which the engine does not have"));
         Ok(())
     }
 
@@ -322,4 +338,14 @@ fn not_plain(path: &Path, what: String) -> CheckpointError {
     let way_out =
         "Vitreous runs plain pre-norm ViTs; --block pre-norm takes the tensors for one all the same";
     CheckpointError::Unsupported { path: path.to_path_buf(), what, way_out: way_out.into() }
+}
+
+/// Where config.json says that the model has a classifier: transformers' class, or timm's number of classes.
+fn expects_head(config: &Json) -> Result<Option<String>, CheckpointError> {
+    let classes = config.strings("architectures")?.unwrap_or_default();
+    if classes.iter().any(|class| class.ends_with("ForImageClassification")) {
+        return Ok(Some(config.place("architectures")));
+    }
+    let is_timm = config.get("architecture").is_some();
+    Ok(config.integer("num_classes")?.filter(|n| is_timm && *n > 0).map(|_| config.place("num_classes")))
 }

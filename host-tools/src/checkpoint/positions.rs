@@ -8,6 +8,9 @@ use vitreous::format::Filter;
 /// (height, width), in pixels or in patches.
 pub(super) type Size = (usize, usize);
 
+/// Longest side of an image, as the format has it.
+const MAX_SIDE: usize = 16_384;
+
 /// What is known of an image's size before the positions are looked at.
 pub(super) struct SizeSources {
     /// `--image-size`: what the model is to take.
@@ -41,6 +44,10 @@ pub(super) fn fit(model: &mut Canonical, sources: SizeSources) -> Result<FittedS
         way_out: way_out.into(),
     };
     for size in [sources.wanted, sources.trained_by_option].into_iter().flatten() {
+        if size.0.max(size.1) > MAX_SIDE {
+            let what = format!("and {}×{} pixels are no image's size here", size.0, size.1);
+            return Err(error(what, "a side has at most 16,384 pixels"));
+        }
         patches_of(size, sources.patch).ok_or_else(|| {
             let ((height, width), (patch_height, patch_width)) = (size, sources.patch);
             let what = format!(
@@ -119,7 +126,7 @@ fn trained_size(rows: usize, sources: &SizeSources) -> Result<Said<Size>, (Strin
     };
     let square = |n: usize| Some(n.isqrt()).filter(|side| *side > 0 && side * side == n);
     let side = rows.checked_sub(prefix).and_then(square).or(square(rows));
-    let square = side.map(|side| (side * patch.0, side * patch.1));
+    let square_size = side.map(|side| (side * patch.0, side * patch.1));
     let mismatch = |(height, width): Size, who: &str| {
         let which = match patches_of((height, width), patch) {
             None => format!("which is no whole number of {}×{} patches", patch.0, patch.1),
@@ -137,7 +144,7 @@ fn trained_size(rows: usize, sources: &SizeSources) -> Result<Said<Size>, (Strin
             Err((mismatch(size, "--trained-size says"), "pass the --trained-size of the weights' training"))
         };
     }
-    match (&sources.trained, square) {
+    match (&sources.trained, square_size) {
         (Some(said), _) if fits(said.value) => Ok(said.clone()),
         // A name is a weaker sign than the rows: many a model is called after the one that it was made from.
         (Some(said), _) if said.is_by_file() => {
@@ -159,6 +166,10 @@ fn trained_size(rows: usize, sources: &SizeSources) -> Result<Said<Size>, (Strin
                                interpolated to --image-size";
                 Err((mismatch(size, "--image-size says"), way_out))
             }
+            None if prefix == 0 && square(rows.saturating_sub(1)).is_some() => Err((
+                "one more than a square grid of patches has, and the file has no class token".into(),
+                "is `cls_token` missing? Else pass --trained-size HxW",
+            )),
             None => Err((
                 format!("which with {prefix} prefix tokens is no square grid of patches"),
                 "pass --image-size HEIGHTxWIDTH",

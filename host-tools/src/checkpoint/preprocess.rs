@@ -131,6 +131,10 @@ pub(super) fn decide(
     };
     let (mean, std) =
         (settings.decide("mean", "--mean", mean, list), settings.decide("std", "--std", std, list));
+    let is_sound = mean.iter().all(|m| m.is_finite()) && std.iter().all(|s| s.is_finite() && *s > 0.0);
+    if !is_sound {
+        return Err(invalid(format!("mean {}, std {}", list(&mean), list(&std))));
+    }
     result.mean.iter_mut().zip(mean).for_each(|(to, from)| *to = from as f32);
     result.std.iter_mut().zip(std).for_each(|(to, from)| *to = from as f32);
     let mut order = ChannelOrder::Rgb;
@@ -174,6 +178,12 @@ fn of_options(sources: &Sources) -> Result<Found, CheckpointError> {
     let o = sources.options;
     if let Some(pct) = o.crop_pct.filter(|pct| !(*pct > 0.0 && *pct <= 1.0)) {
         return Err(invalid(format!("--crop-pct {pct}, expected more than 0 and at most 1")));
+    }
+    // No photograph has a mean beyond 10 where white is 1, and hardly one below where it is 255.
+    if o.mean.iter().chain(&o.std).flatten().any(|value| value.abs() > 10.0) {
+        return Err(invalid(
+            "--mean and --std are of pixels scaled to 0..1, and these look like those of 0..255".into(),
+        ));
     }
     let of_pct = o.crop_pct.map(|pct| resize_of(shorter(sources.size()), pct));
     Ok(Found {
@@ -380,15 +390,15 @@ fn of_known(sources: &Sources) -> Found {
     let Some(known) = sources.identity.timm else { return Found::default() };
     let i = sources.identity;
     Found {
-        mean: i.says(known.mean.clone()),
-        std: i.says(known.std.clone()),
-        resize: i.says(known.crop_pct.map(|pct| resize_of(shorter(sources.trained), pct))),
+        mean: i.says_of_images(known.mean.clone()),
+        std: i.says_of_images(known.std.clone()),
+        resize: i.says_of_images(known.crop_pct.map(|pct| resize_of(shorter(sources.trained), pct))),
         crop: known.crop_mode.and_then(|mode| match crop_of_mode(Some(mode), known.crop_pct, known.name)? {
             said if said.is_assumed() => Some(said),
-            said => i.says(Some(said.value)),
+            said => i.says_of_images(Some(said.value)),
         }),
-        interpolation: i.says(known.interpolation.and_then(filter_of)),
-        channel_order: i.says(Some(ChannelOrder::Rgb)),
+        interpolation: i.says_of_images(known.interpolation.and_then(filter_of)),
+        channel_order: i.says_of_images(Some(ChannelOrder::Rgb)),
     }
 }
 

@@ -84,6 +84,11 @@ fn a_missing_qkv_bias_is_zero_and_layer_scale_is_folded() {
     tensors.remove("blocks.0.attn.qkv.bias");
     let gamma = FloatTensor { shape: vec![12], data: (0..12).map(|i| i as f32).collect() };
     tensors.insert("blocks.0.ls2.gamma".into(), gamma);
+    let half = message(load(&tensors));
+    assert!(half.contains("`blocks.0.ls1.gamma` is missing") && half.contains("LayerScale"), "{half}");
+    for name in ["blocks.0.ls1.gamma", "blocks.1.ls1.gamma", "blocks.1.ls2.gamma"] {
+        tensors.insert(name.into(), FloatTensor { shape: vec![12], data: vec![1.0; 12] });
+    }
     let model = load(&tensors).unwrap();
     assert!(model.tensor("blocks.1.attn.qkv.bias").data.iter().all(|b| *b == 0.0));
     let (name, before) = ("blocks.0.mlp.fc2.weight", &tensors["blocks.0.mlp.fc2.weight"].data);

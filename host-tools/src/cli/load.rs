@@ -30,7 +30,7 @@ pub enum FloatModel {
 #[command(next_help_heading = "What the weights do not say")]
 pub struct LoadArgs {
     /// Attention heads per block.
-    #[arg(long)]
+    #[arg(long, value_parser = super::parse_count)]
     heads: Option<usize>,
     /// Image height and width that the model is to take, as HxW; positions are interpolated from those of the training.
     #[arg(long, value_name = "HxW", value_parser = parse_size)]

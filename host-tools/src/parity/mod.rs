@@ -26,6 +26,9 @@ use crate::saturation::SaturationReport;
 use crate::target::{run_on_target, RunOptions, Target};
 use units::{eps_agree, Units};
 
+/// Mean SQNR in dB below which a model does not pass where no limit is given: signal and error are of one size there.
+const ANOTHER_NETWORK_DB: f64 = 5.0;
+
 /// Images that the reference computes at a time.
 const BATCH: usize = 16;
 
@@ -290,6 +293,13 @@ fn failures(report: &ParityReport) -> Vec<String> {
     let thresholds = &report.thresholds;
     if let Some(assumed) = report.assumed.assumed_in_words().filter(|_| thresholds.strict) {
         failures.push(format!("nothing says {assumed}, and --strict assumes nothing"));
+    }
+    if thresholds.min_sqnr_db.is_none() && report.output_sqnr_db < ANOTHER_NETWORK_DB {
+        failures.push(format!(
+            "mean SQNR of the output is {:.2} dB: these are two networks, or quantization breaks this one (--min-sqnr sets \
+             another limit)",
+            report.output_sqnr_db
+        ));
     }
     if let Some(least) = thresholds.min_sqnr_db.filter(|least| report.output_sqnr_db < *least) {
         failures
