@@ -134,7 +134,7 @@ pub(super) fn config(
 
 fn trained_size(metadata: &Metadata) -> Option<Said<(usize, usize)>> {
     let known = metadata.identity.timm;
-    metadata.image.clone().or_else(|| metadata.identity.says(known.and_then(|known| known.image)))
+    metadata.image.clone().or_else(|| metadata.identity.says_of_images(known.and_then(|known| known.image)))
 }
 
 /// Brings the positions to the image size that is wanted, and returns that of the training.

@@ -142,6 +142,9 @@ impl Metadata {
         }
         if let (Some(record), None) = (record::of(archive), config) {
             metadata.read_timm(&record)?;
+            // Unlike config.json's, it counts only where the number of patches agrees: a training may name it otherwise.
+            let image = record::image_size(archive);
+            metadata.image = image.map(|size| Said::by_architecture(size, "the training's record"));
             metadata.record = Some(record);
         }
         refuse(metadata.identity.obstacle().or(metadata.unknown_layer.take()))?;
