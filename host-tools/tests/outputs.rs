@@ -65,7 +65,7 @@ impl Case {
         report["images"][0].clone()
     }
 
-    fn parity<'a>(&self, options: &[&'a str]) -> Vec<String> {
+    fn parity(&self, options: &[&str]) -> Vec<String> {
         let words = ["parity", &self.path("m.vtr"), "--reference", &self.path("float"), "--images"];
         let images = self.path("held-out");
         words
