@@ -1,7 +1,8 @@
 //! Picks the kernel table that `default_kernels` has: `cfg(table = "…")`.
 //!
-//! Rust doesn't tell a crate on stable whether a Cortex-M has its DSP or Helium instructions. The target triple and `-C target-cpu`
-//! do. `--cfg vitreous_kernels="portable"` (or another table's name) in the rustflags forces one.
+//! Rust doesn't tell a crate on stable whether a Cortex-M has its DSP or Helium instructions. The target
+//! triple and `-C target-cpu` do. `--cfg vitreous_kernels="portable"` (or another table's name) in the
+//! rustflags forces one.
 
 use std::env;
 

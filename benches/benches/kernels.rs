@@ -1,5 +1,6 @@
-//! Kernels of every table that this processor can run; `models` is the bench of whole models. Throughput of products is in multiply-accumulates;
-//! `peak` is what the table's fastest instruction does in registers, so the quotient of two lines is the part reached.
+//! Kernels of every table that this processor can run; `models` is the bench of whole models. Throughput of
+//! products is in multiply-accumulates; `peak` is what the table's fastest instruction does in registers, so
+//! the quotient of two lines is the part reached.
 
 use criterion::{criterion_group, criterion_main, Criterion, Throughput};
 use half::f16;

@@ -1,8 +1,9 @@
-//! Whole models of made-up weights, on one thread and on all. Throughput is in multiply-accumulates. After each line of criterion's
-//! another says which part that is of the peak of as many cores as there are threads: what the table's fastest instruction does in
-//! registers, measured on one core between the samples.
+//! Whole models of made-up weights, on one thread and on all. Throughput is in multiply-accumulates. After
+//! each line of criterion's another says which part that is of the peak of as many cores as there are
+//! threads: what the table's fastest instruction does in registers, measured on one core between the samples.
 //!
-//! `cargo bench -p vitreous-benches --bench models -- "tiny 224/avx512-vnni"` runs a part: names are `model/table/threads`.
+//! `cargo bench -p vitreous-benches --bench models -- "tiny 224/avx512-vnni"` runs a part: names are
+//! `model/table/threads`.
 
 use std::time::Instant;
 

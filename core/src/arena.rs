@@ -108,9 +108,9 @@ impl Plan {
         &self.regions
     }
 
-    /// Places a region of `count` elements of `size` bytes each at the lowest address that is free in all of its phases
-    /// (first fit; architectures name long-lived regions first, so nothing is ever moved). [`Plan::checked`] tells whether there
-    /// was room for all.
+    /// Places a region of `count` elements of `size` bytes each at the lowest address that is free in all of
+    /// its phases (first fit; architectures name long-lived regions first, so nothing is ever moved).
+    /// [`Plan::checked`] tells whether there was room for all.
     pub(crate) fn add(
         &mut self,
         name: &'static str,
@@ -146,8 +146,9 @@ impl Plan {
             first_phase: *phases.start(),
             last_phase: *phases.end(),
         };
-        // Whatever overlaps a place overlaps all places up to its end, so the region may move there, in whichever order obstacles are
-        // met. Each pass but the last moves it behind at least one; there are at most as many obstacles as regions.
+        // Whatever overlaps a place overlaps all places up to its end, so the region may move there, in
+        // whichever order obstacles are met. Each pass but the last moves it behind at least one; there are
+        // at most as many obstacles as regions.
         for _ in 0..=MAX_REGIONS {
             let before = region.offset;
             for other in &self.regions {
@@ -177,8 +178,8 @@ impl Plan {
         Ok(views)
     }
 
-    /// Cuts regions off the front of the arena, from the lowest to the highest. One function for any number of them: a model's
-    /// stages all ask for another.
+    /// Cuts regions off the front of the arena, from the lowest to the highest. One function for any number
+    /// of them: a model's stages all ask for another.
     fn carve<'a>(&self, arena: &'a mut [u8], ids: &[usize], views: &mut [&'a mut [u8]]) -> Result<(), Error> {
         if !self.is_ascending(ids)? {
             return self.carve_in_any_order(arena, ids, views);
@@ -207,7 +208,8 @@ impl Plan {
         Ok(())
     }
 
-    /// Whether regions are asked for in the order in which they lie. Most stages do; then there is nothing to sort.
+    /// Whether regions are asked for in the order in which they lie. Most stages do; then there is nothing to
+    /// sort.
     fn is_ascending(&self, ids: &[usize]) -> Result<bool, Error> {
         let mut base = 0;
         for id in ids {
@@ -222,8 +224,8 @@ impl Plan {
         Ok(true)
     }
 
-    /// Offsets of the regions asked for, and their numbers, by offset. They are nearly in order: each finds its place within a few
-    /// steps.
+    /// Offsets of the regions asked for, and their numbers, by offset. They are nearly in order: each finds
+    /// its place within a few steps.
     fn sort(&self, ids: &[usize], order: &mut [(usize, usize)]) -> Result<(), Error> {
         for (number, id) in ids.iter().enumerate() {
             let offset = self.regions.get(*id).ok_or(Error::Internal(2))?.offset;
@@ -265,7 +267,8 @@ struct Rest<'a> {
 impl<'a> Rest<'a> {
     #[inline(always)]
     fn cut(&mut self, region: &Region) -> Result<&'a mut [u8], Error> {
-        // An empty region may lie anywhere, but must be as aligned as the others: it gets the place where the last one ended.
+        // An empty region may lie anywhere, but must be as aligned as the others: it gets the place where the
+        // last one ended.
         let start = if region.bytes == 0 { self.base } else { region.offset };
         // A region that overlaps the one before it begins below the base.
         let gap = start.checked_sub(self.base).ok_or(Error::Internal(3))?;

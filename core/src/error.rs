@@ -71,7 +71,8 @@ pub enum Error {
         /// Kind expected.
         expected: u32,
     },
-    /// A section does not begin where it must: after the one before it, at the next multiple of the alignment.
+    /// A section does not begin where it must: after the one before it, at the next multiple of the
+    /// alignment.
     SectionOffset {
         /// Index in the section table.
         section: u16,
@@ -105,8 +106,9 @@ pub enum Error {
         /// Its value, as an unsigned number.
         value: u32,
     },
-    /// A scale, bias, γ, β, embedding or f16 weight is infinite, not a number, or too small to be safe from underflow
-    /// ([`crate::tensor::MIN_MAGNITUDE`]); or a scale is not positive, or a sum of weights is out of range.
+    /// A scale, bias, γ, β, embedding or f16 weight is infinite, not a number, or too small to be safe from
+    /// underflow ([`crate::tensor::MIN_MAGNITUDE`]); or a scale is not positive, or a sum of weights is out
+    /// of range.
     NotFinite {
         /// Name of the tensor.
         tensor: &'static str,
@@ -218,7 +220,8 @@ impl Error {
         }
     }
 
-    /// Two numbers that say the most about the error (an offset, what was found or needed), for protocols without text.
+    /// Two numbers that say the most about the error (an offset, what was found or needed), for protocols
+    /// without text.
     pub const fn context(&self) -> [u32; 2] {
         match *self {
             Error::ModelMisaligned { required } => [required, 0],

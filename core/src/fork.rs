@@ -2,8 +2,8 @@
 
 use crate::error::Error;
 
-/// Runs pieces of work at the same time: a thread pool of a host, the second core of a microcontroller. Without the feature
-/// `parallel` the engine never asks it to.
+/// Runs pieces of work at the same time: a thread pool of a host, the second core of a microcontroller.
+/// Without the feature `parallel` the engine never asks it to.
 pub trait ForkJoin: Sync {
     /// How many pieces can run at the same time; the memory plan has scratch for as many.
     fn workers(&self) -> usize;

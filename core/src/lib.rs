@@ -1,7 +1,8 @@
-//! Vision transformers on microcontrollers: int8 and f16 inference from flash, without an operating system or an allocator.
+//! Vision transformers on microcontrollers: int8 and f16 inference from flash, without an operating system or
+//! an allocator.
 //!
-//! The same model and the same image give the same bits on every machine, and [`models::vit::Vit::plan`] says to the byte how
-//! much memory a run needs.
+//! The same model and the same image give the same bits on every machine, and [`models::vit::Vit::plan`] says
+//! to the byte how much memory a run needs.
 #![no_std]
 #![deny(missing_docs)]
 #![deny(unsafe_code)]

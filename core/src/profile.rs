@@ -32,7 +32,8 @@ pub enum Stage {
     },
     /// Final norm, pooling, classifiers.
     Head,
-    /// A convolutional part of a restorer's head, by output rows: 0 the first convolution, then the residual blocks.
+    /// A convolutional part of a restorer's head, by output rows: 0 the first convolution, then the residual
+    /// blocks.
     Conv {
         /// Which part.
         part: u16,

@@ -14,7 +14,8 @@ pub fn row_max_abs(x: &[f32]) -> f32 {
 /// Scale of a row and the factor that quantizes it, from the row's largest magnitude.
 #[inline(always)]
 pub fn row_scale<L: Lane>(max_abs: L) -> (L, L) {
-    // What is not a number or infinite can only come from a hostile model; it must still be the same on every machine.
+    // What is not a number or infinite can only come from a hostile model; it must still be the same on every
+    // machine.
     let max_abs = max_abs.max(L::splat(MIN_ROW_MAX)).min(L::splat(f32::MAX));
     (max_abs * L::splat(1.0 / 127.0), L::splat(127.0) / max_abs)
 }

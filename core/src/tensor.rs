@@ -5,8 +5,9 @@ use half::f16;
 /// Alignment in bytes of every tensor in a model and of every region of an arena.
 pub const ALIGN: usize = 16;
 
-/// Least magnitude of a scale, and of a bias, γ or β that is not zero: 2^−40. Products of such numbers with the least quantized
-/// values stay normal, so that a machine which flushes subnormal numbers to zero computes the same bits.
+/// Least magnitude of a scale, and of a bias, γ or β that is not zero: 2^−40. Products of such numbers with
+/// the least quantized values stay normal, so that a machine which flushes subnormal numbers to zero computes
+/// the same bits.
 pub const MIN_MAGNITUDE: f32 = 1.0 / (1u64 << 40) as f32;
 
 /// `n` rounded up to a multiple of [`ALIGN`] elements (or bytes); 0 where a `usize` does not hold that.
@@ -14,7 +15,8 @@ pub const fn padded(n: usize) -> usize {
     n.wrapping_add(ALIGN - 1) & !(ALIGN - 1)
 }
 
-/// How int8 weights lie in memory: panels of `nr` output columns, and in a panel groups of `kr` inputs of each column.
+/// How int8 weights lie in memory: panels of `nr` output columns, and in a panel groups of `kr` inputs of
+/// each column.
 ///
 /// The weight of output n and input k (both counted in the zero-padded matrix, `pitch` inputs wide) stands at
 /// `(n/nr)·nr·pitch + (k/kr)·nr·kr + (n%nr)·kr + k%kr`. With nr = 1 that is row-major, whatever kr.
@@ -32,14 +34,15 @@ pub struct PanelLayout {
 impl PanelLayout {
     /// One output column after the other.
     pub const ROW_MAJOR: Self = Self { nr: 1, kr: 16 };
-    /// Sixteen output columns side by side, four inputs of each together: what vector units with dot products of bytes read.
+    /// Sixteen output columns side by side, four inputs of each together: what vector units with dot products
+    /// of bytes read.
     pub const VECTOR: Self = Self { nr: 16, kr: 4 };
 
     /// Two outputs side by side, for cores that multiply pairs of 16 bits.
     pub const PAIRED: Self = Self { nr: 2, kr: 1 };
 
-    /// Whether the two weights of an input, c₀ and c₁, are stored as one 16-bit number `c₀ + 256·c₁`: the second byte is c₁, less one
-    /// where c₀ is negative. A kernel multiplies with it as it is.
+    /// Whether the two weights of an input, c₀ and c₁, are stored as one 16-bit number `c₀ + 256·c₁`: the
+    /// second byte is c₁, less one where c₀ is negative. A kernel multiplies with it as it is.
     pub const fn is_paired(self) -> bool {
         self.nr == 2 && self.kr == 1
     }
@@ -165,8 +168,8 @@ pub struct RowsI8<'a> {
     pub pitch: usize,
 }
 
-/// Whole rows of `width` elements. Unlike `chunks_exact`, of which a zip divides by the width, this has no panic to link; an
-/// empty row ends it.
+/// Whole rows of `width` elements. Unlike `chunks_exact`, of which a zip divides by the width, this has no
+/// panic to link; an empty row ends it.
 pub(crate) fn rows<T>(mut slice: &[T], width: usize) -> impl Iterator<Item = &[T]> {
     core::iter::from_fn(move || {
         let (row, rest) = slice.split_at_checked(width).filter(|(row, _)| !row.is_empty())?;

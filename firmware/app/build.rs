@@ -1,4 +1,5 @@
-//! Picks the board from the enabled feature, writes its linker script and links in a model if `VITREOUS_MODEL` names one.
+//! Picks the board from the enabled feature, writes its linker script and links in a model if
+//! `VITREOUS_MODEL` names one.
 
 use std::env;
 use std::fs;
@@ -79,7 +80,8 @@ fn linked_model() -> String {
             println!("cargo:rerun-if-changed={}", path.display());
             format!(
                 "static ALIGNED: &Aligned<[u8]> = &Aligned(*include_bytes!({path:?}));\n\
-                 /// The model that is linked in.\npub fn linked() -> Option<&'static [u8]> {{ Some(&ALIGNED.0) }}\n"
+                 /// The model that is linked in.\npub fn linked() -> Option<&'static [u8]> {{
+                 /// Some(&ALIGNED.0) }}\n"
             )
         }
         _ => "/// The model that is linked in.\npub fn linked() -> Option<&'static [u8]> { None }\n".into(),

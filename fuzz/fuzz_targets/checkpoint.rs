@@ -1,4 +1,5 @@
-//! A checkpoint of any bytes, safetensors or PyTorch's: refused with a reason or loaded as a ViT and as an IPT.
+//! A checkpoint of any bytes, safetensors or PyTorch's: refused with a reason or loaded as a ViT and as an
+//! IPT.
 #![no_main]
 
 use std::path::PathBuf;

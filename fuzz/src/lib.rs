@@ -23,7 +23,8 @@ use vitreous::Error;
 /// Multiply-accumulates of an input at most: some hundred inputs a second are run to the end.
 const MOST_WORK: f64 = 5e6;
 
-/// Loads and runs what the fuzzer made of a model. Length and checksums are made right first, so that changes get past them.
+/// Loads and runs what the fuzzer made of a model. Length and checksums are made right first, so that changes
+/// get past them.
 pub fn model(data: &[u8], run: fn(&[u8], f64) -> Result<bool, Error>) {
     let mut bytes = data.to_vec();
     if let Some(length) = bytes.get_mut(12..16) {

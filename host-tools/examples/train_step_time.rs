@@ -1,7 +1,8 @@
-//! Prints the time of one training step of two models: `cargo run --release -p vitreous-tools --example train_step_time`.
+//! Prints the time of one training step of two models: `cargo run --release -p vitreous-tools --example
+//! train_step_time`.
 //!
-//! Loss, backward pass and all gradients of 64 random images; without data loading and the optimizer's update, which are below
-//! 3 % of it. Pass a number to change the number of threads (default 1).
+//! Loss, backward pass and all gradients of 64 random images; without data loading and the optimizer's
+//! update, which are below 3 % of it. Pass a number to change the number of threads (default 1).
 
 use std::time::Instant;
 use vitreous_tools::train::{Recipe, StepTimer};

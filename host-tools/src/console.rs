@@ -1,7 +1,8 @@
 //! Standard output and standard error, for whoever still reads them.
 //!
-//! `println!` panics when its reader has gone (`vitreous inspect m.vtr | head -1`), which could end a training. Clippy refuses it and
-//! its relatives outside this file. Texts may hold names from files, so that nothing in them acts on a terminal but the line ends.
+//! `println!` panics when its reader has gone (`vitreous inspect m.vtr | head -1`), which could end a
+//! training. Clippy refuses it and its relatives outside this file. Texts may hold names from files, so that
+//! nothing in them acts on a terminal but the line ends.
 
 use std::io::{self, Write};
 
@@ -28,8 +29,8 @@ pub fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
-/// Writes a message to standard error: warnings, progress, what went wrong; its further lines are set in. If nobody reads it, nobody is
-/// to be told so, and the work goes on.
+/// Writes a message to standard error: warnings, progress, what went wrong; its further lines are set in. If
+/// nobody reads it, nobody is to be told so, and the work goes on.
 pub fn note(message: &str) {
     let _ = io::stderr().lock().write_all(format!("{}\n", text::message(message)).as_bytes());
 }

@@ -19,8 +19,8 @@ use crate::vtr::{repack, AlignedBytes, ModelBytes};
 /// Rows of a block of the fastest table's matrix product.
 const BLOCK_ROWS: usize = 6;
 
-/// Rows per tile on a host: all if there are no more than a tile can have, else tiles of the same height. Whole blocks, but for one row,
-/// whose place the sums of the weights take.
+/// Rows per tile on a host: all if there are no more than a tile can have, else tiles of the same height.
+/// Whole blocks, but for one row, whose place the sums of the weights take.
 fn host_tile_rows(config: &VitConfig) -> usize {
     let tiles = config.tokens().div_ceil(MAX_TILE_ROWS).max(1);
     let rows = config.tokens().div_ceil(tiles);
@@ -48,7 +48,8 @@ pub struct EngineOutput {
     pub logits: Vec<f32>,
     /// `(dim)`.
     pub features: Vec<f32>,
-    /// Residual stream after the embedding and after each block, `(tokens, dim)` each; empty unless asked for.
+    /// Residual stream after the embedding and after each block, `(tokens, dim)` each; empty unless asked
+    /// for.
     pub hidden: Vec<Vec<f32>>,
     /// Values of the residual stream that f16 could not hold.
     pub saturation: Saturation,
@@ -93,7 +94,8 @@ impl Engine {
         engine.with_kernels(kernels::chosen()?)
     }
 
-    /// The same model on other kernels. Weights that they can't read in the file's order are put into theirs, in memory.
+    /// The same model on other kernels. Weights that they can't read in the file's order are put into theirs,
+    /// in memory.
     ///
     /// # Errors
     /// None for a model that was loaded.

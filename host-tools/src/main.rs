@@ -28,7 +28,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Help, or what is wrong with the arguments. They may be file names that a shell has put there, so that they must not act either.
+/// Help, or what is wrong with the arguments. They may be file names that a shell has put there, so that they
+/// must not act either.
 fn refused(error: &clap::Error) -> ExitCode {
     let is_safe = |argument: &OsString| text::shown(argument.as_ref()).as_str() == argument.as_os_str();
     if !error.use_stderr() || std::env::args_os().all(|argument| is_safe(&argument)) {

@@ -1,4 +1,5 @@
-//! What all HTML pages share: one file without scripts or outside resources. The template engine escapes all that is put into a page.
+//! What all HTML pages share: one file without scripts or outside resources. The template engine escapes all
+//! that is put into a page.
 
 use maud::{html, Markup, PreEscaped, Render, DOCTYPE};
 

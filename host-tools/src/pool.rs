@@ -9,11 +9,12 @@ use anyhow::{Context, Result};
 use rayon::Yield;
 use vitreous::ForkJoin;
 
-/// How long a thread without work looks for some before it sleeps. A small model forks every few microseconds; to wake a thread takes
-/// longer than such a piece of work.
+/// How long a thread without work looks for some before it sleeps. A small model forks every few
+/// microseconds; to wake a thread takes longer than such a piece of work.
 const ATTENTION: Duration = Duration::from_millis(1);
 
-/// How often a thread that is done with its half of a fork looks whether the other half is done too, before it seeks other work.
+/// How often a thread that is done with its half of a fork looks whether the other half is done too, before
+/// it seeks other work.
 const PATIENCE: usize = 1_000;
 
 /// A number of threads that share the rows of a tile.
@@ -21,8 +22,8 @@ const PATIENCE: usize = 1_000;
 pub struct Pool {
     threads: rayon::ThreadPool,
     workers: usize,
-    /// Which threads look for work at the moment, or do what they found. Empty with more threads than cores: there, one that looks
-    /// takes the core of one that works.
+    /// Which threads look for work at the moment, or do what they found. Empty with more threads than cores:
+    /// there, one that looks takes the core of one that works.
     attentive: Arc<[AtomicBool]>,
 }
 
@@ -44,8 +45,8 @@ impl Pool {
         Ok(Self { threads, workers, attentive })
     }
 
-    /// Calls `f` on one of the threads, with the others awake for its forks. A loop of many runs had best be called as a whole:
-    /// each call from another thread hands over twice.
+    /// Calls `f` on one of the threads, with the others awake for its forks. A loop of many runs had best be
+    /// called as a whole: each call from another thread hands over twice.
     pub fn install<T: Send>(&self, f: impl FnOnce() -> T + Send) -> T {
         if self.workers == 1 {
             return f();
@@ -102,8 +103,9 @@ impl ForkJoin for Pool {
             rayon::join(left, right);
             return;
         }
-        // Looking at a flag finds the end of the other half sooner than rayon's rounds of stealing and yielding do. The flags only
-        // hint: it is rayon that waits for the other half and makes its results visible.
+        // Looking at a flag finds the end of the other half sooner than rayon's rounds of stealing and
+        // yielding do. The flags only hint: it is rayon that waits for the other half and makes its results
+        // visible.
         let (taken, done) = (AtomicBool::new(false), AtomicBool::new(false));
         let waiting = || taken.load(Ordering::Relaxed) && !done.load(Ordering::Relaxed);
         rayon::join(

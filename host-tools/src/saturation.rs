@@ -1,5 +1,5 @@
-//! Values of the residual stream that f16 could not hold. The engine cuts them to ±65504 (docs/numerics.md, section 1); only the host
-//! looks for them, at the ends of stages.
+//! Values of the residual stream that f16 could not hold. The engine cuts them to ±65504 (docs/numerics.md,
+//! section 1); only the host looks for them, at the ends of stages.
 
 use half::f16;
 use serde::Serialize;
@@ -34,7 +34,8 @@ pub struct SaturationReport {
 }
 
 impl Saturation {
-    /// Looks at a stream after a step of `stage`, if `next` is another stage, that is where the stream is whole.
+    /// Looks at a stream after a step of `stage`, if `next` is another stage, that is where the stream is
+    /// whole.
     ///
     /// # Errors
     /// Those of `stream`.

@@ -1,5 +1,5 @@
-//! Filters of resampling: which source pixels an output pixel is made of, and with which weights. Images and position embeddings
-//! are resized by the same ones.
+//! Filters of resampling: which source pixels an output pixel is made of, and with which weights. Images and
+//! position embeddings are resized by the same ones.
 use vitreous::format::Filter;
 
 /// The source pixels of one output pixel and their weights.

@@ -1,16 +1,18 @@
-//! Text of others as it may be shown: names of models, classes, tensors and files come from wherever the user has got them, and must
-//! neither steer a terminal, nor pass for lines of this program, nor read otherwise than they are.
+//! Text of others as it may be shown: names of models, classes, tensors and files come from wherever the user
+//! has got them, and must neither steer a terminal, nor pass for lines of this program, nor read otherwise
+//! than they are.
 //!
-//! A name goes through [`printable`] or [`shown`] where it is put into a text; a whole text goes through [`lines`] where it leaves the
-//! program. So a name that was forgotten still can't do harm.
+//! A name goes through [`printable`] or [`shown`] where it is put into a text; a whole text goes through
+//! [`lines`] where it leaves the program. So a name that was forgotten still can't do harm.
 
 use std::borrow::Cow;
 use std::path::Path;
 
 use serde::Serializer;
 
-/// Whether a character does something else than to be seen: control characters, line separators, bidirectional overrides, zero-width and
-/// other invisible characters, and what Unicode has not assigned. The table is that of Rust's own notation.
+/// Whether a character does something else than to be seen: control characters, line separators,
+/// bidirectional overrides, zero-width and other invisible characters, and what Unicode has not assigned. The
+/// table is that of Rust's own notation.
 fn acts(c: char) -> bool {
     if c.is_ascii_graphic() || c == ' ' {
         return false;
@@ -20,8 +22,8 @@ fn acts(c: char) -> bool {
     letter_first.escape_debug().ne(letter_first.chars())
 }
 
-/// A name on one line, with the characters that act in Rust's notation, such as `\n` and `\u{1b}`. A name of letters of any script stays
-/// as it is.
+/// A name on one line, with the characters that act in Rust's notation, such as `\n` and `\u{1b}`. A name of
+/// letters of any script stays as it is.
 pub fn printable(name: &str) -> Cow<'_, str> {
     if !name.chars().any(acts) {
         return Cow::Borrowed(name);
@@ -55,7 +57,8 @@ pub fn lines(text: &str) -> String {
     lines.join("\n")
 }
 
-/// A message whose further lines are set in, so that no name in it can begin a line that looks like another message.
+/// A message whose further lines are set in, so that no name in it can begin a line that looks like another
+/// message.
 pub fn message(text: &str) -> String {
     lines(text).replace('\n', "\n    ")
 }
@@ -73,7 +76,8 @@ pub fn json(text: &str) -> String {
     safe
 }
 
-/// A path as a program reads it in a report: as it is, but as [`shown`] if it is no UTF-8, so that the report is not lost for it.
+/// A path as a program reads it in a report: as it is, but as [`shown`] if it is no UTF-8, so that the report
+/// is not lost for it.
 pub fn path_text(path: &Path) -> String {
     path.to_str().map_or_else(|| shown(path), str::to_owned)
 }

@@ -1,4 +1,5 @@
-//! What nothing says of a model: named by `convert`, kept in the file, shown by `inspect`, and in the verdict of `parity`.
+//! What nothing says of a model: named by `convert`, kept in the file, shown by `inspect`, and in the verdict
+//! of `parity`.
 
 mod common;
 

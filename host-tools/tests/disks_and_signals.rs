@@ -1,4 +1,5 @@
-//! Full disks, closed pipes and signals, on every command that writes: nothing is lost, nothing is left half done.
+//! Full disks, closed pipes and signals, on every command that writes: nothing is lost, nothing is left half
+//! done.
 #![cfg(unix)]
 
 #[path = "common/files.rs"]
@@ -275,7 +276,8 @@ fn errors_of_refusal(output: &std::process::Output) -> String {
     errors(output)
 }
 
-/// A program in the place of QEMU, which notes its number and that of a process that it starts, and does not end.
+/// A program in the place of QEMU, which notes its number and that of a process that it starts, and does not
+/// end.
 fn with_emulator(folder: &Path, script: &str) -> Command {
     use std::os::unix::fs::PermissionsExt;
     let programs = folder.join("programs");

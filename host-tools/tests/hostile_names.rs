@@ -1,4 +1,5 @@
-//! Names from files that try to act: as Rust code, on a terminal, in JSON, HTML and SVG, and what the working directory holds.
+//! Names from files that try to act: as Rust code, on a terminal, in JSON, HTML and SVG, and what the working
+//! directory holds.
 
 mod common;
 

@@ -92,7 +92,8 @@ fn damaged(whole: &[u8], steps: &Value) -> Vec<u8> {
     data
 }
 
-/// What Pillow takes is taken, what it refuses is at least warned of, and no file that was cut is taken in silence.
+/// What Pillow takes is taken, what it refuses is at least warned of, and no file that was cut is taken in
+/// silence.
 #[test]
 fn damaged_files_are_refused_or_warned_of() {
     let variants = json("damaged.json");

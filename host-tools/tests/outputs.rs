@@ -1,4 +1,5 @@
-//! Outputs that are no softmax of classes, from config.json to what is shown, on this machine and on a target.
+//! Outputs that are no softmax of classes, from config.json to what is shown, on this machine and on a
+//! target.
 
 mod common;
 
@@ -10,8 +11,8 @@ use vitreous::models::vit::{Output, VitConfig};
 use vitreous_tools::checkpoint::{FloatTensor, FloatVit};
 use vitreous_tools::target::Target;
 
-/// The digits' model with its first `outputs` outputs, as transformers or timm would leave it: weights, and a config.json that says
-/// nothing but what `config` has.
+/// The digits' model with its first `outputs` outputs, as transformers or timm would leave it: weights, and a
+/// config.json that says nothing but what `config` has.
 fn checkpoint(folder: &Path, outputs: usize, config: &Value) -> String {
     let digits = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/digits");
     let mut float = FloatVit::load(&digits, &Default::default()).expect("the shipped model");

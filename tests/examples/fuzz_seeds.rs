@@ -1,4 +1,5 @@
-//! Writes the files from which the fuzzers start: `cargo run --release -p vitreous-tests --example fuzz_seeds`, then docs/fuzzing.md.
+//! Writes the files from which the fuzzers start: `cargo run --release -p vitreous-tests --example
+//! fuzz_seeds`, then docs/fuzzing.md.
 
 use std::fs;
 use std::path::Path;

@@ -1,8 +1,8 @@
 //! The float reference's logits, for scripts that compare them with another framework's.
 //!
-//! Each line of the input names a checkpoint and, after a tab, a file of raw pixels (images one after another,
-//! each height × width × channels bytes). Each answer is a line of JSON: what the importer read and the logits,
-//! or its error. The checkpoint is loaded with default options.
+//! Each line of the input names a checkpoint and, after a tab, a file of raw pixels (images one after
+//! another, each height × width × channels bytes). Each answer is a line of JSON: what the importer read and
+//! the logits, or its error. The checkpoint is loaded with default options.
 
 use std::io::{BufRead, Write};
 use std::path::Path;

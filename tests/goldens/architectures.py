@@ -266,7 +266,8 @@ def old_names(rows):
     return found
 
 
-# --- Releases under other names ---------------------------------------------------------------------------------
+# --- Releases under other names
+# ---------------------------------------------------------------------------------
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 RELEASE_COLUMNS = [
@@ -288,21 +289,23 @@ def release(names, release, shape, status="plain", resize=256, crop=224, filter=
 
 def releases():
     # MAE (github.com/facebookresearch/mae): models_mae.py, models_vit.py (partial(nn.LayerNorm, eps=1e-6)),
-    # util/datasets.py (ImageNet mean and std, resize 256 bicubic, crop 224). The decoder of pretraining is left out.
+    # util/datasets.py (ImageNet mean and std, resize 256 bicubic, crop 224). The decoder of pretraining is
+    # left out.
     names = "mae_vit_base_patch16 mae_pretrain_vit_base mae_finetuned_vit_base vit_base_patch16"
     yield from release(names, "MAE", BASE)
     names = "mae_vit_large_patch16 mae_pretrain_vit_large mae_finetuned_vit_large vit_large_patch16"
     yield from release(names, "MAE", LARGE)
     names = "mae_vit_huge_patch14 mae_pretrain_vit_huge mae_finetuned_vit_huge vit_huge_patch14"
     yield from release(names, "MAE", HUGE)
-    # DINO (github.com/facebookresearch/dino): vision_transformer.py (eps 1e-6; small has 6 heads), eval_linear.py
-    # (resize 256 bicubic, crop 224). A training's arguments name vit_tiny, vit_small, vit_base; also iBOT's and MSN's.
+    # DINO (github.com/facebookresearch/dino): vision_transformer.py (eps 1e-6; small has 6 heads),
+    # eval_linear.py (resize 256 bicubic, crop 224). A training's arguments name vit_tiny, vit_small,
+    # vit_base; also iBOT's and MSN's.
     yield from release("vit_tiny deit_tiny", "DINO", TINY)
     names = "vit_small deit_small dino_vits16 dino_vits8 dino_deitsmall16_pretrain dino_deitsmall8_pretrain"
     yield from release(names, "DINO", SMALL)
     yield from release("vit_base dino_vitb16 dino_vitb8 dino_vitbase16_pretrain dino_vitbase8_pretrain", "DINO", BASE)
-    # DINOv2 (github.com/facebookresearch/dinov2): models/vision_transformer.py (eps 1e-6, LayerScale; giant has SwiGLU
-    # and 24 heads), data/transforms.py make_classification_eval_transform (256 bicubic, 224).
+    # DINOv2 (github.com/facebookresearch/dinov2): models/vision_transformer.py (eps 1e-6, LayerScale; giant
+    # has SwiGLU and 24 heads), data/transforms.py make_classification_eval_transform (256 bicubic, 224).
     for letter, shape, code in [("s", SMALL, ""), ("b", BASE, ""), ("l", LARGE, ""), ("g", (24, 1536), "swiglu")]:
         name = f"dinov2_vit{letter}14"
         yield from release(f"{name} {name}_pretrain", "DINOv2", shape, code or "plain")
@@ -347,7 +350,8 @@ def torchvision_releases():
             yield row
 
 
-# --- Writing -----------------------------------------------------------------------------------------------------
+# --- Writing
+# -----------------------------------------------------------------------------------------------------
 
 
 def write(path, comment, columns, rows):

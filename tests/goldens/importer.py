@@ -17,7 +17,8 @@ PROGRAM = REPOSITORY / "target/release/examples/reference_logits"
 TOLERANCE = 1e-5  # of the largest logit
 IMAGES = 2
 
-# What a refusal must say about a feature (architectures.py, FEATURES) to be true. A plain ViT has none of them.
+# What a refusal must say about a feature (architectures.py, FEATURES) to be true. A plain ViT has none of
+# them.
 WORDS = {
     "post_norm": r"post.?norm|norms? (that )?(stands?|comes?|are|is) (behind|after)",
     "relative_positions": r"relative.pos|rel.?pos",

@@ -56,7 +56,8 @@ class Case:
     output: str = "logits"
 
 
-# --- Weights and inputs ----------------------------------------------------------------------------------------
+# --- Weights and inputs
+# ----------------------------------------------------------------------------------------
 
 
 def fill_with_random_weights(model, rng):
@@ -73,7 +74,8 @@ def fill_with_random_weights(model, rng):
         elif is_norm:
             value = torch.exp(0.3 * draw)
         elif tensor.dim() >= 2 and name.endswith("weight"):
-            # unit-variance outputs for unit-variance inputs, and 1.4 more, so that softmax is far from uniform
+            # unit-variance outputs for unit-variance inputs, and 1.4 more, so that softmax is far from
+            # uniform
             value = 1.4 * draw / math.sqrt(tensor[0].numel())
         else:  # class, distillation and position embeddings, and torchvision's in_proj_weight
             value = 1.4 * draw / math.sqrt(tensor.shape[-1]) if name.endswith("in_proj_weight") else 0.6 * draw
@@ -99,7 +101,8 @@ def normalise(case, pixels):
     return images.sub(mean).div(std).contiguous()
 
 
-# --- Running a case --------------------------------------------------------------------------------------------
+# --- Running a case
+# --------------------------------------------------------------------------------------------
 
 
 def first_tensor(value):
@@ -175,7 +178,8 @@ def check_not_degenerate(case, model, images, results):
         assert moved > 1e-4 or name.endswith(("key.bias", "k_proj.bias")), f"{case.name}: {name} has no effect"
 
 
-# --- Saving as each library does -------------------------------------------------------------------------------
+# --- Saving as each library does
+# -------------------------------------------------------------------------------
 
 
 def save_timm(case, model, folder):
@@ -197,7 +201,8 @@ def save_torchvision(_case, model, folder):
     save_file({k: v.contiguous() for k, v in model.state_dict().items()}, folder / "model.safetensors")
 
 
-# --- The model cases -------------------------------------------------------------------------------------------
+# --- The model cases
+# -------------------------------------------------------------------------------------------
 
 
 def timm_case(
@@ -297,7 +302,8 @@ def model_cases():
     ]
 
 
-# --- Preprocessing ---------------------------------------------------------------------------------------------
+# --- Preprocessing
+# ---------------------------------------------------------------------------------------------
 
 FILTERS = {
     "bicubic": InterpolationMode.BICUBIC,

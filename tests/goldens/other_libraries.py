@@ -63,7 +63,8 @@ def output_of(output):
     return output.logits if hasattr(output, "logits") else output.last_hidden_state[:, 0]
 
 
-# --- transformers ------------------------------------------------------------------------------------------------
+# --- transformers
+# ------------------------------------------------------------------------------------------------
 
 
 def save_pretrained(model, case, scratch):
@@ -156,7 +157,8 @@ def transformers_models():
     yield make("LevitForImageClassification", "LevitConfig", "other_family,hybrid_stem", image_size=64, **levit)
 
 
-# --- torchvision -------------------------------------------------------------------------------------------------
+# --- torchvision
+# -------------------------------------------------------------------------------------------------
 
 
 def torchvision_model(name, heads=None, suffix=".pth", remark="", wrap=None):
@@ -204,7 +206,8 @@ def torchvision_models():
         yield case
 
 
-# --- DINOv2 as torch hub and its training give it ------------------------------------------------------------------
+# --- DINOv2 as torch hub and its training give it
+# ------------------------------------------------------------------
 
 
 def dinov2_model(name, remark="", rename=None, wrap=None, codes=()):

@@ -1,5 +1,5 @@
-//! Runs models that may be hostile, within bounds of memory and time, on every kernel table of this machine that reads their
-//! weights. The fuzz targets include this file too, so it needs nothing but the engine.
+//! Runs models that may be hostile, within bounds of memory and time, on every kernel table of this machine
+//! that reads their weights. The fuzz targets include this file too, so it needs nothing but the engine.
 
 use vitreous::format::{CRC, HEADER_BYTES, SECTION_ENTRY_BYTES};
 use vitreous::kernels::{supported_kernels, Kernels};
@@ -14,7 +14,8 @@ const MOST_BYTES: usize = 1 << 22;
 /// Steps after which a run counts as endless. The slowest model within [`MOST_BYTES`] takes far fewer.
 const MOST_STEPS: usize = 1 << 22;
 
-/// Memory that begins where models and arenas must, and ends where its contents end, so that a sanitizer sees what reads on.
+/// Memory that begins where models and arenas must, and ends where its contents end, so that a sanitizer sees
+/// what reads on.
 pub struct Aligned {
     bytes: Vec<u8>,
     start: usize,
@@ -103,8 +104,8 @@ fn on_all_tables<T: PartialEq>(
     first.map_or(Ok(()), |result| result.map(drop))
 }
 
-/// Loads a ViT and runs it over one image if that takes at most `most_work` multiply-accumulates; returns whether it was run. All
-/// kernel tables must give the same logits.
+/// Loads a ViT and runs it over one image if that takes at most `most_work` multiply-accumulates; returns
+/// whether it was run. All kernel tables must give the same logits.
 ///
 /// # Errors
 /// Why the engine refuses it.

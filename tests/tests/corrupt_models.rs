@@ -1,7 +1,8 @@
-//! Damaged and hostile models: each gets an error that names its kind, none a panic, an endless loop or a read outside.
+//! Damaged and hostile models: each gets an error that names its kind, none a panic, an endless loop or a
+//! read outside.
 //!
-//! `cargo xtask test` runs these tests twice, the second time with overflow checks in the engine. Whatever runs must give the same on
-//! every kernel table.
+//! `cargo xtask test` runs these tests twice, the second time with overflow checks in the engine. Whatever
+//! runs must give the same on every kernel table.
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -24,7 +25,8 @@ struct Subject {
 }
 
 impl Subject {
-    /// Loads and runs whatever this is; an error is as good as an output, unless it says that the engine itself is broken.
+    /// Loads and runs whatever this is; an error is as good as an output, unless it says that the engine
+    /// itself is broken.
     fn load_and_run(&self, bytes: &[u8]) -> Result<bool, Error> {
         let result = (self.run)(bytes, 5e7);
         assert!(!matches!(result, Err(Error::Internal(_))), "{}: {result:?}", self.name);

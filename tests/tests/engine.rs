@@ -152,7 +152,8 @@ fn pixels_are_read_once_strip_by_strip_and_steps_are_tiles() {
             steps
         })
         .expect("a model");
-    // The 12 patches of 3 strips are 2 tiles, 13 tokens as well; norm, keys and values, attention per head, MLP; the head.
+    // The 12 patches of 3 strips are 2 tiles, 13 tokens as well; norm, keys and values, attention per head,
+    // MLP; the head.
     assert_eq!(steps, 2 + 2 * 2 * (1 + 2 * 3 + 1) + 1);
 }
 

@@ -137,7 +137,8 @@ fn one_task_of_six_restores_as_all_six_do() -> Result<()> {
     Ok(())
 }
 
-/// Whatever is changed in a file, the import says what is wrong or takes it; it never panics or takes memory without end.
+/// Whatever is changed in a file, the import says what is wrong or takes it; it never panics or takes memory
+/// without end.
 #[test]
 fn damaged_files_are_imported_or_refused() -> Result<()> {
     let dir = tempfile::tempdir()?;

@@ -12,7 +12,8 @@ use vitreous_tools::pool::Pool;
 use vitreous_tools::quantize::{quantize_vit, LayerName, QuantizeOptions};
 use vitreous_tools::vtr::AlignedBytes;
 
-/// Runs images on all tables and numbers of threads, and compares logits, features and the residual stream between all blocks.
+/// Runs images on all tables and numbers of threads, and compares logits, features and the residual stream
+/// between all blocks.
 fn assert_all_tables_agree(
     float: &FloatVit,
     options: &QuantizeOptions,

@@ -1,5 +1,5 @@
-//! The trained restorer of models/restorer: what it takes, and on photographs what int8 loses against its float weights, and what its
-//! seams cost.
+//! The trained restorer of models/restorer: what it takes, and on photographs what int8 loses against its
+//! float weights, and what its seams cost.
 
 use anyhow::Result;
 use vitreous::models::ipt::TaskKind;
@@ -81,7 +81,8 @@ fn int8_and_seams_cost_next_to_nothing_on_photographs() -> Result<()> {
         let most = if task.kind == TaskKind::Denoise && task.strength >= 30 { 0.02 } else { 0.05 };
         assert!(drop <= most, "{task}: int8 loses {drop:.3} dB");
         assert!(mean.model.psnr_rgb > input, "{task}: nothing is gained");
-        // Half of the crop is too small for shifted windows. So few pixels are worth about 0.1 dB; without overlap it would be 0.4.
+        // Half of the crop is too small for shifted windows. So few pixels are worth about 0.1 dB; without
+        // overlap it would be 0.4.
         if let Some(seams) = report.seams.as_ref().and_then(|seams| seams.mean) {
             println!("{task}: seams {seams:?}");
             assert!(seams.cost_db < 0.15, "{task}: seams cost {:.3} dB", seams.cost_db);

@@ -390,7 +390,8 @@ fn scaled_stream(float: &FloatVit, factor: f32) -> FloatVit {
 #[test]
 fn a_residual_stream_of_any_scale_is_brought_into_the_range_of_f16() {
     for (name, config) in all_configs() {
-        // ε is that of the unscaled stream, so a tiny stream is another function: each is judged by its own reference.
+        // ε is that of the unscaled stream, so a tiny stream is another function: each is judged by its own
+        // reference.
         let float = random_vit(VitConfig { norm_eps: 1e-12, ..config }, 21);
         let plain = vit_trial(&float, &[]).expect("runs");
         assert_eq!((plain.exponent, plain.warnings.len()), (0, 0), "{name}: {plain:?}");

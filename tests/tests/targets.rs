@@ -8,7 +8,8 @@ use vitreous_tools::engine::Engine;
 use vitreous_tools::quantize::{quantize_vit, LayerName, QuantizeOptions};
 use vitreous_tools::target::{run_on_target, RunOptions, Target, TargetRun};
 
-/// Converts, writes to a file, runs the images on host and target, and compares every bit of logits and features.
+/// Converts, writes to a file, runs the images on host and target, and compares every bit of logits and
+/// features.
 fn same_bits(target: Target, float: &FloatVit, options: &QuantizeOptions, images: &[Vec<u8>]) -> TargetRun {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("model.vtr");

@@ -109,7 +109,8 @@ impl Work {
     }
 }
 
-/// Builds a board's firmware to `target/firmware/NAME.elf` (`NAME-classify-s.elf` for less work and size) and returns the path.
+/// Builds a board's firmware to `target/firmware/NAME.elf` (`NAME-classify-s.elf` for less work and size) and
+/// returns the path.
 pub fn build(board: &Board, opt_level: OptLevel, work: Work) -> Result<PathBuf> {
     let toolchain = Toolchain::find(board.target).map_err(|_| {
         let lack = Lack::now().describe().join("; ");
@@ -155,8 +156,8 @@ fn fingerprint(toolchain: &Toolchain) -> String {
     format!("{:016x}", hasher.finish())
 }
 
-/// Copies to `target/firmware`, at once, since a test may be reading the old file. The copy's date says that it is newer
-/// than its sources, even if nothing had to be compiled.
+/// Copies to `target/firmware`, at once, since a test may be reading the old file. The copy's date says that
+/// it is newer than its sources, even if nothing had to be compiled.
 fn publish(built: &PathBuf, name: &str) -> Result<PathBuf> {
     let folder = root().join("target/firmware");
     fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;

@@ -1,5 +1,5 @@
-//! The kernel tables of microcontrollers on emulated boards: checked against `portable`, their instructions counted and compared with
-//! the record.
+//! The kernel tables of microcontrollers on emulated boards: checked against `portable`, their instructions
+//! counted and compared with the record.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -35,7 +35,8 @@ pub fn command(arguments: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Checks and measures the kernel tables of a board, prints what they need, and says whether they equal `portable`.
+/// Checks and measures the kernel tables of a board, prints what they need, and says whether they equal
+/// `portable`.
 ///
 /// # Errors
 /// A board that cannot be built for or run; a record that cannot be read or written.
@@ -141,7 +142,8 @@ fn parse_count(text: &str) -> Result<Count> {
 }
 
 impl Report {
-    /// `is_own`: `portable` is compiled for a processor that would run this table, so that being slower is a fault.
+    /// `is_own`: `portable` is compiled for a processor that would run this table, so that being slower is a
+    /// fault.
     fn table(&self, board: &Board, recorded: &BTreeMap<String, u64>, is_own: bool) -> String {
         let mut text = format!("{} ({}), kernels {}\n", board.name, board.core, self.table);
         for check in &self.checks {

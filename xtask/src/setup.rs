@@ -161,7 +161,8 @@ fn may_install() -> bool {
     find_program("apt-get").is_some() && output(Command::new("id").arg("-u")).as_deref() == Some("0")
 }
 
-/// Those packages that this release of Debian has: one unknown name would keep apt from installing the others.
+/// Those packages that this release of Debian has: one unknown name would keep apt from installing the
+/// others.
 fn installable(packages: Vec<&'static str>) -> Vec<&'static str> {
     packages
         .into_iter()

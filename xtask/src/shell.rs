@@ -20,8 +20,8 @@ pub fn cargo() -> Command {
     command
 }
 
-/// A program without what cargo and rustup have put into the environment of this one, which would mislead another
-/// toolchain: the compiler, its flags, its libraries.
+/// A program without what cargo and rustup have put into the environment of this one, which would mislead
+/// another toolchain: the compiler, its flags, its libraries.
 pub fn clean(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     for (name, _) in env::vars_os() {

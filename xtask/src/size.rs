@@ -8,8 +8,8 @@ use object::{Object, ObjectSection, ObjectSymbol, SectionFlags, SymbolKind};
 
 use crate::firmware::{board, build, OptLevel, Work};
 
-/// Functions of the application that are the engine's calls and nothing else: what the compiler inlines into them is the
-/// engine's code. They are kept out of line for this purpose.
+/// Functions of the application that are the engine's calls and nothing else: what the compiler inlines into
+/// them is the engine's code. They are kept out of line for this purpose.
 const BOUNDARY: [&str; 8] = [
     "vitreous_firmware::classify::load",
     "vitreous_firmware::classify::begin",
@@ -21,8 +21,8 @@ const BOUNDARY: [&str; 8] = [
     "vitreous_firmware::restore::finish",
 ];
 
-/// Crates and symbols that are the application's. All the rest is counted as the engine's: constants without a name, the
-/// compiler's support routines, `core`. So the engine's figure errs on the high side.
+/// Crates and symbols that are the application's. All the rest is counted as the engine's: constants without
+/// a name, the compiler's support routines, `core`. So the engine's figure errs on the high side.
 const APPLICATION: [&str; 12] = [
     "vitreous_firmware::",
     "vitreous_protocol::",
@@ -118,9 +118,10 @@ mod tests {
     use crate::setup::Lack;
     use crate::test::{NO_TARGET_VARIABLE, SKIPPED_VARIABLE};
 
-    /// What the engine may take of a microcontroller's flash, at opt-level s. With portable kernels it was 32 and 56 KiB; those in
-    /// assembly and GELU's tables take 14 KiB more for a fifth of the instructions (docs/kernels.md). A target's own core, as rustup has
-    /// it, is compiled for speed and takes over 1 KiB more than one built with the engine: memcpy alone has 730 bytes.
+    /// What the engine may take of a microcontroller's flash, at opt-level s. With portable kernels it was 32
+    /// and 56 KiB; those in assembly and GELU's tables take 14 KiB more for a fifth of the instructions
+    /// (docs/kernels.md). A target's own core, as rustup has it, is compiled for speed and takes over 1 KiB
+    /// more than one built with the engine: memcpy alone has 730 bytes.
     const ENGINE_BYTES: [(Work, u64); 2] = [(Work::Classify, 48 * 1024), (Work::Restore, 62 * 1024)];
 
     #[test]
@@ -132,7 +133,8 @@ mod tests {
         assert!(!is_application("compiler_builtins::mem::memcpy"));
     }
 
-    /// Without a panic path nothing in the image can end in the panic handler, and the engine's size is all its own.
+    /// Without a panic path nothing in the image can end in the panic handler, and the engine's size is all
+    /// its own.
     #[test]
     fn the_engine_is_small_and_no_image_can_panic() {
         let board = board("qemu-m4").unwrap();

@@ -12,7 +12,8 @@ use crate::firmware::{build, OptLevel, Work};
 use crate::setup;
 use crate::shell::{cargo, root, shown};
 
-/// File to which tests append a line when they skip something; see `vitreous_tools::target::Target::available_for_test`.
+/// File to which tests append a line when they skip something; see
+/// `vitreous_tools::target::Target::available_for_test`.
 pub const SKIPPED_VARIABLE: &str = "VITREOUS_SKIPPED";
 
 /// Tells tests to leave out targets, even those that could run.
@@ -77,7 +78,8 @@ fn prepare_targets() -> Vec<String> {
         } else if let Err(error) = build(board, OptLevel::Speed, Work::All) {
             skipped.push(format!("{}: {error:#}", board.name));
         }
-        // The size test measures these, and builds them if they are missing; a failure is that test's to report.
+        // The size test measures these, and builds them if they are missing; a failure is that test's to
+        // report.
         if board.name == "qemu-m4" && lack.allows_build(board) {
             let _ = build(board, OptLevel::Size, Work::Classify);
             let _ = build(board, OptLevel::Size, Work::Restore);

@@ -1,8 +1,8 @@
 //! Finding a Rust toolchain that can build for bare metal.
 //!
-//! Either one that has the target's library (`rustup target add`), or one that carries the library's source, from which
-//! cargo builds `core` itself (`-Z build-std=core`; Debian's `rust-web-src`, rustup's `rust-src`). The latter is an
-//! unstable flag, which a stable compiler takes with `RUSTC_BOOTSTRAP=1`.
+//! Either one that has the target's library (`rustup target add`), or one that carries the library's source,
+//! from which cargo builds `core` itself (`-Z build-std=core`; Debian's `rust-web-src`, rustup's `rust-src`).
+//! The latter is an unstable flag, which a stable compiler takes with `RUSTC_BOOTSTRAP=1`.
 
 use std::env;
 use std::fs;

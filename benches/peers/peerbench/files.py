@@ -15,8 +15,8 @@ from .vit import MODELS, PIXEL_MEAN, PIXEL_STD, forward, normalised, pixels, wei
 CALIBRATION_IMAGES = 4
 # What ONNX Runtime computes in int8 with static scales: with all that its tool can quantize it takes longer.
 ONNX_STATIC = ["MatMul", "Conv"]
-# What LiteRT computes in int8 with static scales: XNNPACK takes no product of two int8 activations and no int8 GELU, and statistics
-# of a layer norm do not survive 8 bits with one scale.
+# What LiteRT computes in int8 with static scales: XNNPACK takes no product of two int8 activations and no
+# int8 GELU, and statistics of a layer norm do not survive 8 bits with one scale.
 LITERT_STATIC = ("FULLY_CONNECTED", "CONV_2D", "RESHAPE", "TRANSPOSE")
 
 

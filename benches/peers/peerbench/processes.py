@@ -10,7 +10,8 @@ import numpy as np
 from .engines import PEERS
 from .memory import status_kib
 
-# The variables by which thread pools of the engines' libraries are told; the engines that take a number get it as well.
+# The variables by which thread pools of the engines' libraries are told; the engines that take a number get
+# it as well.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "RAYON_NUM_THREADS", "RTEN_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 POLL_SECONDS = 0.002
 

@@ -102,7 +102,8 @@ impl<'a> Cursor<'a> {
         self.linear_with_sums(tensor, inputs, outputs, precision, layout, 0)
     }
 
-    /// The same for a layer whose inputs have a zero point: of the int8 weights of each output the sum follows.
+    /// The same for a layer whose inputs have a zero point: of the int8 weights of each output the sum
+    /// follows.
     pub(crate) fn linear_for_zero_points(
         &mut self,
         tensor: &'static str,

@@ -56,7 +56,8 @@ pub enum SectionKind {
     Settings = 13,
 }
 
-/// A `.vtr` file whose container has been checked: sizes, order, checksums. The architecture checks the sections' contents.
+/// A `.vtr` file whose container has been checked: sizes, order, checksums. The architecture checks the
+/// sections' contents.
 #[derive(Clone, Copy, Debug)]
 pub struct Model<'a> {
     bytes: &'a [u8],
@@ -86,8 +87,8 @@ impl<'a> Model<'a> {
         Ok(model)
     }
 
-    /// Checks all but the sections' checksums: for targets where a boot loader has checked the flash already. Still safe with
-    /// any bytes, but damage in the weights goes unnoticed.
+    /// Checks all but the sections' checksums: for targets where a boot loader has checked the flash already.
+    /// Still safe with any bytes, but damage in the weights goes unnoticed.
     ///
     /// # Errors
     /// As [`Model::parse`], without [`Error::SectionChecksum`].
@@ -143,7 +144,8 @@ impl<'a> Model<'a> {
         Ok(())
     }
 
-    /// Sections follow each other at the next aligned offset, zeros between them, and the last one ends the file.
+    /// Sections follow each other at the next aligned offset, zeros between them, and the last one ends the
+    /// file.
     fn check_sections(&self, table_end: usize) -> Result<(), Error> {
         let mut end = table_end;
         for section in 0..self.sections {
@@ -202,8 +204,8 @@ impl<'a> Model<'a> {
         }
     }
 
-    /// Where the settings come from that the weights do not say, such as the number of heads: UTF-8, as the converter wrote it
-    /// (docs/format.md); empty if the file has none.
+    /// Where the settings come from that the weights do not say, such as the number of heads: UTF-8, as the
+    /// converter wrote it (docs/format.md); empty if the file has none.
     ///
     /// # Errors
     /// [`Error::Field`] if it is not UTF-8.

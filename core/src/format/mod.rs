@@ -1,6 +1,7 @@
 //! The `.vtr` container (docs/format.md): bytes in, checked views out.
 //!
-//! Everything is checked once, in [`Model::parse`] and in the architecture's constructor; afterwards no access can fail.
+//! Everything is checked once, in [`Model::parse`] and in the architecture's constructor; afterwards no
+//! access can fail.
 
 mod cursor;
 mod header;

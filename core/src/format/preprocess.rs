@@ -23,7 +23,8 @@ pub enum Filter {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Crop {
-    /// The shorter side is resized to `resize`, then the centre is cut out (padded with black where it is too small).
+    /// The shorter side is resized to `resize`, then the centre is cut out (padded with black where it is too
+    /// small).
     Center,
     /// The whole image is resized to exactly the model's height and width; `resize` is not used.
     Squash,

@@ -1,7 +1,9 @@
-//! The kernel table: the only code that differs from machine to machine, and all of it computes the same bits.
+//! The kernel table: the only code that differs from machine to machine, and all of it computes the same
+//! bits.
 //!
-//! `portable` is the oracle. It is plain Rust, and what other tables must equal bit for bit at every shape. The only place of the
-//! engine with unsafe code: every other table is made of instructions that the compiler's safe subset doesn't reach.
+//! `portable` is the oracle. It is plain Rust, and what other tables must equal bit for bit at every shape.
+//! The only place of the engine with unsafe code: every other table is made of instructions that the
+//! compiler's safe subset doesn't reach.
 
 #![allow(unsafe_code)]
 
@@ -63,17 +65,18 @@ pub enum Epilogue {
     Activation(Activation),
 }
 
-/// Functions of one instruction set. Each is safe to call with any views and any numbers: where they disagree, the shorter view counts, or
-/// nothing is computed, and what is written then says nothing; nothing outside of the views is read or written, and nothing panics. The
-/// models always pass views that agree.
+/// Functions of one instruction set. Each is safe to call with any views and any numbers: where they
+/// disagree, the shorter view counts, or nothing is computed, and what is written then says nothing; nothing
+/// outside of the views is read or written, and nothing panics. The models always pass views that agree.
 ///
-/// Each function is its own door: it sees to the lengths once, before anything that relies on them, and in numbers that do not wrap.
-/// `usize::MAX` in a product's or a sum's place ([`usize::saturating_mul`]) is longer than every slice.
+/// Each function is its own door: it sees to the lengths once, before anything that relies on them, and in
+/// numbers that do not wrap. `usize::MAX` in a product's or a sum's place ([`usize::saturating_mul`]) is
+/// longer than every slice.
 pub struct Kernels {
     /// Name, weight layout, memory.
     pub spec: &'static TableSpec,
-    /// `out[r,n] = f((acc − x_zero[r]·sums[n])·w_scale[n]·x_scale[r] + bias[n])`: rows `(rows, pitch)`, out `(rows, outputs)`.
-    /// The last argument is scratch, as long as [`TableSpec::linear_scratch`] says.
+    /// `out[r,n] = f((acc − x_zero[r]·sums[n])·w_scale[n]·x_scale[r] + bias[n])`: rows `(rows, pitch)`, out
+    /// `(rows, outputs)`. The last argument is scratch, as long as [`TableSpec::linear_scratch`] says.
     pub linear_i8: fn(&RowsI8, &LinearI8, Epilogue, &mut [f32], &mut [i32]),
     /// The same without `f`, added to the residual stream: `residual[r,n] = f16(f32(residual[r,n]) + …)`.
     pub linear_i8_residual: fn(&RowsI8, &LinearI8, &mut [f16], &mut [i32]),
@@ -81,12 +84,13 @@ pub struct Kernels {
     pub linear_f16: fn(&[f32], &LinearF16, Epilogue, &mut [f32]),
     /// The same, added to the residual stream.
     pub linear_f16_residual: fn(&[f32], &LinearF16, &mut [f16]),
-    /// Quantizes rows to int8, each with its own scale: floats `(rows, width)`, codes `(rows, pitch)` with zeros behind the width,
-    /// scales `(rows)`; returns how many rows there were.
+    /// Quantizes rows to int8, each with its own scale: floats `(rows, width)`, codes `(rows, pitch)` with
+    /// zeros behind the width, scales `(rows)`; returns how many rows there were.
     pub quantize_rows: fn(&[f32], RowShape, &mut [i8], &mut [f32]) -> usize,
     /// The same with zero points, for rows of which no element is below `floor` ≤ 0.
     pub quantize_rows_above: QuantizeAboveKernel,
-    /// Layer norm of f16 rows of γ's length (Ba et al., arXiv 1607.06450, §3), sums in the canonical order of docs/numerics.md.
+    /// Layer norm of f16 rows of γ's length (Ba et al., arXiv 1607.06450, §3), sums in the canonical order of
+    /// docs/numerics.md.
     pub layer_norm: fn(&[f16], &NormWeights, &mut [f32]),
     /// f16 as f32, as many as both hold.
     pub widen: fn(&[f16], &mut [f32]),
@@ -115,8 +119,8 @@ impl defmt::Format for Kernels {
     }
 }
 
-/// Signature of the quantization with zero points: rows, their lower bound, codes, scales and zero points out; returns how many rows
-/// there were.
+/// Signature of the quantization with zero points: rows, their lower bound, codes, scales and zero points
+/// out; returns how many rows there were.
 pub type QuantizeAboveKernel = fn(&[f32], RowShape, f32, &mut [i8], &mut [f32], &mut [i32]) -> usize;
 
 /// Floats of a row, and codes of one, which may be more.
@@ -175,13 +179,13 @@ pub struct Peak {
     pub run: fn(usize) -> i32,
 }
 
-/// Signature of the kernels that quantize keys or values: rows `(rows, head_dim)` of floats, head_dim, the token of the first
-/// row, then all keys or values of the head in the table's own order, and the scales of these rows. Tokens come in ascending
-/// order.
+/// Signature of the kernels that quantize keys or values: rows `(rows, head_dim)` of floats, head_dim, the
+/// token of the first row, then all keys or values of the head in the table's own order, and the scales of
+/// these rows. Tokens come in ascending order.
 pub type StoreKernel = fn(&[f32], usize, usize, &mut [i8], &mut [f32]);
 
-/// Whether a cache can hold a row of the token `first`. Each takes a byte at least, so that the tokens to be stored can be counted from
-/// there on.
+/// Whether a cache can hold a row of the token `first`. Each takes a byte at least, so that the tokens to be
+/// stored can be counted from there on.
 #[inline(always)]
 #[allow(dead_code, reason = "of machines that have no other table")]
 fn can_store(head_dim: usize, first: usize, cache: &[i8]) -> bool {
@@ -216,8 +220,8 @@ impl Attention<'_> {
         self.key_scales.len()
     }
 
-    /// The largest softmax weight: 15 bits, and fewer from 513 tokens on, so that the weighted sum of int8 values can't exceed
-    /// an i32.
+    /// The largest softmax weight: 15 bits, and fewer from 513 tokens on, so that the weighted sum of int8
+    /// values can't exceed an i32.
     pub fn weight_max(&self) -> f32 {
         weight_max(self.tokens())
     }

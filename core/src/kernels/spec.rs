@@ -1,5 +1,5 @@
-//! What a memory plan and a converter must know of a kernel table. Known on every machine, also where the table's instructions are
-//! not: a host plans and packs for a target.
+//! What a memory plan and a converter must know of a kernel table. Known on every machine, also where the
+//! table's instructions are not: a host plans and packs for a target.
 
 use crate::tensor::{padded, PanelLayout, ALIGN};
 
@@ -12,16 +12,16 @@ pub struct TableSpec {
     pub layout: PanelLayout,
     /// Whether they can read every other layout, too.
     pub reads_every_layout: bool,
-    /// Where regions of the arena had best begin: multiples of this, so that no load of a whole register meets two cache lines. A power
-    /// of two, [`ALIGN`] at least.
+    /// Where regions of the arena had best begin: multiples of this, so that no load of a whole register
+    /// meets two cache lines. A power of two, [`ALIGN`] at least.
     pub region_align: usize,
-    /// What int8 activations are XORed with where they are kept ([`RowsI8`]): 0, or −128 for instructions that want them unsigned, 128
-    /// being their zero (offset binary).
+    /// What int8 activations are XORed with where they are kept ([`RowsI8`]): 0, or −128 for instructions
+    /// that want them unsigned, 128 being their zero (offset binary).
     ///
     /// [`RowsI8`]: crate::tensor::RowsI8
     pub input_flip: i8,
-    /// Whether its machines have memory to spare: with several workers, keys and values of many heads exist at a time, and no memory
-    /// serves two purposes.
+    /// Whether its machines have memory to spare: with several workers, keys and values of many heads exist
+    /// at a time, and no memory serves two purposes.
     pub has_room: bool,
     /// Rows that the layer norm is fastest with.
     pub norm_rows: usize,
@@ -53,8 +53,8 @@ impl TableSpec {
         layout == self.layout || (self.reads_every_layout && layout.is_valid())
     }
 
-    /// The table that a file of a layout is planned for where nothing else is said: the one without operating system with that layout,
-    /// else `portable`. (A host plans for the table that it runs.)
+    /// The table that a file of a layout is planned for where nothing else is said: the one without operating
+    /// system with that layout, else `portable`. (A host plans for the table that it runs.)
     pub fn of_layout(layout: PanelLayout) -> &'static TableSpec {
         ON_TARGETS.into_iter().find(|spec| spec.layout == layout).unwrap_or(&PORTABLE)
     }
@@ -133,8 +133,8 @@ pub static NEON_DOTPROD: TableSpec = TableSpec {
     linear_scratch: |_| 0,
 };
 
-/// Cortex-M4, -M7 and -M33: two multiplications of 16 bits at a time (SMLAD). Panels of two outputs, whose weights are paired: one
-/// load and one instruction to unpack feed both.
+/// Cortex-M4, -M7 and -M33: two multiplications of 16 bits at a time (SMLAD). Panels of two outputs, whose
+/// weights are paired: one load and one instruction to unpack feed both.
 pub static CORTEX_M_DSP: TableSpec = TableSpec {
     name: "cortex-m-dsp",
     layout: PanelLayout::PAIRED,
@@ -148,7 +148,8 @@ pub static CORTEX_M_DSP: TableSpec = TableSpec {
     linear_scratch: |pitch| pitch.saturating_mul(2),
 };
 
-/// Cortex-M55 and -M85: sixteen multiplications of 8 bits at a time (VMLADAVA). Panels of two outputs, sixteen weights of each in turn.
+/// Cortex-M55 and -M85: sixteen multiplications of 8 bits at a time (VMLADAVA). Panels of two outputs,
+/// sixteen weights of each in turn.
 pub static CORTEX_M_HELIUM: TableSpec = TableSpec {
     name: "cortex-m-helium",
     layout: PanelLayout { nr: 2, kr: 16 },
@@ -161,7 +162,8 @@ pub static CORTEX_M_HELIUM: TableSpec = TableSpec {
     linear_scratch: |_| 0,
 };
 
-/// RV32IM, and Cortex-M without FPU: plain Rust without floats. Panels of four outputs, two weights of each in turn.
+/// RV32IM, and Cortex-M without FPU: plain Rust without floats. Panels of four outputs, two weights of each
+/// in turn.
 pub static SCALAR: TableSpec = TableSpec {
     name: "scalar",
     layout: PanelLayout { nr: 4, kr: 2 },
@@ -175,14 +177,16 @@ pub static SCALAR: TableSpec = TableSpec {
     linear_scratch: |pitch| pitch.saturating_mul(2),
 };
 
-/// Rows that the vector tables' layer norm takes together: sums of one row wait for each other, those of several don't.
+/// Rows that the vector tables' layer norm takes together: sums of one row wait for each other, those of
+/// several don't.
 pub(super) const VECTOR_NORM_ROWS: usize = 16;
 /// Rows of a block of a table's matrix product, and queries at a time.
 pub(super) const AVX2_ROWS: usize = 3;
 pub(super) const AVX512_ROWS: usize = 6;
 pub(super) const NEON_ROWS: usize = 2;
 pub(super) const NEON_DOTPROD_ROWS: usize = 4;
-/// Integers that hold what the sums of sixteen outputs start at, where the table's instructions need such a start.
+/// Integers that hold what the sums of sixteen outputs start at, where the table's instructions need such a
+/// start.
 pub(super) const AVX512_BEGIN: usize = 16;
 pub(super) const NEON_BEGIN: usize = 32;
 /// VPDPBUSD takes unsigned bytes times signed ones.
@@ -201,8 +205,8 @@ pub(super) fn rows_memory(tokens: usize, head_dim: usize, queries: usize) -> Att
     }
 }
 
-/// Keys in pairs of tokens, values in blocks of sixteen; four queries at a time. The queries' pairs of 16 bits, then their weighted
-/// sums take turns.
+/// Keys in pairs of tokens, values in blocks of sixteen; four queries at a time. The queries' pairs of 16
+/// bits, then their weighted sums take turns.
 fn dsp_memory(tokens: usize, head_dim: usize) -> AttentionMemory {
     const QUERIES: usize = 4;
     let pitch = padded(head_dim);
@@ -216,8 +220,8 @@ fn dsp_memory(tokens: usize, head_dim: usize) -> AttentionMemory {
     }
 }
 
-/// Keys in panels of four tokens, values in blocks of 16; four queries at a time, which are packed where weighted sums would
-/// be, as those stay in registers.
+/// Keys in panels of four tokens, values in blocks of 16; four queries at a time, which are packed where
+/// weighted sums would be, as those stay in registers.
 fn scalar_memory(tokens: usize, head_dim: usize) -> AttentionMemory {
     const QUERIES: usize = 4;
     let pitch = padded(head_dim);
@@ -231,8 +235,8 @@ fn scalar_memory(tokens: usize, head_dim: usize) -> AttentionMemory {
     }
 }
 
-/// Keys in panels, values in pairs of tokens, widened to i16; `rows` queries at a time; instead of weighted sums, which stay in registers,
-/// what the sums of each panel of keys start at.
+/// Keys in panels, values in pairs of tokens, widened to i16; `rows` queries at a time; instead of weighted
+/// sums, which stay in registers, what the sums of each panel of keys start at.
 fn vector_memory(tokens: usize, head_dim: usize, rows: usize, begin: usize) -> AttentionMemory {
     let (tokens, pitch) = (padded(tokens), padded(head_dim));
     AttentionMemory {
@@ -244,8 +248,9 @@ fn vector_memory(tokens: usize, head_dim: usize, rows: usize, begin: usize) -> A
     }
 }
 
-/// Keys in pairs of tokens, values in blocks of 16; scores and weights of four queries, which take turns, in whole rounds of 8 and 16
-/// tokens; the four queries themselves instead of weighted sums, which stay in registers.
+/// Keys in pairs of tokens, values in blocks of 16; scores and weights of four queries, which take turns, in
+/// whole rounds of 8 and 16 tokens; the four queries themselves instead of weighted sums, which stay in
+/// registers.
 fn helium_memory(tokens: usize, head_dim: usize) -> AttentionMemory {
     const QUERIES: usize = 4;
     let pitch = padded(head_dim);

@@ -1,4 +1,5 @@
-//! Every table against `portable`, bit for bit, at ragged shapes and with every kind of number that a model can hold.
+//! Every table against `portable`, bit for bit, at ragged shapes and with every kind of number that a model
+//! can hold.
 
 #[cfg(unix)]
 mod calls;
@@ -231,7 +232,8 @@ proptest! {
 fn every_entry_of_gelu_is_the_oracles() {
     let steps = crate::math::GATE_STEPS;
     let entries = crate::math::GATE_ENTRIES as i32;
-    // Both ends and the middle of each step, and a good deal beyond. Sums of nothing: what comes out is f(bias).
+    // Both ends and the middle of each step, and a good deal beyond. Sums of nothing: what comes out is
+    // f(bias).
     let mut bias: Vec<f32> = (-entries..entries)
         .flat_map(|entry| [0.0, 0.5, 0.999].map(|part| (entry as f32 + part) / steps))
         .flat_map(|x| [x, x.next_up(), x.next_down()])

@@ -1,8 +1,9 @@
 //! The engine's own elementary functions: fixed sequences of IEEE 754 single-precision operations.
 //!
-//! Only +, −, ×, ÷, comparisons and bit operations: no fused multiply-add and no platform libm, so every machine computes
-//! the same bits. Each function is written once over [`Lane`], which scalar and SIMD types implement, so that vector code
-//! agrees bit for bit. Bounds are in ULP of the exact result, tested against double precision.
+//! Only +, −, ×, ÷, comparisons and bit operations: no fused multiply-add and no platform libm, so every
+//! machine computes the same bits. Each function is written once over [`Lane`], which scalar and SIMD types
+//! implement, so that vector code agrees bit for bit. Bounds are in ULP of the exact result, tested against
+//! double precision.
 
 #![allow(
     clippy::approx_constant,
@@ -30,7 +31,8 @@ pub trait Lane:
 {
     /// The same constant in every lane.
     fn splat(value: f32) -> Self;
-    /// `if self > other { self } else { other }`: the second operand where either is not a number, as `maxps` has it.
+    /// `if self > other { self } else { other }`: the second operand where either is not a number, as `maxps`
+    /// has it.
     fn max(self, other: Self) -> Self;
     /// `if self < other { self } else { other }`, likewise.
     fn min(self, other: Self) -> Self;
@@ -40,8 +42,8 @@ pub trait Lane:
     fn gate(self, table: &GateTable) -> Self;
 }
 
-/// 1.5·2^23. Adding it rounds a number of magnitude up to 2^22 to the nearest whole number, ties to even, and leaves that
-/// number in the low bits of the sum.
+/// 1.5·2^23. Adding it rounds a number of magnitude up to 2^22 to the nearest whole number, ties to even, and
+/// leaves that number in the low bits of the sum.
 pub const MAGIC: f32 = 12_582_912.0;
 const MAGIC_BITS: i32 = 0x4B40_0000;
 
@@ -95,7 +97,8 @@ pub(crate) const EXP2_COEFFICIENTS: [f32; 6] =
 
 /// `2^x` for −126 ≤ x ≤ 0 (smaller x count as −126), within 3 ULP; `exp2(0) = 1` exactly.
 ///
-/// Split at the nearest whole number, 2^f on [−½, ½] by a minimax polynomial of degree 5 (relative error below 2·10⁻⁷).
+/// Split at the nearest whole number, 2^f on [−½, ½] by a minimax polynomial of degree 5 (relative error
+/// below 2·10⁻⁷).
 #[inline(always)]
 pub fn exp2<L: Lane>(x: L) -> L {
     let x = x.max(L::splat(-126.0));
@@ -120,7 +123,8 @@ pub(crate) fn exp2_of_fractions<L: Lane, const N: usize>(f: [L; N]) -> [L; N] {
 
 /// `1 / (1 + e^−x)`, within 2^−22 of it everywhere; ½ at 0, and from 0 to 1 for any x.
 ///
-/// `e^−|x|` never overflows; what is below ½ is a fraction of its own, so that small probabilities keep their digits.
+/// `e^−|x|` never overflows; what is below ½ is a fraction of its own, so that small probabilities keep their
+/// digits.
 pub fn sigmoid(x: f32) -> f32 {
     let magnitude = if x < 0.0 { -x } else { x };
     let power = exp2(-magnitude * core::f32::consts::LOG2_E);

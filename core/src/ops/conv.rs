@@ -1,7 +1,7 @@
 //! Convolution with zero padding, one output row at a time, on the kernels of linear layers.
 //!
-//! The rows that an output row sees are quantized together, with one scale; each output pixel's neighbourhood is then a row of a
-//! linear layer, its inputs ordered (row, column, channel).
+//! The rows that an output row sees are quantized together, with one scale; each output pixel's neighbourhood
+//! is then a row of a linear layer, its inputs ordered (row, column, channel).
 
 use half::f16;
 
@@ -30,7 +30,8 @@ pub(crate) struct ConvScratch<'a> {
     pub band: &'a mut [u8],
     /// The same, quantized.
     pub codes: &'a mut [u8],
-    /// Neighbourhoods of a tile of pixels: `(tile, pitch)` i8, or `(tile, kernel·kernel·inputs)` f32 for f16 weights.
+    /// Neighbourhoods of a tile of pixels: `(tile, pitch)` i8, or `(tile, kernel·kernel·inputs)` f32 for f16
+    /// weights.
     pub neighbourhoods: &'a mut [u8],
     /// `(tile)` f32.
     pub scales: &'a mut [u8],
@@ -121,7 +122,8 @@ pub(crate) fn conv_row(
             );
             scales.fill(scale);
             zero_points.fill(zero);
-            // Without a zero point there are none at all: kernels save the correction, and need no sums of weights.
+            // Without a zero point there are none at all: kernels save the correction, and need no sums of
+            // weights.
             let has_zero = inputs == Inputs::NotNegative;
             let flip = kernels.spec.input_flip;
             for (x, count) in tiles {
@@ -161,7 +163,8 @@ struct Neighbourhood {
 }
 
 impl Neighbourhood {
-    /// Copies the neighbourhood of pixel `x` out of `band`, `(kernel, width, channels)`; `pad` stands in beyond the sides.
+    /// Copies the neighbourhood of pixel `x` out of `band`, `(kernel, width, channels)`; `pad` stands in
+    /// beyond the sides.
     fn gather<T: Copy>(&self, band: &[T], x: usize, pad: T, to: &mut [T]) {
         let radius = self.kernel / 2;
         let first = x.saturating_sub(radius);
@@ -187,7 +190,8 @@ impl Neighbourhood {
 fn copy<T: Copy>(from: &[T], to: &mut [T]) {
     let (mut rest, mut to_rest) = (from, to);
     if size_of::<T>() == 1 {
-        // Runs of codes are so short that a call of `memcpy`, which a compiler makes of every plainer loop, takes longer than the copy.
+        // Runs of codes are so short that a call of `memcpy`, which a compiler makes of every plainer loop,
+        // takes longer than the copy.
         let (blocks, tail) = from.as_chunks::<16>();
         let (to_blocks, to_tail) = to_rest.as_chunks_mut::<16>();
         for (from, to) in blocks.iter().zip(to_blocks) {

@@ -14,7 +14,8 @@ pub(crate) enum Operand<'a> {
     Float(&'a [f32]),
 }
 
-/// `out = f(x·Wᵀ + b)`: out `(rows, outputs)`; scratch as long as [`crate::kernels::TableSpec::linear_scratch`] says.
+/// `out = f(x·Wᵀ + b)`: out `(rows, outputs)`; scratch as long as
+/// [`crate::kernels::TableSpec::linear_scratch`] says.
 pub(crate) fn apply(
     kernels: &Kernels,
     x: &Operand,
@@ -49,8 +50,8 @@ pub(crate) fn apply_residual(
     Ok(())
 }
 
-/// Brings rows of `width` floats into the form that the weights want: quantized into `data` (rows `pitch` apart) and `scales`
-/// for int8 weights, as they are for f16 weights.
+/// Brings rows of `width` floats into the form that the weights want: quantized into `data` (rows `pitch`
+/// apart) and `scales` for int8 weights, as they are for f16 weights.
 pub(crate) fn quantize_rows<'a>(
     kernels: &Kernels,
     x: &'a [f32],
@@ -65,7 +66,8 @@ pub(crate) fn quantize_rows<'a>(
     Operand::Int8(RowsI8 { data, scales: scales.get(..count).unwrap_or(&[]), zero_points: &[], pitch })
 }
 
-/// The same for rows that nowhere go below a known bound, `floor` ≤ 0: with a zero point, so that all 256 codes are used.
+/// The same for rows that nowhere go below a known bound, `floor` ≤ 0: with a zero point, so that all 256
+/// codes are used.
 pub(crate) fn quantize_rows_above<'a>(
     kernels: &Kernels,
     x: &'a [f32],

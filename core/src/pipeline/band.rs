@@ -26,8 +26,8 @@ pub struct BandPlan {
 }
 
 impl BandPlan {
-    /// The memory for an image `width` pixels wide: `window` is that of the model's configuration, `scale` that of the task. It
-    /// doesn't depend on the image's height.
+    /// The memory for an image `width` pixels wide: `window` is that of the model's configuration, `scale`
+    /// that of the task. It doesn't depend on the image's height.
     ///
     /// ```
     /// // A colour image of 320 pixels a row, restored in windows of 32.
@@ -76,11 +76,12 @@ pub struct BandShape {
 
 /// The row bands of an image: input rows of one row of windows, and the sums of their outputs.
 ///
-/// [`Restore`](crate::pipeline::Restore) runs one window after the other; who has several cores runs the windows of a row at the same
-/// time, with an arena each, and hands their outputs over in any order: sums of whole numbers don't depend on it.
+/// [`Restore`](crate::pipeline::Restore) runs one window after the other; who has several cores runs the
+/// windows of a row at the same time, with an arena each, and hands their outputs over in any order: sums of
+/// whole numbers don't depend on it.
 ///
-/// For each row of windows [`Band::read`], for each of its windows [`Band::window`], a run of the model and [`Band::add`] for each row of
-/// its output, then [`Band::write`].
+/// For each row of windows [`Band::read`], for each of its windows [`Band::window`], a run of the model and
+/// [`Band::add`] for each row of its output, then [`Band::write`].
 pub struct Band<'r> {
     shape: BandShape,
     rows: WindowGrid,
@@ -108,7 +109,8 @@ impl defmt::Format for Band<'_> {
 }
 
 impl<'r> Band<'r> {
-    /// Begins an image. `memory` is at least [`BandPlan::bytes`], aligned to 16 bytes; it doesn't need to be cleared.
+    /// Begins an image. `memory` is at least [`BandPlan::bytes`], aligned to 16 bytes; it doesn't need to be
+    /// cleared.
     ///
     /// # Errors
     /// [`Error::ImageSize`], [`Error::Overlap`], [`Error::BandTooSmall`], [`Error::ArenaMisaligned`].

@@ -15,12 +15,13 @@ pub struct Prediction {
     pub class: usize,
     /// Logit, or value of a regression.
     pub logit: f32,
-    /// What is made of it, as [`Output`] says: the softmax of all logits at this class, the sigmoid of this one, or the value itself.
+    /// What is made of it, as [`Output`] says: the softmax of all logits at this class, the sigmoid of this
+    /// one, or the value itself.
     pub score: f32,
 }
 
-/// Classifies one image: the `K` most probable classes, best first (fewer if the model has fewer classes); of a regression its first `K`
-/// values, in their order.
+/// Classifies one image: the `K` most probable classes, best first (fewer if the model has fewer classes); of
+/// a regression its first `K` values, in their order.
 ///
 /// ```no_run
 /// # fn main() -> Result<(), vitreous::Error> {
@@ -49,8 +50,8 @@ pub fn classify<const K: usize, S: PixelSource + ?Sized>(
     Ok(top_k(vit.config().output, run.logits()?))
 }
 
-/// The `K` largest logits, best first; of equal logits the lower class first. Of [`Output::Values`] the first `K` in their order, since a
-/// greater value is no better one.
+/// The `K` largest logits, best first; of equal logits the lower class first. Of [`Output::Values`] the first
+/// `K` in their order, since a greater value is no better one.
 pub fn top_k<const K: usize>(output: Output, logits: &[f32]) -> Vec<Prediction, K> {
     if output == Output::Values {
         let values = logits.iter().enumerate().take(K);

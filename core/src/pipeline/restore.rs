@@ -50,7 +50,8 @@ impl RestoreOptions {
     }
 }
 
-/// A restoration on its way, that can be left and resumed after every tile of every window. Holds the arena and the row bands.
+/// A restoration on its way, that can be left and resumed after every tile of every window. Holds the arena
+/// and the row bands.
 ///
 /// ```no_run
 /// use vitreous::models::ipt::Ipt;
@@ -92,12 +93,14 @@ impl defmt::Format for Restore<'_, '_> {
 }
 
 impl<'r, 'm> Restore<'r, 'm> {
-    /// Begins the restoration of an image `(height, width, 3)` by a task of the model, counted from 0. `arena` is memory of at least
-    /// [`Ipt::plan_with_tile_rows`], `band` of at least [`BandPlan::bytes`](crate::pipeline::BandPlan::bytes), both aligned to 16 bytes; neither needs to be cleared.
+    /// Begins the restoration of an image `(height, width, 3)` by a task of the model, counted from 0.
+    /// `arena` is memory of at least [`Ipt::plan_with_tile_rows`], `band` of at least
+    /// [`BandPlan::bytes`](crate::pipeline::BandPlan::bytes), both aligned to 16 bytes; neither needs to be
+    /// cleared.
     ///
     /// # Errors
-    /// [`Error::Task`], [`Error::ImageSize`], [`Error::Overlap`], [`Error::BandTooSmall`], [`Error::ArenaMisaligned`], and those of
-    /// [`Ipt::begin_with`].
+    /// [`Error::Task`], [`Error::ImageSize`], [`Error::Overlap`], [`Error::BandTooSmall`],
+    /// [`Error::ArenaMisaligned`], and those of [`Ipt::begin_with`].
     pub fn begin(
         ipt: &'r Ipt<'m>,
         task: usize,
@@ -122,8 +125,8 @@ impl<'r, 'm> Restore<'r, 'm> {
         self.next
     }
 
-    /// Does one tile of one window and returns; rows that are complete go to the sink. The first step of a row of windows reads its
-    /// rows from the source, the last one of it writes.
+    /// Does one tile of one window and returns; rows that are complete go to the sink. The first step of a
+    /// row of windows reads its rows from the source, the last one of it writes.
     ///
     /// # Errors
     /// [`Error::Source`], [`Error::Sink`]; [`Error::Finished`] after the last step and after an error.
@@ -175,8 +178,8 @@ impl<'r, 'm> Restore<'r, 'm> {
     }
 }
 
-/// Restores an image `(height, width, 3)` of 8 bits; the output is `scale` times larger. `band` is memory of at least
-/// [`BandPlan::bytes`](crate::pipeline::BandPlan::bytes), aligned to 16 bytes.
+/// Restores an image `(height, width, 3)` of 8 bits; the output is `scale` times larger. `band` is memory of
+/// at least [`BandPlan::bytes`](crate::pipeline::BandPlan::bytes), aligned to 16 bytes.
 ///
 /// ```no_run
 /// # fn main() -> Result<(), vitreous::Error> {

@@ -3,15 +3,16 @@
 /// Weight of a window that alone makes a pixel.
 pub const FULL: u32 = 256;
 
-/// Windows along one side of an image, evenly spaced so that neighbours overlap by at least the overlap asked for.
+/// Windows along one side of an image, evenly spaced so that neighbours overlap by at least the overlap asked
+/// for.
 ///
-/// In the middle of what neighbours share, one window fades into the next over a ramp as long as the overlap asked for: the outer
-/// pixels of a window, which know the least of their surroundings, count for little, and windows that differ in tone leave no edge.
-/// No pixel is made of more than two windows, and weights add up to [`WindowGrid::FULL`] exactly. A side shorter than the window has
-/// one window, filled up by mirroring.
+/// In the middle of what neighbours share, one window fades into the next over a ramp as long as the overlap
+/// asked for: the outer pixels of a window, which know the least of their surroundings, count for little, and
+/// windows that differ in tone leave no edge. No pixel is made of more than two windows, and weights add up
+/// to [`WindowGrid::FULL`] exactly. A side shorter than the window has one window, filled up by mirroring.
 ///
-/// Sides are up to [`MAX_SIDE`](crate::pipeline::MAX_SIDE), windows up to the 1,024 pixels that a model may have; sizes near the end of
-/// the address space are not provided for.
+/// Sides are up to [`MAX_SIDE`](crate::pipeline::MAX_SIDE), windows up to the 1,024 pixels that a model may
+/// have; sizes near the end of the address space are not provided for.
 ///
 /// ```
 /// use vitreous::pipeline::WindowGrid;
@@ -36,8 +37,9 @@ impl WindowGrid {
     /// Weight of a window that alone makes a pixel: 256.
     pub const FULL: u32 = FULL;
 
-    /// Windows of `window` pixels on a side of `size` pixels, overlapping by at least `overlap`, which is at most half a window.
-    /// The overlap is the ramp's length, but where windows lie so near each other that ramps would meet.
+    /// Windows of `window` pixels on a side of `size` pixels, overlapping by at least `overlap`, which is at
+    /// most half a window. The overlap is the ramp's length, but where windows lie so near each other that
+    /// ramps would meet.
     pub const fn new(size: usize, window: usize, overlap: usize) -> Self {
         let stride = window.saturating_sub(overlap);
         let rest = size.saturating_sub(window);
@@ -67,7 +69,8 @@ impl WindowGrid {
         (rest * index as u64).checked_div(self.count as u64 - 1).unwrap_or(0) as usize
     }
 
-    /// First pixel of the ramp from window `index − 1` to window `index`; the end of the image for the window behind the last.
+    /// First pixel of the ramp from window `index − 1` to window `index`; the end of the image for the window
+    /// behind the last.
     pub fn ramp_start(&self, index: usize) -> usize {
         if index == 0 {
             return 0;
@@ -79,7 +82,8 @@ impl WindowGrid {
         start + end.saturating_sub(start).saturating_sub(self.ramp) / 2
     }
 
-    /// Weight of window `index` at pixel `at` of an output that is `scale` times larger: 0 to [`WindowGrid::FULL`].
+    /// Weight of window `index` at pixel `at` of an output that is `scale` times larger: 0 to
+    /// [`WindowGrid::FULL`].
     pub fn weight(&self, index: usize, at: usize, scale: usize) -> u32 {
         let rising = if index == 0 { FULL } else { self.rise(index, at, scale) };
         let falling = if index + 1 >= self.count { 0 } else { self.rise(index + 1, at, scale) };
@@ -98,8 +102,8 @@ impl WindowGrid {
     }
 }
 
-/// Pixel that stands in for pixel `at` of a side of `size` pixels: beyond the last one the image is mirrored, again and again if need
-/// be. The edge itself is not repeated.
+/// Pixel that stands in for pixel `at` of a side of `size` pixels: beyond the last one the image is mirrored,
+/// again and again if need be. The edge itself is not repeated.
 ///
 /// ```
 /// use vitreous::pipeline::mirror;

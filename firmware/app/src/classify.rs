@@ -1,7 +1,7 @@
 //! A ViT on the job's images: what an application of a product would do, with measurements around it.
 //!
-//! The calls into the engine are functions of their own, never inlined, so that the size report can tell the engine's
-//! code from the application's.
+//! The calls into the engine are functions of their own, never inlined, so that the size report can tell the
+//! engine's code from the application's.
 
 use vitreous::models::vit::{Run, Vit};
 use vitreous::{Error, Model, Progress, Stage};

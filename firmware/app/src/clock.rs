@@ -1,4 +1,5 @@
-//! Time, in ticks of the board's counter. Under the emulator's `-icount` a tick is a fixed number of instructions.
+//! Time, in ticks of the board's counter. Under the emulator's `-icount` a tick is a fixed number of
+//! instructions.
 
 use vitreous_protocol::board::Counter;
 use vitreous_protocol::CALIBRATION_INSTRUCTIONS;
@@ -7,7 +8,8 @@ use crate::BOARD;
 
 /// A counter that is extended to 64 bits; it must be read at least once per wrap of the counter below.
 ///
-/// The 32-bit counters of the boards wrap after 2 to 3 thousand million instructions, far longer than any step.
+/// The 32-bit counters of the boards wrap after 2 to 3 thousand million instructions, far longer than any
+/// step.
 pub struct Clock {
     last: u64,
     ticks: u64,

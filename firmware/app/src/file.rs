@@ -1,7 +1,7 @@
 //! Files of the host, over semihosting.
 //!
-//! The calls themselves, and not the file type of the `semihosting` crate: that one asserts that a handle is not -1, and
-//! with it every image would carry the panic machinery. With this, nothing in an image can panic.
+//! The calls themselves, and not the file type of the `semihosting` crate: that one asserts that a handle is
+//! not -1, and with it every image would carry the panic machinery. With this, nothing in an image can panic.
 
 use core::ffi::CStr;
 
@@ -46,7 +46,8 @@ impl File {
         let length = name.to_bytes().len();
         let name = ParamRegW::ptr(name.as_ptr().cast_mut());
         let mut block = [name, ParamRegW::usize(mode as usize), ParamRegW::usize(length)];
-        // SAFETY: the block is SYS_OPEN's: a name that ends with zero, a mode, the name's length. The name is only read.
+        // SAFETY: the block is SYS_OPEN's: a name that ends with zero, a mode, the name's length. The name is
+        // only read.
         let handle = unsafe { call(OperationNumber::SYS_OPEN, &mut block) };
         // -1: it could not be opened.
         if handle == usize::MAX {
@@ -71,7 +72,8 @@ impl File {
         let length = bytes.len();
         let start = ParamRegW::ptr(bytes.as_ptr().cast_mut());
         let mut block = [ParamRegW::usize(self.handle), start, ParamRegW::usize(length)];
-        // SAFETY: the block is SYS_WRITE's: an open file, readable memory and its length. The memory is only read.
+        // SAFETY: the block is SYS_WRITE's: an open file, readable memory and its length. The memory is only
+        // read.
         let left = unsafe { call(OperationNumber::SYS_WRITE, &mut block) };
         length.checked_sub(left).ok_or(Refused)
     }
@@ -91,7 +93,8 @@ impl File {
 impl Drop for File {
     fn drop(&mut self) {
         let mut block = [ParamRegW::usize(self.handle)];
-        // SAFETY: the block is SYS_CLOSE's: an open file, which nothing uses any more. There is no one to tell of a failure.
+        // SAFETY: the block is SYS_CLOSE's: an open file, which nothing uses any more. There is no one to
+        // tell of a failure.
         let _ = unsafe { call(OperationNumber::SYS_CLOSE, &mut block) };
     }
 }
@@ -99,7 +102,8 @@ impl Drop for File {
 /// One semihosting call.
 ///
 /// # Safety
-/// The block must be what the operation takes, and memory that it points to must be valid for what the operation does.
+/// The block must be what the operation takes, and memory that it points to must be valid for what the
+/// operation does.
 unsafe fn call(operation: OperationNumber, block: &mut [ParamRegW<'_>]) -> usize {
     // SAFETY: what the caller promises is what the call needs.
     unsafe { syscall(operation, ParamRegW::block(block)) }.usize()

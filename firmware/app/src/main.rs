@@ -1,8 +1,8 @@
 //! Runs any `.vtr` model on an emulated microcontroller.
 //!
-//! The host places the model in memory (or it is linked in), writes a job file and starts the emulator. This application
-//! reads the job over semihosting, runs the images one after another and appends its results to a file, as the frames of
-//! `vitreous-protocol`. It formats nothing and allocates nothing.
+//! The host places the model in memory (or it is linked in), writes a job file and starts the emulator. This
+//! application reads the job over semihosting, runs the images one after another and appends its results to a
+//! file, as the frames of `vitreous-protocol`. It formats nothing and allocates nothing.
 #![no_std]
 #![no_main]
 

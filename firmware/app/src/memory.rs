@@ -18,8 +18,8 @@ pub fn model(bytes: u32) -> Result<&'static [u8], Failure> {
     if bytes > BOARD.model.bytes {
         return Err(failure(Phase::Load, Failure::MODEL_BYTES, [bytes, BOARD.model.bytes]));
     }
-    // SAFETY: the region is RAM that nothing else uses (the board table's test shows that regions are disjoint), it is
-    // long enough, and the loader filled it before the processor started.
+    // SAFETY: the region is RAM that nothing else uses (the board table's test shows that regions are
+    // disjoint), it is long enough, and the loader filled it before the processor started.
     Ok(unsafe { core::slice::from_raw_parts(BOARD.model.start as *const u8, bytes as usize) })
 }
 
@@ -38,7 +38,8 @@ impl ArenaRegion {
     /// The first `bytes` bytes, if there are so many. They begin at a multiple of 64.
     pub fn cut(&mut self, bytes: usize) -> Option<&mut [u8]> {
         let start = BOARD.arena.start as *mut u8;
-        // SAFETY: the region is RAM that nothing else uses, it is long enough, and `self` is borrowed for as long.
+        // SAFETY: the region is RAM that nothing else uses, it is long enough, and `self` is borrowed for as
+        // long.
         (bytes <= BOARD.arena.bytes as usize)
             .then(|| unsafe { core::slice::from_raw_parts_mut(start, bytes) })
     }

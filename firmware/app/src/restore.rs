@@ -1,4 +1,5 @@
-//! An IPT on the job's images, row band by row band: what an application of a product would do, with measurements around it.
+//! An IPT on the job's images, row band by row band: what an application of a product would do, with
+//! measurements around it.
 //!
 //! As for classification, the calls into the engine are functions of their own, never inlined.
 

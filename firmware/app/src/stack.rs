@@ -4,8 +4,8 @@ use core::ptr::addr_of;
 
 const PAINT: u32 = 0x5a5a_c33c;
 
-/// Left unpainted below the stack pointer, since the compiler may push registers after it was read. Whatever is called
-/// afterwards goes deeper, so nothing is measured wrongly.
+/// Left unpainted below the stack pointer, since the compiler may push registers after it was read. Whatever
+/// is called afterwards goes deeper, so nothing is measured wrongly.
 const MARGIN_BYTES: usize = 64;
 
 /// Bytes above the stack's end that must keep their paint.
@@ -42,7 +42,8 @@ pub fn paint() {
     let end = pointer() - MARGIN_BYTES;
     let mut at = lowest();
     while at < end {
-        // SAFETY: the words from the stack's end up to this leaf function's own stack pointer are in nobody's use, less the margin.
+        // SAFETY: the words from the stack's end up to this leaf function's own stack pointer are in nobody's
+        // use, less the margin.
         unsafe { (at as *mut u32).write_volatile(PAINT) };
         at += 4;
     }

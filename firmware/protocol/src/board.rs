@@ -1,5 +1,5 @@
-//! The emulated boards: processor, emulator and memory map. The firmware's linker script, its build and the host tool
-//! all read this one table.
+//! The emulated boards: processor, emulator and memory map. The firmware's linker script, its build and the
+//! host tool all read this one table.
 
 /// A piece of address space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +75,8 @@ impl Board {
         match self.emulator {
             // No firmware of its own in front of this one.
             "qemu-system-riscv32" => ["-bios", "none"],
-            // QEMU has no board of this size with a smaller Cortex-M; Armv7-M executes what is compiled for Armv6-M.
+            // QEMU has no board of this size with a smaller Cortex-M; Armv7-M executes what is compiled for
+            // Armv6-M.
             _ if self.machine == "mps2-an385" => ["-cpu", "cortex-m3"],
             // Its machines take one of many cores; Cortex-M's have theirs.
             _ => ["-cpu", self.cpu],
@@ -86,7 +87,8 @@ impl Board {
 /// All boards. A board's index here is its number in messages.
 ///
 /// Sources of the maps: Arm application notes AN386, AN500, AN505 and AN547; QEMU's `hw/riscv/virt.c` and
-/// `hw/arm/virt.c`. The Armv8-M boards start in secure state, so their memories are used at their secure addresses.
+/// `hw/arm/virt.c`. The Armv8-M boards start in secure state, so their memories are used at their secure
+/// addresses.
 pub const BOARDS: [Board; 7] = [
     Board {
         name: "qemu-m4",

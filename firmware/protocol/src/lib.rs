@@ -1,8 +1,8 @@
 //! What the firmware and the host tool agree on: the boards, the job, the messages and their framing.
 //!
-//! The host writes one job file ([`Job`] as a frame, then the images, back to back) and starts the firmware, which reads
-//! it over semihosting and appends [`Message`] frames to a result file. Nothing is formatted on the target: numbers
-//! travel, the host prints.
+//! The host writes one job file ([`Job`] as a frame, then the images, back to back) and starts the firmware,
+//! which reads it over semihosting and appends [`Message`] frames to a result file. Nothing is formatted on
+//! the target: numbers travel, the host prints.
 #![no_std]
 #![deny(missing_docs)]
 

@@ -67,8 +67,8 @@ impl ImageSize {
     }
 }
 
-/// What the firmware sends. A classified image's messages come in the order stages, values, output, a restored image's in the order
-/// rows, stages, output.
+/// What the firmware sends. A classified image's messages come in the order stages, values, output, a
+/// restored image's in the order rows, stages, output.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Message<'a> {
     /// First message of a run, once the model is accepted.
@@ -151,8 +151,8 @@ pub enum StageKind {
 }
 
 impl StageKind {
-    /// All kinds, in the order of their numbers: a classifier's in the order in which a pass first meets them, then those that only
-    /// restorers have.
+    /// All kinds, in the order of their numbers: a classifier's in the order in which a pass first meets
+    /// them, then those that only restorers have.
     pub const ALL: [StageKind; 14] = [
         StageKind::Embed,
         StageKind::Norm,
@@ -171,15 +171,16 @@ impl StageKind {
     ];
 }
 
-/// Time spent in one stage of one image, summed over heads and over the windows of a restoration. Sending results is not counted.
+/// Time spent in one stage of one image, summed over heads and over the windows of a restoration. Sending
+/// results is not counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stage {
     /// Index of the image.
     pub image: u32,
     /// What was done.
     pub kind: StageKind,
-    /// In which layer: a decoder's are counted on from the encoder's. The part of the head for [`StageKind::Conv`]; 0 where there are
-    /// no layers.
+    /// In which layer: a decoder's are counted on from the encoder's. The part of the head for
+    /// [`StageKind::Conv`]; 0 where there are no layers.
     pub layer: u16,
     /// Tiles, that is calls of `step()`.
     pub tiles: u32,

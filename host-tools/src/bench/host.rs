@@ -54,8 +54,8 @@ pub fn bench_restorer(restorer: &Restorer, task: usize, options: BenchOptions) -
     Ok(timing.report(&subject, restorer.kernels(), 1, [restorer.run_bytes().len(), arena_bytes]))
 }
 
-/// Thousand millions of multiply-accumulates per second in registers, on this thread; none for a table without vector instructions of
-/// its own.
+/// Thousand millions of multiply-accumulates per second in registers, on this thread; none for a table
+/// without vector instructions of its own.
 pub fn measure_peak(kernels: &Kernels) -> Option<f64> {
     let Peak { macs, run } = kernels.peak?;
     let iterations = 40_000;
@@ -109,14 +109,15 @@ struct Timing {
     peak: Option<f64>,
 }
 
-/// How long runs are repeated before any is counted, at least: new threads may have to share a core until the operating system has moved
-/// them.
+/// How long runs are repeated before any is counted, at least: new threads may have to share a core until the
+/// operating system has moved them.
 const WARM_UP: Duration = Duration::from_millis(300);
 
 /// Runs in a row, as a camera's images come: what is warm stays warm, threads are awake.
 const ROW: usize = 10;
 
-/// Rows of whole runs, rows of runs by steps and the peak take turns, so that all see the machine in the same state.
+/// Rows of whole runs, rows of runs by steps and the peak take turns, so that all see the machine in the same
+/// state.
 fn measure(timed: &mut impl Timed, kernels: &Kernels, options: BenchOptions) -> Result<Timing> {
     let (start, mut warm) = (Instant::now(), 0);
     while warm < options.warm_up || (options.warm_up > 0 && start.elapsed() < WARM_UP) {

@@ -1,5 +1,5 @@
-//! What each stage of a model costs: time on this machine, against what its integer units could do, or instructions on a target. A run
-//! is one image of a classifier, or one window of a restorer's task.
+//! What each stage of a model costs: time on this machine, against what its integer units could do, or
+//! instructions on a target. A run is one image of a classifier, or one window of a restorer's task.
 
 mod chart;
 mod host;

@@ -13,7 +13,8 @@ pub enum Unit {
     MillionInstructions,
 }
 
-/// A model on a kernel table of a machine. What was added later has a default, so that results of earlier versions can be compared.
+/// A model on a kernel table of a machine. What was added later has a default, so that results of earlier
+/// versions can be compared.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct BenchReport {
     /// The model's name.
@@ -37,8 +38,8 @@ pub struct BenchReport {
     pub least: f64,
     /// Multiply-accumulates of a run.
     pub macs: u64,
-    /// Most int8 multiply-accumulates per second that one core does in registers, in thousand millions, measured between the
-    /// runs; none for tables without vector instructions of their own.
+    /// Most int8 multiply-accumulates per second that one core does in registers, in thousand millions,
+    /// measured between the runs; none for tables without vector instructions of their own.
     pub peak_gmacs: Option<f64>,
     /// Part of that peak, over all threads, that the median run reaches.
     pub peak_fraction: Option<f64>,
@@ -69,16 +70,19 @@ pub struct WindowRun {
 /// A stage of a layer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StageCost {
-    /// Of a classifier `embed`, `norm`, `project`, `attention`, `mlp` or `head`. A restorer has `conv`, `encode`, `memory`,
-    /// `cross norm`, `cross project`, `cross attention`, `decode` and `tail` instead of the first and the last.
+    /// Of a classifier `embed`, `norm`, `project`, `attention`, `mlp` or `head`. A restorer has `conv`,
+    /// `encode`, `memory`, `cross norm`, `cross project`, `cross attention`, `decode` and `tail` instead of
+    /// the first and the last.
     pub stage: String,
-    /// Block or layer, a decoder's counted on from the encoder's; the part of a restorer's head for `conv`; none elsewhere.
+    /// Block or layer, a decoder's counted on from the encoder's; the part of a restorer's head for `conv`;
+    /// none elsewhere.
     pub layer: Option<u16>,
     /// Median cost.
     pub median: f64,
     /// Multiply-accumulates.
     pub macs: u64,
-    /// Bytes of weights that it reads, as they stand in the file of a run; those that several stages read count for the first.
+    /// Bytes of weights that it reads, as they stand in the file of a run; those that several stages read
+    /// count for the first.
     #[serde(default)]
     pub bytes: usize,
 }

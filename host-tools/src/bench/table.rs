@@ -7,7 +7,8 @@ use crate::text::printable;
 /// A run that takes so much more than its stages was interrupted.
 const DISTURBED: f64 = 1.15;
 
-/// The stages of every layer, or their sums, beside those of an earlier report; and the whole run with the roofline.
+/// The stages of every layer, or their sums, beside those of an earlier report; and the whole run with the
+/// roofline.
 pub fn render(report: &BenchReport, before: Option<&BenchReport>, layers: bool) -> String {
     let mut header = match report.unit {
         Unit::Milliseconds => vec!["stage", "ms", "share", "MACs", "bytes", "GMAC/s"],

@@ -28,7 +28,8 @@ pub fn bench_on_target(engine: &Engine, target: Target, options: RunOptions<'_>)
     })
 }
 
-/// Counts the instructions of one image of a window's size on a target; `task` is an index into the model's tasks.
+/// Counts the instructions of one image of a window's size on a target; `task` is an index into the model's
+/// tasks.
 ///
 /// # Errors
 /// As [`restore_on_target`].

@@ -1,7 +1,7 @@
 //! Well-known architectures: what a name says of a model that its tensors do not say.
 //!
-//! timm's come from a table that `tests/goldens/architectures.py` makes from timm itself; transformers' model types, which are
-//! few, stand here.
+//! timm's come from a table that `tests/goldens/architectures.py` makes from timm itself; transformers' model
+//! types, which are few, stand here.
 use std::sync::LazyLock;
 use vitreous::models::vit::Pool;
 
@@ -84,13 +84,15 @@ impl Known {
         })
     }
 
-    /// What it needs that the engine does not have; the activation is judged apart, since an option can replace it.
+    /// What it needs that the engine does not have; the activation is judged apart, since an option can
+    /// replace it.
     pub fn obstacle(&self) -> Option<String> {
         (!self.features.is_empty()).then(|| self.features.join(" and "))
     }
 }
 
-/// Codes of the table that stand in no one's way: packed at import, or an activation, which an option can replace.
+/// Codes of the table that stand in no one's way: packed at import, or an activation, which an option can
+/// replace.
 const HARMLESS: [&str; 5] = ["plain", "split_qkv", "split_qkv_bias", "quick_gelu", NO_FINAL_NORM];
 
 /// The code of an architecture without a norm behind its blocks or its pooling.
@@ -130,16 +132,16 @@ fn feature_in_words(code: &'static str) -> &'static str {
     }
 }
 
-/// An architecture by its name, `vit_tiny_patch16_224`, with or without a tag, `.augreg_in21k`: of a tag, where the table has
-/// it, else of the architecture.
+/// An architecture by its name, `vit_tiny_patch16_224`, with or without a tag, `.augreg_in21k`: of a tag,
+/// where the table has it, else of the architecture.
 pub(super) fn timm(name: &str) -> Option<&'static Known> {
     let name = name.trim().trim_start_matches("timm/");
     let find = |name: &str| KNOWN.iter().find(|known| known.name == name);
     find(name).or_else(|| find(name.split_once('.')?.0))
 }
 
-/// What a name of a release stands for, with the width of its tokens: MoCo v3 and DINO both have a `vit_small`, of which
-/// `is_moco` tells one. `None` where several releases differ.
+/// What a name of a release stands for, with the width of its tokens: MoCo v3 and DINO both have a
+/// `vit_small`, of which `is_moco` tells one. `None` where several releases differ.
 pub(super) fn released(name: &str, dim: usize, is_moco: bool) -> Option<&'static Known> {
     let is_of = |known: &&Known| {
         known.name == name && known.dim == Some(dim) && (known.release == Some("MoCo-v3")) == is_moco
@@ -149,7 +151,8 @@ pub(super) fn released(name: &str, dim: usize, is_moco: bool) -> Option<&'static
     found.all(|other| (other.heads, &other.mean) == (first.heads, &first.mean)).then_some(first)
 }
 
-/// A file's name without the hash that releases of DeiT and torchvision have: `deit_tiny_patch16_224-a1311bcf`.
+/// A file's name without the hash that releases of DeiT and torchvision have:
+/// `deit_tiny_patch16_224-a1311bcf`.
 pub(super) fn without_hash(stem: &str) -> &str {
     match stem.rsplit_once('-') {
         Some((name, hash)) if hash.len() == 8 && hash.bytes().all(|b| b.is_ascii_hexdigit()) => name,

@@ -38,7 +38,8 @@ pub(super) struct Archive {
     pub tensors: BTreeMap<String, FloatTensor>,
     /// Which of several sets of weights it is.
     pub choice: WeightsChoice,
-    /// The architecture's name, where the file says it: timm's trainings under `arch`, DeiT, MAE and DINO among their arguments.
+    /// The architecture's name, where the file says it: timm's trainings under `arch`, DeiT, MAE and DINO
+    /// among their arguments.
     pub architecture: Option<String>,
     /// What else the file says of itself: scalars and short lists by dotted keys, such as `args.patch_size`.
     pub facts: BTreeMap<String, String>,
@@ -57,11 +58,13 @@ pub(super) struct Contents {
 }
 
 impl Archive {
-    /// Reads a file, or the shards of an index, whose format its first bytes tell. `weights` chooses one set of several: its key,
-    /// keys joined by dots, or the prefix of its tensors' names; `.` is the file's outermost.
+    /// Reads a file, or the shards of an index, whose format its first bytes tell. `weights` chooses one set
+    /// of several: its key, keys joined by dots, or the prefix of its tensors' names; `.` is the file's
+    /// outermost.
     ///
     /// # Errors
-    /// What is no file of float weights is named; damage; a set that is not there, or several that nothing tells apart.
+    /// What is no file of float weights is named; damage; a set that is not there, or several that nothing
+    /// tells apart.
     pub fn read(path: &Path, weights: Option<&str>) -> Result<Self, CheckpointError> {
         let (wanted, mut hash) = (Wanted::One(weights), Sha256::new());
         let mut warnings = vec![];

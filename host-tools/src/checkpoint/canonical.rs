@@ -25,8 +25,8 @@ pub(super) struct Canonical {
 }
 
 impl Canonical {
-    /// Renames every tensor and packs what is stored in parts; shapes are not yet checked. A network with features that the
-    /// engine does not have is refused here, before anything is missed.
+    /// Renames every tensor and packs what is stored in parts; shapes are not yet checked. A network with
+    /// features that the engine does not have is refused here, before anything is missed.
     pub fn new(archive: Archive, wanted: Option<HeadKind>) -> Result<Self, CheckpointError> {
         let Archive { path, tensors, .. } = archive;
         let mut tensors = super::unwrapped(tensors);
@@ -106,7 +106,8 @@ impl Canonical {
         Ok(())
     }
 
-    /// A pooler of transformers plays no role in its own classifiers, which are made without one; a classifier beside one reads it.
+    /// A pooler of transformers plays no role in its own classifiers, which are made without one; a
+    /// classifier beside one reads it.
     fn refuse_pooler(&self, ignored: &[String], has_head: bool) -> Result<(), CheckpointError> {
         match ignored.iter().find(|name| has_head && name.contains("pooler.dense.")) {
             Some(tensor) => {
@@ -144,8 +145,10 @@ impl Canonical {
         }
     }
 
-    /// Splits a classifier that reads the class token and the mean of the patch tokens side by side, `(classes, 2·dim)`, into
-    /// the two that [`Head::TokenAndMean`](vitreous::models::vit::Head::TokenAndMean) has: of the mean, and of the class token.
+    /// Splits a classifier that reads the class token and the mean of the patch tokens side by side,
+    /// `(classes, 2·dim)`, into the two that
+    /// [`Head::TokenAndMean`](vitreous::models::vit::Head::TokenAndMean) has: of the mean, and of the class
+    /// token.
     pub fn split_head(&mut self, dim: usize) {
         let (Some(weight), Some(bias)) = (self.tensors.get("head.weight"), self.tensors.get("head.bias"))
         else {
@@ -167,7 +170,8 @@ impl Canonical {
         self.tensors.extend(layers.map(|(name, tensor)| (name.to_string(), tensor)));
     }
 
-    /// Names that the scheme does not know, for a message about what is missing: a missing tensor may be one of another name.
+    /// Names that the scheme does not know, for a message about what is missing: a missing tensor may be one
+    /// of another name.
     pub fn unknown_in_words(&self) -> String {
         let names: Vec<_> = self.unknown.iter().take(4).map(|name| format!("`{name}`")).collect();
         match self.unknown.len() {
@@ -295,8 +299,8 @@ impl Canonical {
         Ok(())
     }
 
-    /// Adds zero biases to the linear layers that have none: where no block has one, the model was made so. A layer without
-    /// weights gets none, so that no file becomes larger than its own size accounts for.
+    /// Adds zero biases to the linear layers that have none: where no block has one, the model was made so. A
+    /// layer without weights gets none, so that no file becomes larger than its own size accounts for.
     pub fn fill_biases(&mut self, depth: usize) {
         if self.fill_bias("patch_embed.proj") {
             self.warnings.push("the patch embedding has no bias: zeros are taken".into());

@@ -1,4 +1,5 @@
-//! A model's hyperparameters from the shapes of its tensors, from what files and names say, and from the caller's options.
+//! A model's hyperparameters from the shapes of its tensors, from what files and names say, and from the
+//! caller's options.
 use super::architectures::{Known, TypePool};
 use super::canonical::Canonical;
 use super::exact::Exact;
@@ -61,8 +62,8 @@ struct Deriving<'a> {
     settings: &'a mut Settings,
 }
 
-/// Reads the configuration; afterwards `model`'s position embedding has one row per token, and its classifier is in the form
-/// that the configuration says.
+/// Reads the configuration; afterwards `model`'s position embedding has one row per token, and its classifier
+/// is in the form that the configuration says.
 pub(super) fn config(
     model: &mut Canonical,
     metadata: &Metadata,
@@ -267,7 +268,8 @@ impl Deriving<'_> {
         self.settings.decide("block", "--block", said, |BlockKind::PreNorm| "pre-norm".to_string());
     }
 
-    /// What the well-known architecture says, if it is of this width: many a model is called after a larger one.
+    /// What the well-known architecture says, if it is of this width: many a model is called after a larger
+    /// one.
     fn known<T>(&self, dim: usize, value: impl FnOnce(&Known) -> Option<T>) -> Option<Said<T>> {
         let known = self.metadata.identity.timm.filter(|known| known.dim == Some(dim))?;
         self.metadata.identity.says(value(known))
@@ -373,7 +375,8 @@ impl Deriving<'_> {
         Ok(decide_pool(self.settings, said))
     }
 
-    /// What the outputs mean: as the caller says, as config.json says, else what is meant where nothing is said.
+    /// What the outputs mean: as the caller says, as config.json says, else what is meant where nothing is
+    /// said.
     fn output(&mut self, classes: usize) -> Output {
         if classes == 0 {
             return self.options.output.unwrap_or(Output::Softmax);
@@ -438,7 +441,8 @@ fn activation_of(name: &str) -> Option<Activation> {
     }
 }
 
-/// A ViT has a norm behind its last block or behind the pooling, unless its architecture is known to have none.
+/// A ViT has a norm behind its last block or behind the pooling, unless its architecture is known to have
+/// none.
 fn check_final_norm(
     model: &Canonical,
     config: &VitConfig,

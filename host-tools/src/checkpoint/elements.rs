@@ -9,7 +9,8 @@ use std::path::Path;
 pub(super) enum Elements {
     /// Weights.
     Float(Dtype),
-    /// Counters and index tables (torch buffers such as `position_ids`), which are no weights: kept without their data.
+    /// Counters and index tables (torch buffers such as `position_ids`), which are no weights: kept without
+    /// their data.
     Integer(Dtype),
     /// A type that the file's library has, in its own words, and that is not read.
     Other(String),

@@ -104,8 +104,8 @@ pub(super) fn take(
     Ok(FoundHead { linear: Some(linear), note, warning: None })
 }
 
-/// What a name says of layers around the classifier: `head.1` is the second layer of a Sequential, whose first one has no weights
-/// and may be a dropout, which changes nothing, or a ReLU.
+/// What a name says of layers around the classifier: `head.1` is the second layer of a Sequential, whose
+/// first one has no weights and may be a dropout, which changes nothing, or a ReLU.
 fn uncertain(
     linear: &[Option<(String, FloatTensor)>; 2],
     inner: &dyn Fn(&str) -> String,
@@ -125,7 +125,8 @@ fn uncertain(
     Some(Said::assumed(HeadKind::Linear, why))
 }
 
-/// A name without the prefix of the backbone, or without what both have in front: of `net.vit.`, a `net.head.weight` is a head.
+/// A name without the prefix of the backbone, or without what both have in front: of `net.vit.`, a
+/// `net.head.weight` is a head.
 fn behind_prefix<'a>(name: &'a str, prefix: &str) -> &'a str {
     let mut common = prefix;
     loop {
@@ -137,7 +138,8 @@ fn behind_prefix<'a>(name: &'a str, prefix: &str) -> &'a str {
     }
 }
 
-/// A linear layer of an unknown name outside of the backbone, if there is but one: nobody trains a classifier to leave it out.
+/// A linear layer of an unknown name outside of the backbone, if there is but one: nobody trains a classifier
+/// to leave it out.
 fn lone_linear_layer(tensors: &BTreeMap<String, FloatTensor>, prefix: &str) -> Vec<String> {
     let is_outside = |name: &str| prefix.is_empty() || !name.starts_with(prefix);
     let is_plain = |name: &str| {

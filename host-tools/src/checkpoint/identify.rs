@@ -1,4 +1,5 @@
-//! What a file is, by its first bytes: one of the formats that are read, or another thing, which its error names.
+//! What a file is, by its first bytes: one of the formats that are read, or another thing, which its error
+//! names.
 use super::locate::{FROM_FLAX, FROM_TENSORFLOW, INDEX};
 use super::sets::shown;
 use super::CheckpointError;

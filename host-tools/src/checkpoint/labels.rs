@@ -12,7 +12,8 @@ pub(super) fn beside(folder: &Path) -> Option<PathBuf> {
     LABEL_FILES.map(|name| folder.join(name)).into_iter().find(|path| path.is_file())
 }
 
-/// The labels of a model: of the file given, else of a file beside the weights, else those that config.json has.
+/// The labels of a model: of the file given, else of a file beside the weights, else those that config.json
+/// has.
 pub(super) fn find(
     folder: &Path,
     given: Option<&Path>,

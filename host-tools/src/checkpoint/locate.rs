@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 /// What an index of shards is called: `NAME.safetensors.index.json`.
 pub(super) const INDEX: &str = ".index.json";
 
-/// The file of a folder is the first of these that is there. transformers writes one of them; where a repository has weights for
-/// several versions of it, they are the same.
+/// The file of a folder is the first of these that is there. transformers writes one of them; where a
+/// repository has weights for several versions of it, they are the same.
 const USUAL_FILES: [&str; 4] = [
     "model.safetensors",
     "model.safetensors.index.json",

@@ -29,7 +29,8 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    /// What the architecture says of the preprocessing: a training may have had its own, where its record names the architecture.
+    /// What the architecture says of the preprocessing: a training may have had its own, where its record
+    /// names the architecture.
     pub fn says_of_images<T>(&self, value: Option<T>) -> Option<Said<T>> {
         let name = self.name.as_deref().unwrap_or_default();
         match self.is_of_record {
@@ -92,7 +93,8 @@ pub(super) struct Metadata {
     unknown_layer: Option<String>,
 }
 
-/// Keys of timm's `model_args` and of transformers' config.json that state a size, and of which tensor's axis.
+/// Keys of timm's `model_args` and of transformers' config.json that state a size, and of which tensor's
+/// axis.
 const CLAIMS: [(&str, &str); 12] = [
     ("depth", "blocks"),
     ("num_hidden_layers", "blocks"),
@@ -109,8 +111,9 @@ const CLAIMS: [(&str, &str); 12] = [
 ];
 
 impl Metadata {
-    /// Reads config.json, the facts that the weights' file says of itself (`arch` of a training's checkpoint), and its name. A network
-    /// that is no plain ViT is refused, unless the caller overrules what its name says.
+    /// Reads config.json, the facts that the weights' file says of itself (`arch` of a training's
+    /// checkpoint), and its name. A network that is no plain ViT is refused, unless the caller overrules what
+    /// its name says.
     pub fn read(
         config: Option<&Json>,
         archive: &Archive,
@@ -142,7 +145,8 @@ impl Metadata {
         }
         if let (Some(record), None) = (record::of(archive), config) {
             metadata.read_timm(&record)?;
-            // Unlike config.json's, it counts only where the number of patches agrees: a training may name it otherwise.
+            // Unlike config.json's, it counts only where the number of patches agrees: a training may name it
+            // otherwise.
             let image = record::image_size(archive);
             metadata.image = image.map(|size| Said::by_architecture(size, "the training's record"));
             metadata.record = Some(record);

@@ -1,8 +1,10 @@
-//! Float ViT weights: import from timm, Hugging Face transformers and torchvision, and the tool's own checkpoints.
+//! Float ViT weights: import from timm, Hugging Face transformers and torchvision, and the tool's own
+//! checkpoints.
 //!
-//! Files are safetensors, or dicts of tensors by `torch.save`, which are read as data: nothing in them is executed.
-//! A file's tensors are renamed to timm's names, the configuration is read from their shapes and from the config.json
-//! beside them, and every shape and value is checked once. Afterwards a [`FloatVit`] can be trusted.
+//! Files are safetensors, or dicts of tensors by `torch.save`, which are read as data: nothing in them is
+//! executed. A file's tensors are renamed to timm's names, the configuration is read from their shapes and
+//! from the config.json beside them, and every shape and value is checked once. Afterwards a [`FloatVit`] can
+//! be trusted.
 mod architectures;
 mod archive;
 mod canonical;
@@ -159,8 +161,9 @@ impl FloatVit {
         })
     }
 
-    /// Reads a `.safetensors` file, a `.pt` or `.pth` file by `torch.save`, an index of shards, or a folder with one of these. Beside the weights are looked for:
-    /// config.json, preprocessor_config.json, labels.txt and classes.txt.
+    /// Reads a `.safetensors` file, a `.pt` or `.pth` file by `torch.save`, an index of shards, or a folder
+    /// with one of these. Beside the weights are looked for: config.json, preprocessor_config.json,
+    /// labels.txt and classes.txt.
     pub fn load(path: &Path, options: &LoadOptions) -> Result<Self, CheckpointError> {
         let (file, folder) = locate(path)?;
         let beside = |name: &str| Json::read(&folder.join(name));
@@ -213,8 +216,8 @@ impl FloatVit {
         Ok(Self { name, config, preprocess, labels, tensors, source_sha256, settings, warnings })
     }
 
-    /// Writes model.safetensors, config.json and (if there are labels) labels.txt, which [`load`](Self::load) reads back.
-    /// Creates the folder. A file is replaced only once its successor is complete.
+    /// Writes model.safetensors, config.json and (if there are labels) labels.txt, which [`load`](Self::load)
+    /// reads back. Creates the folder. A file is replaced only once its successor is complete.
     pub fn save(&self, dir: &Path) -> Result<(), CheckpointError> {
         output::folder(dir)?;
         let exact = exact::Exact { config: self.config, preprocess: self.preprocess };
@@ -258,7 +261,8 @@ fn names_of(folder: &Path, stem: &str, metadata: &Metadata) -> String {
     format!("{folder} {stem} {name}").to_lowercase()
 }
 
-/// Takes the model's tensors out of the checkpoint's. What is left over is an error, or a warning where the caller allows it.
+/// Takes the model's tensors out of the checkpoint's. What is left over is an error, or a warning where the
+/// caller allows it.
 fn take_all(
     file: &Path,
     model: &mut Canonical,
@@ -311,7 +315,8 @@ fn unwrapped(mut tensors: BTreeMap<String, FloatTensor>) -> BTreeMap<String, Flo
     tensors
 }
 
-/// `vit_tiny.safetensors` is called vit_tiny, `vit_tiny/model.safetensors` as well, in one piece or in shards.
+/// `vit_tiny.safetensors` is called vit_tiny, `vit_tiny/model.safetensors` as well, in one piece or in
+/// shards.
 fn file_label(file: &Path, folder: &Path, fallback: &str) -> String {
     let name = file.file_name().and_then(|s| s.to_str()).unwrap_or(fallback);
     let whole = Path::new(name.strip_suffix(locate::INDEX).unwrap_or(name));

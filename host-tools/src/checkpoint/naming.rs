@@ -18,7 +18,8 @@ type Rule = (&'static str, Target);
 #[derive(Debug)]
 pub(super) struct Naming {
     pub library: &'static str,
-    /// Every model of the library has this tensor, and no other library's has. What stands before it is a prefix.
+    /// Every model of the library has this tensor, and no other library's has. What stands before it is a
+    /// prefix.
     pub signature: &'static str,
     /// The library's default ε of layer norms.
     pub default_norm_eps: f32,
@@ -147,8 +148,8 @@ impl Naming {
         [&TIMM, &HUGGING_FACE, &TORCHVISION].into_iter().map(|naming| naming.signature)
     }
 
-    /// The naming scheme of a file and every prefix before a backbone's names (`vit.`, `module.`, …): more than one if the file
-    /// holds several models.
+    /// The naming scheme of a file and every prefix before a backbone's names (`vit.`, `module.`, …): more
+    /// than one if the file holds several models.
     pub fn recognise<'a>(
         names: impl Iterator<Item = &'a str> + Clone,
     ) -> Option<(&'static Naming, Vec<&'a str>)> {
@@ -190,7 +191,8 @@ impl Naming {
     }
 }
 
-/// DINOv2 may keep its blocks in chunks, `blocks.CHUNK.BLOCK.…`; a block's number counts from the model's start in every chunk.
+/// DINOv2 may keep its blocks in chunks, `blocks.CHUNK.BLOCK.…`; a block's number counts from the model's
+/// start in every chunk.
 fn unchunked(name: &str) -> Option<String> {
     let (chunk, rest) = name.strip_prefix("blocks.")?.split_once('.')?;
     let (block, _) = rest.split_once('.')?;

@@ -27,14 +27,15 @@ pub(super) struct SizeSources {
     pub dim: usize,
 }
 
-/// What the positions tell: the size that the weights were trained with, and the one that the model takes now.
+/// What the positions tell: the size that the weights were trained with, and the one that the model takes
+/// now.
 pub(super) struct FittedSize {
     pub trained: Said<Size>,
     pub image: Said<Size>,
 }
 
-/// Finds the image size of the training, brings the positions to the size that is wanted, and gives tokens without a position
-/// (timm's `no_embed_class`) one of zeros. Afterwards the embedding has one row per token.
+/// Finds the image size of the training, brings the positions to the size that is wanted, and gives tokens
+/// without a position (timm's `no_embed_class`) one of zeros. Afterwards the embedding has one row per token.
 pub(super) fn fit(model: &mut Canonical, sources: SizeSources) -> Result<FittedSize, CheckpointError> {
     let rows = rows_of(model)?;
     let (path, name) = (model.path.clone(), model.source_name("pos_embed"));
@@ -117,7 +118,8 @@ fn patches_of((height, width): Size, (patch_height, patch_width): Size) -> Optio
     is_whole.then(|| (height / patch_height, width / patch_width))
 }
 
-/// The size of the training: as an option, a file or a known architecture says, if the number of rows agrees; else a square.
+/// The size of the training: as an option, a file or a known architecture says, if the number of rows agrees;
+/// else a square.
 fn trained_size(rows: usize, sources: &SizeSources) -> Result<Said<Size>, (String, &'static str)> {
     let SizeSources { patch, prefix, .. } = *sources;
     let fits = |size: Size| {
@@ -185,8 +187,8 @@ fn prepend_zero_rows(tensor: Option<&mut FloatTensor>, rows: usize, dim: usize) 
     }
 }
 
-/// Resamples the grid of positions behind `prefix` rows as timm does (`resample_abs_pos_embed`): bicubic with a = −0.5, and
-/// antialiased where the grid becomes smaller.
+/// Resamples the grid of positions behind `prefix` rows as timm does (`resample_abs_pos_embed`): bicubic with
+/// a = −0.5, and antialiased where the grid becomes smaller.
 pub(super) fn interpolate(tensor: &mut FloatTensor, from: Size, to: Size, prefix: usize, dim: usize) {
     let (head, grid) = tensor.data.split_at(prefix * dim);
     let columns = resample(grid, from.0, from.1, to.1, dim);

@@ -1,5 +1,5 @@
-//! The preprocessing that a checkpoint was trained with, value by value: from options, from the files beside it, from what its
-//! architecture is known for; what none of them says is assumed.
+//! The preprocessing that a checkpoint was trained with, value by value: from options, from the files beside
+//! it, from what its architecture is known for; what none of them says is assumed.
 use super::architectures::IMAGENET;
 use super::exact::Exact;
 use super::json::Json;
@@ -80,8 +80,8 @@ impl Found {
     }
 }
 
-/// Decides every value of the preprocessing. The channel order is returned beside it: the importer exchanges the weights of
-/// red and blue, so that the model takes RGB.
+/// Decides every value of the preprocessing. The channel order is returned beside it: the importer exchanges
+/// the weights of red and blue, so that the model takes RGB.
 pub(super) fn decide(
     sources: &Sources,
     settings: &mut Settings,
@@ -281,8 +281,9 @@ fn crop_of_mode(mode: Option<&str>, crop_pct: Option<f64>, place: &str) -> Optio
     }
 }
 
-/// transformers: preprocessor_config.json. `rescale_factor` (1/255 if not said) and `do_rescale` say what a pixel of 0..255 is
-/// multiplied by before mean and standard deviation; here both are of pixels scaled to 0..1.
+/// transformers: preprocessor_config.json. `rescale_factor` (1/255 if not said) and `do_rescale` say what a
+/// pixel of 0..255 is multiplied by before mean and standard deviation; here both are of pixels scaled to
+/// 0..1.
 fn of_transformers(json: &Json, sources: &Sources) -> Result<Found, CheckpointError> {
     let filter = match json.integer("resample")? {
         None => None,
@@ -303,8 +304,8 @@ fn of_transformers(json: &Json, sources: &Sources) -> Result<Found, CheckpointEr
     let normalises = json.boolean("do_normalize")? != Some(false);
     // ViViT's and EfficientNet's processors subtract 1 behind the factor.
     let offset = if json.boolean("rescale_offset")? == Some(true) { 1.0 } else { 0.0 };
-    // (p·factor − o − m)/s = (p·factor − (o + m))/s, and
-    // (p·factor − m)/s = (p/255 − m/(255·factor)) / (s/(255·factor)); the usual factor leaves every bit as it is.
+    // (p·factor − o − m)/s = (p·factor − (o + m))/s, and (p·factor − m)/s = (p/255 − m/(255·factor)) /
+    // (s/(255·factor)); the usual factor leaves every bit as it is.
     let unit = if (factor * 255.0 - 1.0).abs() < 1e-6 { 1.0 } else { 255.0 * factor };
     let scaled = |values: Option<Vec<f64>>, default: f64, offset: f64, key: &str| {
         let place = if normalises { json.place(key) } else { json.place("do_normalize") };
@@ -454,7 +455,8 @@ fn scale_with_image(found: &mut Found, sources: &Sources) {
     });
 }
 
-/// Broadcasts one value, or several equal ones, to all channels; three values of colours become their mean for a grey image.
+/// Broadcasts one value, or several equal ones, to all channels; three values of colours become their mean
+/// for a grey image.
 fn per_channel(values: &[f64], channels: usize) -> Option<Vec<f64>> {
     match values.len() {
         n if n == channels => Some(values.to_vec()),

@@ -1,4 +1,5 @@
-//! What a training noted of itself in its checkpoint: the arguments of timm's, DeiT's, MAE's and Lightning's programs.
+//! What a training noted of itself in its checkpoint: the arguments of timm's, DeiT's, MAE's and Lightning's
+//! programs.
 use super::archive::Archive;
 use super::json::Json;
 use serde_json::{Map, Value};
@@ -31,8 +32,8 @@ fn fact(archive: &Archive, key: &str) -> Option<Value> {
     Some(serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.clone())))
 }
 
-/// The record in the form of timm's config.json, or `None` where a file has none. Only what cannot mean anything else is taken: sizes
-/// are read from the tensors.
+/// The record in the form of timm's config.json, or `None` where a file has none. Only what cannot mean
+/// anything else is taken: sizes are read from the tensors.
 pub(super) fn of(archive: &Archive) -> Option<Json> {
     let fact = |key: &str| fact(archive, key);
     let object = |keys: &[&str]| -> Map<String, Value> {

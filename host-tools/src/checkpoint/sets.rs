@@ -1,8 +1,9 @@
 //! Which of a file's sets of weights is meant.
 //!
-//! A checkpoint of a training often holds the model twice: as it is trained and as an average (EMA) of it, or as student and
-//! teacher; under keys of a dict, or under prefixes of the tensors' names. What is wanted is said by the caller, or follows from
-//! rules that the documentation states, or is asked for; it is never a matter of order.
+//! A checkpoint of a training often holds the model twice: as it is trained and as an average (EMA) of it, or
+//! as student and teacher; under keys of a dict, or under prefixes of the tensors' names. What is wanted is
+//! said by the caller, or follows from rules that the documentation states, or is asked for; it is never a
+//! matter of order.
 use super::naming::Naming;
 use super::settings::{Said, Settings};
 use super::CheckpointError;
@@ -245,8 +246,9 @@ fn signature_prefix(name: &str) -> Option<&str> {
     prefixes.find(|prefix| prefix.is_empty() || prefix.ends_with('.'))
 }
 
-/// The sets that one dict holds under prefixes: a model's first layer tells each. Names outside of all prefixes belong to the set
-/// without a prefix, or else to every set, so that nothing of a model is lost. The tensors keep their names.
+/// The sets that one dict holds under prefixes: a model's first layer tells each. Names outside of all
+/// prefixes belong to the set without a prefix, or else to every set, so that nothing of a model is lost. The
+/// tensors keep their names.
 fn split<T: Clone>(set: &Set<T>) -> Vec<Set<T>> {
     let prefixes: Vec<&str> = set.tensors.keys().filter_map(|name| signature_prefix(name)).collect();
     let Some((first, rest)) = prefixes.split_first() else { return vec![set.clone()] };

@@ -1,8 +1,9 @@
 //! What the tensors do not say of a model, value by value, and where each value comes from.
 //!
-//! A value comes from an option, from a file, from a table of well-known architectures, or from the tensors' names. What none
-//! of them says is assumed, and whatever is assumed is shown: as a warning with the option that sets it, in the `.vtr`, by
-//! `inspect`, and in the verdict of `parity`, whose float reference assumes the same and cannot tell that it is wrong.
+//! A value comes from an option, from a file, from a table of well-known architectures, or from the tensors'
+//! names. What none of them says is assumed, and whatever is assumed is shown: as a warning with the option
+//! that sets it, in the `.vtr`, by `inspect`, and in the verdict of `parity`, whose float reference assumes
+//! the same and cannot tell that it is wrong.
 use super::CheckpointError;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -154,8 +155,8 @@ impl Settings {
         (!words.is_empty()).then(|| words.join(", "))
     }
 
-    /// What a comparison of a model with these settings against a reference cannot judge: everything that the reference assumes,
-    /// and what the model's conversion assumed and the reference does not say either.
+    /// What a comparison of a model with these settings against a reference cannot judge: everything that the
+    /// reference assumes, and what the model's conversion assumed and the reference does not say either.
     pub fn unjudged(&self, reference: &Self) -> Self {
         let same = |setting: &Setting| reference.iter().find(|other| other.name == setting.name);
         let ours = self.assumed().filter(|setting| same(setting).is_none());
@@ -196,7 +197,8 @@ impl Settings {
         Err(CheckpointError::Assumed { path: path.to_path_buf(), assumed, options: options.join(", ") })
     }
 
-    /// As the settings section of a `.vtr` has them (docs/format.md): a line each, its fields separated by tabs.
+    /// As the settings section of a `.vtr` has them (docs/format.md): a line each, its fields separated by
+    /// tabs.
     pub fn to_text(&self) -> String {
         let field =
             |text: &str| text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>();
@@ -207,7 +209,8 @@ impl Settings {
         self.0.iter().map(line).collect()
     }
 
-    /// Reads back what [`to_text`](Self::to_text) wrote. Lines of another form are left out: the text serves people alone.
+    /// Reads back what [`to_text`](Self::to_text) wrote. Lines of another form are left out: the text serves
+    /// people alone.
     pub fn from_text(text: &str) -> Self {
         let setting = |line: &str| {
             let [name, value, origin, note, option] = line.split('\t').collect::<Vec<_>>().try_into().ok()?;

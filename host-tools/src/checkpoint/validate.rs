@@ -132,7 +132,8 @@ pub fn validate_preprocess(path: &Path, p: &Preprocess) -> Result<(), Checkpoint
     })
 }
 
-/// Takes tensors of exactly these names and shapes out of `tensors`. Leaves the others. `hint` says where the shapes come from.
+/// Takes tensors of exactly these names and shapes out of `tensors`. Leaves the others. `hint` says where the
+/// shapes come from.
 pub(super) fn take_tensors(
     path: &Path,
     shapes: Vec<(String, Vec<usize>)>,

@@ -30,7 +30,8 @@ use crate::vtr::AlignedBytes;
 
 #[derive(Args, Debug)]
 pub struct ConvertArgs {
-    /// Float weights: a .safetensors or .pt file, or a folder with model.safetensors and, if there is one, config.json.
+    /// Float weights: a .safetensors or .pt file, or a folder with model.safetensors and, if there is one,
+    /// config.json.
     checkpoint: PathBuf,
     /// The .vtr file to write.
     #[arg(short, long)]
@@ -41,37 +42,39 @@ pub struct ConvertArgs {
     /// The model's own version.
     #[arg(long, default_value_t = 1)]
     model_version: u32,
-    /// Layers that keep f16 weights, separated by commas: blocks.N.qkv, blocks.N.proj, blocks.N.fc1, blocks.N.fc2, head; of a restorer
-    /// encoding, head.T.convN, tail.T.convN, encoder.N.qkv (proj, fc1, fc2), decoder.N.cross_qkv (and so on), mlp_head.fc1, where *
-    /// stands for any one part.
+    /// Layers that keep f16 weights, separated by commas: blocks.N.qkv, blocks.N.proj, blocks.N.fc1,
+    /// blocks.N.fc2, head; of a restorer encoding, head.T.convN, tail.T.convN, encoder.N.qkv (proj, fc1,
+    /// fc2), decoder.N.cross_qkv (and so on), mlp_head.fc1, where * stands for any one part.
     #[arg(long, value_delimiter = ',', value_name = "LAYER")]
     keep_f16: Vec<String>,
     /// Keep the head and tail of one task of a restorer: denoise30, x2, derain, jpeg40, …
     #[arg(long, value_parser = parse_task)]
     task: Option<Task>,
-    /// Side of a restorer's windows in pixels, if not that of its training: positions and queries are interpolated. Larger windows need
-    /// more memory and overlap less.
+    /// Side of a restorer's windows in pixels, if not that of its training: positions and queries are
+    /// interpolated. Larger windows need more memory and overlap less.
     #[arg(long, value_name = "PIXELS")]
     window: Option<usize>,
-    /// Error budget of a classifier: keep as many layers in f16 as the output needs to reach this mean SQNR, in dB, on the images of
-    /// --images.
+    /// Error budget of a classifier: keep as many layers in f16 as the output needs to reach this mean SQNR,
+    /// in dB, on the images of --images.
     #[arg(long, value_name = "DB", requires = "images")]
     min_sqnr: Option<f64>,
-    /// Error budget of a restorer: the same for the PSNR between its pictures and the float weights', in dB, least over its tasks.
+    /// Error budget of a restorer: the same for the PSNR between its pictures and the float weights', in dB,
+    /// least over its tasks.
     #[arg(long, value_name = "DB", requires = "images", conflicts_with = "min_sqnr")]
     min_psnr: Option<f64>,
-    /// Folder of images on which the layers' sensitivity is measured (labelled ones for --min-sqnr, clean ones for --min-psnr), and
-    /// beside synthetic ones the range of the residual stream.
+    /// Folder of images on which the layers' sensitivity is measured (labelled ones for --min-sqnr, clean
+    /// ones for --min-psnr), and beside synthetic ones the range of the residual stream.
     #[arg(long, value_name = "FOLDER")]
     images: Option<PathBuf>,
     /// Images to measure on, evenly spread over the folder.
     #[arg(long, value_name = "N", default_value_t = 16)]
     limit: usize,
-    /// Kernels that the file is meant for: their order of the int8 weights. A host reads every order, a microcontroller only
-    /// its own.
+    /// Kernels that the file is meant for: their order of the int8 weights. A host reads every order, a
+    /// microcontroller only its own.
     #[arg(long = "for", value_name = "KERNELS", value_enum, default_value_t = LayoutArg::Portable)]
     layout: LayoutArg,
-    /// Also write a Rust file with the model as an aligned static, the memory that it needs, and its labels or tasks.
+    /// Also write a Rust file with the model as an aligned static, the memory that it needs, and its labels
+    /// or tasks.
     #[arg(long, value_name = "FILE")]
     emit_rust: Option<PathBuf>,
     #[command(flatten)]
@@ -343,7 +346,8 @@ fn render(r: &Converted) -> String {
     text
 }
 
-/// The model's path as a generated Rust file finds it: resolved against that file's folder, wherever the two are.
+/// The model's path as a generated Rust file finds it: resolved against that file's folder, wherever the two
+/// are.
 fn included(model: &Path, rust: &Path) -> Result<PathBuf> {
     let model = std::fs::canonicalize(model)?;
     let beside = rust.parent().and_then(|folder| std::fs::canonicalize(folder).ok());

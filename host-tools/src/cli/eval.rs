@@ -38,8 +38,8 @@ pub struct EvalArgs {
     /// Least overlap of neighbouring windows in pixels; a quarter of the window if not given.
     #[arg(long, value_name = "PIXELS")]
     overlap: Option<usize>,
-    /// Also measure what the seams between windows cost: the model restores every image on four shifted grids of windows, which takes
-    /// four times as long again.
+    /// Also measure what the seams between windows cost: the model restores every image on four shifted grids
+    /// of windows, which takes four times as long again.
     #[arg(long)]
     seams: bool,
     /// Write degraded, restored and clean images side by side into this folder.

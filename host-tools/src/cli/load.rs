@@ -25,14 +25,16 @@ pub enum FloatModel {
     Ipt(Box<FloatIpt>),
 }
 
-/// What a checkpoint may not say of itself. Every value that nothing says is named in a warning with its option.
+/// What a checkpoint may not say of itself. Every value that nothing says is named in a warning with its
+/// option.
 #[derive(Args, Debug, Default)]
 #[command(next_help_heading = "What the weights do not say")]
 pub struct LoadArgs {
     /// Attention heads per block.
     #[arg(long, value_parser = super::parse_count)]
     heads: Option<usize>,
-    /// Image height and width that the model is to take, as HxW; positions are interpolated from those of the training.
+    /// Image height and width that the model is to take, as HxW; positions are interpolated from those of the
+    /// training.
     #[arg(long, value_name = "HxW", value_parser = parse_size)]
     image_size: Option<(usize, usize)>,
     /// Image height and width that the weights were trained with.
@@ -50,22 +52,24 @@ pub struct LoadArgs {
     /// How features are pooled.
     #[arg(long, value_enum)]
     pool: Option<PoolArg>,
-    /// What a classifier's outputs are shown as: softmax of classes of which one holds, sigmoid of labels that hold each for itself
-    /// (multi-label), or plain values (regression). Else as config.json's `problem_type` says, or softmax; a single output is a value.
+    /// What a classifier's outputs are shown as: softmax of classes of which one holds, sigmoid of labels
+    /// that hold each for itself (multi-label), or plain values (regression). Else as config.json's
+    /// `problem_type` says, or softmax; a single output is a value.
     #[arg(long, value_enum)]
     scores: Option<ScoresArg>,
     /// A text file with one class name per line.
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
-    /// What stands behind the backbone: one linear layer, with nothing around it that matters; or nothing: a classifier is left
-    /// out, and the model gives features.
+    /// What stands behind the backbone: one linear layer, with nothing around it that matters; or nothing: a
+    /// classifier is left out, and the model gives features.
     #[arg(long, value_enum)]
     head: Option<HeadArg>,
-    /// Which of several sets of weights in the file: its key (state_dict_ema, model.teacher), or the prefix of its tensors' names;
-    /// "." is what lies outside of all keys.
+    /// Which of several sets of weights in the file: its key (state_dict_ema, model.teacher), or the prefix
+    /// of its tensors' names; "." is what lies outside of all keys.
     #[arg(long, value_name = "KEY")]
     weights: Option<String>,
-    /// Leave out tensors that are no part of a plain ViT or IPT, with a warning, instead of refusing the file.
+    /// Leave out tensors that are no part of a plain ViT or IPT, with a warning, instead of refusing the
+    /// file.
     #[arg(long)]
     allow_extra_tensors: bool,
     /// Refuse the weights where a value would have to be assumed.
@@ -90,7 +94,8 @@ struct PreprocessArgs {
     /// Length in pixels that the shorter side is resized to, before the crop.
     #[arg(long, value_name = "PIXELS", value_parser = super::parse_count)]
     resize: Option<usize>,
-    /// The same as the crop's share of the resized image, as timm says it: 0.9 resizes to 248 for a crop of 224.
+    /// The same as the crop's share of the resized image, as timm says it: 0.9 resizes to 248 for a crop of
+    /// 224.
     #[arg(long, value_name = "SHARE", conflicts_with = "resize")]
     crop_pct: Option<f64>,
     /// Cut out the centre of the resized image, or squash the whole image to the model's size.
@@ -99,7 +104,8 @@ struct PreprocessArgs {
     /// Filter of the resize.
     #[arg(long, value_enum)]
     interpolation: Option<InterpolationArg>,
-    /// Order of the colour channels that the weights were trained with. The converted model takes RGB in any case.
+    /// Order of the colour channels that the weights were trained with. The converted model takes RGB in any
+    /// case.
     #[arg(long, value_enum)]
     channel_order: Option<ChannelOrderArg>,
 }
@@ -355,14 +361,16 @@ pub struct IptLoadArgs {
     /// Attention heads of float weights, where no config.json tells; 12 in the authors' release.
     #[arg(long)]
     heads: Option<usize>,
-    /// Tasks of float weights in the order of their tails, separated by commas, where neither config.json nor the tails tell.
+    /// Tasks of float weights in the order of their tails, separated by commas, where neither config.json nor
+    /// the tails tell.
     #[arg(long, value_delimiter = ',', value_parser = parse_task)]
     tasks: Option<Vec<Task>>,
-    /// Row of the query embedding for each task, counted from 0, where float weights have more rows than tasks.
+    /// Row of the query embedding for each task, counted from 0, where float weights have more rows than
+    /// tasks.
     #[arg(long, value_delimiter = ',', value_name = "N")]
     query: Option<Vec<usize>>,
-    /// Which of several sets of float weights in the file: its key (state_dict_ema, model.teacher), or the prefix of its tensors'
-    /// names; "." is what lies outside of all keys.
+    /// Which of several sets of float weights in the file: its key (state_dict_ema, model.teacher), or the
+    /// prefix of its tensors' names; "." is what lies outside of all keys.
     #[arg(long, value_name = "KEY")]
     weights: Option<String>,
     /// Leave out tensors that are no part of a plain IPT, with a warning, instead of refusing the file.

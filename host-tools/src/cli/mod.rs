@@ -49,11 +49,12 @@ fn parse_count(text: &str) -> Result<usize, String> {
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// Print one JSON document on standard output instead of tables (progress and warnings stay on standard error).
+    /// Print one JSON document on standard output instead of tables (progress and warnings stay on standard
+    /// error).
     #[arg(long, global = true)]
     json: bool,
-    /// Kernels of this machine's runs, if not the fastest: a name that `vitreous inspect --cpu` lists. VITREOUS_KERNELS does the
-    /// same.
+    /// Kernels of this machine's runs, if not the fastest: a name that `vitreous inspect --cpu` lists.
+    /// VITREOUS_KERNELS does the same.
     #[arg(long, global = true, value_name = "NAME")]
     kernels: Option<String>,
 }
@@ -68,7 +69,8 @@ enum Command {
     Study(crate::study::StudyCommand),
     /// Write the held-out part of the built-in handwritten digits as image files in class folders.
     Digits(digits::DigitsArgs),
-    /// Quantize float weights (safetensors of timm, transformers, torchvision, or of `train`) into a .vtr file.
+    /// Quantize float weights (safetensors of timm, transformers, torchvision, or of `train`) into a .vtr
+    /// file.
     Convert(convert::ConvertArgs),
     /// Show layers, flash, multiplications and the memory plan of a .vtr file.
     Inspect(inspect::InspectArgs),
@@ -76,11 +78,13 @@ enum Command {
     Run(run::RunArgs),
     /// What the stages of a .vtr file cost: time on this machine, or instructions on a target.
     Bench(bench::BenchArgs),
-    /// Compare a .vtr file with the float weights that it was made from, on images, on this machine and on targets.
+    /// Compare a .vtr file with the float weights that it was made from, on images, on this machine and on
+    /// targets.
     Parity(parity::ParityArgs),
     /// Restore image files with an IPT: a .vtr file, or float weights.
     Restore(restore::RestoreArgs),
-    /// Score an IPT on clean images that are degraded: PSNR and SSIM, beside the float weights, with pictures.
+    /// Score an IPT on clean images that are degraded: PSNR and SSIM, beside the float weights, with
+    /// pictures.
     Eval(eval::EvalArgs),
 }
 

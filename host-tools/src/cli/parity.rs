@@ -45,8 +45,8 @@ pub struct ParityArgs {
     /// Fail if top-1 accuracy drops by more than this, in points.
     #[arg(long, value_name = "POINTS")]
     max_top1_drop: Option<f64>,
-    /// Fail if the best class is the same on a smaller share of the images, in percent; of labels that hold each for itself, if so few
-    /// decisions at a probability of one half are the same.
+    /// Fail if the best class is the same on a smaller share of the images, in percent; of labels that hold
+    /// each for itself, if so few decisions at a probability of one half are the same.
     #[arg(long, value_name = "PERCENT")]
     min_agreement: Option<f64>,
     /// Fail if a value of a regression differs by more than this.

@@ -53,8 +53,8 @@ pub struct Value {
 }
 
 impl Predictions {
-    /// The `top` best classes or first values; if that is not said, five classes, or the labels that hold where they are more, or all
-    /// values.
+    /// The `top` best classes or first values; if that is not said, five classes, or the labels that hold
+    /// where they are more, or all values.
     pub fn new(engine: &Engine, logits: &[f32], top: Option<usize>) -> Self {
         let output = engine.config().output;
         let class = |p: &Prediction| Class {

@@ -28,7 +28,8 @@ use crate::train::with_threads;
 pub struct RestoreArgs {
     /// A .vtr file of a restorer, or its float weights (a .pt or .safetensors file, or a folder).
     model: PathBuf,
-    /// Images of any common format and size, or folders of them. Alpha and colour profile are kept; grey becomes RGB, 16 bits become 8.
+    /// Images of any common format and size, or folders of them. Alpha and colour profile are kept; grey
+    /// becomes RGB, 16 bits become 8.
     #[arg(required = true)]
     images: Vec<PathBuf>,
     /// What to repair, such as denoise50 or x2; needed if the model has several tasks.
@@ -46,8 +47,8 @@ pub struct RestoreArgs {
     /// Threads, which share the windows of an image; 0 takes all cores.
     #[arg(long, default_value_t = 0, conflicts_with = "target", value_parser = super::parse_threads)]
     threads: usize,
-    /// Restore on this emulated target instead of this machine: qemu-m4, qemu-m7, qemu-m33, qemu-m55, qemu-riscv32,
-    /// qemu-cortex-a, qemu-m0.
+    /// Restore on this emulated target instead of this machine: qemu-m4, qemu-m7, qemu-m33, qemu-m55,
+    /// qemu-riscv32, qemu-cortex-a, qemu-m0.
     #[arg(long)]
     target: Option<Target>,
     /// Longest time for the target, in seconds.

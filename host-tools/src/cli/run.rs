@@ -26,14 +26,15 @@ pub struct RunArgs {
     /// Image files of any common format and size, or folders of them.
     #[arg(required = true)]
     images: Vec<PathBuf>,
-    /// Classes to list, 5 if not given; of labels that hold each for itself, all that do if they are more; all values of a regression.
+    /// Classes to list, 5 if not given; of labels that hold each for itself, all that do if they are more;
+    /// all values of a regression.
     #[arg(long, value_parser = clap::value_parser!(u8).range(1..=MAX_TOP as i64))]
     top: Option<u8>,
     /// Threads on this machine; 0 takes all cores.
     #[arg(long, default_value_t = 0, value_parser = super::parse_threads)]
     threads: usize,
-    /// Run on this emulated target instead of this machine: qemu-m4, qemu-m7, qemu-m33, qemu-m55, qemu-riscv32,
-    /// qemu-cortex-a, qemu-m0.
+    /// Run on this emulated target instead of this machine: qemu-m4, qemu-m7, qemu-m33, qemu-m55,
+    /// qemu-riscv32, qemu-cortex-a, qemu-m0.
     #[arg(long)]
     target: Option<Target>,
     /// Longest time for the target, in seconds.

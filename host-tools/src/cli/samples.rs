@@ -86,7 +86,8 @@ pub fn load_folders(
     Ok(Samples { samples: taken.collect(), failed })
 }
 
-/// Images with their classes; without, where outputs are no classes of which one holds, which no folder could label.
+/// Images with their classes; without, where outputs are no classes of which one holds, which no folder could
+/// label.
 fn files_of(engine: &Engine, folder: &Path) -> Result<Vec<(PathBuf, Option<usize>)>> {
     let config = engine.config();
     if config.classes == 0 || config.output != Output::Softmax {
@@ -100,8 +101,8 @@ fn files_of(engine: &Engine, folder: &Path) -> Result<Vec<(PathBuf, Option<usize
     Ok(labelled.images.into_iter().map(|(path, class)| (path, Some(class))).collect())
 }
 
-/// Makes the numbers of class folders the model's classes: folders that have its labels or numbers as names are those classes; else
-/// there must be one for each class, in their order.
+/// Makes the numbers of class folders the model's classes: folders that have its labels or numbers as names
+/// are those classes; else there must be one for each class, in their order.
 fn give_classes(labelled: &mut Labelled, folder: &Path, labels: &[String], classes: usize) -> Result<()> {
     let Some(names) = &labelled.classes else {
         let wrong = labelled.images.iter().find(|(_, class)| *class >= classes);

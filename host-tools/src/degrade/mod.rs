@@ -1,7 +1,7 @@
 //! Degradations of clean photographs, for training restorers and for scoring them.
 //!
-//! Each one is decided by a generator that the caller seeds, so an evaluation can be repeated bit for bit. What comes out is
-//! an 8-bit image, as a target gets it: noise is rounded and clipped.
+//! Each one is decided by a generator that the caller seeds, so an evaluation can be repeated bit for bit.
+//! What comes out is an 8-bit image, as a target gets it: noise is rounded and clipped.
 
 mod jpeg;
 mod noise;
@@ -18,8 +18,8 @@ use crate::image_input::ImageError;
 use rand::Rng;
 use vitreous::models::ipt::{Task, TaskKind};
 
-/// What `task` is to repair, made from a clean picture: `task.scale` times smaller where the task enlarges (the picture is
-/// first cut to whole multiples), of the same size otherwise.
+/// What `task` is to repair, made from a clean picture: `task.scale` times smaller where the task enlarges
+/// (the picture is first cut to whole multiples), of the same size otherwise.
 ///
 /// # Errors
 /// A picture that is smaller than the scale, or that the JPEG encoder refuses.

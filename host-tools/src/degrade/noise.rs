@@ -3,8 +3,8 @@
 use super::Picture;
 use rand::Rng;
 
-/// Adds independent normal noise of standard deviation `sigma` (in grey levels of 0..255) to every channel of every pixel,
-/// then rounds and clips to 8 bits.
+/// Adds independent normal noise of standard deviation `sigma` (in grey levels of 0..255) to every channel of
+/// every pixel, then rounds and clips to 8 bits.
 pub fn gaussian_noise(clean: &Picture, sigma: f64, rng: &mut impl Rng) -> Picture {
     let mut noisy = clean.clone();
     for pair in noisy.data.chunks_mut(2) {

@@ -51,8 +51,8 @@ impl Picture {
         Ok(output::write(path, png)?)
     }
 
-    /// The rectangle of `width × height` pixels at (`left`, `top`); what lies outside repeats the picture mirrored at its
-    /// edge, so that any crop of any picture has pixels.
+    /// The rectangle of `width × height` pixels at (`left`, `top`); what lies outside repeats the picture
+    /// mirrored at its edge, so that any crop of any picture has pixels.
     pub fn crop(&self, left: isize, top: isize, width: usize, height: usize) -> Self {
         let mut data = Vec::with_capacity(width * height * CHANNELS);
         for y in 0..height {
@@ -69,8 +69,8 @@ impl Picture {
         Picture { width, height, data }
     }
 
-    /// Turned by the element `which` (0 to 7) of the square's symmetry group: bit 0 mirrors left to right, bit 1 top to
-    /// bottom, bit 2 exchanges rows and columns.
+    /// Turned by the element `which` (0 to 7) of the square's symmetry group: bit 0 mirrors left to right,
+    /// bit 1 top to bottom, bit 2 exchanges rows and columns.
     pub fn turned(&self, which: u8) -> Self {
         let (width, height) =
             if which & 4 == 0 { (self.width, self.height) } else { (self.height, self.width) };
@@ -91,7 +91,8 @@ impl Picture {
         Picture { width, height, data }
     }
 
-    /// Cut to whole multiples of `scale`, then reduced by it: bicubic (Keys 1981, a = −0.5) with antialiasing.
+    /// Cut to whole multiples of `scale`, then reduced by it: bicubic (Keys 1981, a = −0.5) with
+    /// antialiasing.
     ///
     /// # Errors
     /// A picture smaller than the scale.
@@ -147,7 +148,8 @@ impl Picture {
     }
 }
 
-/// The index within `0..length` that `index` falls on when the row is mirrored at its ends, edges not repeated.
+/// The index within `0..length` that `index` falls on when the row is mirrored at its ends, edges not
+/// repeated.
 fn mirrored(index: isize, length: usize) -> usize {
     let period = (2 * length).saturating_sub(2).max(1) as isize;
     let folded = index.rem_euclid(period) as usize;

@@ -1,7 +1,8 @@
 //! Rain streaks.
 //!
-//! A streak is a short blurred line of added light. As in the synthesis behind Rain100H (Yang et al., arXiv 1609.07769, §3), a
-//! picture gets several layers, each with streaks of about one direction, length and brightness.
+//! A streak is a short blurred line of added light. As in the synthesis behind Rain100H (Yang et al., arXiv
+//! 1609.07769, §3), a picture gets several layers, each with streaks of about one direction, length and
+//! brightness.
 
 use super::Picture;
 use rand::Rng;
@@ -44,7 +45,8 @@ impl RainStreaks {
     }
 }
 
-/// Adds `streaks` at random places, then rounds and clips to 8 bits. Rain is white: all channels get the same light.
+/// Adds `streaks` at random places, then rounds and clips to 8 bits. Rain is white: all channels get the same
+/// light.
 pub fn rain(clean: &Picture, streaks: &RainStreaks, rng: &mut impl Rng) -> Picture {
     let mut light = vec![0f32; clean.width * clean.height];
     for layer in &streaks.layers {

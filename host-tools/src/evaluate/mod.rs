@@ -1,4 +1,5 @@
-//! The proof of a restorer: clean photographs degraded, restored by the float reference and by the model, and scored.
+//! The proof of a restorer: clean photographs degraded, restored by the float reference and by the model, and
+//! scored.
 
 mod html;
 mod pairs;
@@ -140,8 +141,8 @@ pub struct EvalReport {
 /// Called with a part's name, images done and images in all.
 pub type ProgressFn<'a> = dyn Fn(&str, usize, usize) + Sync + 'a;
 
-/// Whether the field judges a task by luma: denoising of colour photographs is judged by all colours, the others by luma (as in
-/// Chen et al., arXiv 2012.00364, §4).
+/// Whether the field judges a task by luma: denoising of colour photographs is judged by all colours, the
+/// others by luma (as in Chen et al., arXiv 2012.00364, §4).
 fn by_luma(task: &Task) -> bool {
     task.kind != TaskKind::Denoise
 }
@@ -160,7 +161,8 @@ impl Score {
 /// Scores `model`, and `reference` beside it, on pairs of images.
 ///
 /// # Errors
-/// A file that cannot be read, with its name; images that are no pair; a model without the task; a folder that cannot be written.
+/// A file that cannot be read, with its name; images that are no pair; a model without the task; a folder
+/// that cannot be written.
 pub fn evaluate(
     model: &RestoreModel,
     reference: Option<&RestoreModel>,
@@ -311,7 +313,8 @@ impl TaskRun<'_> {
         })
     }
 
-    /// Saves the images side by side, and keeps them for the HTML page if they belong to those that differ most.
+    /// Saves the images side by side, and keeps them for the HTML page if they belong to those that differ
+    /// most.
     fn keep_picture(
         &self,
         kept: &mut Vec<(f64, String, Vec<u8>)>,

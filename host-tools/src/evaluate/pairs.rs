@@ -23,8 +23,8 @@ pub struct Pair {
     pub degraded: Option<PathBuf>,
 }
 
-/// Finds the images below `clean` and, by the same names (extensions may differ), below `degraded`; at most `limit` of them, evenly
-/// spread.
+/// Finds the images below `clean` and, by the same names (extensions may differ), below `degraded`; at most
+/// `limit` of them, evenly spread.
 ///
 /// # Errors
 /// A folder that cannot be read or holds no images; an image without partner.
@@ -76,8 +76,8 @@ impl Pair {
         stem(&self.name).replace('/', "_")
     }
 
-    /// The degraded and the clean image, the latter cut to the size that the task makes of the former; `warn` prints what is to be
-    /// known of the files.
+    /// The degraded and the clean image, the latter cut to the size that the task makes of the former; `warn`
+    /// prints what is to be known of the files.
     ///
     /// # Errors
     /// A file that cannot be decoded; a degraded image of another size than the task says.

@@ -1,9 +1,10 @@
 //! What the seams between windows cost, apart from what the image holds there.
 //!
-//! An image is restored on four grids of windows: as it is, and shifted by half a step to the right, downwards and both. So every
-//! pixel lies near a seam on one grid and in the middle of a window on another, and errors are compared over the same pixels. A
-//! larger window would not tell: it is another network. The crops that are restored lie within the image, nothing is filled up, and
-//! of the outermost windows only what is nearer to their seams than to the crop's border counts.
+//! An image is restored on four grids of windows: as it is, and shifted by half a step to the right,
+//! downwards and both. So every pixel lies near a seam on one grid and in the middle of a window on another,
+//! and errors are compared over the same pixels. A larger window would not tell: it is another network. The
+//! crops that are restored lie within the image, nothing is filled up, and of the outermost windows only what
+//! is nearer to their seams than to the crop's border counts.
 
 use std::ops::Range;
 
@@ -20,13 +21,14 @@ const MAX_DB: f64 = 100.0;
 /// Errors at seams over errors in the middle of windows, in dB; positive where seams are worse.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Seams {
-    /// Squared error of the whole image over that of an image of which every pixel is taken from the middle of a window: the PSNR
-    /// that the image loses by its seams.
+    /// Squared error of the whole image over that of an image of which every pixel is taken from the middle
+    /// of a window: the PSNR that the image loses by its seams.
     pub cost_db: f64,
-    /// Squared error of the pixels within an eighth of a window of a seam over that of the same pixels in the middle.
+    /// Squared error of the pixels within an eighth of a window of a seam over that of the same pixels in the
+    /// middle.
     pub near_db: f64,
-    /// Squared difference between the mean errors of two neighbouring squares, an eighth of a window wide, with the seam between them
-    /// over that of the same two squares in the middle: what makes a grid visible.
+    /// Squared difference between the mean errors of two neighbouring squares, an eighth of a window wide,
+    /// with the seam between them over that of the same two squares in the middle: what makes a grid visible.
     pub step_db: f64,
 }
 
@@ -50,7 +52,8 @@ pub struct SeamGrids {
     scale: usize,
 }
 
-/// Windows along one side. Lengths and places are in pixels of the output but for those said to be of the input.
+/// Windows along one side. Lengths and places are in pixels of the output but for those said to be of the
+/// input.
 #[derive(Clone, Copy, Debug)]
 struct Axis {
     /// Of the input.
@@ -91,7 +94,8 @@ impl Axis {
         self.stride * self.scale
     }
 
-    /// Pixels that both grids have a seam for on at least one side, and that are no nearer to a border than to it.
+    /// Pixels that both grids have a seam for on at least one side, and that are no nearer to a border than
+    /// to it.
     fn region(&self) -> Range<usize> {
         let of = |grid: usize| {
             let start = self.shift(grid) * self.scale + self.lead + self.period() / 2;
@@ -122,8 +126,8 @@ impl Axis {
 }
 
 impl SeamGrids {
-    /// The grids of an image of `width` × `height` pixels in windows that overlap by `overlap`, enlarged by `scale`; `None` if it has
-    /// no room for two windows and half a step along a side.
+    /// The grids of an image of `width` × `height` pixels in windows that overlap by `overlap`, enlarged by
+    /// `scale`; `None` if it has no room for two windows and half a step along a side.
     pub fn new((width, height): (usize, usize), window: usize, overlap: usize, scale: usize) -> Option<Self> {
         let axes = [Axis::new(width, window, overlap, scale)?, Axis::new(height, window, overlap, scale)?];
         Some(Self { axes, scale })
@@ -191,7 +195,8 @@ impl SeamGrids {
         }
     }
 
-    /// Whether a pixel is the first one of a square, in a row of squares along a seam, that has a neighbour before it.
+    /// Whether a pixel is the first one of a square, in a row of squares along a seam, that has a neighbour
+    /// before it.
     fn squares_fit(&self, axis: usize, (x, y): (usize, usize)) -> bool {
         let at = [x, y];
         let (across, along) = (&self.axes[axis], &self.axes[1 - axis]);

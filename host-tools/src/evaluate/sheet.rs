@@ -16,7 +16,8 @@ const INK: [u8; 3] = [0; 3];
 /// Quality of the pictures on HTML pages.
 const JPEG_QUALITY: u8 = 92;
 
-/// Pictures next to each other on white, each under its label (characters of ASCII; what is wider than the picture is cut off).
+/// Pictures next to each other on white, each under its label (characters of ASCII; what is wider than the
+/// picture is cut off).
 pub fn sheet(parts: &[(&Picture, &str)]) -> Picture {
     let width = parts.iter().map(|(picture, _)| picture.width + GAP).sum::<usize>().saturating_sub(GAP);
     let height = BAR + parts.iter().map(|(picture, _)| picture.height).max().unwrap_or(0);

@@ -1,7 +1,8 @@
-//! What a file's container says beside its pixels: whether the file ends too early, and whether it holds more than one picture.
+//! What a file's container says beside its pixels: whether the file ends too early, and whether it holds more
+//! than one picture.
 //!
-//! A decoder takes what it is given or says that it cannot. Pillow takes files of which nothing of the picture is missing, so
-//! those are completed here, with a warning.
+//! A decoder takes what it is given or says that it cannot. Pillow takes files of which nothing of the
+//! picture is missing, so those are completed here, with a warning.
 
 use std::borrow::Cow;
 
@@ -89,7 +90,8 @@ impl Survey<'_> {
         Ok(())
     }
 
-    /// Chunks (PNG specification, section 5). A file without its last chunk is completed, wrong checksums of pixels are set right.
+    /// Chunks (PNG specification, section 5). A file without its last chunk is completed, wrong checksums of
+    /// pixels are set right.
     fn png(&mut self, bytes: &[u8]) {
         const CHECKSUM: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
         const SIGNATURE: usize = 8;
@@ -169,7 +171,8 @@ impl Survey<'_> {
         Ok(())
     }
 
-    /// The first directory (TIFF 6.0, section 2): RAW files begin with a small preview, which is not the photograph.
+    /// The first directory (TIFF 6.0, section 2): RAW files begin with a small preview, which is not the
+    /// photograph.
     fn tiff(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
         const NEW_SUBFILE_TYPE: u16 = 254;
         const SUB_IFDS: u16 = 330;

@@ -29,8 +29,8 @@ pub struct Decoded {
 /// Decodes an image file, turned upright as its EXIF orientation says.
 ///
 /// # Errors
-/// A file that cannot be read; that is no image or of a format that is not read; that ends within its picture; that its decoder
-/// refuses; that is too large. All name the file.
+/// A file that cannot be read; that is no image or of a format that is not read; that ends within its
+/// picture; that its decoder refuses; that is too large. All name the file.
 pub fn decode_file(path: &Path) -> Result<Decoded, ImageError> {
     let io = |e| ImageError::io(path, e);
     let mut file = std::fs::File::open(path).map_err(io)?;
@@ -122,8 +122,9 @@ fn check_size(name: &Path, decoder: &impl ImageDecoder) -> Result<(), ImageError
 }
 /// Converts to the model's channels: 1 grey, 2 grey and alpha, 3 RGB, 4 RGBA.
 ///
-/// 16-bit and float images are scaled to 8 bits. Alpha that the model does not take is dropped (as Pillow's `convert`
-/// does, so as the training did), not flattened. Grey is ITU-R BT.601's luma with Pillow's fixed point.
+/// 16-bit and float images are scaled to 8 bits. Alpha that the model does not take is dropped (as Pillow's
+/// `convert` does, so as the training did), not flattened. Grey is ITU-R BT.601's luma with Pillow's fixed
+/// point.
 pub(super) fn to_channels(image: DynamicImage, channels: usize) -> Result<Pixels, ImageError> {
     let (width, height) = (image.width() as usize, image.height() as usize);
     let has_colour = image.color().has_color();

@@ -48,9 +48,9 @@ impl Found {
     }
 }
 
-/// The images given, and those of the folders given, at any depth. What begins with a dot is left out, and symbolic links are
-/// followed, but not in a ring. A file is an image by its contents, or by its name if its contents say nothing; a file that is given
-/// itself is one in any case.
+/// The images given, and those of the folders given, at any depth. What begins with a dot is left out, and
+/// symbolic links are followed, but not in a ring. A file is an image by its contents, or by its name if its
+/// contents say nothing; a file that is given itself is one in any case.
 ///
 /// # Errors
 /// A folder that cannot be read, or that holds no image, with its name.

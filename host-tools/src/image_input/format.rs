@@ -124,7 +124,8 @@ fn readable(head: &[u8]) -> Option<Kind> {
     sound.then_some(Kind::Readable(format))
 }
 
-/// A file of boxes: its major brand, then those that it is compatible with; a still AVIF may call itself `mif1`.
+/// A file of boxes: its major brand, then those that it is compatible with; a still AVIF may call itself
+/// `mif1`.
 fn media(head: &[u8]) -> Kind {
     let size = head.get(..4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_be_bytes) as usize;
     let brands = || head.get(8..size.min(head.len())).unwrap_or_default().chunks_exact(4);

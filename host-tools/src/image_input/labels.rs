@@ -11,15 +11,16 @@ pub struct Labelled {
     pub images: Vec<(PathBuf, usize)>,
     /// The class folders' names, in the order of their indices; `None` where a labels.csv gives the classes.
     pub classes: Option<Vec<String>>,
-    /// Files that are no images, and images that stand beside the class folders; empty where a labels.csv gives the images.
+    /// Files that are no images, and images that stand beside the class folders; empty where a labels.csv
+    /// gives the images.
     pub passed_over: Vec<PathBuf>,
 }
 
 /// Reads a folder of labelled images.
 ///
-/// With a `labels.csv` (RFC 4180, UTF-8, a header line with the columns `file` and `class`, where `file` is relative to `dir` and
-/// `class` an index) the order is the file's. Else every subfolder is a class; classes count in the order of their folders' names, and
-/// images, at any depth below them, are sorted by path.
+/// With a `labels.csv` (RFC 4180, UTF-8, a header line with the columns `file` and `class`, where `file` is
+/// relative to `dir` and `class` an index) the order is the file's. Else every subfolder is a class; classes
+/// count in the order of their folders' names, and images, at any depth below them, are sorted by path.
 ///
 /// # Errors
 /// A folder or file that cannot be read; no labelled image; a faulty line of the labels.csv, with its number.
@@ -126,7 +127,8 @@ fn is_semicolon_separated(bytes: &[u8]) -> bool {
     !header.contains(&b',') && header.contains(&b';')
 }
 
-/// The line, from 1, of the record that is read next from a place in the text; the place may lie before line feeds.
+/// The line, from 1, of the record that is read next from a place in the text; the place may lie before line
+/// feeds.
 fn line_at(text: &[u8], at: usize) -> u64 {
     let (before, rest) = text.split_at(at.min(text.len()));
     let feeds = rest.iter().take_while(|b| matches!(b, b'\r' | b'\n'));

@@ -1,7 +1,7 @@
 //! A photograph in any common format and size as the model's 8-bit input.
 //!
-//! Decode, turn upright (EXIF), convert to the model's channels, resize, crop: what `Preprocess` says, with the
-//! arithmetic of Pillow and torchvision. Normalisation is the model's own part.
+//! Decode, turn upright (EXIF), convert to the model's channels, resize, crop: what `Preprocess` says, with
+//! the arithmetic of Pillow and torchvision. Normalisation is the model's own part.
 mod container;
 mod decode;
 mod error;
@@ -113,14 +113,15 @@ fn pixels_from_image_named(
     Ok(centre_crop(&resized, width, height))
 }
 
-/// An image (height, width, channels) at another size, sizes as width and height: bicubic (Keys 1981, a = −0.5), antialiased where
-/// it becomes smaller. No side may be 0.
+/// An image (height, width, channels) at another size, sizes as width and height: bicubic (Keys 1981, a =
+/// −0.5), antialiased where it becomes smaller. No side may be 0.
 pub fn resize_bicubic(data: &[u8], channels: usize, [width, height]: [usize; 2], to: [usize; 2]) -> Vec<u8> {
     let pixels = Pixels { width, height, channels, data: data.to_vec() };
     resample::resize(pixels, to[0], to[1], Filter::Bicubic).data
 }
 
-/// (width, height) with the shorter side `side` and the longer one in proportion, rounded down (torchvision's `Resize`).
+/// (width, height) with the shorter side `side` and the longer one in proportion, rounded down (torchvision's
+/// `Resize`).
 fn shorter_side(width: usize, height: usize, side: usize) -> (usize, usize) {
     let (short, long) = (width.min(height), width.max(height));
     let longer = (side as u128 * long as u128 / short.max(1) as u128).min(usize::MAX as u128) as usize;
@@ -131,8 +132,9 @@ fn shorter_side(width: usize, height: usize, side: usize) -> (usize, usize) {
     }
 }
 
-/// Where a side of `from` pixels is cut to `to`: half the difference, rounded to even as Python's `round` does.
-/// Negative where it is too short and gets black before it (half the difference, rounded down: torchvision's `CenterCrop`).
+/// Where a side of `from` pixels is cut to `to`: half the difference, rounded to even as Python's `round`
+/// does. Negative where it is too short and gets black before it (half the difference, rounded down:
+/// torchvision's `CenterCrop`).
 fn crop_offset(from: usize, to: usize) -> isize {
     if to > from {
         return -(((to - from) / 2) as isize);

@@ -1,9 +1,9 @@
 //! Antialiased resampling with Pillow's arithmetic.
 //!
-//! Models are trained on what Pillow makes of a photograph (timm, torchvision and transformers all call it), so its
-//! fixed-point sequence is followed exactly: weights with 22 fractional bits, rows first, 8-bit rows in between
-//! (Pillow, `src/libImaging/Resample.c`). Pillow 13 takes the columns first for some tall images, where the results
-//! differ by at most one step.
+//! Models are trained on what Pillow makes of a photograph (timm, torchvision and transformers all call it),
+//! so its fixed-point sequence is followed exactly: weights with 22 fractional bits, rows first, 8-bit rows
+//! in between (Pillow, `src/libImaging/Resample.c`). Pillow 13 takes the columns first for some tall images,
+//! where the results differ by at most one step.
 use crate::taps::{taps, Taps};
 use vitreous::format::Filter;
 
@@ -74,8 +74,9 @@ fn resample_columns(image: &Pixels, height: usize, filter: Filter) -> Pixels {
     Pixels { height, data, ..*image }
 }
 
-/// Source index of every output pixel along one axis. The position is a running sum, whose rounding decides where an
-/// output pixel's centre falls between two source pixels (Pillow, `src/libImaging/Geometry.c`, `ImagingScaleAffine`).
+/// Source index of every output pixel along one axis. The position is a running sum, whose rounding decides
+/// where an output pixel's centre falls between two source pixels (Pillow, `src/libImaging/Geometry.c`,
+/// `ImagingScaleAffine`).
 fn nearest_indices(from: usize, to: usize) -> Vec<usize> {
     let step = from as f64 / to as f64;
     let positions = std::iter::successors(Some(step * 0.5), |position| Some(position + step));
@@ -101,8 +102,8 @@ fn multiply_255(a: u8, b: u8) -> u8 {
     (((product >> 8) + product) >> 8) as u8
 }
 
-/// Colour that is invisible must not bleed into its surroundings: images with alpha (2 and 4 channels) are filtered
-/// with their colour multiplied by alpha.
+/// Colour that is invisible must not bleed into its surroundings: images with alpha (2 and 4 channels) are
+/// filtered with their colour multiplied by alpha.
 fn premultiply(image: &mut Pixels) {
     for pixel in image.data.chunks_exact_mut(image.channels) {
         if let Some((alpha, colour)) = pixel.split_last_mut() {

@@ -9,7 +9,8 @@ use super::ipt_layers::restorer_layers;
 use super::{hexadecimal, planned, Architecture, Inspection};
 use crate::restorer::Restorer;
 
-/// Names of the phases of an IPT's memory plan, by number. Convolutions come first, although the tail runs last.
+/// Names of the phases of an IPT's memory plan, by number. Convolutions come first, although the tail runs
+/// last.
 const PHASES: [&str; 5] = ["head", "tail", "norm", "attention", "mlp"];
 
 /// Image size for which the memory of row bands is stated.
@@ -59,8 +60,8 @@ pub struct TaskSummary {
     pub windows_320x240: usize,
 }
 
-/// Inspects a restorer with the memory plan for `tile_rows` rows per tile; `task` is the one whose layers and plan are shown, if not the
-/// one that needs the most arena.
+/// Inspects a restorer with the memory plan for `tile_rows` rows per tile; `task` is the one whose layers and
+/// plan are shown, if not the one that needs the most arena.
 ///
 /// # Errors
 /// A task that the model does not have; a tile height that the engine refuses.

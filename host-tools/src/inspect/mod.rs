@@ -1,4 +1,5 @@
-//! What a model needs: flash, memory over time, multiplications. All of it from the file, before anything runs.
+//! What a model needs: flash, memory over time, multiplications. All of it from the file, before anything
+//! runs.
 
 mod ipt;
 mod ipt_layers;

@@ -9,8 +9,8 @@ use super::Layer;
 pub enum Place {
     /// All of it in one; of weights that several stages read, the first.
     In(Stage),
-    /// Query, key and value of a self-attention, three linear layers of one size: keys and values in [`Stage::Project`], queries in
-    /// [`Stage::Attention`] of this layer.
+    /// Query, key and value of a self-attention, three linear layers of one size: keys and values in
+    /// [`Stage::Project`], queries in [`Stage::Attention`] of this layer.
     Own(u16),
     /// The same of a cross-attention, in [`Stage::CrossProject`] and [`Stage::CrossAttention`].
     Cross(u16),

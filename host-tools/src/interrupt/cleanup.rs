@@ -1,6 +1,7 @@
 //! What must not outlive the process: temporary files and folders, and the process groups of emulators.
 //!
-//! A value's own destructor removes them in every ordinary case. A signal runs no destructor, so what is alive is also noted here.
+//! A value's own destructor removes them in every ordinary case. A signal runs no destructor, so what is
+//! alive is also noted here.
 
 use std::fs;
 use std::path::PathBuf;
@@ -13,7 +14,8 @@ pub enum Item {
     File(PathBuf),
     /// A temporary folder, with all that is in it.
     Folder(PathBuf),
-    /// A group of processes, by the id of its leader, which has not been waited for: the id is still that group's.
+    /// A group of processes, by the id of its leader, which has not been waited for: the id is still that
+    /// group's.
     Group(u32),
 }
 

@@ -1,8 +1,9 @@
 //! Signals: what ends the program, and what it does before.
 //!
-//! SIGINT, SIGTERM and SIGHUP remove temporary files, end emulators, and then end the process as they would have without a handler.
-//! While something is [`Graceful`], the first of them only asks it to stop; the second ends the process. A signal that the parent
-//! process had ignored (`nohup`, or a shell's background job) stays ignored.
+//! SIGINT, SIGTERM and SIGHUP remove temporary files, end emulators, and then end the process as they would
+//! have without a handler. While something is [`Graceful`], the first of them only asks it to stop; the
+//! second ends the process. A signal that the parent process had ignored (`nohup`, or a shell's background
+//! job) stays ignored.
 
 pub mod cleanup;
 
@@ -19,7 +20,8 @@ static GRACEFUL: AtomicUsize = AtomicUsize::new(0);
 /// The signal that asked for it; 0 for none.
 static REQUESTED: AtomicI32 = AtomicI32::new(0);
 
-/// While this lives, the first signal does not end the process: the work at hand asks [`requested`] between its steps.
+/// While this lives, the first signal does not end the process: the work at hand asks [`requested`] between
+/// its steps.
 #[derive(Debug)]
 pub struct Graceful(());
 

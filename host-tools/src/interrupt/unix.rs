@@ -15,9 +15,11 @@ use crate::console;
 /// Signals that ask a program to end.
 const ENDING: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
 
-/// Takes over the signals of this process. Without it (in a program that uses the library) they do what they do everywhere.
+/// Takes over the signals of this process. Without it (in a program that uses the library) they do what they
+/// do everywhere.
 pub fn install() {
-    // With a handler, a write beyond the process's limit of a file's size is an error that can be told; without, it kills.
+    // With a handler, a write beyond the process's limit of a file's size is an error that can be told;
+    // without, it kills.
     let _ = signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)));
     let ignored = ignored_signals();
     let taken = ENDING.into_iter().filter(|signal| ignored >> (signal - 1) & 1 == 0);
@@ -36,7 +38,8 @@ fn receive(signal: i32) {
     }
 }
 
-/// Signals that were ignored when the program began, bit 0 for signal 1. A system without `/proc` does not say it: none.
+/// Signals that were ignored when the program began, bit 0 for signal 1. A system without `/proc` does not
+/// say it: none.
 fn ignored_signals() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -48,7 +51,8 @@ pub fn name(signal: i32) -> String {
     signal_name(signal).map_or_else(|| format!("signal {signal}"), str::to_owned)
 }
 
-/// Ends the process as the signal does by default, after its temporary files and emulators: a shell sees 128 + its number.
+/// Ends the process as the signal does by default, after its temporary files and emulators: a shell sees 128
+/// + its number.
 pub fn end_by(signal: i32) -> ! {
     let _nothing_new = cleanup::remove_all();
     // Returns only for a signal that does not end a process.
@@ -56,7 +60,8 @@ pub fn end_by(signal: i32) -> ! {
     process::exit(128 + signal)
 }
 
-/// Ends the process because nobody reads its output any more, as other tools do (`| head`): quietly, by SIGPIPE.
+/// Ends the process because nobody reads its output any more, as other tools do (`| head`): quietly, by
+/// SIGPIPE.
 pub fn end_by_closed_pipe() -> ! {
     end_by(SIGPIPE)
 }

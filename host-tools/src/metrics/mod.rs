@@ -1,7 +1,7 @@
 //! How near a restored image is to the clean one, in the field's conventions.
 //!
-//! PSNR and SSIM, over the colours and on luma alone, of 8-bit images, with a border left out that restorers of enlarged images are
-//! not judged by. Equal to MATLAB's and scikit-image's figures; see the tests.
+//! PSNR and SSIM, over the colours and on luma alone, of 8-bit images, with a border left out that restorers
+//! of enlarged images are not judged by. Equal to MATLAB's and scikit-image's figures; see the tests.
 
 mod ssim;
 
@@ -28,7 +28,8 @@ pub struct Score {
 }
 
 impl Score {
-    /// Compares two images of one size, without the outer `shave` pixels on each side (which an image too small for it keeps).
+    /// Compares two images of one size, without the outer `shave` pixels on each side (which an image too
+    /// small for it keeps).
     ///
     /// # Panics
     /// If the sizes differ.
@@ -70,7 +71,8 @@ pub fn psnr(mean_square_error: f64) -> f64 {
     (10.0 * (255.0 * 255.0 / mean_square_error).log10()).min(MAX_DB)
 }
 
-/// Luma Y of ITU-R BT.601 in its range of 16..235, as MATLAB's `rgb2ycbcr` defines it, not rounded: (height, width).
+/// Luma Y of ITU-R BT.601 in its range of 16..235, as MATLAB's `rgb2ycbcr` defines it, not rounded: (height,
+/// width).
 pub fn luma(image: &Picture) -> Vec<f64> {
     let weighted = |p: &[u8; 3]| {
         16.0 + (65.481 * f64::from(p[0]) + 128.553 * f64::from(p[1]) + 24.966 * f64::from(p[2])) / 255.0

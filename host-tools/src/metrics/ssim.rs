@@ -8,9 +8,9 @@ const SIGMA: f64 = 1.5;
 const C1: f64 = 2.55 * 2.55;
 const C2: f64 = 7.65 * 7.65;
 
-/// Mean structural similarity of two channels (height, width) of 0..255 (Wang et al. 2004, IEEE Transactions on Image Processing
-/// 13(4), eq. 13 and §III.C): an 11×11 window of Gaussian weights with σ = 1.5, over all places where it lies within the image.
-/// `None` for an image smaller than the window.
+/// Mean structural similarity of two channels (height, width) of 0..255 (Wang et al. 2004, IEEE Transactions
+/// on Image Processing 13(4), eq. 13 and §III.C): an 11×11 window of Gaussian weights with σ = 1.5, over all
+/// places where it lies within the image. `None` for an image smaller than the window.
 ///
 /// `size` is width and height.
 pub fn ssim(a: &[f64], b: &[f64], size: (usize, usize)) -> Option<f64> {
@@ -30,7 +30,8 @@ pub fn ssim(a: &[f64], b: &[f64], size: (usize, usize)) -> Option<f64> {
     Some((0..count).map(similarity).sum::<f64>() / count as f64)
 }
 
-/// Weighted means, first along the rows, then along the columns: (height, width) to (height − 10, width − 10).
+/// Weighted means, first along the rows, then along the columns: (height, width) to (height − 10, width −
+/// 10).
 fn smoothed(values: &[f64], (width, height): (usize, usize)) -> Vec<f64> {
     let weights = weights();
     let narrow = width + 1 - SIDE;

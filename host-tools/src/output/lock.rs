@@ -15,7 +15,8 @@ const LOCK_FILE: &str = ".vitreous-lock";
 /// Temporary files of this age are of a process that was killed.
 const STALE: Duration = Duration::from_secs(3600);
 
-/// A folder that no other process of this tool writes to. The system gives it free when the process ends, however that ends.
+/// A folder that no other process of this tool writes to. The system gives it free when the process ends,
+/// however that ends.
 #[derive(Debug)]
 pub struct Lock {
     path: PathBuf,
@@ -35,7 +36,8 @@ impl Lock {
                 Reason::Busy { .. } => reason.of(folder),
                 other => other.of(&path),
             })?;
-            // Whoever held it before has deleted its file as the last thing; then this is no longer the folder's.
+            // Whoever held it before has deleted its file as the last thing; then this is no longer the
+            // folder's.
             if !is_at(&locked, &path) {
                 continue;
             }

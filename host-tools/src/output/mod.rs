@@ -1,8 +1,9 @@
 //! The way in which every command writes its files.
 //!
-//! A file is written under another name in the same folder, checked to the last byte and then given its name: whoever looks finds the
-//! old file or the whole new one. A failure names the file and leaves nothing behind. A symbolic link is written through, a file that
-//! is there keeps its permissions, a new one has those of the umask. Devices, pipes and /dev/stdout take the bytes as they are.
+//! A file is written under another name in the same folder, checked to the last byte and then given its name:
+//! whoever looks finds the old file or the whole new one. A failure names the file and leaves nothing behind.
+//! A symbolic link is written through, a file that is there keeps its permissions, a new one has those of the
+//! umask. Devices, pipes and /dev/stdout take the bytes as they are.
 
 mod error;
 mod kind;

@@ -9,10 +9,12 @@ use super::error::Reason;
 /// Symbolic links that are followed, as on Linux.
 const MAX_LINKS: usize = 40;
 
-/// Names of a process's own open files. They may lead to ordinary files, but those belong to whoever opened them.
+/// Names of a process's own open files. They may lead to ordinary files, but those belong to whoever opened
+/// them.
 const OPEN_FILES: [&str; 3] = ["/dev/stdout", "/dev/stderr", "/dev/fd"];
 
-/// Whether a name is one of them. Of `/proc`, `PID/fd/N` alone is: `/proc/self/cwd/model.vtr` is an ordinary file's name.
+/// Whether a name is one of them. Of `/proc`, `PID/fd/N` alone is: `/proc/self/cwd/model.vtr` is an ordinary
+/// file's name.
 fn is_open_file(path: &Path) -> bool {
     let folder = path.components().rev().nth(1);
     let of_process = path.starts_with("/proc") && folder.is_some_and(|part| part.as_os_str() == "fd");
@@ -45,7 +47,8 @@ impl Place {
             Ok(_) if ends_like_a_folder(name) => Err(Reason::FolderName),
             Ok(found) if !found.is_file() || is_open_file(path) => Ok(Place::Stream),
             Ok(found) => {
-                // A file that may not be written is protected, although its name could be given to another one.
+                // A file that may not be written is protected, although its name could be given to another
+                // one.
                 OpenOptions::new().write(true).open(path).map_err(Reason::system)?;
                 let path = fs::canonicalize(path).map_err(Reason::system)?;
                 Ok(Place::File { path, there: Some(found.permissions()) })

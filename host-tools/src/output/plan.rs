@@ -62,8 +62,9 @@ impl Plan {
     }
 
     /// # Errors
-    /// An output that cannot be written as far as that is known before; one that an input or another output would be lost by; one
-    /// that would be taken for an input the next time; one whose place is taken by a file of another kind.
+    /// An output that cannot be written as far as that is known before; one that an input or another output
+    /// would be lost by; one that would be taken for an input the next time; one whose place is taken by a
+    /// file of another kind.
     pub fn check(&self) -> Result<(), OutputError> {
         let mut taken: Vec<&Path> = self.files.iter().map(PathBuf::as_path).collect();
         taken.extend(self.weights.iter().filter(|path| path.is_file()).map(PathBuf::as_path));

@@ -10,12 +10,12 @@ use super::error::{OutputError, Reason};
 use super::place::{folder_of, Place};
 use crate::interrupt::cleanup::{self, Entry, Item};
 
-/// How the names of temporary files begin and end. What is between is random. They do not hold the file's own name, which may be as
-/// long as the system allows.
+/// How the names of temporary files begin and end. What is between is random. They do not hold the file's own
+/// name, which may be as long as the system allows.
 pub(super) const TEMPORARY: (&str, &str) = (".vitreous-", ".tmp");
 
-/// Takes a file's bytes. It remembers its first failure, so that an encoder that drops an error, as many do with the last flush,
-/// loses nothing.
+/// Takes a file's bytes. It remembers its first failure, so that an encoder that drops an error, as many do
+/// with the last flush, loses nothing.
 pub struct Writer {
     raw: BufWriter<Raw>,
 }

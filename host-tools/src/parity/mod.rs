@@ -26,7 +26,8 @@ use crate::saturation::SaturationReport;
 use crate::target::{run_on_target, RunOptions, Target};
 use units::{eps_agree, Units};
 
-/// Mean SQNR in dB below which a model does not pass where no limit is given: signal and error are of one size there.
+/// Mean SQNR in dB below which a model does not pass where no limit is given: signal and error are of one
+/// size there.
 const ANOTHER_NETWORK_DB: f64 = 5.0;
 
 /// Images that the reference computes at a time.
@@ -53,7 +54,8 @@ pub struct Thresholds {
     pub min_sqnr_db: Option<f64>,
     /// Most points of top-1 accuracy that the engine may lose.
     pub max_top1_drop: Option<f64>,
-    /// Least share of images on which both have the same best class, or of decisions on labels that are the same, in percent.
+    /// Least share of images on which both have the same best class, or of decisions on labels that are the
+    /// same, in percent.
     pub min_agreement: Option<f64>,
     /// Nothing may be assumed.
     pub strict: bool,

@@ -1,4 +1,5 @@
-//! The model's stages in the reference's units: the converter moves scale about (docs/numerics.md, section 8).
+//! The model's stages in the reference's units: the converter moves scale about (docs/numerics.md, section
+//! 8).
 
 use anyhow::{Context, Result};
 use vitreous::format::SectionKind;
@@ -49,8 +50,8 @@ impl Units {
         got.iter().map(|x| x * self.stream).collect()
     }
 
-    /// Features `(dim)`: what stands before the last norm's γ and β is the same in both. A channel that no classifier reads is taken
-    /// from `want`.
+    /// Features `(dim)`: what stands before the last norm's γ and β is the same in both. A channel that no
+    /// classifier reads is taken from `want`.
     pub fn features(&self, want: &[f32], got: &[f32]) -> Vec<f32> {
         let Some(((gamma, beta), (wanted_gamma, wanted_beta))) = &self.norms else { return self.stream(got) };
         let channel = |k: usize| match gamma[k] {

@@ -23,8 +23,8 @@ pub struct IptQuantizeOptions {
     pub model_version: u32,
     /// Name in the header, if not the checkpoint's.
     pub name: Option<String>,
-    /// Power of two on all that writes the feature maps and the residual stream, as [`ipt_trial`](super::ipt_trial)
-    /// finds it.
+    /// Power of two on all that writes the feature maps and the residual stream, as
+    /// [`ipt_trial`](super::ipt_trial) finds it.
     pub stream_exponent: i32,
 }
 
@@ -91,8 +91,8 @@ pub fn quantize_ipt(float: &FloatIpt, options: &IptQuantizeOptions) -> Result<Ve
     writer.finish(&header)
 }
 
-/// Place in the authors' tokens, ordered (channel, row, column), of each element of the engine's, ordered (row, column, channel) as
-/// the pixels of an image are.
+/// Place in the authors' tokens, ordered (channel, row, column), of each element of the engine's, ordered
+/// (row, column, channel) as the pixels of an image are.
 fn pixel_major(config: &IptConfig) -> Vec<usize> {
     let area = config.patch * config.patch;
     (0..config.dim()).map(|i| i % config.features * area + i / config.features).collect()
@@ -132,8 +132,8 @@ impl<'a> Quantizer<'a> {
         self.order.iter().flat_map(|&row| &weights[row * inputs..][..inputs]).copied().collect()
     }
 
-    /// A convolution `(outputs, inputs, k, k)`, its inputs reordered to (row, column, channel); `outputs` lists the outputs in the
-    /// engine's order.
+    /// A convolution `(outputs, inputs, k, k)`, its inputs reordered to (row, column, channel); `outputs`
+    /// lists the outputs in the engine's order.
     #[allow(clippy::too_many_arguments, reason = "a layer's shape has that many numbers")]
     fn conv(
         &self,

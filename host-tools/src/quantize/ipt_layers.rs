@@ -6,7 +6,8 @@ use anyhow::{ensure, Result};
 use vitreous::models::ipt::{BodyPrecision, IptConfig, LayerPrecision, TaskPrecision};
 use vitreous::tensor::Precision;
 
-/// A layer whose precision can be chosen. The first convolution of a head and the last of a tail always have f16 weights.
+/// A layer whose precision can be chosen. The first convolution of a head and the last of a tail always have
+/// f16 weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum IptLayer {
     /// Convolution 0 to 3 of a task's head.
@@ -92,7 +93,8 @@ pub fn ipt_layers(config: &IptConfig) -> Vec<IptLayer> {
     layers
 }
 
-/// The layers that a name stands for; `*` stands for any one part between dots: `encoder.*.fc2`, `head.*.*`, `decoder.0.*`.
+/// The layers that a name stands for; `*` stands for any one part between dots: `encoder.*.fc2`, `head.*.*`,
+/// `decoder.0.*`.
 ///
 /// # Errors
 /// No layer of this model has such a name; some that there are.

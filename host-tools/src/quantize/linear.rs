@@ -15,7 +15,8 @@ pub(super) enum ZeroPoint {
     Yes,
 }
 
-/// Appends weights `(outputs, inputs)`, scales, bias `(outputs)`, and sums of the int8 weights where the inputs have a zero point.
+/// Appends weights `(outputs, inputs)`, scales, bias `(outputs)`, and sums of the int8 weights where the
+/// inputs have a zero point.
 ///
 /// # Errors
 /// A weight that f16 cannot hold, a bias that is not finite.

@@ -1,4 +1,5 @@
-//! A Rust file for a firmware author: the model in an aligned static, the memory that it needs, the names of what it gives.
+//! A Rust file for a firmware author: the model in an aligned static, the memory that it needs, the names of
+//! what it gives.
 
 use std::path::Path;
 
@@ -10,7 +11,8 @@ use crate::engine::Engine;
 use crate::restorer::Restorer;
 use crate::text::{printable, shown};
 
-/// The text of a classifier's file. `model` is the `.vtr`'s path as `include_bytes!` finds it from the generated file.
+/// The text of a classifier's file. `model` is the `.vtr`'s path as `include_bytes!` finds it from the
+/// generated file.
 ///
 /// # Errors
 /// A path that is no UTF-8.
@@ -25,7 +27,8 @@ pub fn rust_source(engine: &Engine, name: &str, model: &Path) -> Result<String> 
     };
     Ok(format!(
         r#"{start}
-/// Bytes of arena that a run needs: `static mut ARENA: vitreous::Arena<ARENA_BYTES> = vitreous::Arena::new();`
+/// Bytes of arena that a run needs: `static mut ARENA: vitreous::Arena<ARENA_BYTES> =
+/// vitreous::Arena::new();`
 pub const ARENA_BYTES: usize = {arena};
 
 /// Rows of the input image.
@@ -73,8 +76,8 @@ pub static TASKS: [&str; {count}] = {names:?};
 /// How many times larger the output of each task is in each direction.
 pub const SCALES: [usize; {count}] = {scales:?};
 
-/// Bytes of arena that a run of each task needs, whatever the image's size; tasks can share one arena of the largest:
-/// `static mut ARENA: vitreous::Arena<{{ ARENA_BYTES[{example}] }}> = vitreous::Arena::new();`
+/// Bytes of arena that a run of each task needs, whatever the image's size; tasks can share one arena of the
+/// largest: `static mut ARENA: vitreous::Arena<{{ ARENA_BYTES[{example}] }}> = vitreous::Arena::new();`
 pub const ARENA_BYTES: [usize; {count}] = {arenas:?};
 
 /// Side of a window in pixels.
@@ -83,7 +86,8 @@ pub const WINDOW: usize = {window};
 /// Bytes of memory for row bands, beside the arena, for images up to `width` pixels wide:
 /// `static mut BAND: vitreous::Arena<{{ band_bytes({example}, 320) }}> = vitreous::Arena::new();`
 pub const fn band_bytes(task: usize, width: usize) -> usize {{
-    // Input rows, sums of 16 bits for output rows, one output row; the same as `vitreous::pipeline::BandPlan`.
+    // Input rows, sums of 16 bits for output rows, one output row; the same as
+    // `vitreous::pipeline::BandPlan`.
     let (scale, row) = (SCALES[task], 3 * width);
     let input = (WINDOW * row).next_multiple_of(16);
     let sums = (2 * WINDOW * scale * scale * row).next_multiple_of(16);

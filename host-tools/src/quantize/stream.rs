@@ -1,8 +1,9 @@
 //! The residual stream in f16's range: a power of two on all that writes it.
 //!
-//! The engine keeps the stream in f16 and cuts what is beyond ±65504. A layer norm sees no scale, so everything that writes the stream
-//! may be multiplied by 2^n, with ε by 4^n: exact. n is 0 unless a trial run of the float weights shows values that are near the range's
-//! end, or a stream so small that f16 loses bits; then the largest value seen goes to a fixed binade, wherever it was.
+//! The engine keeps the stream in f16 and cuts what is beyond ±65504. A layer norm sees no scale, so
+//! everything that writes the stream may be multiplied by 2^n, with ε by 4^n: exact. n is 0 unless a trial
+//! run of the float weights shows values that are near the range's end, or a stream so small that f16 loses
+//! bits; then the largest value seen goes to a fixed binade, wherever it was.
 
 use anyhow::{bail, Result};
 use rand::{Rng, SeedableRng};
@@ -17,11 +18,13 @@ use crate::checkpoint::ipt::FloatIpt;
 use crate::checkpoint::FloatVit;
 use crate::reference::{ReferenceIpt, ReferenceOutput, ReferenceVit};
 
-/// Largest value of a stream that is left as it is: an eighth of f16's largest, since no trial sees all images.
+/// Largest value of a stream that is left as it is: an eighth of f16's largest, since no trial sees all
+/// images.
 const LARGEST: f32 = 8192.0;
 /// Root mean square below which f16's subnormal numbers cost more than its rounding does otherwise.
 const LEAST_RMS: f32 = 1.0 / 8192.0;
-/// The same for a restorer: the weights of its first convolution, which turns grey levels into the maps, are f16 too.
+/// The same for a restorer: the weights of its first convolution, which turns grey levels into the maps, are
+/// f16 too.
 const LEAST_RMS_OF_MAPS: f32 = 1.0 / 16.0;
 /// Binade of the largest value after scaling: a sixteenth to a thirty-second of f16's largest.
 const TARGET_EXPONENT: i32 = 11;
@@ -63,7 +66,8 @@ impl Seen {
     }
 }
 
-/// Finds the power of two for a ViT: the float weights run on a few synthetic images and on `images` `(height, width, channels)`.
+/// Finds the power of two for a ViT: the float weights run on a few synthetic images and on `images`
+/// `(height, width, channels)`.
 ///
 /// # Errors
 /// Images of the wrong size.
@@ -94,7 +98,8 @@ fn extend(extents: &mut Extents, c: &VitConfig, output: &ReferenceOutput) {
         add(format!("blocks.{block}.norm1"), before);
         add(format!("blocks.{block}.norm2"), middle);
     }
-    // The classifiers read the class token, and the other token if there is one; of a mean of tokens nothing is seen here.
+    // The classifiers read the class token, and the other token if there is one; of a mean of tokens nothing
+    // is seen here.
     if let (Some(last), Pool::Token) = (output.hidden.last(), c.pool) {
         add(if c.norm_after_pool { "fc_norm" } else { "norm" }.into(), &last[..c.prefix_tokens() * c.dim]);
     }
@@ -170,7 +175,8 @@ pub fn scaled_eps(eps: f32, exponent: i32) -> f32 {
     }
 }
 
-/// Multiplies all that writes a ViT's residual stream by `2^exponent`; without a final norm the classifiers are divided by it.
+/// Multiplies all that writes a ViT's residual stream by `2^exponent`; without a final norm the classifiers
+/// are divided by it.
 pub fn scale_vit_stream(tensors: &mut Tensors, config: &VitConfig, exponent: i32) {
     let reads_stream =
         |name: &str| !has_final_norm(config) && name.starts_with("head") && name.ends_with("weight");
@@ -189,10 +195,11 @@ pub fn scale_vit_stream(tensors: &mut Tensors, config: &VitConfig, exponent: i32
     }
 }
 
-/// Multiplies all that writes an IPT's feature maps and residual stream by `2^exponent`, and divides what reads them without a norm.
+/// Multiplies all that writes an IPT's feature maps and residual stream by `2^exponent`, and divides what
+/// reads them without a norm.
 ///
-/// Layers between both (residual convolutions, the encoding, the MLP behind the decoder, the upsampler) keep their weights; their
-/// biases are multiplied.
+/// Layers between both (residual convolutions, the encoding, the MLP behind the decoder, the upsampler) keep
+/// their weights; their biases are multiplied.
 pub fn scale_ipt_stream(tensors: &mut Tensors, exponent: i32) {
     for (name, tensor) in tensors {
         let parts: Vec<&str> = name.split('.').collect();
@@ -218,8 +225,8 @@ pub fn scale_ipt_stream(tensors: &mut Tensors, exponent: i32) {
     }
 }
 
-/// Images that any model can be tried on, each `(height, width, channels)`: a slope of colours, noise, coarse blocks, and blocks of
-/// all sizes upon each other, whose spectrum is near that of photographs.
+/// Images that any model can be tried on, each `(height, width, channels)`: a slope of colours, noise, coarse
+/// blocks, and blocks of all sizes upon each other, whose spectrum is near that of photographs.
 fn trial_images(height: usize, width: usize, channels: usize) -> Vec<Vec<u8>> {
     let rng = &mut ChaCha8Rng::seed_from_u64(SEED);
     let places = || (0..height * width).map(|i| (i / width, i % width));

@@ -77,7 +77,8 @@ pub struct QuantizeOptions {
     pub name: Option<String>,
     /// Power of two on all that writes the residual stream, as [`vit_trial`](super::vit_trial) finds it.
     pub stream_exponent: i32,
-    /// What the norms were seen to make in that trial; of what is not there one standard deviation is assumed.
+    /// What the norms were seen to make in that trial; of what is not there one standard deviation is
+    /// assumed.
     pub extents: Extents,
 }
 
@@ -195,9 +196,9 @@ impl<'a> Quantizer<'a> {
             .with_context(|| format!("cannot store `{name}`"))
     }
 
-    /// The patch embedding on pixels − 128: `w′ = w/(255·std)`, `b′ = b − Σ w·mean/std + 128·Σ w′`, inputs ordered as an
-    /// image is: `(row, column, channel)`. The bias is that of the float weights, so that the error of the quantized weights
-    /// meets centred pixels only.
+    /// The patch embedding on pixels − 128: `w′ = w/(255·std)`, `b′ = b − Σ w·mean/std + 128·Σ w′`, inputs
+    /// ordered as an image is: `(row, column, channel)`. The bias is that of the float weights, so that the
+    /// error of the quantized weights meets centred pixels only.
     fn embed(&self) -> Result<SectionWriter> {
         let c = &self.config;
         let part = self.part(|name| !name.starts_with("blocks."));

@@ -1,4 +1,5 @@
-//! Float reference of the IPT: plain framework operations on f32, independent of the engine's and the trainer's code.
+//! Float reference of the IPT: plain framework operations on f32, independent of the engine's and the
+//! trainer's code.
 use super::layers::{attend, convolve, layer_norm, Linear};
 use super::ReferenceError;
 use crate::checkpoint::ipt::{FloatIpt, RGB_MEAN};
@@ -194,8 +195,8 @@ impl ReferenceIpt {
         self.config.window * self.config.window * COLOURS
     }
 
-    /// Restores windows (batch, window, window, 3) of 8-bit pixels: (batch, side, side, 3) with side = scale·window, pixels of
-    /// 0..255, neither rounded nor clamped. Batches of 8 to 32 are fastest.
+    /// Restores windows (batch, window, window, 3) of 8-bit pixels: (batch, side, side, 3) with side =
+    /// scale·window, pixels of 0..255, neither rounded nor clamped. Batches of 8 to 32 are fastest.
     ///
     /// # Errors
     /// No such task; no whole number of windows.
@@ -250,7 +251,8 @@ impl ReferenceIpt {
         let mean = RGB_MEAN.map(|mean| 255.0 * mean);
         let values = windows.iter().zip((0..COLOURS).cycle()).map(|(p, c)| f32::from(*p) - mean[c]).collect();
         let input = Tensor::from_vec(values, (batch, side, side, COLOURS), &Device::Cpu)?;
-        let head = self.head(&input.permute((0, 3, 1, 2))?.contiguous()?, task)?; // (batch, features, window, window)
+        // (batch, features, window, window)
+        let head = self.head(&input.permute((0, 3, 1, 2))?.contiguous()?, task)?;
         let x = self.unfold(&head)?; // (batch, tokens, dim)
         let x = self.encode(&x, &mut kept)?;
         let x = self.decode(&x, task, &mut kept)?;
@@ -263,7 +265,8 @@ impl ReferenceIpt {
         self.tail(&maps, task)?.broadcast_add(&mean)
     }
 
-    /// A convolution, then residual blocks (§3.1 of the paper; the blocks of Lim et al., arXiv 1707.02921, without their factor).
+    /// A convolution, then residual blocks (§3.1 of the paper; the blocks of Lim et al., arXiv 1707.02921,
+    /// without their factor).
     fn head(&self, input: &Tensor, task: usize) -> Result<Tensor> {
         let head = &self.heads[task];
         let mut x = convolve(input, &head.first)?;
@@ -283,7 +286,8 @@ impl ReferenceIpt {
         convolve(&x, &tail.last)
     }
 
-    /// Patches to tokens, each in the order channel, row, column: (batch, features, window, window) to (batch, tokens, dim).
+    /// Patches to tokens, each in the order channel, row, column: (batch, features, window, window) to
+    /// (batch, tokens, dim).
     fn unfold(&self, maps: &Tensor) -> Result<Tensor> {
         let IptConfig { features, patch, .. } = self.config;
         let (batch, columns) = (maps.dim(0)?, self.config.token_columns());
@@ -317,7 +321,8 @@ impl ReferenceIpt {
         Ok(x)
     }
 
-    /// Equation 3 of the paper: the decoder begins with the encoder's output, which its cross-attention reads as well.
+    /// Equation 3 of the paper: the decoder begins with the encoder's output, which its cross-attention reads
+    /// as well.
     fn decode(&self, memory: &Tensor, task: usize, kept: &mut Option<&mut Kept>) -> Result<Tensor> {
         let (heads, query) = (self.config.heads, self.queries.get(task)?); // (tokens, dim)
         let mut x = memory.clone();

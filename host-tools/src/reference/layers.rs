@@ -36,8 +36,8 @@ impl Linear {
     }
 }
 
-/// Layer norm over the last axis (Ba et al., arXiv 1607.06450, eq. 3 and 4). The variance is taken about the mean in
-/// a second pass: candle-nn's fused form, E[x²] − E[x]², cancels in f32.
+/// Layer norm over the last axis (Ba et al., arXiv 1607.06450, eq. 3 and 4). The variance is taken about the
+/// mean in a second pass: candle-nn's fused form, E[x²] − E[x]², cancels in f32.
 pub(super) fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f32) -> Result<Tensor> {
     let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
     let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;
@@ -64,7 +64,8 @@ pub(super) fn attend(query: &Tensor, key: &Tensor, value: &Tensor, heads: usize)
     probabilities.matmul(&v)?.transpose(1, 2)?.reshape((batch, tokens, dim))
 }
 
-/// A convolution that keeps the size, by zero padding: (batch, inputs, height, width) to (batch, outputs, height, width).
+/// A convolution that keeps the size, by zero padding: (batch, inputs, height, width) to (batch, outputs,
+/// height, width).
 pub(super) fn convolve(x: &Tensor, (weight, bias): &(Tensor, Tensor)) -> Result<Tensor> {
     let padding = weight.dim(3)? / 2;
     let outputs = bias.elem_count();

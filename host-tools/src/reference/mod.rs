@@ -1,4 +1,5 @@
-//! Float reference of the ViT and the IPT: plain framework operations on f32, independent of the engine's code.
+//! Float reference of the ViT and the IPT: plain framework operations on f32, independent of the engine's
+//! code.
 //!
 //! It judges the engine's accuracy, and is itself judged by goldens made with PyTorch.
 mod ipt;
@@ -129,7 +130,8 @@ impl ReferenceVit {
             config,
             preprocess: model.preprocess,
             settings: model.settings.clone(),
-            // (dim, channels, patch height, patch width): a patch is flattened in the same order, see `patches`.
+            // (dim, channels, patch height, patch width): a patch is flattened in the same order, see
+            // `patches`.
             patch_embed: {
                 let (weight, bias) = needed("patch_embed.proj")?;
                 Linear::new(&weight.flatten_from(1)?, bias)?

@@ -31,8 +31,9 @@ pub struct Windows {
     pub batch: usize,
 }
 
-/// Restores `image` window by window. `restore` gets cut-out windows and gives their restored values one after the other, each
-/// (side·scale, side·scale, 3), in grey levels; `done` is called with the number of windows done and their number in all.
+/// Restores `image` window by window. `restore` gets cut-out windows and gives their restored values one
+/// after the other, each (side·scale, side·scale, 3), in grey levels; `done` is called with the number of
+/// windows done and their number in all.
 ///
 /// # Errors
 /// An overlap of more than half a window; those of `restore`.
@@ -80,7 +81,8 @@ impl Blend {
         (0..self.rows.count()).flat_map(|row| columns.clone().map(move |column| (row, column))).collect()
     }
 
-    /// Adds a restored window (side, side, 3) with its weights. Values are cut to those of pixels first, as the engine does.
+    /// Adds a restored window (side, side, 3) with its weights. Values are cut to those of pixels first, as
+    /// the engine does.
     fn add(&mut self, (row, column): (usize, usize), side: usize, restored: &[f32]) {
         let (top, left) = (self.rows.start(row) * self.scale, self.columns.start(column) * self.scale);
         let full = (WindowGrid::FULL * WindowGrid::FULL) as f32;

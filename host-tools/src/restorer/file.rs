@@ -1,5 +1,5 @@
-//! An image file for a restorer, and the file that comes of it: alpha, grey and the colour profile beside the RGB that the network
-//! takes.
+//! An image file for a restorer, and the file that comes of it: alpha, grey and the colour profile beside the
+//! RGB that the network takes.
 
 use std::path::Path;
 
@@ -17,8 +17,8 @@ const PROFILE_COLOURS: std::ops::Range<usize> = 16..20;
 /// An image file, taken apart.
 #[derive(Clone, Debug)]
 pub struct RestorerInput {
-    /// The colours, for the network. Where the image is wholly transparent they go on from what is seen around, so that hidden ones
-    /// do not bleed.
+    /// The colours, for the network. Where the image is wholly transparent they go on from what is seen
+    /// around, so that hidden ones do not bleed.
     pub picture: Picture,
     /// (height, width), if the file has alpha.
     alpha: Option<Vec<u8>>,
@@ -79,8 +79,8 @@ impl RestorerInput {
         })
     }
 
-    /// What is to be written of the restored colours: with the alpha of the input, enlarged (bicubic) where they are. With
-    /// `keep_grey` a grey input becomes grey again, as the luma of the result (BT.601).
+    /// What is to be written of the restored colours: with the alpha of the input, enlarged (bicubic) where
+    /// they are. With `keep_grey` a grey input becomes grey again, as the luma of the result (BT.601).
     pub fn finish(&self, restored: &Picture, keep_grey: bool) -> RestoredFile {
         let (width, height) = (restored.width, restored.height);
         let colours = restored.data.as_chunks::<3>().0;

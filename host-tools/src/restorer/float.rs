@@ -48,8 +48,8 @@ impl FloatRestorer {
         self.reference.config()
     }
 
-    /// Restores one image in windows that lie and are blended as the engine's; `overlap` in pixels, the engine's default if `None`.
-    /// `done` is called with the number of windows done and their number in all.
+    /// Restores one image in windows that lie and are blended as the engine's; `overlap` in pixels, the
+    /// engine's default if `None`. `done` is called with the number of windows done and their number in all.
     ///
     /// # Errors
     /// No such task; an overlap of more than half a window; the framework's own.

@@ -13,8 +13,9 @@ struct Level {
     seen: Vec<Seen>,
 }
 
-/// Gives pixels that are wholly transparent the mean colour seen in the smallest square around them in which anything is, of squares
-/// with sides of 2, 4, 8, … pixels. A network looks at neighbours, so colours that nobody sees would shine through at edges.
+/// Gives pixels that are wholly transparent the mean colour seen in the smallest square around them in which
+/// anything is, of squares with sides of 2, 4, 8, … pixels. A network looks at neighbours, so colours that
+/// nobody sees would shine through at edges.
 pub(super) fn fill_hidden(picture: &mut Picture, alpha: &[u8]) {
     let seen = |(pixel, alpha): (&[u8; 3], &u8)| match alpha {
         0 => [0; 4],

@@ -142,7 +142,8 @@ impl Restorer {
         &self.config
     }
 
-    /// Values of feature maps and residual stream that f16 could not hold, in the worst of the windows run since the last call.
+    /// Values of feature maps and residual stream that f16 could not hold, in the worst of the windows run
+    /// since the last call.
     pub fn take_saturation(&self) -> Saturation {
         std::mem::take(&mut *self.saturation.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -180,9 +181,9 @@ impl Restorer {
         })?
     }
 
-    /// Restores one image, its windows on all threads of rayon's pool at work; `overlap` is that of the windows in pixels if not the
-    /// engine's default. `done` is called with the number of windows done and their number in all. The result is that of
-    /// [`vitreous::pipeline::restore`] to the bit.
+    /// Restores one image, its windows on all threads of rayon's pool at work; `overlap` is that of the
+    /// windows in pixels if not the engine's default. `done` is called with the number of windows done and
+    /// their number in all. The result is that of [`vitreous::pipeline::restore`] to the bit.
     ///
     /// # Errors
     /// The engine's: no such task, an image without pixels or too long on a side, too much overlap.

@@ -90,8 +90,8 @@ impl RestoreModel {
         bail!("{} has no task {task}; it has {}", self.name()?, known.join(", "))
     }
 
-    /// Restores images; `overlap` of windows in pixels, the engine's default if `None`. `progress` is called with the number of
-    /// windows done and their number in all images.
+    /// Restores images; `overlap` of windows in pixels, the engine's default if `None`. `progress` is called
+    /// with the number of windows done and their number in all images.
     ///
     /// # Errors
     /// The model has no such task; an image would become larger than [`MAX_OUTPUT_PIXELS`]; too much overlap.
@@ -128,7 +128,8 @@ impl RestoreModel {
         }
     }
 
-    /// Values that f16 could not hold, in the worst of the windows run since the last call; none of float weights.
+    /// Values that f16 could not hold, in the worst of the windows run since the last call; none of float
+    /// weights.
     pub fn take_saturation(&self) -> Saturation {
         match self {
             Self::Engine(restorer) => restorer.take_saturation(),

@@ -39,7 +39,8 @@ impl Restorer {
         Ok(WindowSession { kernels: self.kernels, ipt, task, arena, saturation: &self.saturation })
     }
 
-    /// The output of one window `(window, window, 3)`: `(window·scale, window·scale, 3)`, grey levels not rounded or clipped.
+    /// The output of one window `(window, window, 3)`: `(window·scale, window·scale, 3)`, grey levels not
+    /// rounded or clipped.
     ///
     /// # Errors
     /// No such task; a window of another size.
@@ -49,7 +50,8 @@ impl Restorer {
 }
 
 impl<'e> WindowSession<'e> {
-    /// The output of one window `(window, window, 3)`: `(window·scale, window·scale, 3)`, grey levels not rounded or clipped.
+    /// The output of one window `(window, window, 3)`: `(window·scale, window·scale, 3)`, grey levels not
+    /// rounded or clipped.
     ///
     /// # Errors
     /// A window of another size.

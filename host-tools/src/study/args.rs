@@ -15,7 +15,8 @@ use std::path::PathBuf;
 /// Studies that train many models.
 #[derive(Subcommand, Clone, Debug)]
 pub enum StudyCommand {
-    /// How much data a transformer needs beside a convolutional network. A stopped study goes on when started again.
+    /// How much data a transformer needs beside a convolutional network. A stopped study goes on when started
+    /// again.
     #[command(subcommand)]
     DataEfficiency(DataEfficiency),
 }

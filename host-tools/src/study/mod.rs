@@ -1,8 +1,8 @@
 //! Studies that train many models.
 //!
-//! `data-efficiency` asks how much data a transformer needs beside a convolutional network (figure 6 of arXiv 2012.00364 for
-//! restoration, figure 4 of arXiv 2010.11929 for classification): both are trained on growing parts of the same data, for the
-//! same number of steps, and scored on the same held-out part.
+//! `data-efficiency` asks how much data a transformer needs beside a convolutional network (figure 6 of arXiv
+//! 2012.00364 for restoration, figure 4 of arXiv 2010.11929 for classification): both are trained on growing
+//! parts of the same data, for the same number of steps, and scored on the same held-out part.
 
 mod args;
 mod classification;

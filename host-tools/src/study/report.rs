@@ -103,8 +103,8 @@ impl StudyReport {
         Ok(output::write(&dir.join(CURVES_FILE), self.svg()?)?)
     }
 
-    /// Score over part of the data, a curve per network through the means of the seeds, with bars from the least to the
-    /// greatest.
+    /// Score over part of the data, a curve per network through the means of the seeds, with bars from the
+    /// least to the greatest.
     pub fn svg(&self) -> Result<String> {
         let mut text = String::new();
         self.draw(&mut text).map_err(|e| anyhow!("curves: {e}"))?;

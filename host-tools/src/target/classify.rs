@@ -12,7 +12,8 @@ use crate::vtr::ModelBytes;
 
 /// Runs the model on all images, in one start of the emulator.
 ///
-/// An image is `(height, width, channels)` bytes, as the model's first layer takes it; all must be of one length.
+/// An image is `(height, width, channels)` bytes, as the model's first layer takes it; all must be of one
+/// length.
 ///
 /// # Errors
 /// See [`TargetError`].

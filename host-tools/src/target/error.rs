@@ -186,7 +186,8 @@ impl TargetError {
         TargetError::File { path: path.into(), error }
     }
 
-    /// Whether something must be installed or built before this target can be used, so that a test may be skipped.
+    /// Whether something must be installed or built before this target can be used, so that a test may be
+    /// skipped.
     pub fn is_unavailable(&self) -> bool {
         matches!(self, TargetError::EmulatorMissing { .. } | TargetError::FirmwareMissing { .. })
     }

@@ -5,7 +5,8 @@ use vitreous_protocol::{Board, Failure, Fault, FaultKind};
 
 use super::TargetError;
 
-/// Does on the host what the engine has refused to do on the target with this image, and says why it was refused.
+/// Does on the host what the engine has refused to do on the target with this image, and says why it was
+/// refused.
 pub(super) type Replay<'a> = &'a dyn Fn(usize) -> Option<Error>;
 
 /// Words for a fault.
@@ -30,7 +31,8 @@ pub(super) fn failure(board: &'static Board, failure: Failure, replay: Replay<'_
         Failure::STACK => TargetError::StackOverflow { board, image, limit: first },
         code if code >= Failure::FIRST_OWN => TargetError::Refused { board, code, context },
         code => {
-            // The engine on the host mostly stops at the same place for the same reason, and has the words for it.
+            // The engine on the host mostly stops at the same place for the same reason, and has the words
+            // for it.
             let text = match replay(image as usize) {
                 Some(error) if error.code() == code => error.to_string(),
                 Some(_) => format!("engine error {code}, context {context:?}"),

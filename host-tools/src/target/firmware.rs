@@ -1,5 +1,5 @@
-//! Finding the firmware's ELF: where the user says, beside this program, or in the checkout that this program was built from. Never
-//! by the working directory: whatever lies there, nothing of it is run.
+//! Finding the firmware's ELF: where the user says, beside this program, or in the checkout that this program
+//! was built from. Never by the working directory: whatever lies there, nothing of it is run.
 
 use std::env;
 use std::fs;
@@ -33,8 +33,8 @@ const SOURCES: [&str; 8] = [
 /// Tests run on many threads; one build at a time, and the others find its result.
 static BUILD: Mutex<()> = Mutex::new(());
 
-/// The board's firmware: `given`, a file or a folder of them, else what `VITREOUS_FIRMWARE` names, else that beside this program, else
-/// that of the checkout, which is built when it is out of date.
+/// The board's firmware: `given`, a file or a folder of them, else what `VITREOUS_FIRMWARE` names, else that
+/// beside this program, else that of the checkout, which is built when it is out of date.
 pub(super) fn find_or_build(board: &'static Board, given: Option<&Path>) -> Result<PathBuf, TargetError> {
     let said = given.map(Path::to_path_buf).or_else(|| env::var_os(VARIABLE).map(PathBuf::from));
     let places = Places {
@@ -102,8 +102,8 @@ impl Places {
         Ok(built)
     }
 
-    /// Whether the program lies where cargo has put it, in the checkout's own target folder: a developer's, who runs what is built there
-    /// anyway.
+    /// Whether the program lies where cargo has put it, in the checkout's own target folder: a developer's,
+    /// who runs what is built there anyway.
     fn is_in_checkout(&self) -> bool {
         fs::canonicalize(self.checkout.join("target")).is_ok_and(|target| self.program.starts_with(target))
     }

@@ -9,8 +9,9 @@ use std::process::Stdio;
 #[cfg(unix)]
 use crate::interrupt::cleanup::{self, Entry, Item};
 
-/// Leads the group. Its standard input is a pipe from here, at which it waits; when this program is gone, killed even, the pipe
-/// ends, and it kills its group. (Linux's own way, PR_SET_PDEATHSIG, would need unsafe code, and looks at threads, not processes.)
+/// Leads the group. Its standard input is a pipe from here, at which it waits; when this program is gone,
+/// killed even, the pipe ends, and it kills its group. (Linux's own way, PR_SET_PDEATHSIG, would need unsafe
+/// code, and looks at threads, not processes.)
 #[cfg(unix)]
 const WATCHDOG: &str = "read -r _; kill -s KILL 0";
 

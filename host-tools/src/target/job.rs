@@ -27,7 +27,8 @@ pub(super) struct Task<'a> {
     pub replay: Replay<'a>,
 }
 
-/// Runs a job. `progress` is called with the number of images done and the bytes of rows that came of the next one.
+/// Runs a job. `progress` is called with the number of images done and the bytes of rows that came of the
+/// next one.
 pub(super) fn execute(
     task: Task<'_>,
     options: &RunOptions<'_>,
@@ -73,8 +74,8 @@ pub(super) fn execute(
     }
 }
 
-/// More bytes than all frames of a job's results can have: pictures of at most 4 × 4 times the pixels, framed, and what comes
-/// with each image (stages, logits, features).
+/// More bytes than all frames of a job's results can have: pictures of at most 4 × 4 times the pixels,
+/// framed, and what comes with each image (stages, logits, features).
 fn longest_results(body: &[u8]) -> u64 {
     (256 << 20) + 32 * body.len() as u64
 }
@@ -83,7 +84,8 @@ fn file_name(name: &std::ffi::CStr) -> &str {
     name.to_str().expect("the protocol's file names are ASCII")
 }
 
-/// The model with its weights as the board's kernels read them: the file itself, or a copy in `folder` in another order.
+/// The model with its weights as the board's kernels read them: the file itself, or a copy in `folder` in
+/// another order.
 fn in_order_of(board: &Board, path: &Path, folder: &Path) -> Result<PathBuf, TargetError> {
     let path = fs::canonicalize(path).map_err(|e| TargetError::file(path, e))?;
     let bytes = ModelBytes::open(&path).map_err(|e| TargetError::file(&path, e))?;
@@ -93,8 +95,8 @@ fn in_order_of(board: &Board, path: &Path, folder: &Path) -> Result<PathBuf, Tar
     Ok(copy)
 }
 
-/// The model with its weights as the board's kernels read them; none if they read it as it is. A file that the engine refuses stays
-/// as it is too: the target says why.
+/// The model with its weights as the board's kernels read them; none if they read it as it is. A file that
+/// the engine refuses stays as it is too: the target says why.
 pub(crate) fn repacked_for(board: &Board, model: &[u8]) -> Option<AlignedBytes> {
     let spec = TableSpec::find(board.kernels)?;
     let layout = Model::parse(model).ok()?.layout();

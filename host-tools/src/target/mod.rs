@@ -1,5 +1,5 @@
-//! Running a model on an emulated microcontroller: starts the emulator with the firmware, gives it a job and decodes
-//! what comes back.
+//! Running a model on an emulated microcontroller: starts the emulator with the firmware, gives it a job and
+//! decodes what comes back.
 //!
 //! ```no_run
 //! use vitreous_tools::target::{run_on_target, RunOptions, Target};
@@ -68,8 +68,8 @@ impl Target {
         firmware::find_or_build(self.board(), None).map(drop)
     }
 
-    /// Whether a test can use this target. If not, that is noted for `cargo xtask test`, which lists all that was skipped,
-    /// and on standard error.
+    /// Whether a test can use this target. If not, that is noted for `cargo xtask test`, which lists all that
+    /// was skipped, and on standard error.
     pub fn available_for_test(self, test: &str) -> bool {
         let reason = if std::env::var_os("VITREOUS_NO_TARGET").is_some() {
             "targets are switched off".to_owned()
@@ -130,11 +130,11 @@ pub struct RunOptions<'a> {
     pub count_instructions: bool,
     /// Give up after this time.
     pub timeout: Duration,
-    /// A firmware ELF, or a folder of them named after the targets; else what `VITREOUS_FIRMWARE` names, else those beside this program,
-    /// else those of the checkout that it was built from.
+    /// A firmware ELF, or a folder of them named after the targets; else what `VITREOUS_FIRMWARE` names, else
+    /// those beside this program, else those of the checkout that it was built from.
     pub firmware: Option<PathBuf>,
-    /// Called after each image with the number of images done and of all images; in a restoration as rows come, with the bytes of
-    /// restored pixels that came and with all bytes.
+    /// Called after each image with the number of images done and of all images; in a restoration as rows
+    /// come, with the bytes of restored pixels that came and with all bytes.
     pub progress: Option<&'a mut dyn FnMut(usize, usize)>,
 }
 

@@ -13,10 +13,11 @@ use crate::degrade::Picture;
 use crate::vtr::{AlignedBytes, ModelBytes};
 
 /// Restores images, in one start of the emulator. `task` is an index into the model's tasks
-/// ([`Restorer::task_index`](crate::restorer::Restorer::task_index)), `overlap` the least overlap of windows in pixels, if not the
-/// engine's default.
+/// ([`Restorer::task_index`](crate::restorer::Restorer::task_index)), `overlap` the least overlap of windows
+/// in pixels, if not the engine's default.
 ///
-/// The pixels that come back equal those of [`Restorer::restore`](crate::restorer::Restorer::restore), byte for byte.
+/// The pixels that come back equal those of [`Restorer::restore`](crate::restorer::Restorer::restore), byte
+/// for byte.
 ///
 /// # Errors
 /// See [`TargetError`].

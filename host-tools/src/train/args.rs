@@ -16,7 +16,8 @@ use std::time::Duration;
 /// Train a vision transformer. Whatever is not given is chosen to suit the data.
 #[derive(Args, Clone, Debug)]
 pub struct TrainVitArgs {
-    /// `digits` (built in), or a folder: class folders (with train/ and test/, or a part is held out), CIFAR-10 binaries, IDX files
+    /// `digits` (built in), or a folder: class folders (with train/ and test/, or a part is held out),
+    /// CIFAR-10 binaries, IDX files
     #[arg(long, default_value = "digits")]
     pub data: PathBuf,
     /// Output folder

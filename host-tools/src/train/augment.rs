@@ -1,7 +1,7 @@
 //! Training samples: the image of a step, changed at random, and its soft target.
 //!
-//! Every sample's random numbers come from a stream of their own, numbered by epoch and position. So a resumed run needs
-//! no generator state, and samples can be made in any order on any number of threads.
+//! Every sample's random numbers come from a stream of their own, numbered by epoch and position. So a
+//! resumed run needs no generator state, and samples can be made in any order on any number of threads.
 
 use super::data::ImageSet;
 use super::recipe::Augment;
@@ -140,7 +140,8 @@ impl Sampler<'_> {
         }
     }
 
-    /// Sets a rectangle of 2 to 33 % of the area and an aspect of 0.3 to 3.3 to the mean (Zhong et al., §3.2).
+    /// Sets a rectangle of 2 to 33 % of the area and an aspect of 0.3 to 3.3 to the mean (Zhong et al.,
+    /// §3.2).
     fn erase(&self, pixels: &mut [f32], rng: &mut ChaCha8Rng) {
         let (height, width, channels) = (self.images.height, self.images.width, self.images.channels);
         let area = rng.random_range(0.02..0.33f32) * (height * width) as f32;

@@ -1,7 +1,8 @@
 //! Training checkpoints: everything that a resumed run needs to end with the same bits.
 //!
-//! One safetensors file holds values, moments, moving average and the history; its metadata holds the step and the recipe.
-//! There is no generator state: [`super::augment::stream`] derives every random number from seed and position.
+//! One safetensors file holds values, moments, moving average and the history; its metadata holds the step
+//! and the recipe. There is no generator state: [`super::augment::stream`] derives every random number from
+//! seed and position.
 
 use super::folder::RunFolder;
 use super::history::{EpochRecord, Running};
@@ -99,7 +100,8 @@ pub fn write_state<'a>(
     }
 }
 
-/// SHA-256 of everything that a checkpoint says: its metadata, and names, types, shapes and bytes of its tensors.
+/// SHA-256 of everything that a checkpoint says: its metadata, and names, types, shapes and bytes of its
+/// tensors.
 fn digest(metadata: &HashMap<String, String>, views: &[(String, TensorView)]) -> String {
     let mut hasher = Sha256::new();
     let mut part = |bytes: &[u8]| {

@@ -1,7 +1,8 @@
 //! A small convolutional classifier, to compare a transformer with.
 //!
-//! Stages of two 3×3 convolutions with ReLU; between stages every 2×2 pixels become one with twice the maps (a patch
-//! embedding, as in Liu et al., arXiv 2201.03545, §2.6). Then the mean over all pixels and one linear layer.
+//! Stages of two 3×3 convolutions with ReLU; between stages every 2×2 pixels become one with twice the maps
+//! (a patch embedding, as in Liu et al., arXiv 2201.03545, §2.6). Then the mean over all pixels and one
+//! linear layer.
 
 use super::model::ParameterSpec;
 use super::ops;

@@ -52,8 +52,8 @@ impl RunFolder {
     /// `files` is what it would write beside checkpoint, model and report.
     ///
     /// # Errors
-    /// Another process trains there; there is a training that was not to be replaced, or none to go on with; there are files of these
-    /// names that no training wrote.
+    /// Another process trains there; there is a training that was not to be replaced, or none to go on with;
+    /// there are files of these names that no training wrote.
     pub fn open(path: &Path, start: Start, files: &[&str]) -> Result<Self> {
         output::folder(path)?;
         let lock = Lock::take(path)?;
@@ -121,8 +121,8 @@ impl RunFolder {
         Err(OutputError { path: self.path.clone(), reason: Reason::Foreign(words) })
     }
 
-    /// Forgets the training that was there, but for its model, which stays until there is another. To be called when the first
-    /// checkpoint of the new one is written.
+    /// Forgets the training that was there, but for its model, which stays until there is another. To be
+    /// called when the first checkpoint of the new one is written.
     pub fn forget_older(&self) -> Result<()> {
         output::remove(&self.previous())?;
         Ok(output::remove(&self.file(REPORT_FILE))?)

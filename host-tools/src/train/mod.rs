@@ -1,7 +1,7 @@
 //! Training of vision transformers on candle, with fused operators.
 //!
-//! [`train_vit`] is deterministic: recipe, data and machine decide every bit of the weights, however many threads run and
-//! however often the run was killed and resumed.
+//! [`train_vit`] is deterministic: recipe, data and machine decide every bit of the weights, however many
+//! threads run and however often the run was killed and resumed.
 
 pub mod args;
 mod augment;

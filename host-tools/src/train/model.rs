@@ -139,7 +139,8 @@ impl<'a> Weights<'a> {
         x + self.linear(&hidden, &name("mlp.fc2"))?
     }
 
-    /// Logits of every classifier, each (batch, classes): one for [`Head::Linear`], two for [`Head::Distilled`].
+    /// Logits of every classifier, each (batch, classes): one for [`Head::Linear`], two for
+    /// [`Head::Distilled`].
     pub fn forward(&self, patches: &Tensor) -> Result<Vec<Tensor>> {
         let c = self.config;
         let mut x = self.embed(patches)?;

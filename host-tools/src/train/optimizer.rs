@@ -38,7 +38,8 @@ impl State {
         State { step: 0, first: zeros.clone(), second: zeros, average: values.clone(), values }
     }
 
-    /// One step with clipped gradients. `average` is the moving average's decay; 0 keeps it equal to the values.
+    /// One step with clipped gradients. `average` is the moving average's decay; 0 keeps it equal to the
+    /// values.
     pub fn update(
         &mut self,
         specs: &[ParameterSpec],
@@ -51,8 +52,8 @@ impl State {
         self.update_each(specs, grads, &updates, lr, adam, average);
     }
 
-    /// [`update`](Self::update) where some parameters have no gradient in this step (an empty one) and stay as they are.
-    /// `updates` counts for each parameter the updates that it has had, this one included.
+    /// [`update`](Self::update) where some parameters have no gradient in this step (an empty one) and stay
+    /// as they are. `updates` counts for each parameter the updates that it has had, this one included.
     pub fn update_each(
         &mut self,
         specs: &[ParameterSpec],
@@ -95,8 +96,8 @@ pub fn gradient_norm(grads: &[Vec<f32>]) -> f64 {
     grads.iter().flatten().map(|&g| g as f64 * g as f64).sum::<f64>().sqrt()
 }
 
-/// Scales the gradients so that their norm is at most `limit` (Pascanu et al., arXiv 1211.5063, §3.2); 0 means no limit.
-/// Returns the norm before.
+/// Scales the gradients so that their norm is at most `limit` (Pascanu et al., arXiv 1211.5063, §3.2); 0
+/// means no limit. Returns the norm before.
 pub fn clip(grads: &mut [Vec<f32>], limit: f64) -> f64 {
     let norm = gradient_norm(grads);
     if limit > 0.0 && norm > limit {
@@ -106,8 +107,8 @@ pub fn clip(grads: &mut [Vec<f32>], limit: f64) -> f64 {
     norm
 }
 
-/// Learning rate at `step` (from 0) of `total`: linear from 0 to `peak` over `warmup` steps, then half a cosine down to
-/// `floor · peak` (Loshchilov and Hutter, arXiv 1608.03983, eq. 5).
+/// Learning rate at `step` (from 0) of `total`: linear from 0 to `peak` over `warmup` steps, then half a
+/// cosine down to `floor · peak` (Loshchilov and Hutter, arXiv 1608.03983, eq. 5).
 pub fn learning_rate(step: u64, total: u64, warmup: u64, peak: f64, floor: f64) -> f64 {
     if step < warmup {
         return peak * (step + 1) as f64 / warmup as f64;

@@ -47,9 +47,11 @@ const BETA1: f32 = 0.9;
 const BETA2: f32 = 0.999;
 const EPS: f32 = 1e-8;
 
-/// Trains a ViT and writes model.safetensors, config.json, labels.txt, the loss curve and the report to the output folder.
+/// Trains a ViT and writes model.safetensors, config.json, labels.txt, the loss curve and the report to the
+/// output folder.
 ///
-/// Returns `None` if [`TrainOptions::stop_after`] or a signal ended the run early; the checkpoint is there then.
+/// Returns `None` if [`TrainOptions::stop_after`] or a signal ended the run early; the checkpoint is there
+/// then.
 pub fn train_vit(
     data: &Dataset,
     options: &TrainOptions,
@@ -117,7 +119,8 @@ impl<'a> Run<'a> {
         };
         let run = Run { data, options, model, preprocess: data.preprocess(), identity, checkpoint, folder };
         if options.start != Start::Resume {
-            // A disk that is full, or a folder that nothing can be written to, shows before hours of work and not after them.
+            // A disk that is full, or a folder that nothing can be written to, shows before hours of work and
+            // not after them.
             run.save_checkpoint(Which::First)?;
         }
         Ok(run)

@@ -10,8 +10,8 @@ use rayon::prelude::*;
 use std::fmt;
 use vitreous::models::vit::VitConfig;
 
-/// Images of one shard. Shards run in parallel and their gradients are added in order, so the result depends on this
-/// number but not on the number of threads.
+/// Images of one shard. Shards run in parallel and their gradients are added in order, so the result depends
+/// on this number but not on the number of threads.
 pub const SHARD_IMAGES: usize = 16;
 /// Images of one evaluation batch.
 const EVALUATION_IMAGES: usize = 64;
@@ -82,7 +82,8 @@ impl Model {
         })
     }
 
-    /// Mean loss of the images `indices`, which stand at `position` and following of their epoch, and its gradients.
+    /// Mean loss of the images `indices`, which stand at `position` and following of their epoch, and its
+    /// gradients.
     pub fn gradients(
         &self,
         values: &[Vec<f32>],
@@ -146,7 +147,8 @@ impl Model {
         Ok(Gradients { loss: loss.to_scalar::<f32>()? as f64, grads: grads? })
     }
 
-    /// The class with the highest logit (averaged over classifiers) of every image, unchanged by augmentation.
+    /// The class with the highest logit (averaged over classifiers) of every image, unchanged by
+    /// augmentation.
     pub fn classify(&self, values: &[Vec<f32>], sampler: &Sampler) -> Result<Vec<usize>> {
         let tensors: Result<Vec<Tensor>, _> = self
             .specs
@@ -178,8 +180,8 @@ impl Model {
     }
 }
 
-/// Cuts normalised images (height, width, channels) into rows of (batch·patches, channels·patch area); a row is ordered as
-/// timm's convolution weight: channel, then patch row, then patch column.
+/// Cuts normalised images (height, width, channels) into rows of (batch·patches, channels·patch area); a row
+/// is ordered as timm's convolution weight: channel, then patch row, then patch column.
 fn patches(c: &VitConfig, images: &[Vec<f32>]) -> Result<Tensor> {
     let (ph, pw) = (c.patch_height, c.patch_width);
     let mut rows = Vec::with_capacity(images.len() * c.patches() * c.patch_bytes());

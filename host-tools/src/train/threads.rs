@@ -12,8 +12,9 @@ pub fn with_threads<R: Send>(threads: Option<usize>, body: impl FnOnce() -> Resu
     })?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.get()).build();
     let pool = pool.context("--threads: cannot start the threads")?;
-    // candle asks for the number of threads at every matrix product: from this variable, or else by reading /proc/cpuinfo,
-    // which takes a third of a small model's time. Shards already keep every core busy, so its own products stay on one.
+    // candle asks for the number of threads at every matrix product: from this variable, or else by reading
+    // /proc/cpuinfo, which takes a third of a small model's time. Shards already keep every core busy, so its
+    // own products stay on one.
     if std::env::var_os(CANDLE_THREADS).is_none() {
         std::env::set_var(CANDLE_THREADS, "1");
     }

@@ -1,6 +1,7 @@
 //! Bytes at an aligned address.
 
-/// Bytes that begin at a cache line: more than the engine asks of models and arenas, and what wide loads like best.
+/// Bytes that begin at a cache line: more than the engine asks of models and arenas, and what wide loads like
+/// best.
 #[derive(Clone, Debug)]
 pub struct AlignedBytes {
     lines: Vec<Line>,

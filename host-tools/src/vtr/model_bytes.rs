@@ -11,8 +11,9 @@ use super::AlignedBytes;
 /// A model's bytes, at an address that the engine takes.
 #[derive(Clone, Debug)]
 pub enum ModelBytes {
-    /// A file. Its pages come into memory when they are read first, and go again where the system needs their place. Whoever replaces
-    /// it should rename the new file over it, as `vitreous convert` does: one that is cut short while it is read ends the process.
+    /// A file. Its pages come into memory when they are read first, and go again where the system needs their
+    /// place. Whoever replaces it should rename the new file over it, as `vitreous convert` does: one that is
+    /// cut short while it is read ends the process.
     Mapped(MemoryMappedFile),
     /// Memory.
     Held(AlignedBytes),

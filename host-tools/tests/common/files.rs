@@ -48,7 +48,8 @@ pub fn again(arguments: &str) -> String {
     }
 }
 
-/// A folder with `digits` (float weights), `digits.vtr`, `held-out`, `photos`, `restorer` (float) and `restorer.vtr`.
+/// A folder with `digits` (float weights), `digits.vtr`, `held-out`, `photos`, `restorer` (float) and
+/// `restorer.vtr`.
 pub fn prepared() -> TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path();

@@ -39,7 +39,8 @@ fn fail_with(arguments: &[&str], code: i32) -> String {
     errors
 }
 
-/// A folder with the float model `float` of the tasks denoise30 and x2, `model.vtr` and two photographs in `photos`.
+/// A folder with the float model `float` of the tasks denoise30 and x2, `model.vtr` and two photographs in
+/// `photos`.
 #[allow(dead_code, reason = "not every file of tests restores")]
 pub fn restorer() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");

@@ -13,7 +13,8 @@ use crate::kernels::vector::Dot;
 
 vector_table!(spec::NEON_DOTPROD, "neon,dotprod", F32x16, Sdot, rows spec::NEON_DOTPROD_ROWS, panels 1);
 
-/// `sums + Σ weights·x`, x being the four bytes of the inputs that `$lane` counts. (The compiler's own function for it is unstable.)
+/// `sums + Σ weights·x`, x being the four bytes of the inputs that `$lane` counts. (The compiler's own
+/// function for it is unstable.)
 macro_rules! sdot {
     ($sums:expr, $weights:expr, $x:expr, $lane:literal) => {{
         let mut sums: int32x4_t = $sums;

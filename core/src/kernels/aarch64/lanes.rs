@@ -1,7 +1,7 @@
 //! Sixteen lanes are four registers of NEON.
 //!
-//! Multiplications and additions stay apart: FMLA would round once. FMAX and FMIN make a NaN of a NaN, so the larger and the smaller
-//! of two numbers come from a comparison.
+//! Multiplications and additions stay apart: FMLA would round once. FMAX and FMIN make a NaN of a NaN, so the
+//! larger and the smaller of two numbers come from a comparison.
 
 use core::arch::aarch64::*;
 use core::arch::asm;
@@ -80,7 +80,8 @@ impl Lane for F32x16 {
     }
     #[inline(always)]
     fn gate(self, table: &GateTable) -> Self {
-        // FCVTZS cuts towards zero, saturates, and makes 0 of what is not a number, as Rust's conversion does.
+        // FCVTZS cuts towards zero, saturates, and makes 0 of what is not a number, as Rust's conversion
+        // does.
         let entries = native!(I32x16(each!(
             |x| {
                 let steps = vcvtq_s32_f32(vmulq_f32(x, vdupq_n_f32(GATE_STEPS)));
@@ -110,7 +111,8 @@ fn cut<T: Copy>(x: [T; LANES], out: &mut [T]) {
     out.iter_mut().zip(x).for_each(|(to, from)| *to = from);
 }
 
-/// Eight f16, widened. (The compiler's own functions for it are younger than the oldest compiler that the crate takes.)
+/// Eight f16, widened. (The compiler's own functions for it are younger than the oldest compiler that the
+/// crate takes.)
 #[inline(always)]
 fn widen(x: uint16x8_t) -> [float32x4_t; 2] {
     let (low, high): (float32x4_t, float32x4_t);

@@ -1,9 +1,9 @@
-//! NEON as every processor of Armv8-A has it: products of bytes as 16-bit numbers, two of them added up before the 32-bit sums take
-//! them in pairs.
+//! NEON as every processor of Armv8-A has it: products of bytes as 16-bit numbers, two of them added up
+//! before the 32-bit sums take them in pairs.
 //!
-//! Two products of bytes, −128·−128 twice, are one too many for 16 bits. So the second input x is turned into its complement,
-//! −1 − x, whose product is subtracted: `x₁·w₁ − (−1 − x₂)·w₂ = x₁·w₁ + x₂·w₂ + w₂` stays within ±32,640, and the sums start
-//! at the negative of all such w₂.
+//! Two products of bytes, −128·−128 twice, are one too many for 16 bits. So the second input x is turned into
+//! its complement, −1 − x, whose product is subtracted: `x₁·w₁ − (−1 − x₂)·w₂ = x₁·w₁ + x₂·w₂ + w₂` stays
+//! within ±32,640, and the sums start at the negative of all such w₂.
 
 use core::arch::aarch64::*;
 use core::arch::asm;
@@ -17,7 +17,8 @@ use crate::kernels::vector::{Dot, WeightsAt};
 
 vector_table!(spec::NEON, "neon", F32x16, Products, rows spec::NEON_ROWS, panels 1);
 
-/// Products of bytes. A register holds two partial sums of two outputs each: of the first and of the second pair of each four inputs.
+/// Products of bytes. A register holds two partial sums of two outputs each: of the first and of the second
+/// pair of each four inputs.
 pub(in crate::kernels) struct Products;
 
 impl Dot for Products {
@@ -110,8 +111,8 @@ impl Dot for Products {
         begin: &[Self::Sums; NV],
         weights: &WeightsAt,
     ) -> [[Self::Sums; NV]; MR] {
-        // Half the weights at a time: all of them, the inputs and the sums don't fit into the registers. Not inlined, lest what comes
-        // behind keep some of them.
+        // Half the weights at a time: all of them, the inputs and the sums don't fit into the registers. Not
+        // inlined, lest what comes behind keep some of them.
         let mut sums = [*begin; MR];
         for step in 0..weights.steps {
             let mut inputs = [Self::no_inputs(); MR];
@@ -164,8 +165,8 @@ impl Products {
     }
 }
 
-/// Adds the products of eight outputs: their weights of the first and of the second four inputs. Written out, since the compiler would
-/// do all products of a block first and run out of registers.
+/// Adds the products of eight outputs: their weights of the first and of the second four inputs. Written out,
+/// since the compiler would do all products of a block first and run out of registers.
 #[inline(always)]
 fn dot_of_eight(sums: &mut [int32x4_t; 4], first: [int8x16_t; 2], second: [int8x16_t; 2], x: [int8x16_t; 2]) {
     // SAFETY: instructions of the baseline, on registers alone.

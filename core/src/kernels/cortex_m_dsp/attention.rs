@@ -1,7 +1,8 @@
 //! Attention in one head, four queries at a time.
 //!
-//! Keys lie as weights do: panels of two tokens whose bytes alternate, so that scores are a matrix product like any other. Values lie
-//! in blocks of sixteen tokens, and there in panels of two features, for the product with the weights: tokens are its inputs.
+//! Keys lie as weights do: panels of two tokens whose bytes alternate, so that scores are a matrix product
+//! like any other. Values lie in blocks of sixteen tokens, and there in panels of two features, for the
+//! product with the weights: tokens are its inputs.
 
 use super::linear::{is_aligned, pack, pack_one, Label, Product, BLOCK};
 use super::rows::{quantize_into_pairs, Pairs};
@@ -50,7 +51,8 @@ pub(super) fn store_keys(x: &[f32], head_dim: usize, first: usize, cache: &mut [
 
 /// Makes two alternating rows of bytes one of 16-bit numbers, the first byte plus 256 times the second.
 fn pair_up(rows: &mut [i8]) {
-    // The first byte's sign, times 256, comes off; bits 15 and 31 are kept out of it, so that no half borrows from the other.
+    // The first byte's sign, times 256, comes off; bits 15 and 31 are kept out of it, so that no half borrows
+    // from the other.
     const TOPS: u32 = 0x8000_8000;
     let (words, rest) = rows.as_chunks_mut::<4>();
     for word in words {
@@ -140,7 +142,8 @@ fn score(
 ) -> Option<[f32; BLOCK]> {
     let (tokens, pitch) = (a.tokens(), a.queries.pitch);
     let pairs = tokens / 2 * 2;
-    // A single query is multiplied alone; of two or three, zeros stand in for those that miss, and their results are thrown away.
+    // A single query is multiplied alone; of two or three, zeros stand in for those that miss, and their
+    // results are thrown away.
     let is_single = query_scales.len() == 1;
     let packed = match codes.get(..BLOCK * pitch) {
         _ if is_single => pack_one(codes.get(..pitch)?, scratch.get_mut(..pitch / 2)?),
@@ -169,7 +172,8 @@ fn score(
         let scales = [*last, f32::NAN];
         (product.panels, product.scales) = (last_keys.as_ptr(), scales.as_ptr());
         product.write_to(out.wrapping_add(size_of::<f32>() * pairs), stride, 2 * size_of::<f32>());
-        // SAFETY: one panel of keys, whose second token is never read as a score; rows have room for an even number of them.
+        // SAFETY: one panel of keys, whose second token is never read as a score; rows have room for an even
+        // number of them.
         unsafe { product.run() };
     }
     Some(product.largest)
@@ -188,7 +192,8 @@ fn pack_some<'s>(codes: &[i8], pitch: usize, scratch: &'s mut [i32]) -> Option<&
     Some(to)
 }
 
-/// Softmax weights of a query, its pairs of tokens every fourth word of `weights`; returns the sum of its numerators.
+/// Softmax weights of a query, its pairs of tokens every fourth word of `weights`; returns the sum of its
+/// numerators.
 fn softmax(scores: &[f32], largest: f32, a: &Attention, weights: &mut [i32]) -> u32 {
     let weight_max = a.weight_max();
     let (mut sum, mut done) = (0, 0);
@@ -216,7 +221,8 @@ fn exp2_constants(weight_max: f32, largest: f32) -> [f32; 8] {
     [weight_max, largest, c5, c4, c3, c2, c1, c0]
 }
 
-/// The same for the tokens from an even one on, in plain Rust: what is left, and rows with numbers that are none.
+/// The same for the tokens from an even one on, in plain Rust: what is left, and rows with numbers that are
+/// none.
 #[inline(never)]
 fn softmax_from(
     first: usize,
@@ -278,8 +284,8 @@ fn weighted_sums(
     let bytes = |columns: usize| size_of::<f32>() * columns;
     let stride = if is_single { 0 } else { bytes(row) };
     product.write_to(to.cast(), stride, bytes(head_dim.next_multiple_of(2)));
-    // SAFETY: values of as many tokens as there are weights, a multiple of sixteen; four rows of at least `head_dim` results, an even
-    // number or rows that are longer; a single query's for all four.
+    // SAFETY: values of as many tokens as there are weights, a multiple of sixteen; four rows of at least
+    // `head_dim` results, an even number or rows that are longer; a single query's for all four.
     unsafe { product.run() };
     if !is_direct {
         let sums: &[f32] = bytemuck::cast_slice(scratch);

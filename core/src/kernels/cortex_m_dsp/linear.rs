@@ -13,7 +13,8 @@ use crate::tensor::{self, rows_mut, LinearI8, PanelLayout, RowsI8};
 /// Rows of a block.
 pub(super) const BLOCK: usize = 4;
 
-/// Most inputs that are summed up at a time, a multiple of 32: 256 times a sum of paired weights must fit in 32 bits.
+/// Most inputs that are summed up at a time, a multiple of 32: 256 times a sum of paired weights must fit in
+/// 32 bits.
 const CHUNK: usize = 480;
 
 /// A piece of the assembly: where [`Product`] goes on. Not to be called.
@@ -120,8 +121,9 @@ impl Product {
         }
     }
 
-    /// For paired weights: four rows or one of `inputs` inputs, in as many chunks as keep sums within 32 bits. Where they go on, as
-    /// the inner loop leaves them or as floats. Returns the inputs of the first chunk.
+    /// For paired weights: four rows or one of `inputs` inputs, in as many chunks as keep sums within 32
+    /// bits. Where they go on, as the inner loop leaves them or as floats. Returns the inputs of the first
+    /// chunk.
     #[inline(always)]
     pub fn new_in_chunks(rows: usize, inputs: usize, sums: Label, floats: Label) -> (Self, usize) {
         let first = inputs.saturating_sub(1) % CHUNK + 1;
@@ -156,9 +158,9 @@ impl Product {
     /// Computes columns up to `out_end`.
     ///
     /// # Safety
-    /// `activations` are whole groups of sixteen inputs, at least one, for as many rows as `inner` takes. `out_end` is a whole number of
-    /// pairs of results behind `out`, at least one; there are panels, and whatever the epilogue reads, for as many columns, and results
-    /// may be written in each row.
+    /// `activations` are whole groups of sixteen inputs, at least one, for as many rows as `inner` takes.
+    /// `out_end` is a whole number of pairs of results behind `out`, at least one; there are panels, and
+    /// whatever the epilogue reads, for as many columns, and results may be written in each row.
     pub unsafe fn run(&mut self) {
         vitreous_dsp_product(self)
     }
@@ -173,7 +175,8 @@ fn four_rows(pitch: usize) -> Label {
     }
 }
 
-/// Unpacks four rows of bytes, `pitch` apart and as long, a multiple of 4; fails where there are fewer or the room is too small.
+/// Unpacks four rows of bytes, `pitch` apart and as long, a multiple of 4; fails where there are fewer or the
+/// room is too small.
 pub(super) fn pack<'s>(rows: &[i8], pitch: usize, scratch: &'s mut [i32]) -> Option<&'s [i32]> {
     let to = scratch.get_mut(..pitch.checked_mul(2)?)?;
     let rows = rows.get(..pitch.checked_mul(BLOCK)?)?;
@@ -388,8 +391,9 @@ impl<'a> Columns<'a> {
             (product.scales, product.bias) = (self.scales.as_ptr(), self.bias.as_ptr());
             product.sums = self.sums.as_ptr();
             product.write_to(bytes.as_mut_ptr(), stride, self.pairs * size);
-            // SAFETY: there are panels, scales, biases and, where they are read, sums of `pairs` columns, and as many rows of results,
-            // `row` bytes apart; a single row's are written by all rows of the block, whose distance is 0.
+            // SAFETY: there are panels, scales, biases and, where they are read, sums of `pairs` columns, and
+            // as many rows of results, `row` bytes apart; a single row's are written by all rows of the
+            // block, whose distance is 0.
             unsafe { product.run() };
         }
         if self.outputs > self.pairs {

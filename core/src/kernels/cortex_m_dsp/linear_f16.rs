@@ -44,8 +44,9 @@ pub(super) fn linear_f16_residual(x: &[f32], w: &LinearF16, residual: &mut [f16]
     });
 }
 
-/// Calls `take(r, n, y)` for the outputs y of row r from n on, a panel's at most: `Σ_k x[r,k]·w[n,k] + bias[n]`. One function for
-/// both kinds of results: the code is large. Nothing where pairs of weights can't be loaded as words, as a model's can.
+/// Calls `take(r, n, y)` for the outputs y of row r from n on, a panel's at most: `Σ_k x[r,k]·w[n,k] +
+/// bias[n]`. One function for both kinds of results: the code is large. Nothing where pairs of weights can't
+/// be loaded as words, as a model's can.
 #[inline(never)]
 fn for_each_panel(x: &[f32], w: &LinearF16, take: &mut dyn FnMut(usize, usize, &[f32])) {
     if !w.panels.as_ptr().cast::<u32>().is_aligned() {
@@ -56,8 +57,8 @@ fn for_each_panel(x: &[f32], w: &LinearF16, take: &mut dyn FnMut(usize, usize, &
         let panels = rows(w.panels, w.inputs.saturating_mul(PANEL)).zip(w.bias.chunks(PANEL));
         for (panel, (weights, bias)) in panels.enumerate() {
             let mut y = [0.0; PANEL];
-            // SAFETY: `x` has the layer's inputs, at least one, and the panel sixteen weights for each, 32 bytes, so that it is aligned as
-            // the first one is.
+            // SAFETY: `x` has the layer's inputs, at least one, and the panel sixteen weights for each, 32
+            // bytes, so that it is aligned as the first one is.
             unsafe { dot(x.as_ptr(), w.inputs, weights.as_ptr(), &mut y) };
             y.iter_mut().zip(bias).for_each(|(y, bias)| *y += *bias);
             take(row, panel * PANEL, y.get(..bias.len()).unwrap_or(&[]));

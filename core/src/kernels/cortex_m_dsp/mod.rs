@@ -1,11 +1,12 @@
 //! Cortex-M4, -M7 and -M33: two multiplications of 16 bits at a time (SMLAD), and an FPU that converts f16.
 //!
-//! The inner loops and their epilogues are assembly (`*.s`), since every register counts there; what
-//! stands around them is Rust, which checks every length before a loop gets a pointer. The loops take the ordinary numbers of a
-//! sound model. Where one is infinite or none at all, the FPU's sticky flag of invalid operations tells, and the row is done again by
-//! plain Rust.
+//! The inner loops and their epilogues are assembly (`*.s`), since every register counts there; what stands
+//! around them is Rust, which checks every length before a loop gets a pointer. The loops take the ordinary
+//! numbers of a sound model. Where one is infinite or none at all, the FPU's sticky flag of invalid
+//! operations tells, and the row is done again by plain Rust.
 //!
-//! Everything relies on FPSCR as it is at reset: rounding to nearest even, IEEE half precision, no flushing to zero.
+//! Everything relies on FPSCR as it is at reset: rounding to nearest even, IEEE half precision, no flushing
+//! to zero.
 
 mod attention;
 mod linear;

@@ -102,7 +102,8 @@ pub(super) struct Pairs {
     pub next: usize,
 }
 
-/// Quantizes a row into pairs of codes; what is behind the row's end is left as it is. Stops where there is no room.
+/// Quantizes a row into pairs of codes; what is behind the row's end is left as it is. Stops where there is
+/// no room.
 pub(super) fn quantize_into_pairs(x: &[f32], out: &mut [i8], pairs: Pairs) -> f32 {
     let Pairs { second, next } = pairs;
     let (whole, rest) = groups(x);
@@ -111,7 +112,8 @@ pub(super) fn quantize_into_pairs(x: &[f32], out: &mut [i8], pairs: Pairs) -> f3
     if !whole.is_empty() && place(whole.len() - 1) < out.len() && second < next {
         let (from, to, count) = (whole.as_ptr(), out.as_mut_ptr(), whole.len() / GROUP);
         let magnitude = row_max_abs(rest).to_bits();
-        // SAFETY: reads as many elements as there are; the last code is within `out`, and so are all before it.
+        // SAFETY: reads as many elements as there are; the last code is within `out`, and so are all before
+        // it.
         largest = unsafe { vitreous_dsp_quantize_pairs(from, to, count, magnitude, second, next) };
     }
     let (done, largest) = match largest {
@@ -175,7 +177,8 @@ fn norm_row(x: &[f16], weights: &NormWeights, out: &mut [f32]) {
     let groups = x.len() / PARTIALS;
     let reciprocal = 1.0 / x.len().max(1) as f32;
     let to = out.as_mut_ptr();
-    // SAFETY: `groups` times sixteen elements are read of x, γ and β, and written to out; all of them are so long.
+    // SAFETY: `groups` times sixteen elements are read of x, γ and β, and written to out; all of them are so
+    // long.
     unsafe {
         let mean = vitreous_dsp_norm_sum(x.as_ptr(), to, groups) * reciprocal;
         let variance = vitreous_dsp_norm_squares(to, groups, mean) * reciprocal;

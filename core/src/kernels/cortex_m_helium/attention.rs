@@ -1,7 +1,8 @@
 //! Attention in one head, four queries at a time (`attention.s`).
 //!
-//! Keys lie in pairs, `(tokens/2, pitch/16, 2, 16)`, as weights do; values in blocks of 16 tokens, `(tokens/16, pitch, 16)`, so that a
-//! column's products with softmax weights are a sum along a row. Softmax weights of four queries take turns: `(tokens/8, 4, 8)`.
+//! Keys lie in pairs, `(tokens/2, pitch/16, 2, 16)`, as weights do; values in blocks of 16 tokens,
+//! `(tokens/16, pitch, 16)`, so that a column's products with softmax weights are a sum along a row. Softmax
+//! weights of four queries take turns: `(tokens/8, 4, 8)`.
 
 use super::rows::{quantize, vitreous_helium_quantize_key, vitreous_helium_quantize_value, Quantize};
 use crate::kernels::{Attention, AttentionScratch};
@@ -99,8 +100,8 @@ pub(super) fn store_values(x: &[f32], head_dim: usize, first: usize, values: &mu
     store::<BLOCK>(x, head_dim, first, values, scales, vitreous_helium_quantize_value, place, |i| i * BLOCK);
 }
 
-/// Quantizes rows by `code`. A token's codes begin at `place`, element i of them at `element(i)` from there; all of `TOGETHER` tokens
-/// lie together.
+/// Quantizes rows by `code`. A token's codes begin at `place`, element i of them at `element(i)` from there;
+/// all of `TOGETHER` tokens lie together.
 #[inline(always)]
 #[allow(clippy::too_many_arguments, reason = "a kernel's arguments, and an order")]
 fn store<const TOGETHER: usize>(
@@ -142,7 +143,8 @@ fn store<const TOGETHER: usize>(
 pub(super) fn attend(a: &Attention, scratch: &mut AttentionScratch, out: &mut [f32]) {
     let (pitch, tokens, head_dim) = (padded(a.head_dim), a.tokens(), a.head_dim);
     let Ok(packed) = bytemuck::try_cast_slice_mut::<i32, i8>(scratch.sums) else { return };
-    // Values first: where there are as many, no other product of these lengths wraps. Weights of two tokens are stored as one word.
+    // Values first: where there are as many, no other product of these lengths wraps. Weights of two tokens
+    // are stored as one word.
     let enough = tokens > 0
         && pitch > 0
         && a.values.len() >= padded(tokens).saturating_mul(pitch)
@@ -172,7 +174,8 @@ pub(super) fn attend(a: &Attention, scratch: &mut AttentionScratch, out: &mut [f
             (max, softmax(a, scratch.scores, max, scratch.weights))
         };
         let _ = max;
-        // The largest score's numerator is weight_max, so no sum is zero (but for not-a-number, from hostile models).
+        // The largest score's numerator is weight_max, so no sum is zero (but for not-a-number, from hostile
+        // models).
         let scales = sums.map(|sum| a.value_scale / sum.max(1) as f32);
         // SAFETY: likewise; `queries` are below the number of rows of `out`.
         unsafe { weighted_sums(a, scratch.weights, scales, queries, out) };
@@ -227,8 +230,8 @@ unsafe fn scores(a: &Attention, queries: &[i8], scales: [f32; QUERIES], out: &mu
     job.max
 }
 
-/// `e_t = weight_max·2^(s_t − max)`; the weights are `round(e_t·scale_t)`, zeros up to a multiple of 16 tokens; returns the sums of
-/// `round(e_t)`.
+/// `e_t = weight_max·2^(s_t − max)`; the weights are `round(e_t·scale_t)`, zeros up to a multiple of 16
+/// tokens; returns the sums of `round(e_t)`.
 ///
 /// # Safety
 /// Scores and weights are as long as said.

@@ -30,7 +30,8 @@ const STEP_CODE: usize = 56;
 #[repr(C)]
 struct Block {
     rows: [*const i8; ROWS],
-    /// Chunks of steps behind the first step; the first of them is entered `entry` bytes of code before its end.
+    /// Chunks of steps behind the first step; the first of them is entered `entry` bytes of code before its
+    /// end.
     chunks: usize,
     entry: usize,
     scales: *const f32,
@@ -272,7 +273,8 @@ impl Shape {
         let Range { start: mut first, end } = rows;
         while first < end {
             for r in 0..ROWS {
-                // Missing rows of the last block are stood in for by the last row: the same results, stored again.
+                // Missing rows of the last block are stood in for by the last row: the same results, stored
+                // again.
                 let row = (first + r).min(end - 1);
                 block.rows[r] = x.data.as_ptr().wrapping_add(row * x.pitch);
                 block.out[r] =
@@ -284,8 +286,8 @@ impl Shape {
                     block.zeros[r] = unsafe { *x.zero_points.get_unchecked(row) }.wrapping_neg();
                 }
             }
-            // SAFETY: the code reads the rows, the weights of all pairs and their scales, biases and sums, and writes the pairs' results
-            // of the rows.
+            // SAFETY: the code reads the rows, the weights of all pairs and their scales, biases and sums,
+            // and writes the pairs' results of the rows.
             unsafe { code(&block) };
             first += ROWS;
         }

@@ -15,8 +15,9 @@ const ROUND: usize = 16;
 /// Bits of the largest finite f32.
 const FINITE: u32 = f32::MAX.to_bits();
 
-/// Quantizes rounds of a row: floats, rounds, codes, bits of the largest magnitude of the rest; returns bits of the scale and, in the upper
-/// half, of the largest magnitude; or 0 where something is infinite or not a number.
+/// Quantizes rounds of a row: floats, rounds, codes, bits of the largest magnitude of the rest; returns bits
+/// of the scale and, in the upper half, of the largest magnitude; or 0 where something is infinite or not a
+/// number.
 pub(super) type Quantize = unsafe extern "C" fn(*const f32, usize, *mut i8, u32) -> u64;
 
 extern "C" {
@@ -73,8 +74,8 @@ pub(super) fn narrow(x: &[f32], out: &mut [f16]) {
     (PORTABLE.narrow)(x.get(done..).unwrap_or(&[]), out.get_mut(done..).unwrap_or(&mut []));
 }
 
-/// Quantizes a row by `code`, which places sixteen codes a round from `to` on; the others, and zeros up to `length`, are handed to
-/// `put`. Returns the scale.
+/// Quantizes a row by `code`, which places sixteen codes a round from `to` on; the others, and zeros up to
+/// `length`, are handed to `put`. Returns the scale.
 ///
 /// # Safety
 /// `code` may write as many rounds from `to` on as `x` has.

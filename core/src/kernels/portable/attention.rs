@@ -14,7 +14,8 @@ pub(super) fn store_rows(x: &[f32], head_dim: usize, first: usize, cache: &mut [
     }
 }
 
-/// `out = softmax(q·Kᵀ/√d)·V` (Vaswani et al., arXiv 1706.03762, §3.2.1): query `(pitch)`, out `(head_dim)`, for each row.
+/// `out = softmax(q·Kᵀ/√d)·V` (Vaswani et al., arXiv 1706.03762, §3.2.1): query `(pitch)`, out `(head_dim)`,
+/// for each row.
 pub(super) fn attend(a: &Attention, scratch: &mut AttentionScratch, out: &mut [f32]) {
     let pitch = a.queries.pitch;
     let (tokens, weight_max) = (a.tokens(), a.weight_max());
@@ -29,7 +30,8 @@ pub(super) fn attend(a: &Attention, scratch: &mut AttentionScratch, out: &mut [f
         let max = scores(query, a.factor * *query_scale, a, score_row);
         let sum = softmax(score_row, max, weight_max, a.relative_scales, weights);
         weighted_sum(weights, a.values, sums);
-        // The largest score's numerator is weight_max, so the sum is never zero (but for not-a-number, from hostile models).
+        // The largest score's numerator is weight_max, so the sum is never zero (but for not-a-number, from
+        // hostile models).
         let scale = a.value_scale / sum.max(1) as f32;
         for (out, acc) in out.iter_mut().zip(sums.iter()) {
             *out = *acc as f32 * scale;

@@ -1,4 +1,5 @@
-//! Plain Rust, the oracle of every other table. Written so that no call can panic: lengths come from zipped iterators.
+//! Plain Rust, the oracle of every other table. Written so that no call can panic: lengths come from zipped
+//! iterators.
 
 mod attention;
 mod linear;

@@ -10,7 +10,8 @@ use crate::tensor::{rows, rows_mut, NormWeights};
 /// Interleaved partial sums of the canonical row reduction.
 const PARTIALS: usize = 16;
 
-/// Sum of `f` over a row in the canonical order: element i goes to partial sum i mod 16; then a tree over halves: 8, 4, 2, 1.
+/// Sum of `f` over a row in the canonical order: element i goes to partial sum i mod 16; then a tree over
+/// halves: 8, 4, 2, 1.
 fn canonical_sum(row: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     let mut partial = [0.0f32; PARTIALS];
     let (chunks, rest) = row.as_chunks::<PARTIALS>();

@@ -1,7 +1,8 @@
 //! Attention in one head, four queries at a time.
 //!
-//! Keys lie as weights do, in panels of four tokens, so that scores are a matrix product like any other. Values lie in blocks of
-//! sixteen tokens, and there in panels of four features: sixteen sums of four queries stay in registers.
+//! Keys lie as weights do, in panels of four tokens, so that scores are a matrix product like any other.
+//! Values lie in blocks of sixteen tokens, and there in panels of four features: sixteen sums of four queries
+//! stay in registers.
 
 use super::float::{is_moderate, Factor, Number};
 use super::product::{four_rows, pack, weighted, Sums, BLOCK};
@@ -147,7 +148,8 @@ fn scaled_any(dot: i32, factor: f32, scale: f32) -> f32 {
 #[inline(always)]
 fn is_above(x: f32, y: f32) -> bool {
     let (x, y) = (x.to_bits() as i32, y.to_bits() as i32);
-    // In the numbers' order; what is no number, of either sign, lies beyond the infinities, and is left to floats.
+    // In the numbers' order; what is no number, of either sign, lies beyond the infinities, and is left to
+    // floats.
     let ordered = |bits: i32| bits ^ ((bits >> 31) as u32 >> 1) as i32;
     let (x, y) = (ordered(x), ordered(y));
     x > y && x <= ordered(f32::INFINITY.to_bits() as i32)

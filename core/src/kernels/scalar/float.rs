@@ -1,8 +1,9 @@
 //! IEEE 754 single precision by integers, without the cases that sound numbers never meet.
 //!
-//! A compiler's routines for cores without FPU take anything and cost 50 to 150 instructions a call. Here numbers are finite and
-//! far from the ends of the exponent's range, which callers check once per row or column; operations are inlined, and a number stays
-//! in parts between them. Each rounds to nearest even, as the oracle's do.
+//! A compiler's routines for cores without FPU take anything and cost 50 to 150 instructions a call. Here
+//! numbers are finite and far from the ends of the exponent's range, which callers check once per row or
+//! column; operations are inlined, and a number stays in parts between them. Each rounds to nearest even, as
+//! the oracle's do.
 
 /// Exponent that stands for zero: so low that the other summand is the result.
 const ZERO: i32 = -4096;
@@ -23,7 +24,8 @@ pub(super) struct Number {
     pub mantissa: u32,
 }
 
-/// A positive number as the second operand of a product: `mantissa/2^31 · 2^(exponent − 127)`, the mantissa below 2^32.
+/// A positive number as the second operand of a product: `mantissa/2^31 · 2^(exponent − 127)`, the mantissa
+/// below 2^32.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Factor {
     pub exponent: i32,
@@ -77,7 +79,8 @@ pub(super) fn leading_zeros(x: u32) -> u32 {
     zeros + u32::from(OF_BYTE[usize::from(top as u8)])
 }
 
-/// `x` without its lowest bits, rounded; `is_tie` is asked where it looks like one, and says whether nothing lies below.
+/// `x` without its lowest bits, rounded; `is_tie` is asked where it looks like one, and says whether nothing
+/// lies below.
 #[inline(always)]
 fn round<const BITS: u32>(x: u32, is_tie: impl FnOnce() -> bool) -> u32 {
     let up = x.wrapping_add(1 << (BITS - 1));
@@ -124,8 +127,8 @@ impl Factor {
     }
 }
 
-/// Whether these are the bits of a positive number from 2^−50 up to 2^50: products of two of them with an integer of 24 bits stay far
-/// from the exponent's ends.
+/// Whether these are the bits of a positive number from 2^−50 up to 2^50: products of two of them with an
+/// integer of 24 bits stay far from the exponent's ends.
 #[inline(always)]
 pub(super) fn is_moderate(bits: u32) -> bool {
     bits.wrapping_sub((127 - 50) << 23) < 100 << 23
@@ -220,7 +223,8 @@ impl Number {
         (high(self.mantissa, factor.mantissa), self.exponent + factor.exponent - 127)
     }
 
-    /// Sum, rounded. One of both has a mantissa below 2^31 (see [`strict`](Self::strict)). A sum of 0 is positive.
+    /// Sum, rounded. One of both has a mantissa below 2^31 (see [`strict`](Self::strict)). A sum of 0 is
+    /// positive.
     #[inline(always)]
     pub fn plus(self, other: Self) -> Self {
         let (big, small) = if self.exponent >= other.exponent { (self, other) } else { (other, self) };
@@ -261,7 +265,8 @@ impl Number {
             let mantissa = round_less::<6>(rest, is_whole) << 1;
             return Self { mantissa, exponent: self.exponent - 1, sign: self.sign };
         }
-        // So much is only lost where exponents differ by one at most: nothing lies below, and the result is exact.
+        // So much is only lost where exponents differ by one at most: nothing lies below, and the result is
+        // exact.
         let mut sign = self.sign;
         if rest as i32 <= 0 {
             if rest == 0 {

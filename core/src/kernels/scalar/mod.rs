@@ -1,8 +1,9 @@
 //! Cores without FPU and without SIMD: RV32IM, and any other by force (`--cfg vitreous_kernels="scalar"`).
 //!
-//! Plain Rust, but for two inner loops on RISC-V. Integer products take four rows and four columns at a time, two of them by one
-//! multiplication; floats are done by integers, since most of what a library's routines look out for never happens here (`float.rs`).
-//! Where it does, a row or an element is done by the compiler's own floats, as `portable` has it.
+//! Plain Rust, but for two inner loops on RISC-V. Integer products take four rows and four columns at a time,
+//! two of them by one multiplication; floats are done by integers, since most of what a library's routines
+//! look out for never happens here (`float.rs`). Where it does, a row or an element is done by the compiler's
+//! own floats, as `portable` has it.
 
 mod attention;
 mod epilogue;

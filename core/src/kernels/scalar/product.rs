@@ -1,8 +1,9 @@
 //! int8 products of four rows with four columns, two multiplications at a time.
 //!
-//! Two rows' activations of an input are one word, `x₀ + 2^16·x₁`: multiplied by a weight it holds both products. Two such words
-//! may be added before the lower half has to be told from the upper one, since 2·128·128 is 2^15. So a sum is kept twice: of the
-//! words as they are, modulo 2^32, and of their upper halves; the lower halves' sum is what the two differ by.
+//! Two rows' activations of an input are one word, `x₀ + 2^16·x₁`: multiplied by a weight it holds both
+//! products. Two such words may be added before the lower half has to be told from the upper one, since
+//! 2·128·128 is 2^15. So a sum is kept twice: of the words as they are, modulo 2^32, and of their upper
+//! halves; the lower halves' sum is what the two differ by.
 
 use crate::tensor::ALIGN;
 
@@ -12,11 +13,13 @@ pub(super) const BLOCK: usize = 4;
 /// Sums of a block: for each column those of four rows.
 pub(super) type Sums = [[i32; BLOCK]; BLOCK];
 
-/// Takes a lower half's sum of two products, −32,512 to 32,768, to 0 … 65,535, and the upper half's to what 16 bits hold: 128 less.
+/// Takes a lower half's sum of two products, −32,512 to 32,768, to 0 … 65,535, and the upper half's to what
+/// 16 bits hold: 128 less.
 #[cfg(not(target_arch = "riscv32"))]
 const OFFSET: i32 = 0x7fff - (128 << 16);
 
-/// Two rows' words of each input side by side, of `pitch` inputs; rows that are not there are zeros. `None` where room is lacking.
+/// Two rows' words of each input side by side, of `pitch` inputs; rows that are not there are zeros. `None`
+/// where room is lacking.
 pub(super) fn pack<'s>(rows: &[i8], pitch: usize, scratch: &'s mut [i32]) -> Option<&'s [i32]> {
     let to = scratch.get_mut(..pitch.checked_mul(2)?)?;
     let (first, rest) = rows.split_at_checked(pitch)?;
@@ -92,7 +95,8 @@ extern "C" {
     );
 }
 
-/// Products of packed rows, a whole number of eight inputs, with a panel of four columns, whose weights stand in pairs of inputs (4×2).
+/// Products of packed rows, a whole number of eight inputs, with a panel of four columns, whose weights stand
+/// in pairs of inputs (4×2).
 #[cfg(target_arch = "riscv32")]
 #[inline(always)]
 pub(super) fn four_rows(activations: &[i32], panel: &[i8], sums: &mut Sums) {
@@ -104,8 +108,8 @@ pub(super) fn four_rows(activations: &[i32], panel: &[i8], sums: &mut Sums) {
     unsafe { vitreous_scalar_four_rows(of.start, of.end, panel.as_ptr(), sums) };
 }
 
-/// Weighted sums of four features: of each query's weights, those of the four. Blocks of sixteen tokens of the features begin
-/// `stride` bytes apart.
+/// Weighted sums of four features: of each query's weights, those of the four. Blocks of sixteen tokens of
+/// the features begin `stride` bytes apart.
 #[cfg(target_arch = "riscv32")]
 #[inline(always)]
 pub(super) fn weighted(weights: &[i16], values: &[i8], stride: usize, sums: &mut Sums) {
@@ -141,8 +145,8 @@ pub(super) fn four_rows(activations: &[i32], panel: &[i8], sums: &mut Sums) {
     }
 }
 
-/// Weighted sums of four features: of each query's weights, those of the four. Blocks of sixteen tokens of the features begin
-/// `stride` bytes apart.
+/// Weighted sums of four features: of each query's weights, those of the four. Blocks of sixteen tokens of
+/// the features begin `stride` bytes apart.
 #[cfg(not(target_arch = "riscv32"))]
 #[inline(never)]
 pub(super) fn weighted(weights: &[i16], values: &[i8], stride: usize, sums: &mut Sums) {

@@ -19,8 +19,8 @@ pub(super) fn relu(x: &mut [f32]) {
     }
 }
 
-/// `|x|·factor` with [`FRACTION`] bits behind the point, cut off. `None` where that is not below 2^20, for infinities and for what
-/// is no number.
+/// `|x|·factor` with [`FRACTION`] bits behind the point, cut off. `None` where that is not below 2^20, for
+/// infinities and for what is no number.
 #[inline(always)]
 fn scaled(bits: u32, factor: Factor) -> Option<u32> {
     let number = Number::new(bits);

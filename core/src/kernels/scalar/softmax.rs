@@ -6,8 +6,8 @@ use crate::math::{exp2, round_to_i32, EXP2_COEFFICIENTS};
 /// Exponent of the largest f32, and of infinities and what is no number.
 const INFINITE: u32 = 0xff << 23;
 
-/// `e_t = weight_max·2^(s_t − max)`: the weights are `round(e_t·scale_t)`, every `stride`-th of `weights`; returns the sum of
-/// `round(e_t)`.
+/// `e_t = weight_max·2^(s_t − max)`: the weights are `round(e_t·scale_t)`, every `stride`-th of `weights`;
+/// returns the sum of `round(e_t)`.
 #[inline(never)]
 pub(super) fn softmax(
     scores: &[f32],
@@ -128,13 +128,15 @@ fn polynomial<const NEGATIVE: bool>(f: Factor) -> Number {
     let [highest, c4, c3, c2, c1, c0] = EXP2_COEFFICIENTS.map(f32::to_bits);
     let p = step::<NEGATIVE, false>(Number::new(highest), f, c4);
     let p = step::<NEGATIVE, false>(p, f, c3);
-    // From 0.2402 to 0.27, and from 1 down to 0.7: only here the result's exponent can be another than the coefficient's.
+    // From 0.2402 to 0.27, and from 1 down to 0.7: only here the result's exponent can be another than the
+    // coefficient's.
     let p = if NEGATIVE { step::<true, false>(p, f, c2) } else { step::<false, true>(p, f, c2) };
     let p = step::<NEGATIVE, false>(p, f, c1);
     step::<NEGATIVE, NEGATIVE>(p, f, c0)
 }
 
-/// `coefficient ± p·f`. The coefficient is the larger one; `CROSSES` says whether the result may have another exponent.
+/// `coefficient ± p·f`. The coefficient is the larger one; `CROSSES` says whether the result may have another
+/// exponent.
 #[inline(always)]
 fn step<const NEGATIVE: bool, const CROSSES: bool>(p: Number, f: Factor, coefficient: u32) -> Number {
     let (product, coefficient) = (p.times(f), Number::new(coefficient));

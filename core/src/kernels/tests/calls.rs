@@ -1,8 +1,9 @@
-//! Calls of a table's functions with shapes that safe code can state and that are wrong: numbers too large for any memory, such as those
-//! of which a product wraps to the right one, and views of other lengths than the shape says.
+//! Calls of a table's functions with shapes that safe code can state and that are wrong: numbers too large
+//! for any memory, such as those of which a product wraps to the right one, and views of other lengths than
+//! the shape says.
 //!
-//! Shared with the check of the emulated boards' tables (`firmware/app/src/kernels`): it needs no allocator, and names come from the
-//! module around it.
+//! Shared with the check of the emulated boards' tables (`firmware/app/src/kernels`): it needs no allocator,
+//! and names come from the module around it.
 
 use half::f16;
 
@@ -84,7 +85,8 @@ impl<'a> Views<'a, '_> {
         }
     }
 
-    /// A slice that should have `right` elements: at the end of its area, at the beginning, or one element behind that.
+    /// A slice that should have `right` elements: at the end of its area, at the beginning, or one element
+    /// behind that.
     fn take<T: bytemuck::Pod>(&mut self, right: usize) -> &'a mut [T] {
         let count = match self.below(16) {
             0 => 0,

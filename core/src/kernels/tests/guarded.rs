@@ -1,5 +1,5 @@
-//! Safe callers can state any shape. Whatever it is, no function of a table reads or writes outside of the views that it was given,
-//! and none panics: around each view lie pages that nobody may touch.
+//! Safe callers can state any shape. Whatever it is, no function of a table reads or writes outside of the
+//! views that it was given, and none panics: around each view lie pages that nobody may touch.
 
 use std::array::from_fn;
 use std::vec;

@@ -1,8 +1,8 @@
-//! Attention over a tile of queries: as many rows at a time as a block of the matrix product has, so that each key and each
-//! value is read once for all of them.
+//! Attention over a tile of queries: as many rows at a time as a block of the matrix product has, so that
+//! each key and each value is read once for all of them.
 //!
-//! Keys lie in panels as weights do, a token being an output. Values lie in pairs of tokens, widened to i16: `(tokens/2, pitch,
-//! 2)`.
+//! Keys lie in panels as weights do, a token being an output. Values lie in pairs of tokens, widened to i16:
+//! `(tokens/2, pitch, 2)`.
 
 use super::gemm::{multiply, Epilogue, Inputs, Panels};
 use super::quantize::{quantize, Codes, Place};
@@ -123,8 +123,9 @@ impl<I: Ints> Codes<I> for Value<'_> {
     }
 }
 
-/// The steps of attention for a block of queries, each compiled for the table's instructions and on its own: together they have more to
-/// hold than there are registers, and the compiler then moves the sums about in the innermost loops.
+/// The steps of attention for a block of queries, each compiled for the table's instructions and on its own:
+/// together they have more to hold than there are registers, and the compiler then moves the sums about in
+/// the innermost loops.
 pub(in crate::kernels) struct Steps {
     /// Queries of a block.
     pub rows: usize,
@@ -219,7 +220,8 @@ pub(in crate::kernels) fn softmax<F: Floats, const MR: usize>(
         let Some((these, others)) = rest.split_at_checked(stride / LANES) else { return };
         (*row, rest) = (these, others);
     }
-    // Step by step for all rows: what leads from one vector to one number takes long, but not much of the processor.
+    // Step by step for all rows: what leads from one vector to one number takes long, but not much of the
+    // processor.
     let mut max = [F::splat(0.0); MR];
     for r in 0..MR {
         max[r] = F::splat(F::load(&maxima[r]).largest());
@@ -294,7 +296,8 @@ impl<F: Floats> Epilogue<F> for Scores<'_> {
     }
 }
 
-/// The weights of sixteen tokens in all rows, `round(e_t·scale_t)` with `e_t = weight_max·2^(s_t − max)`; adds up `round(e_t)`.
+/// The weights of sixteen tokens in all rows, `round(e_t·scale_t)` with `e_t = weight_max·2^(s_t − max)`;
+/// adds up `round(e_t)`.
 #[inline(always)]
 fn weigh<F: Floats, const MR: usize>(
     rows: &[&[[f32; LANES]]; MR],
@@ -370,7 +373,8 @@ fn weighted_block<D: Dot, const MR: usize, const NV: usize>(shape: &Sums, column
     let mut sums = [[D::start_pairs(); NV]; MR];
     for pair in 0..pairs {
         for v in 0..NV {
-            // SAFETY: `pair` is below stride/2, and the columns lie in the pitch, so the last value read is the slice's last.
+            // SAFETY: `pair` is below stride/2, and the columns lie in the pitch, so the last value read is
+            // the slice's last.
             let values = unsafe { values.as_ptr().add(2 * (pair * pitch + column + v * LANES)) };
             for r in 0..MR {
                 // SAFETY: `r` is below `MR`, and 2·pair + 1 below the stride.

@@ -27,7 +27,8 @@ impl<'a> Inputs<'a> {
         Self { data, rows: rows.min(there), pitch }
     }
 
-    /// `MR` rows from one on that is there. Missing ones are stood in for by the last one; their results are dropped.
+    /// `MR` rows from one on that is there. Missing ones are stood in for by the last one; their results are
+    /// dropped.
     #[inline(always)]
     fn at<const MR: usize>(&self, row: usize) -> [*const i8; MR] {
         let mut at = [self.data.as_ptr(); MR];
@@ -88,7 +89,8 @@ pub(super) trait Epilogue<F: Floats> {
     fn finish<const NV: usize>(&mut self, _row: usize, _rows: usize, _panels: &Self::Panels<NV>) {}
 }
 
-/// Hands over the dot products of some rows of a block. Written out: in a loop, all sums would go through memory.
+/// Hands over the dot products of some rows of a block. Written out: in a loop, all sums would go through
+/// memory.
 #[inline(always)]
 fn hand_over<D: Dot, const MR: usize, const NV: usize, E: Epilogue<D::Floats>>(
     epilogue: &mut E,
@@ -114,8 +116,8 @@ fn hand_over<D: Dot, const MR: usize, const NV: usize, E: Epilogue<D::Floats>>(
     epilogue.finish(row, rows, &panels);
 }
 
-/// Dot products of all rows with all outputs, `MR` rows and up to `NV` panels at a time. Panels are outermost, so that their
-/// weights stay in the first cache while the rows of a tile go by.
+/// Dot products of all rows with all outputs, `MR` rows and up to `NV` panels at a time. Panels are
+/// outermost, so that their weights stay in the first cache while the rows of a tile go by.
 #[inline(always)]
 pub(super) fn multiply<D: Dot, const MR: usize, const NV: usize>(
     x: Inputs,
@@ -249,8 +251,8 @@ pub(in crate::kernels) const fn peak_macs<D: Dot>(rows: usize, panels: usize) ->
     rows * panels * D::GROUPS * GROUP
 }
 
-/// The innermost loop of [`block`] on weights that stay in registers. Inputs are loaded, or the compiler would see that all
-/// products are alike.
+/// The innermost loop of [`block`] on weights that stay in registers. Inputs are loaded, or the compiler
+/// would see that all products are alike.
 #[inline(always)]
 pub(in crate::kernels) fn peak<D: Dot, const MR: usize, const NV: usize>(iterations: usize) -> i32 {
     const MOST_GROUPS: usize = 4;

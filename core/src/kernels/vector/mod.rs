@@ -1,8 +1,10 @@
-//! Kernels written once over sixteen lanes, for every instruction set that implements [`Floats`], [`Ints`] and [`Dot`].
+//! Kernels written once over sixteen lanes, for every instruction set that implements [`Floats`], [`Ints`]
+//! and [`Dot`].
 //!
-//! Sixteen lanes are what the canonical sums of docs/numerics.md have, so each function does the oracle's operations in the
-//! oracle's order: whether a register holds four, eight or sixteen of them is the instruction set's matter. All functions are
-//! inlined into an entry point that enables the instruction set's features.
+//! Sixteen lanes are what the canonical sums of docs/numerics.md have, so each function does the oracle's
+//! operations in the oracle's order: whether a register holds four, eight or sixteen of them is the
+//! instruction set's matter. All functions are inlined into an entry point that enables the instruction set's
+//! features.
 
 #![allow(clippy::needless_range_loop, reason = "loops over constants, which are unrolled whole")]
 
@@ -155,7 +157,8 @@ pub(super) trait Dot {
     const INPUT_FLIP: i8 = 0;
 
     fn start() -> Self::Sums;
-    /// What the sums of a panel's outputs start at, so that what [`Self::INPUT_FLIP`] or [`Self::load_inputs`] adds to the inputs cancels.
+    /// What the sums of a panel's outputs start at, so that what [`Self::INPUT_FLIP`] or
+    /// [`Self::load_inputs`] adds to the inputs cancels.
     ///
     /// # Safety
     /// `64·GROUPS·steps` bytes can be read there.
@@ -183,7 +186,8 @@ pub(super) trait Dot {
     /// `MR` rows times `NV` panels, sums that start at `begin`.
     ///
     /// # Safety
-    /// `4·GROUPS·steps` inputs can be read at each of `x`, `NV` panels of `64·GROUPS·steps` bytes at the weights.
+    /// `4·GROUPS·steps` inputs can be read at each of `x`, `NV` panels of `64·GROUPS·steps` bytes at the
+    /// weights.
     #[inline(always)]
     unsafe fn block<const MR: usize, const NV: usize>(
         x: [*const i8; MR],
@@ -221,7 +225,8 @@ pub(super) trait Dot {
     fn finish_pairs(sums: Self::PairSums) -> <Self::Floats as Floats>::Ints;
 }
 
-/// Rows of `width` floats that go through a step before the first one goes through the next: no more than the first cache holds.
+/// Rows of `width` floats that go through a step before the first one goes through the next: no more than the
+/// first cache holds.
 #[inline(always)]
 fn rows_together(width: usize) -> usize {
     const MOST_FLOATS: usize = 4096;

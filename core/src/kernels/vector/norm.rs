@@ -1,5 +1,5 @@
-//! Layer norm, up to sixteen rows at a time: what leads from a row to its mean and its variance takes long, but not much of the
-//! processor.
+//! Layer norm, up to sixteen rows at a time: what leads from a row to its mean and its variance takes long,
+//! but not much of the processor.
 
 use half::f16;
 
@@ -45,7 +45,8 @@ fn norm_rows<F: Floats>(x: &[f16], weights: &NormWeights, out: &mut [f32]) {
     }
 }
 
-/// Widens a row and returns its partial sums. Lanes behind its end add +0 to partial sums that are never −0, which changes nothing.
+/// Widens a row and returns its partial sums. Lanes behind its end add +0 to partial sums that are never −0,
+/// which changes nothing.
 #[inline(always)]
 fn widen<F: Floats>(x: &[f16], out: &mut [f32]) -> F {
     let mut sum = F::splat(0.0);

@@ -5,12 +5,13 @@ use half::f16;
 use super::{load, load_f16, store, store_f16, Floats, LANES};
 use crate::math::{relu, GateTable, GATE_ERF, GATE_TANH};
 
-/// Where a linear layer's results go. Types rather than closures: a closure doesn't get the features of the function that calls
-/// it.
+/// Where a linear layer's results go. Types rather than closures: a closure doesn't get the features of the
+/// function that calls it.
 pub(super) trait Put<F> {
     type Element;
     fn put(y: F, out: &mut [Self::Element]);
-    /// What is left to do with outputs of a row that have been put. Constants that wouldn't fit beside the sums of a block do here.
+    /// What is left to do with outputs of a row that have been put. Constants that wouldn't fit beside the
+    /// sums of a block do here.
     #[inline(always)]
     fn finish(_out: &mut [Self::Element]) {}
     /// Sixteen elements each; of the last ones there may be fewer.

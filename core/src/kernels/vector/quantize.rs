@@ -1,4 +1,5 @@
-//! Quantization of rows, up to sixteen at a time: what leads from a row to its scale takes long, but not much of the processor.
+//! Quantization of rows, up to sixteen at a time: what leads from a row to its scale takes long, but not much
+//! of the processor.
 
 use super::{load, rows_together, store, store_ints, Floats, Ints, LANES};
 use crate::kernels::RowShape;
@@ -33,7 +34,8 @@ fn largest_by_lane<F: Floats, const ABS: bool>(row: &[f32]) -> F {
     max[0].max(max[1])
 }
 
-/// The largest of `f(x)` and 0 of each row of `width` floats, 16 rows at most; 0 for those that are not there.
+/// The largest of `f(x)` and 0 of each row of `width` floats, 16 rows at most; 0 for those that are not
+/// there.
 #[inline(always)]
 fn largest<F: Floats, const ABS: bool>(x: &[f32], width: usize) -> F {
     let mut largest = [F::splat(0.0); LANES];

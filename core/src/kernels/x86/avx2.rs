@@ -1,5 +1,5 @@
-//! AVX2 with F16C: sixteen lanes are two registers. Bytes are widened to 16 bits, of which VPMADDWD multiplies and adds pairs
-//! exactly; VPMADDUBSW, which would take bytes, saturates.
+//! AVX2 with F16C: sixteen lanes are two registers. Bytes are widened to 16 bits, of which VPMADDWD
+//! multiplies and adds pairs exactly; VPMADDUBSW, which would take bytes, saturates.
 
 use core::arch::x86_64::*;
 use core::ops::{Add, Div, Mul, Sub};
@@ -16,7 +16,8 @@ vector_table!(spec::AVX2, "avx2,f16c", F32x16, Widened, rows spec::AVX2_ROWS, pa
 /// Instructions of this table.
 macro_rules! native {
     ($($body:tt)*) => {
-        // SAFETY: inlined into functions that enable the features; memory is reached through references to arrays only.
+        // SAFETY: inlined into functions that enable the features; memory is reached through references to
+        // arrays only.
         unsafe { $($body)* }
     };
 }

@@ -17,8 +17,8 @@ vector_table!(spec::AVX512_VNNI, "avx512f,avx512bw,avx512vl,avx512vnni,avx2,f16c
 /// Instructions of this table.
 macro_rules! native {
     ($($body:tt)*) => {
-        // SAFETY: inlined into functions that enable the features; memory is reached through references and masks of their
-        // lengths only.
+        // SAFETY: inlined into functions that enable the features; memory is reached through references and
+        // masks of their lengths only.
         unsafe { $($body)* }
     };
 }
@@ -140,8 +140,8 @@ impl Floats for F32x16 {
     #[inline(always)]
     fn largest_of_each(x: &[Self; LANES]) -> Self {
         native!(
-            // A transposition that takes the larger ones on its way. In each quarter of a register: of two registers in turn, then
-            // of four.
+            // A transposition that takes the larger ones on its way. In each quarter of a register: of two
+            // registers in turn, then of four.
             let (mut twos, mut fours) = ([x[0].0; 8], [x[0].0; 4]);
             for i in 0..8 {
                 let (a, b) = (x[2 * i].0, x[2 * i + 1].0);
@@ -215,7 +215,8 @@ impl Floats for F32x16 {
     const GATES_ALONE: bool = true;
     #[inline(always)]
     fn gate_of_each<const N: usize>(x: [Self; N], table: &GateTable) -> [Self; N] {
-        // Faster than looking up: a gather takes twice as long, sixteen registers of entries a third more. Step by step, as below.
+        // Faster than looking up: a gather takes twice as long, sixteen registers of entries a third more.
+        // Step by step, as below.
         let (mut entry, mut piece, mut u, mut gate) = ([I32x16::splat(0); N], [I32x16::splat(0); N], x, x);
         for i in 0..N {
             let steps = x[i] * Self::splat(GATE_STEPS);

@@ -1,6 +1,7 @@
 //! x86-64: AVX2 with F16C, and AVX-512 with VNNI.
 //!
-//! A table is handed out only where processor and operating system support its instructions, so its functions are safe to call.
+//! A table is handed out only where processor and operating system support its instructions, so its functions
+//! are safe to call.
 
 mod avx2;
 mod avx512;

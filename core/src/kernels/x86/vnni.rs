@@ -132,8 +132,8 @@ fn resized<const MR: usize, const NV: usize>(whole: [[__m512i; PANELS]; ROWS]) -
 const ROWS: usize = spec::AVX512_ROWS;
 const PANELS: usize = 4;
 
-/// The loop of a block: 6 rows times 4 panels, sums in 24 registers, which the compiler would move about. `$last` loads the last row's
-/// inputs.
+/// The loop of a block: 6 rows times 4 panels, sums in 24 registers, which the compiler would move about.
+/// `$last` loads the last row's inputs.
 macro_rules! whole_block {
     ($x:expr, $begin:expr, $w:expr, $sums:ident, $last:literal) => {
         core::arch::asm!(
@@ -237,7 +237,8 @@ unsafe fn whole_block(
     if w.steps > 0 {
         // Counted from the rows' ends on, so that one register is index and counter.
         let x = x.map(|x| x.wrapping_add(4 * w.steps));
-        // SAFETY: reads what the caller promises: `steps` groups of inputs and weights. Writes only the registers that are named.
+        // SAFETY: reads what the caller promises: `steps` groups of inputs and weights. Writes only the
+        // registers that are named.
         unsafe { whole_block!(x, begin, w, sums, "vpbroadcastd zmm4, dword ptr [{x5} + 4*{step}]") };
     }
     sums

@@ -1,8 +1,8 @@
 //! GELU by table: `x·Φ(x)` (Hendrycks and Gimpel, arXiv 1606.08415, §2), Φ read from a table of f16.
 //!
-//! A hidden layer is quantized to 8 bits right behind its activation, so a Φ in steps of 1/128 is fine enough: the error of `x·Φ` is at
-//! most 0.0013, a fraction of a quantization step. The table is what makes GELU cheap on cores without vector division: a conversion, a
-//! load and a multiplication.
+//! A hidden layer is quantized to 8 bits right behind its activation, so a Φ in steps of 1/128 is fine
+//! enough: the error of `x·Φ` is at most 0.0013, a fraction of a quantization step. The table is what makes
+//! GELU cheap on cores without vector division: a conversion, a load and a multiplication.
 
 #[cfg(target_arch = "x86_64")]
 mod pieces;
@@ -22,8 +22,8 @@ pub const ENTRIES: usize = 8 << STEPS_LOG2;
 /// Entry of 0.
 pub const ZERO: usize = ENTRIES / 2;
 
-/// Φ at the middle of each step. Arguments are cut to whole steps towards zero: the step around 0 is twice as wide as the others, its
-/// entry ½. The first entry (−4 and below) is 0, the last one 1.
+/// Φ at the middle of each step. Arguments are cut to whole steps towards zero: the step around 0 is twice as
+/// wide as the others, its entry ½. The first entry (−4 and below) is 0, the last one 1.
 #[repr(C, align(4))]
 #[derive(Debug)]
 pub struct GateTable {
@@ -91,7 +91,8 @@ pub fn gelu_tanh<L: Lane>(x: L) -> L {
 /// The gate of one number: entry `trunc(x·128)`, counted from 0, cut to −512 … 511.
 #[inline(always)]
 pub(super) fn gate(x: f32, table: &GateTable) -> f32 {
-    // The conversion cuts towards zero, saturates, and makes 0 of what is not a number; whose product with any gate is none either.
+    // The conversion cuts towards zero, saturates, and makes 0 of what is not a number; whose product with
+    // any gate is none either.
     let entry = ((x * STEPS) as i32).clamp(-(ZERO as i32), ZERO as i32 - 1) + ZERO as i32;
     table.entries.get(entry as usize).map_or(0.0, |gate| gate.to_f32())
 }

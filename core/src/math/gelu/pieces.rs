@@ -1,4 +1,5 @@
-//! The table as polynomials, for processors that compute sixteen of them faster than they look up sixteen entries.
+//! The table as polynomials, for processors that compute sixteen of them faster than they look up sixteen
+//! entries.
 
 use super::{fn_phi, ENTRIES, STEPS, ZERO};
 
@@ -17,9 +18,9 @@ const NODES: [f64; TERMS] = [
     -0.951_056_516_295_153_5,
 ];
 
-/// Coefficients `c[k][(n / 32) mod 32]` for entry n, counted from 0's. `Σ c[k]·u^k` with `u = n mod 32`, by Horner's rule with fused
-/// multiply-adds in f32 and rounded to f16, is the very entry, but for those two that are no point of the curve: those of −512 (0) and
-/// of 0 (½).
+/// Coefficients `c[k][(n / 32) mod 32]` for entry n, counted from 0's. `Σ c[k]·u^k` with `u = n mod 32`, by
+/// Horner's rule with fused multiply-adds in f32 and rounded to f16, is the very entry, but for those two
+/// that are no point of the curve: those of −512 (0) and of 0 (½).
 pub type Pieces = [[f32; PIECES]; TERMS];
 
 /// Interpolates Φ between the middles of the steps.

@@ -1,5 +1,5 @@
-//! The shared body: tokens through encoder and decoder, tile by tile. Each function does the rows from `row` on and returns the first
-//! row not done.
+//! The shared body: tokens through encoder and decoder, tile by tile. Each function does the rows from `row`
+//! on and returns the first row not done.
 
 use half::f16;
 
@@ -81,7 +81,8 @@ impl IptRun<'_, '_> {
         Ok(row + count)
     }
 
-    /// `plane[t] = LayerNorm(tokens[t])`, in the decoder also with the task's query added, both quantized (or f16).
+    /// `plane[t] = LayerNorm(tokens[t])`, in the decoder also with the task's query added, both quantized (or
+    /// f16).
     pub(super) fn norm_tile(
         &mut self,
         layer: usize,
@@ -353,8 +354,8 @@ fn store(
     Ok(())
 }
 
-/// A tile of a plane in the form that the weights want. An f16 plane in front of int8 weights (the memory, where only some layers
-/// keep f16) is quantized here.
+/// A tile of a plane in the form that the weights want. An f16 plane in front of int8 weights (the memory,
+/// where only some layers keep f16) is quantized here.
 fn operand<'a>(
     kernels: &Kernels,
     is_f16: bool,

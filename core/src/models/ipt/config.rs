@@ -33,7 +33,8 @@ pub enum TaskKind {
 pub struct Task {
     /// What is repaired.
     pub kind: TaskKind,
-    /// How many times larger the output is in each direction: 1, 2, 3 or 4; 1 unless the kind is [`TaskKind::SuperResolve`].
+    /// How many times larger the output is in each direction: 1, 2, 3 or 4; 1 unless the kind is
+    /// [`TaskKind::SuperResolve`].
     pub scale: usize,
     /// See [`TaskKind`].
     pub strength: usize,
@@ -41,8 +42,8 @@ pub struct Task {
 
 /// The hyperparameters of an IPT (Chen et al., arXiv 2012.00364) on RGB images.
 ///
-/// Convolutions keep their size by zero padding. A window of `window × window` pixels becomes `features` maps, cut into
-/// `(window/patch)²` tokens of width `features·patch²`.
+/// Convolutions keep their size by zero padding. A window of `window × window` pixels becomes `features`
+/// maps, cut into `(window/patch)²` tokens of width `features·patch²`.
 ///
 /// ```
 /// use vitreous::models::ipt::IptConfig;
@@ -97,7 +98,8 @@ pub const BLOCK_KERNEL: usize = 5;
 pub const HEAD_BLOCKS: usize = 2;
 
 impl IptConfig {
-    /// Width of a token: `features·patch²`. A token holds its patch's pixels row by row, the features of each together.
+    /// Width of a token: `features·patch²`. A token holds its patch's pixels row by row, the features of each
+    /// together.
     pub const fn dim(&self) -> usize {
         self.features * self.patch * self.patch
     }
@@ -125,7 +127,8 @@ impl IptConfig {
 }
 
 impl Task {
-    /// Steps of the upsampler: the factor of each pixel shuffle (Shi et al., arXiv 1609.05158), in order; ×4 is two steps of 2.
+    /// Steps of the upsampler: the factor of each pixel shuffle (Shi et al., arXiv 1609.05158), in order; ×4
+    /// is two steps of 2.
     pub const fn upsampler(&self) -> &'static [usize] {
         match self.scale {
             2 => &[2],

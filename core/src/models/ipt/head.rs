@@ -53,8 +53,8 @@ impl IptRun<'_, '_> {
 
     /// `map[y] += W₂ * relu(W₁ * map + b₁) + b₂`.
     ///
-    /// The rows of the hidden maps are made as they are needed and kept in a ring. `map[y]` can be updated in place: all hidden rows
-    /// that see it have been made by then.
+    /// The rows of the hidden maps are made as they are needed and kept in a ring. `map[y]` can be updated in
+    /// place: all hidden rows that see it have been made by then.
     pub(super) fn block_row(&mut self, block: usize, y: usize) -> Result<usize, Error> {
         let kernels = self.kernels;
         let c = self.ipt.config();

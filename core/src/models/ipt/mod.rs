@@ -1,7 +1,8 @@
-//! Image Processing Transformer (Chen et al., arXiv 2012.00364): restoration of images by a shared encoder and decoder with a
-//! head, a query and a tail per task.
+//! Image Processing Transformer (Chen et al., arXiv 2012.00364): restoration of images by a shared encoder
+//! and decoder with a head, a query and a tail per task.
 //!
-//! Whole images go through [`crate::pipeline::restore`] or [`crate::pipeline::Restore`]. This module is one window of them:
+//! Whole images go through [`crate::pipeline::restore`] or [`crate::pipeline::Restore`]. This module is one
+//! window of them:
 //!
 //! ```no_run
 //! use vitreous::models::ipt::Ipt;
@@ -28,7 +29,8 @@
 //! }
 //! ```
 //!
-//! The arithmetic is fixed by docs/numerics.md (section 7), the file by docs/format.md, the memory by docs/memory.md.
+//! The arithmetic is fixed by docs/numerics.md (section 7), the file by docs/format.md, the memory by
+//! docs/memory.md.
 
 mod body;
 mod config;

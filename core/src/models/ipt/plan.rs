@@ -20,13 +20,15 @@ pub(super) const HIDDEN_ROWS: usize = BLOCK_KERNEL;
 
 /// Numbers of the regions in the plan, in the order of [`Ipt::plan_with_tile_rows`].
 pub(super) mod region {
-    /// Feature maps: `(window, window, features)` f16. The head's output stays here until the body's is added to it.
+    /// Feature maps: `(window, window, features)` f16. The head's output stays here until the body's is added
+    /// to it.
     pub const MAP: usize = 0;
     /// Residual stream: `(tokens, dim)` f16.
     pub const TOKENS: usize = 1;
     /// The window's pixels: `(window, window, 3)` u8.
     pub const WINDOW: usize = 2;
-    /// Scratch of [`crate::ops::ConvScratch`], in its order; the last for the kernel table's int8 linear layers.
+    /// Scratch of [`crate::ops::ConvScratch`], in its order; the last for the kernel table's int8 linear
+    /// layers.
     pub const CONV: [usize; 7] = [3, 4, 5, 6, 7, 8, 39];
     /// Rows between the convolutions of a residual block: `(HIDDEN_ROWS, window, features)` f16.
     pub const HIDDEN_ROWS: usize = 9;
@@ -122,8 +124,8 @@ impl Ipt<'_> {
         self.plan_for(task, tile, TableSpec::of_layout(self.model().layout()))
     }
 
-    /// The memory plan of a run on a kernel table: tables may order keys and values differently, and take several queries at a
-    /// time.
+    /// The memory plan of a run on a kernel table: tables may order keys and values differently, and take
+    /// several queries at a time.
     ///
     /// # Errors
     /// As [`Ipt::plan_with_tile_rows`].

@@ -13,16 +13,19 @@ use crate::profile::{Progress, Stage};
 /// Which tile comes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cursor {
-    /// A tile of `Stage`, from this row on: a row of pixels in [`Stage::Conv`] and [`Stage::Tail`], a token otherwise.
+    /// A tile of `Stage`, from this row on: a row of pixels in [`Stage::Conv`] and [`Stage::Tail`], a token
+    /// otherwise.
     At(Stage, usize),
     Done,
     /// A step failed: what the arena holds is not to be used.
     Failed,
 }
 
-/// One window after the other through an IPT (example: [`crate::models::ipt`]). Holds the arena; nothing else is written to.
+/// One window after the other through an IPT (example: [`crate::models::ipt`]). Holds the arena; nothing else
+/// is written to.
 ///
-/// Begun by [`Ipt::begin`]; each window then by [`IptRun::begin_window`], which also gives up one that is on its way.
+/// Begun by [`Ipt::begin`]; each window then by [`IptRun::begin_window`], which also gives up one that is on
+/// its way.
 pub struct IptRun<'r, 'm> {
     pub(super) ipt: &'r Ipt<'m>,
     pub(super) kernels: &'static Kernels,
@@ -56,8 +59,8 @@ impl<'m> Ipt<'m> {
     /// Begins windows of a task on the kernels of this build.
     ///
     /// # Errors
-    /// [`Error::Task`], [`Error::ArenaTooSmall`], [`Error::ArenaMisaligned`]; [`Error::Layout`] if the kernels can't read the
-    /// weights.
+    /// [`Error::Task`], [`Error::ArenaTooSmall`], [`Error::ArenaMisaligned`]; [`Error::Layout`] if the
+    /// kernels can't read the weights.
     pub fn begin<'r>(&'r self, task: usize, arena: &'r mut [u8]) -> Result<IptRun<'r, 'm>, Error> {
         self.begin_with(task, arena, DEFAULT_TILE_ROWS, default_kernels())
     }
@@ -111,8 +114,8 @@ impl IptRun<'_, '_> {
         Ok(())
     }
 
-    /// Does one tile and returns, so that a watchdog can be fed or another task can run. After a step of [`Stage::Tail`], and after
-    /// the last one, [`IptRun::row`] holds a row of the output.
+    /// Does one tile and returns, so that a watchdog can be fed or another task can run. After a step of
+    /// [`Stage::Tail`], and after the last one, [`IptRun::row`] holds a row of the output.
     ///
     /// # Errors
     /// [`Error::Finished`] after the last step, and where no window was begun.
@@ -201,8 +204,8 @@ impl IptRun<'_, '_> {
         }
     }
 
-    /// The row of the output that the step before has made: `(window·scale, 3)`, grey levels not yet rounded or clipped. Meaningless
-    /// after steps of other stages than [`Stage::Tail`].
+    /// The row of the output that the step before has made: `(window·scale, 3)`, grey levels not yet rounded
+    /// or clipped. Meaningless after steps of other stages than [`Stage::Tail`].
     ///
     /// # Errors
     /// None on a run that [`Ipt::begin`] made.
@@ -211,7 +214,8 @@ impl IptRun<'_, '_> {
         cast::<f32>(self.plan.view(self.arena, region::OUT_ROW)?)?.get(..count).ok_or(Error::Internal(63))
     }
 
-    /// The residual stream as it is now, `(tokens, dim)`: after [`Stage::Encode`], between layers, and during them.
+    /// The residual stream as it is now, `(tokens, dim)`: after [`Stage::Encode`], between layers, and during
+    /// them.
     ///
     /// # Errors
     /// None on a run that [`Ipt::begin`] made.
@@ -221,7 +225,8 @@ impl IptRun<'_, '_> {
         tokens.get(..c.tokens() * c.dim()).ok_or(Error::Internal(64))
     }
 
-    /// The feature maps as they are now, `(window, window, features)`: the head's output, then with the body's added.
+    /// The feature maps as they are now, `(window, window, features)`: the head's output, then with the
+    /// body's added.
     ///
     /// # Errors
     /// None on a run that [`Ipt::begin`] made.

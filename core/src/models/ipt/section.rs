@@ -15,7 +15,8 @@ const FIXED_WORDS: usize = 16;
 const TASK_WORDS: usize = 4;
 /// Most feature maps.
 const MAX_FEATURES: usize = 1024;
-/// Shortest side of a window in pixels: more than the radii of a block's and of an outer convolution together.
+/// Shortest side of a window in pixels: more than the radii of a block's and of an outer convolution
+/// together.
 const MIN_WINDOW: usize = BLOCK_KERNEL / 2 + OUTER_KERNEL / 2 + 1;
 /// Longest side of a window in pixels.
 const MAX_WINDOW: usize = 1024;
@@ -28,9 +29,9 @@ const MAX_HEADS: usize = 1024;
 /// Widest hidden layer.
 const MAX_HIDDEN: usize = 65_535;
 
-/// What the engine multiplies from these numbers fits into 32 bits, at their largest together, so that no product needs a check
-/// where it stands. (Bytes of tensors and regions are checked where they are added up: by the cursor against the section, by the
-/// plan against the address space.)
+/// What the engine multiplies from these numbers fits into 32 bits, at their largest together, so that no
+/// product needs a check where it stands. (Bytes of tensors and regions are checked where they are added up:
+/// by the cursor against the section, by the plan against the address space.)
 const _: () = {
     const LIMIT: u64 = u32::MAX as u64;
     // Elements of feature maps, positions, a query, the residual stream: `tokens·dim = window²·features`.
@@ -53,7 +54,8 @@ const _: () = {
     assert!((5 * 4 * MAX_WINDOW * MAX_FEATURES) as u64 * 4 <= LIMIT);
 };
 
-/// Precisions of the layers of an encoder or decoder layer. In an encoder `cross_qkv` and `cross_proj` are not used.
+/// Precisions of the layers of an encoder or decoder layer. In an encoder `cross_qkv` and `cross_proj` are
+/// not used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct LayerPrecision {
@@ -104,8 +106,8 @@ impl LayerPrecision {
     }
 }
 
-/// Precisions of a task's own convolutions. The first convolution of the head and the last of the tail always have f16 weights: what
-/// goes through them is the picture itself.
+/// Precisions of a task's own convolutions. The first convolution of the head and the last of the tail always
+/// have f16 weights: what goes through them is the picture itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct TaskPrecision {
@@ -178,8 +180,8 @@ pub struct IptSection<'a> {
 }
 
 impl<'a> IptSection<'a> {
-    /// The fixed words and those of the tasks, for the converter. The words of the encoder's, then of the decoder's layers
-    /// follow. `mean` is the colour that is subtracted from pixels, in grey levels.
+    /// The fixed words and those of the tasks, for the converter. The words of the encoder's, then of the
+    /// decoder's layers follow. `mean` is the colour that is subtracted from pixels, in grey levels.
     pub fn words(
         config: &IptConfig,
         mean: [f32; COLOURS],

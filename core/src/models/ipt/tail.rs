@@ -103,7 +103,8 @@ impl IptRun<'_, '_> {
                     Ok(())
                 },
                 Output::Write(Epilogue::None, &mut |x, values| {
-                    // Outputs are ordered (row in the factor × factor square, column in it, feature): each row is one run.
+                    // Outputs are ordered (row in the factor × factor square, column in it, feature): each
+                    // row is one run.
                     for (x, pixel) in (x..).zip(rows(values, conv.outputs)) {
                         for (i, run) in rows(pixel, factor * features).enumerate() {
                             let start = slot(made + i, output.slots) * to_row + x * factor * features;

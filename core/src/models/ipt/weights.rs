@@ -1,4 +1,5 @@
-//! Where each tensor of an IPT stands, read in place. One function per section serves the check at load and every access.
+//! Where each tensor of an IPT stands, read in place. One function per section serves the check at load and
+//! every access.
 
 use half::f16;
 
@@ -10,7 +11,8 @@ use crate::models::vit::linear_bytes;
 use crate::ops::Conv;
 use crate::tensor::{padded, Linear, NormWeights, Precision};
 
-/// An IPT in a checked model file: every tensor has its length, every float is one that the engine computes with.
+/// An IPT in a checked model file: every tensor has its length, every float is one that the engine computes
+/// with.
 ///
 /// ```no_run
 /// use vitreous::models::ipt::Ipt;
@@ -82,15 +84,17 @@ pub(super) enum AttentionKind {
     Cross,
 }
 
-/// Sections before a task's head, between and behind: the configuration; the linear encoding and the MLP behind the decoder.
+/// Sections before a task's head, between and behind: the configuration; the linear encoding and the MLP
+/// behind the decoder.
 const CONFIG_SECTIONS: usize = 1;
 
 impl<'a> Ipt<'a> {
-    /// Checks configuration and every tensor of an IPT: shapes against the sections' lengths, scales and floats for their range.
+    /// Checks configuration and every tensor of an IPT: shapes against the sections' lengths, scales and
+    /// floats for their range.
     ///
     /// # Errors
-    /// [`Error::Architecture`], [`Error::SectionKind`], [`Error::SectionLength`], [`Error::Field`], [`Error::NotFinite`];
-    /// [`Error::PlanTooLarge`] if its activations exceed the address space.
+    /// [`Error::Architecture`], [`Error::SectionKind`], [`Error::SectionLength`], [`Error::Field`],
+    /// [`Error::NotFinite`]; [`Error::PlanTooLarge`] if its activations exceed the address space.
     pub fn new(model: &Model<'a>) -> Result<Self, Error> {
         let found = model.architecture();
         if found != ARCHITECTURE_IPT {

@@ -4,7 +4,8 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Activation {
-    /// GELU with the Gauss error function: `x/2 · (1 + erf(x/√2))` (Hendrycks and Gimpel, arXiv 1606.08415, §2).
+    /// GELU with the Gauss error function: `x/2 · (1 + erf(x/√2))` (Hendrycks and Gimpel, arXiv 1606.08415,
+    /// §2).
     GeluErf,
     /// GELU's tanh form: `x/2 · (1 + tanh(√(2/π)·(x + 0.044715·x³)))` (ibid.).
     GeluTanh,
@@ -13,8 +14,8 @@ pub enum Activation {
 }
 
 impl Activation {
-    /// A lower bound of its values, from which the hidden layer's quantization starts: GELU's minimum is −0.1700, with the steps of
-    /// its table −0.1710.
+    /// A lower bound of its values, from which the hidden layer's quantization starts: GELU's minimum is
+    /// −0.1700, with the steps of its table −0.1710.
     pub const fn floor(self) -> f32 {
         match self {
             Activation::GeluErf | Activation::GeluTanh => -0.172,
@@ -41,29 +42,32 @@ pub enum Head {
     None,
     /// One linear classifier.
     Linear,
-    /// DeiT's two classifiers, on the class and on the distillation token, whose logits are averaged (arXiv 2012.12877, §4).
+    /// DeiT's two classifiers, on the class and on the distillation token, whose logits are averaged (arXiv
+    /// 2012.12877, §4).
     Distilled,
-    /// One classifier of twice the width, on the class token and on the mean of the patch tokens (DINOv2, arXiv 2304.07193,
-    /// §7.1). It is kept as two, of the mean and of the class token, with twice the weights, whose logits are averaged:
-    /// `W·[c; m] + b = (2·W_m·m + 2·W_c·c + 2·b) / 2`.
+    /// One classifier of twice the width, on the class token and on the mean of the patch tokens (DINOv2,
+    /// arXiv 2304.07193, §7.1). It is kept as two, of the mean and of the class token, with twice the
+    /// weights, whose logits are averaged: `W·[c; m] + b = (2·W_m·m + 2·W_c·c + 2·b) / 2`.
     TokenAndMean,
 }
 
-/// What the classifier's outputs mean, and so what is made of them for people. The classifier's arithmetic is the same.
+/// What the classifier's outputs mean, and so what is made of them for people. The classifier's arithmetic is
+/// the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Output {
     /// Logits of classes of which one holds: the softmax of all.
     Softmax,
-    /// Logits of labels that hold or not, each for itself (multi-label): the sigmoid of each. A label is decided for at ½, which is a
-    /// logit of 0.
+    /// Logits of labels that hold or not, each for itself (multi-label): the sigmoid of each. A label is
+    /// decided for at ½, which is a logit of 0.
     Sigmoid,
     /// Values that a regression was trained for, as they are.
     Values,
 }
 
 impl Output {
-    /// What is meant where nothing is said: softmax, but of a single output its value, since the softmax of one number is always 1.
+    /// What is meant where nothing is said: softmax, but of a single output its value, since the softmax of
+    /// one number is always 1.
     pub const fn unsaid(classes: usize) -> Self {
         if classes == 1 {
             Output::Values
@@ -115,8 +119,8 @@ pub struct VitConfig {
     pub activation: Activation,
     /// ε of every layer norm.
     pub norm_eps: f32,
-    /// What the outputs mean. Never [`Output::Softmax`] of a single class, and always [`Output::Softmax`] of a model without head, whose
-    /// features mean nothing in themselves.
+    /// What the outputs mean. Never [`Output::Softmax`] of a single class, and always [`Output::Softmax`] of
+    /// a model without head, whose features mean nothing in themselves.
     pub output: Output,
 }
 

@@ -1,4 +1,5 @@
-//! The forward pass, tile by tile. Each function does the rows from `row` on and returns the first row not done.
+//! The forward pass, tile by tile. Each function does the rows from `row` on and returns the first row not
+//! done.
 
 use half::f16;
 
@@ -21,8 +22,8 @@ use crate::source::PixelSource;
 use crate::tensor::{self, padded, Linear, Precision, RowsI8};
 
 impl Run<'_, '_> {
-    /// `tokens[p] = f16(W·(pixels_p − 128) + b + pos_p)`; the first tile also places class and distillation token. A strip of pixels is
-    /// read when its first patch comes, and stays until the next one.
+    /// `tokens[p] = f16(W·(pixels_p − 128) + b + pos_p)`; the first tile also places class and distillation
+    /// token. A strip of pixels is read when its first patch comes, and stays until the next one.
     pub(super) fn embed_tile<S: PixelSource + ?Sized>(
         &mut self,
         patch: usize,
@@ -318,7 +319,8 @@ impl Run<'_, '_> {
     }
 }
 
-/// Copies one patch out of a strip, pixels − 128, rows of the patch one after the other, zeros up to the pitch; all of them flipped.
+/// Copies one patch out of a strip, pixels − 128, rows of the patch one after the other, zeros up to the
+/// pitch; all of them flipped.
 fn gather_patch(strip: &[u8], row_bytes: usize, left: usize, width: usize, flip: i8, to: &mut [i8]) {
     let offset = 0x80 ^ flip as u8;
     let mut rest = to;

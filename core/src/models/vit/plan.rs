@@ -8,13 +8,14 @@ use crate::error::Error;
 use crate::kernels::TableSpec;
 use crate::tensor::{padded, Precision, ALIGN};
 
-/// Rows per tile where nothing else is said: two blocks of the microcontrollers' kernels, so that what a tile takes besides is
-/// shared by both.
+/// Rows per tile where nothing else is said: two blocks of the microcontrollers' kernels, so that what a tile
+/// takes besides is shared by both.
 pub const DEFAULT_TILE_ROWS: usize = 8;
 /// Most rows per tile.
 pub const MAX_TILE_ROWS: usize = 256;
 
-/// Phases of a forward pass. Attention and MLP alternate; nothing but the tokens lives from one block to the next.
+/// Phases of a forward pass. Attention and MLP alternate; nothing but the tokens lives from one block to the
+/// next.
 const EMBED: u8 = 0;
 const NORM: u8 = 1;
 const ATTENTION: u8 = 2;
@@ -37,7 +38,8 @@ pub(super) mod region {
     pub const PLANE_SCALES: usize = 5;
     /// Normed tokens, as many as the kernels take together (one on the portable ones): `(rows, dim)` f32.
     pub const NORMED: usize = 6;
-    /// Keys of the heads at work, one without threads, as the kernel table orders them: `(heads, tokens, head_dim)` i8.
+    /// Keys of the heads at work, one without threads, as the kernel table orders them: `(heads, tokens,
+    /// head_dim)` i8.
     pub const KEYS: usize = 7;
     /// Their scales: `(heads, tokens)` f32.
     pub const KEY_SCALES: usize = 8;
@@ -106,15 +108,15 @@ pub(super) fn heads_together(heads: usize, kernels: &TableSpec, workers: usize) 
 }
 
 impl Vit<'_> {
-    /// The memory plan with [`DEFAULT_TILE_ROWS`] on the kernel table that the file is meant for, which is what the model's header
-    /// states.
+    /// The memory plan with [`DEFAULT_TILE_ROWS`] on the kernel table that the file is meant for, which is
+    /// what the model's header states.
     pub fn plan(&self) -> Plan {
         // Checked when the model was loaded.
         self.plan_with_tile_rows(DEFAULT_TILE_ROWS).unwrap_or(Plan::new(ALIGN))
     }
 
-    /// The memory plan with a tile height of one's own: more rows share each weight that is read, and need more memory.
-    /// The result of a run is the same to the bit.
+    /// The memory plan with a tile height of one's own: more rows share each weight that is read, and need
+    /// more memory. The result of a run is the same to the bit.
     ///
     /// # Errors
     /// [`Error::TileRows`], [`Error::PlanTooLarge`].
@@ -122,9 +124,10 @@ impl Vit<'_> {
         self.plan_for(tile, TableSpec::of_layout(self.model().layout()), 1)
     }
 
-    /// The memory plan of a run on a kernel table and a number of workers: tables may order keys and values differently and take
-    /// several queries at a time, and each worker has scratch of its own. Several workers may have keys and values of several heads, and
-    /// no memory that serves two purposes ([`TableSpec::has_room`]).
+    /// The memory plan of a run on a kernel table and a number of workers: tables may order keys and values
+    /// differently and take several queries at a time, and each worker has scratch of its own. Several
+    /// workers may have keys and values of several heads, and no memory that serves two purposes
+    /// ([`TableSpec::has_room`]).
     ///
     /// # Errors
     /// As [`Vit::plan_with_tile_rows`].

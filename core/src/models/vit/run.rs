@@ -105,7 +105,8 @@ impl<'m> Vit<'m> {
     /// Begins a run on the kernels of this build.
     ///
     /// # Errors
-    /// [`Error::ArenaTooSmall`], [`Error::ArenaMisaligned`]; [`Error::Layout`] if the kernels can't read the weights.
+    /// [`Error::ArenaTooSmall`], [`Error::ArenaMisaligned`]; [`Error::Layout`] if the kernels can't read the
+    /// weights.
     pub fn begin<'r>(&'r self, arena: &'r mut [u8]) -> Result<Run<'r, 'm>, Error> {
         self.begin_with(arena, DEFAULT_TILE_ROWS, default_kernels())
     }
@@ -159,7 +160,8 @@ impl<'m> Run<'_, 'm> {
     /// Does one tile and returns, so that a watchdog can be fed or another task can run.
     ///
     /// # Errors
-    /// [`Error::Source`] if the pixels can't be had, [`Error::Finished`] after the last step. After an error the run is over.
+    /// [`Error::Source`] if the pixels can't be had, [`Error::Finished`] after the last step. After an error
+    /// the run is over.
     pub fn step<S: PixelSource + ?Sized>(&mut self, source: &mut S) -> Result<Progress, Error> {
         let Cursor::At(stage, row) = self.cursor else { return Err(Error::Finished) };
         self.cursor = Cursor::Failed;
@@ -222,7 +224,8 @@ impl<'m> Run<'_, 'm> {
         }
     }
 
-    /// The residual stream as it is now, `(tokens, dim)`: after the embedding, between blocks, and during them.
+    /// The residual stream as it is now, `(tokens, dim)`: after the embedding, between blocks, and during
+    /// them.
     ///
     /// # Errors
     /// None on a run that [`Vit::begin`] made.
@@ -240,8 +243,9 @@ impl<'m> Run<'_, 'm> {
         self.output(region::LOGITS, self.vit.config().classes)
     }
 
-    /// Pooled features after the final norm `(dim)`: what the classifier sees (of two classifiers, the class token's). The converter
-    /// balances channels between both; a model without classifier has the network's own features.
+    /// Pooled features after the final norm `(dim)`: what the classifier sees (of two classifiers, the class
+    /// token's). The converter balances channels between both; a model without classifier has the network's
+    /// own features.
     ///
     /// # Errors
     /// [`Error::NotFinished`] before the last step.

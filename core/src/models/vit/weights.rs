@@ -1,4 +1,5 @@
-//! Where each tensor of a ViT stands, read in place. One function per section serves the check at load and every access.
+//! Where each tensor of a ViT stands, read in place. One function per section serves the check at load and
+//! every access.
 
 use half::f16;
 
@@ -55,11 +56,12 @@ pub(super) struct FinalWeights<'a> {
 }
 
 impl<'a> Vit<'a> {
-    /// Checks configuration and every tensor of a ViT: shapes against the sections' lengths, scales and floats for their range.
+    /// Checks configuration and every tensor of a ViT: shapes against the sections' lengths, scales and
+    /// floats for their range.
     ///
     /// # Errors
-    /// [`Error::Architecture`], [`Error::SectionKind`], [`Error::SectionLength`], [`Error::Field`], [`Error::NotFinite`];
-    /// [`Error::PlanTooLarge`] if its activations exceed the address space.
+    /// [`Error::Architecture`], [`Error::SectionKind`], [`Error::SectionLength`], [`Error::Field`],
+    /// [`Error::NotFinite`]; [`Error::PlanTooLarge`] if its activations exceed the address space.
     pub fn new(model: &Model<'a>) -> Result<Self, Error> {
         let found = model.architecture();
         if found != ARCHITECTURE_VIT {

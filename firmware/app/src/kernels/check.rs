@@ -1,4 +1,5 @@
-//! A table's functions against `portable`, bit for bit, at ragged shapes and with every kind of number that a model can hold.
+//! A table's functions against `portable`, bit for bit, at ragged shapes and with every kind of number that a
+//! model can hold.
 
 use half::f16;
 use semihosting::println;

@@ -1,4 +1,5 @@
-//! Calls of a table's functions with wrong shapes: nothing beside their views may be written, and the board must get to the end.
+//! Calls of a table's functions with wrong shapes: nothing beside their views may be written, and the board
+//! must get to the end.
 
 use vitreous::kernels::{Attention, AttentionScratch, Epilogue, Kernels, RowShape};
 use vitreous::models::vit::Activation;

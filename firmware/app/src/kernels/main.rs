@@ -1,4 +1,5 @@
-//! Checks the kernel tables of this board against `portable`, bit for bit, and counts the instructions of each of their functions.
+//! Checks the kernel tables of this board against `portable`, bit for bit, and counts the instructions of
+//! each of their functions.
 //!
 //! Under the emulator, with text on its standard output: `cargo xtask kernels`.
 #![no_std]

@@ -11,7 +11,8 @@ use crate::numbers::{Numbers, Pool};
 use crate::shapes::{Head, LinearNumbers};
 use crate::BOARD;
 
-/// Prints a line per function: name, what is counted, how many of them, instructions of the table and of `portable`.
+/// Prints a line per function: name, what is counted, how many of them, instructions of the table and of
+/// `portable`.
 pub fn all(table: &'static Kernels, memory: &mut [u128]) {
     for (name, rows, inputs, outputs) in [
         ("linear 4x96x96", 4, 96, 96),

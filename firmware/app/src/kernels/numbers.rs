@@ -92,7 +92,8 @@ impl<'a> Pool<'a> {
 /// What nobody may overwrite.
 const PAINT: u128 = 0x5a5a_c33c_5a5a_c33c_5a5a_c33c_5a5a_c33c;
 
-/// Whether nothing was written behind the pieces that were taken. Numbers equal to the paint are next to impossible.
+/// Whether nothing was written behind the pieces that were taken. Numbers equal to the paint are next to
+/// impossible.
 pub fn is_intact(memory: &[u128], taken: usize) -> bool {
     memory.iter().filter(|unit| **unit == PAINT).count() == taken
 }

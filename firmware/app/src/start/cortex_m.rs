@@ -1,4 +1,5 @@
-//! Cortex-M: cortex-m-rt sets up statics and enables the FPU (and with it Helium, which shares its access control).
+//! Cortex-M: cortex-m-rt sets up statics and enables the FPU (and with it Helium, which shares its access
+//! control).
 
 use cortex_m_rt::{entry, exception, ExceptionFrame};
 

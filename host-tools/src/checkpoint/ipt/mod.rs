@@ -24,8 +24,8 @@ use vitreous::models::ipt::{IptConfig, Task, COLOURS};
 /// What the model is, for messages.
 const ARCHITECTURE: &str = "plain IPT";
 
-/// A float IPT. Its tensors are exactly those of [`tensor_shapes`], in the authors' names, units (pixels 0..255, mean subtracted)
-/// and axis order (unfolded patches are ordered channel, row, column).
+/// A float IPT. Its tensors are exactly those of [`tensor_shapes`], in the authors' names, units (pixels
+/// 0..255, mean subtracted) and axis order (unfolded patches are ordered channel, row, column).
 #[derive(Clone, Debug)]
 pub struct FloatIpt {
     /// The model's name.
@@ -87,12 +87,13 @@ impl FloatIpt {
         })
     }
 
-    /// Reads a file of the authors' tensors (`.safetensors`, or `.pt` by `torch.save`), an index of shards, or a folder with one of these. The
-    /// object `vitreous_ipt` of a config.json beside it, as [`save`](Self::save) writes it, gives the configuration; without
-    /// it, shapes and `options` do.
+    /// Reads a file of the authors' tensors (`.safetensors`, or `.pt` by `torch.save`), an index of shards,
+    /// or a folder with one of these. The object `vitreous_ipt` of a config.json beside it, as
+    /// [`save`](Self::save) writes it, gives the configuration; without it, shapes and `options` do.
     ///
     /// # Errors
-    /// A file that cannot be read or is of another network; what it doesn't say and `options` neither; faults of its tensors.
+    /// A file that cannot be read or is of another network; what it doesn't say and `options` neither; faults
+    /// of its tensors.
     pub fn load(path: &Path, options: &IptLoadOptions) -> Result<Self, CheckpointError> {
         let (file, folder) = locate(path)?;
         let config_json = Json::read(&folder.join("config.json"))?;
@@ -125,8 +126,8 @@ impl FloatIpt {
         Ok(Self { name, config, tensors: taken, source_sha256: sha256, settings, warnings })
     }
 
-    /// Writes model.safetensors and config.json, which [`load`](Self::load) reads back. Creates the folder. A file is replaced
-    /// only once its successor is complete.
+    /// Writes model.safetensors and config.json, which [`load`](Self::load) reads back. Creates the folder. A
+    /// file is replaced only once its successor is complete.
     ///
     /// # Errors
     /// The folder or a file cannot be written.
@@ -246,8 +247,8 @@ fn overridden(
     Ok(config)
 }
 
-/// Takes out what the release keeps as tensors but never trains: the layers that subtract and add the mean, which must be those
-/// of [`RGB_MEAN`] and unit deviation, and the position numbers.
+/// Takes out what the release keeps as tensors but never trains: the layers that subtract and add the mean,
+/// which must be those of [`RGB_MEAN`] and unit deviation, and the position numbers.
 fn drop_constants(path: &Path, tensors: &mut BTreeMap<String, FloatTensor>) -> Result<(), CheckpointError> {
     tensors.remove("body.position_encoding.position_ids");
     for (layer, sign) in [("sub_mean", -1.0), ("add_mean", 1.0)] {

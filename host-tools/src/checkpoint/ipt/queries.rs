@@ -9,8 +9,8 @@ use vitreous::models::ipt::{IptConfig, Task};
 /// The query embedding, `(queries, tokens · dim)`.
 const NAME: &str = "body.query_embed.weight";
 
-/// Keeps a query for each task. The authors' code makes one head and tail for a fine-tuned task but keeps the queries of all six
-/// tasks of the pre-training, and does not store which of them was used.
+/// Keeps a query for each task. The authors' code makes one head and tail for a fine-tuned task but keeps the
+/// queries of all six tasks of the pre-training, and does not store which of them was used.
 ///
 /// # Errors
 /// More queries than tasks, where neither the caller nor the authors' list says which.

@@ -2,7 +2,8 @@
 
 use vitreous::models::ipt::{IptConfig, Task, TaskKind, BLOCK_KERNEL, COLOURS, HEAD_BLOCKS, OUTER_KERNEL};
 
-/// Mean colour of DIV2K, of pixels scaled to 0..1 (Lim et al., arXiv 1707.02921): subtracted before and added after.
+/// Mean colour of DIV2K, of pixels scaled to 0..1 (Lim et al., arXiv 1707.02921): subtracted before and added
+/// after.
 pub const RGB_MEAN: [f32; 3] = [0.4488, 0.4371, 0.4040];
 
 /// Name and shape of every tensor that an IPT of this configuration has, in the order of the forward pass.

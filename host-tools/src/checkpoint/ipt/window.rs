@@ -5,8 +5,9 @@ use crate::checkpoint::FloatTensor;
 use std::path::Path;
 
 impl FloatIpt {
-    /// The same weights on windows of `window` pixels: position and query embeddings are interpolated between the tokens, as a ViT's
-    /// positions are for images of another size (Dosovitskiy et al., arXiv 2010.11929, §3.2). Nothing else depends on the window.
+    /// The same weights on windows of `window` pixels: position and query embeddings are interpolated between
+    /// the tokens, as a ViT's positions are for images of another size (Dosovitskiy et al., arXiv 2010.11929,
+    /// §3.2). Nothing else depends on the window.
     ///
     /// # Errors
     /// A window that is no multiple of the patch, or that the engine can't have.
@@ -38,7 +39,8 @@ impl FloatIpt {
     }
 }
 
-/// A square grid `(from, from, dim)` interpolated linearly to `(to, to, dim)`; the corners' outer edges stay where they are.
+/// A square grid `(from, from, dim)` interpolated linearly to `(to, to, dim)`; the corners' outer edges stay
+/// where they are.
 fn resized(grid: &[f32], from: usize, to: usize, dim: usize) -> Vec<f32> {
     // Two neighbours and the share of the second one, for each place.
     let places: Vec<(usize, usize, f32)> = (0..to)

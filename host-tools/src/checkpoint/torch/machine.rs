@@ -1,4 +1,5 @@
-//! The stack machine that a pickle is a program of: every opcode of CPython's `Lib/pickletools.py`, protocols 0 to 5.
+//! The stack machine that a pickle is a program of: every opcode of CPython's `Lib/pickletools.py`, protocols
+//! 0 to 5.
 use super::pickle::{Broken, Id, Object, Pickle, Value};
 use std::collections::HashMap;
 use std::io::Read;
@@ -13,7 +14,8 @@ const MAX_TEXT: u64 = 1 << 12;
 const MAX_TEXTS: usize = 1 << 27;
 /// Longest name of a module or class, and longest number in digits, in bytes.
 const MAX_NAME: usize = 1024;
-/// Names of classes that are made of strings, in bytes in all: a few bytes of a file make one more of any string.
+/// Names of classes that are made of strings, in bytes in all: a few bytes of a file make one more of any
+/// string.
 const MAX_NAMES: usize = 1 << 26;
 
 pub(super) struct Machine<'a, R> {
@@ -402,7 +404,8 @@ impl<'a, R: Read> Machine<'a, R> {
         }
     }
 
-    /// Gives an object its attributes. Those of dicts (torch puts the versions of modules there) say nothing of tensors.
+    /// Gives an object its attributes. Those of dicts (torch puts the versions of modules there) say nothing
+    /// of tensors.
     fn build(&mut self) -> Result<(), Broken> {
         let state = self.pop()?;
         if let Value::Object(object) = self.top()? {

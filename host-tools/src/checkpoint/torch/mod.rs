@@ -1,7 +1,8 @@
-//! PyTorch files: dicts of tensors as `torch.save` writes them, in its zip format and in the older sequential one.
+//! PyTorch files: dicts of tensors as `torch.save` writes them, in its zip format and in the older sequential
+//! one.
 //!
-//! The tensors' descriptions are pickled; see [`pickle`]. The data are read storage by storage, so that memory holds the model
-//! once and one storage more.
+//! The tensors' descriptions are pickled; see [`pickle`]. The data are read storage by storage, so that
+//! memory holds the model once and one storage more.
 mod machine;
 mod pickle;
 mod tensors;
@@ -25,8 +26,8 @@ const MAGIC: [u8; 10] = 0x1950_A86A_20F9_469C_FC6C_u128.to_le_bytes().first_chun
 /// `torch.serialization.PROTOCOL_VERSION`.
 const PROTOCOL_VERSION: i64 = 1001;
 
-/// Reads the set that is meant from a zip file, whose bytes go into `hash` too: `NAME/data.pkl` describes the tensors,
-/// `NAME/data/KEY` holds a storage each, and `NAME/byteorder` may say the order.
+/// Reads the set that is meant from a zip file, whose bytes go into `hash` too: `NAME/data.pkl` describes the
+/// tensors, `NAME/data/KEY` holds a storage each, and `NAME/byteorder` may say the order.
 pub(super) fn read_zip(
     path: &Path,
     wanted: sets::Wanted,
@@ -34,8 +35,8 @@ pub(super) fn read_zip(
 ) -> Result<Contents, CheckpointError> {
     let (mut reader, file) = Reader::open(path, hash)?;
     let damaged = |e: ZipError| reader_error(path, in_words(&e));
-    // The directory's place is told, not searched: the records of zip64, which PyTorch always writes, are as long as the directory
-    // entry of some file names, and a search takes them for one.
+    // The directory's place is told, not searched: the records of zip64, which PyTorch always writes, are as
+    // long as the directory entry of some file names, and a search takes them for one.
     let config = Config { archive_offset: ArchiveOffset::Known(0) };
     let mut zip = ZipArchive::with_config(config, file).map_err(damaged)?;
     let names = zip.file_names().map(|name| name.map(|n| n.into_owned()));
@@ -124,8 +125,9 @@ fn in_words(error: &ZipError) -> String {
     }
 }
 
-/// Reads the set that is meant from a row of pickles: magic number, version, machine, tensors, keys of the storages; then for each
-/// key the number of elements and the elements (`torch.serialization._legacy_save`). The file's bytes go into `hash` too.
+/// Reads the set that is meant from a row of pickles: magic number, version, machine, tensors, keys of the
+/// storages; then for each key the number of elements and the elements (`torch.serialization._legacy_save`).
+/// The file's bytes go into `hash` too.
 pub(super) fn read_sequential(
     path: &Path,
     wanted: sets::Wanted,

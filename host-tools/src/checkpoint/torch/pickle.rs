@@ -1,7 +1,7 @@
 //! What Python's pickle format holds, read as data: no class is looked up and nothing is called.
 //!
-//! Values lie in one list and refer to each other by index, so that a hostile file can neither nest so deeply that the stack
-//! overflows nor multiply itself by its memo. [`machine`](super::machine) makes them.
+//! Values lie in one list and refer to each other by index, so that a hostile file can neither nest so deeply
+//! that the stack overflows nor multiply itself by its memo. [`machine`](super::machine) makes them.
 use super::machine::Machine;
 use std::io::Read;
 
@@ -225,7 +225,8 @@ mod tests {
             let attributes = pickle.attributes(pickle.root).unwrap();
             assert_eq!(pickle.text(pickle.item(attributes, "model").unwrap()), Some("vit"));
         }
-        // A class made from dict, with keyword arguments; and Python 2's OrderedDict, which takes a list of pairs.
+        // A class made from dict, with keyword arguments; and Python 2's OrderedDict, which takes a list of
+        // pairs.
         let mapping = read(b"\x80\x04\x8c\x01m\x8c\x01D\x93)}\x92(\x8c\x01aK\x01u.").unwrap();
         let ordered = read(b"\x80\x02ccollections\nOrderedDict\n]U\x01aK\x01\x86a\x85R.");
         assert_eq!(mapping.dict(mapping.root).unwrap().len(), 1);
@@ -249,7 +250,8 @@ mod tests {
 
     #[test]
     fn a_call_is_data() {
-        // pickle.dumps of an object whose __reduce__ is (os.system, ("true",)): what a malicious file would hold.
+        // pickle.dumps of an object whose __reduce__ is (os.system, ("true",)): what a malicious file would
+        // hold.
         let pickle = read(b"\x80\x02cposix\nsystem\nX\x04\x00\x00\x00true\x85R.").unwrap();
         let (module, name, arguments) = pickle.call(pickle.root).unwrap();
         assert_eq!((module, name, arguments.len()), ("posix", "system", 1));

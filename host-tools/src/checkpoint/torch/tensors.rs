@@ -87,7 +87,8 @@ impl View {
         let last = steps
             .map(|(size, stride)| (size - 1).checked_mul(*stride))
             .try_fold(self.offset, |at, step| at.checked_add(step?))?;
-        // Fewer elements than the shape has: a tensor that repeats itself by strides of 0, which no weights do.
+        // Fewer elements than the shape has: a tensor that repeats itself by strides of 0, which no weights
+        // do.
         Some(last < elements && count <= elements)
     }
 }
@@ -214,8 +215,8 @@ fn plain<'a>(pickle: &'a Pickle, module: &str, name: &str, arguments: &'a [Id]) 
     })
 }
 
-/// The arguments are (storage, offset, shape, strides, requires_grad, hooks, metadata); a storage is ("storage", its class, key,
-/// device, elements, …).
+/// The arguments are (storage, offset, shape, strides, requires_grad, hooks, metadata); a storage is
+/// ("storage", its class, key, device, elements, …).
 fn describe(pickle: &Pickle, name: &str, arguments: &[Id]) -> Result<(Storage, View), &'static str> {
     const UNKNOWN: &str = "is described in an unknown way";
     let [storage, offset, shape, stride, more @ ..] = arguments else { return Err(UNKNOWN) };

@@ -1,5 +1,5 @@
-//! Files as `torch.save` writes them are among the goldens of the crate `tests`; here are those that nobody should write, and
-//! forms of real ones.
+//! Files as `torch.save` writes them are among the goldens of the crate `tests`; here are those that nobody
+//! should write, and forms of real ones.
 use super::super::archive::Archive;
 use super::*;
 use crate::checkpoint::Settings;
@@ -15,7 +15,8 @@ fn number(number: usize) -> Vec<u8> {
     [b"J".as_slice(), &(number as i32).to_le_bytes()].concat()
 }
 
-/// Name and tensor, with the storage's class, key and element count, and the tensor's offset, shape and strides.
+/// Name and tensor, with the storage's class, key and element count, and the tensor's offset, shape and
+/// strides.
 fn entry(
     name: &str,
     class: &str,
@@ -232,7 +233,8 @@ fn zip_archives_of_other_programs_are_named() {
     }
 }
 
-/// A dict of dicts of one-element or 2×2 tensors: (path, name, whether it is a matrix); storages are numbered as listed.
+/// A dict of dicts of one-element or 2×2 tensors: (path, name, whether it is a matrix); storages are numbered
+/// as listed.
 fn checkpoint(tensors: &[(&str, &str, bool)], more: &[u8]) -> tempfile::NamedTempFile {
     let mut dicts: BTreeMap<&str, Vec<Vec<u8>>> = BTreeMap::new();
     let data: Vec<Vec<u8>> = (0..tensors.len()).map(|i| (i as f32).to_le_bytes().repeat(4)).collect();
@@ -366,7 +368,8 @@ fn sets_under_prefixes_are_told_apart() {
 
 #[test]
 fn what_a_training_notes_is_kept_as_facts() {
-    // {'arch': 'vit_tiny_patch16_224', 'args': Namespace(model='deit', drop=0.5, size=[3, 8, 8]), 'log': [[1], None]}
+    // {'arch': 'vit_tiny_patch16_224', 'args': Namespace(model='deit', drop=0.5, size=[3, 8, 8]), 'log':
+    // [[1], None]}
     let more = b"U\x04archU\x14vit_tiny_patch16_224U\x04argscargparse\nNamespace\n)\x81}(U\x05modelU\x04deitU\x04drop\
         G\x3f\xe0\0\0\0\0\0\0U\x04size](K\x03K\x08K\x08eubU\x03log](](K\x01eNe";
     let archive = Archive::read(checkpoint(&[("state_dict", "w", true)], more).path(), None).unwrap();

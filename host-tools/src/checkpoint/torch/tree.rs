@@ -1,4 +1,5 @@
-//! What a pickled checkpoint holds: the dicts of tensors in it, wherever they lie, and what it says of itself in scalars.
+//! What a pickled checkpoint holds: the dicts of tensors in it, wherever they lie, and what it says of itself
+//! in scalars.
 use super::super::archive;
 use super::super::sets::{shown, Set};
 use super::pickle::{Id, Pickle, Value};
@@ -31,7 +32,8 @@ pub(super) struct Tree {
     pub modules: Vec<(String, String)>,
     /// Tensors without names, in lists.
     pub unnamed: usize,
-    /// Those of them that are not read: their path, and what they are. Quantized layers keep theirs in a list.
+    /// Those of them that are not read: their path, and what they are. Quantized layers keep theirs in a
+    /// list.
     pub packed: Vec<(String, String)>,
     /// Dict entries that are NumPy arrays.
     pub arrays: usize,
@@ -95,8 +97,8 @@ pub(super) fn look_through(pickle: &Pickle) -> Result<Tree, String> {
     Ok(tree)
 }
 
-/// Names and values of a dict, of an object's attributes or of a list, whose names are positions. A dict's keys that are no strings
-/// (those of an optimizer's state are numbers) have no names.
+/// Names and values of a dict, of an object's attributes or of a list, whose names are positions. A dict's
+/// keys that are no strings (those of an optimizer's state are numbers) have no names.
 fn entries(pickle: &Pickle, id: Id) -> Option<Vec<(Option<String>, Id)>> {
     if let Some(items) = pickle.dict(id).or_else(|| pickle.attributes(id)) {
         // OmegaConf's containers keep what they hold in one attribute.
@@ -162,7 +164,8 @@ fn fact(pickle: &Pickle, id: Id) -> Option<String> {
     }
 }
 
-/// What a pickle without a dict of tensors is, and what to do about it if that is not what to do about all of them.
+/// What a pickle without a dict of tensors is, and what to do about it if that is not what to do about all of
+/// them.
 pub(super) fn what_it_is(pickle: &Pickle, tree: &Tree) -> (String, Option<String>) {
     if let Some((key, class)) = tree.modules.first() {
         let (found, part) = if key.is_empty() {

@@ -48,8 +48,8 @@ impl<'a> Bits<'a> {
         self.short
     }
 
-    /// Goes on after the next restart marker. Gives its number, 0 to 7, and how many whole bytes were passed over; `None` if another
-    /// marker or the end of the file comes first.
+    /// Goes on after the next restart marker. Gives its number, 0 to 7, and how many whole bytes were passed
+    /// over; `None` if another marker or the end of the file comes first.
     pub fn restart(&mut self) -> Option<(u8, usize)> {
         let surplus = self.surplus();
         let number = self.data.get(self.at + 1).filter(|code| super::marker::RST.contains(code))? & 7;

@@ -12,8 +12,8 @@ pub(super) struct Huffman {
 }
 
 impl Huffman {
-    /// A table of codes: how many there are of each length, and their symbols (T.81, C.2). `None` if there are more codes of a length
-    /// than fit.
+    /// A table of codes: how many there are of each length, and their symbols (T.81, C.2). `None` if there
+    /// are more codes of a length than fit.
     pub fn new(lengths: &[u8; 16], symbols: &[u8]) -> Option<Self> {
         let mut by_prefix = Vec::with_capacity(1 << LONGEST);
         let mut symbols = symbols.iter();

@@ -1,8 +1,8 @@
 //! Whether a JPEG file holds all of its picture.
 //!
-//! Decoders fill what is missing with grey and say nothing. So the file is walked once without making pixels: markers, and every
-//! code of the entropy-coded data (ITU-T T.81, annexes B, F and G). Pillow refuses a file that ends too early; it takes one whose
-//! codes are damaged, and so do we, with a warning.
+//! Decoders fill what is missing with grey and say nothing. So the file is walked once without making pixels:
+//! markers, and every code of the entropy-coded data (ITU-T T.81, annexes B, F and G). Pillow refuses a file
+//! that ends too early; it takes one whose codes are damaged, and so do we, with a warning.
 
 mod entropy;
 mod huffman;
@@ -67,7 +67,8 @@ struct Walk {
     damage: Option<Defect>,
 }
 
-/// What is wrong with the file, if anything is. Nothing is said of frames that are not walked, such as those of arithmetic coding.
+/// What is wrong with the file, if anything is. Nothing is said of frames that are not walked, such as those
+/// of arithmetic coding.
 pub(super) fn examine(bytes: &[u8]) -> Option<Defect> {
     walk(bytes).unwrap_or(Some(Defect::Markers))
 }
@@ -169,7 +170,8 @@ impl Frame {
     }
 }
 
-/// The next marker at or after `at`, and where what follows it begins; other bytes before it are passed over, as libjpeg does.
+/// The next marker at or after `at`, and where what follows it begins; other bytes before it are passed over,
+/// as libjpeg does.
 fn next_marker(bytes: &[u8], mut at: usize) -> Option<(u8, usize)> {
     loop {
         at += bytes.get(at..)?.iter().position(|&b| b == 0xff)?;

@@ -31,10 +31,10 @@ impl Attention {
 
     /// Balances them, where the inputs of query, key and value carry so much.
     ///
-    /// Scores are products of a query's channel with a key's, so these may be shared anew; so may a value's channel and the
-    /// projection's column, since an attention's output is a weighted mean. For the same reasons a key's bias adds one number to all
-    /// scores of a query, which softmax does not see: it is dropped. A value's bias passes the mean as it is: it becomes the
-    /// projection's.
+    /// Scores are products of a query's channel with a key's, so these may be shared anew; so may a value's
+    /// channel and the projection's column, since an attention's output is a weighted mean. For the same
+    /// reasons a key's bias adds one number to all scores of a query, which softmax does not see: it is
+    /// dropped. A value's bias passes the mean as it is: it becomes the projection's.
     pub fn balance(&mut self, [asked, keyed, valued]: [&[f64]; 3]) {
         self.key.bias.fill(0.0);
         let (divide, multiply) = both_sides(&self.query.amplitude(asked), &self.key.amplitude(keyed));

@@ -7,11 +7,12 @@ use super::attention::Attention;
 use super::norm::{balance_norm, balance_norms, fold_constants, Extent, Norm};
 use super::{balance_outputs, balance_outputs_with, put, put_layer, take, take_layer, Layer, Tensors};
 
-/// Balances all that may be: the encoder's norms with what reads them; the decoder's, to whose outputs the queries are added, all
-/// together; the norms before MLPs; queries with keys, values with projections; both layers around each ReLU.
+/// Balances all that may be: the encoder's norms with what reads them; the decoder's, to whose outputs the
+/// queries are added, all together; the norms before MLPs; queries with keys, values with projections; both
+/// layers around each ReLU.
 ///
-/// What the residual stream itself carries to the cross-attentions, the MLP behind the decoder and the convolutions has no norm that
-/// could be scaled.
+/// What the residual stream itself carries to the cross-attentions, the MLP behind the decoder and the
+/// convolutions has no norm that could be scaled.
 ///
 /// # Errors
 /// A tensor is not there.
@@ -65,7 +66,8 @@ fn balance_encoder_attention(tensors: &mut Tensors, name: &str) -> Result<()> {
     norm.put(tensors, &norm_name)
 }
 
-/// One share for each channel of all norms before the decoder's attentions, since the same queries are added to all of them.
+/// One share for each channel of all norms before the decoder's attentions, since the same queries are added
+/// to all of them.
 fn balance_decoder_attentions(tensors: &mut Tensors, config: &IptConfig) -> Result<()> {
     let (dim, extent) = (config.dim(), Extent::unknown(config.dim()));
     let layers: Vec<String> =

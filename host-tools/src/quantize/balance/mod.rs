@@ -1,11 +1,13 @@
 //! Scale between neighbours: exact in float, better for int8.
 //!
-//! Where one layer's output reaches another through nothing but products, a channel may be divided on one side and multiplied on the
-//! other. How a checkpoint shares it is chance, but int8 sees it: one scale serves a whole row. So each channel is shared anew, by a
-//! rule of what no such rewriting changes. With r_k what a channel carries and c_k how much of it is read, both sides become
-//! `√(r_k·c_k)`: SmoothQuant's middle way (Xiao et al., arXiv 2211.10438, §4), without its data.
+//! Where one layer's output reaches another through nothing but products, a channel may be divided on one
+//! side and multiplied on the other. How a checkpoint shares it is chance, but int8 sees it: one scale serves
+//! a whole row. So each channel is shared anew, by a rule of what no such rewriting changes. With r_k what a
+//! channel carries and c_k how much of it is read, both sides become `√(r_k·c_k)`: SmoothQuant's middle way
+//! (Xiao et al., arXiv 2211.10438, §4), without its data.
 //!
-//! A channel that was moved by F has r/F and c·F, hence a share s/F: of a power of two the very same bits come out.
+//! A channel that was moved by F has r/F and c·F, hence a share s/F: of a power of two the very same bits
+//! come out.
 
 mod attention;
 mod ipt;
@@ -39,7 +41,8 @@ impl Layer {
         self.weights.len() / self.bias.len()
     }
 
-    /// What each output carries where input k carries `inputs[k]`: the root of the squares' sum, the bias among them.
+    /// What each output carries where input k carries `inputs[k]`: the root of the squares' sum, the bias
+    /// among them.
     fn amplitude(&self, inputs: &[f64]) -> Vec<f64> {
         let rows = self.weights.chunks_exact(inputs.len()).zip(&self.bias);
         let square = |(row, bias): (&[f32], &f32)| {
@@ -49,8 +52,8 @@ impl Layer {
         rows.map(square).collect()
     }
 
-    /// The same relative to each other, where all inputs carry the same, and how much is not known. A bias counts where it is all there
-    /// is, so that the inputs' scale plays no role.
+    /// The same relative to each other, where all inputs carry the same, and how much is not known. A bias
+    /// counts where it is all there is, so that the inputs' scale plays no role.
     fn relative_amplitude(&self) -> Vec<f64> {
         let rows = self.weights.chunks_exact(self.inputs()).zip(&self.bias);
         let norm = |row: &[f32]| row.iter().map(|w| f64::from(*w).powi(2)).sum::<f64>().sqrt();
@@ -76,8 +79,9 @@ impl Layer {
     }
 }
 
-/// Balances the outputs of a layer against the columns of weights `(…, outputs)` that alone read them, where an activation between
-/// them is linear for each sign (ReLU, or none): `f(x/s) = f(x)/s` for s > 0. `carried` is what each output carries.
+/// Balances the outputs of a layer against the columns of weights `(…, outputs)` that alone read them, where
+/// an activation between them is linear for each sign (ReLU, or none): `f(x/s) = f(x)/s` for s > 0. `carried`
+/// is what each output carries.
 ///
 /// The readers are those of a linear layer, whose rows are compared as they are quantized, each with itself.
 fn balance_outputs(layer: &mut Layer, carried: &[f64], readers: &mut [f32]) {
@@ -92,8 +96,8 @@ fn balance_outputs_with(layer: &mut Layer, carried: &[f64], read: &[f64], reader
     scale_columns(readers, &multiply);
 }
 
-/// What the carrying and the reading side of each channel are multiplied by. A channel that carries nothing or that nobody reads is
-/// cleared on both sides: it could only widen the range of its neighbours.
+/// What the carrying and the reading side of each channel are multiplied by. A channel that carries nothing
+/// or that nobody reads is cleared on both sides: it could only widen the range of its neighbours.
 fn both_sides(carried: &[f64], read: &[f64]) -> (Vec<f64>, Vec<f64>) {
     let factors = |(carried, read): (&f64, &f64)| {
         let share = (carried / read).sqrt();
@@ -107,8 +111,9 @@ fn both_sides(carried: &[f64], read: &[f64]) -> (Vec<f64>, Vec<f64>) {
     carried.iter().zip(read).map(factors).unzip()
 }
 
-/// How much weights `(rows, columns)` read of each column, where column k carries `carried[k]`: the root mean square of a column, each
-/// row being divided by the root of its own products' squares. So the rows' scales, which int8 has one by one, play no role.
+/// How much weights `(rows, columns)` read of each column, where column k carries `carried[k]`: the root mean
+/// square of a column, each row being divided by the root of its own products' squares. So the rows' scales,
+/// which int8 has one by one, play no role.
 fn read_by(weights: &[f32], carried: &[f64]) -> Vec<f64> {
     let mut squares = vec![0f64; carried.len()];
     for row in weights.chunks_exact(carried.len()) {

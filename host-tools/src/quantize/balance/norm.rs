@@ -39,7 +39,8 @@ impl Norm {
     }
 }
 
-/// Least and greatest z of each channel of a norm, `(dim)`: what stands before γ and β, which no rewriting changes.
+/// Least and greatest z of each channel of a norm, `(dim)`: what stands before γ and β, which no rewriting
+/// changes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Extent(Vec<(f32, f32)>);
 
@@ -57,7 +58,8 @@ impl Extent {
         extents.get(norm).cloned().unwrap_or_else(|| Self::unknown(dim))
     }
 
-    /// Extends it by what a norm with this ε makes of rows `(n, dim)` of the residual stream. An extent has 0 in it always.
+    /// Extends it by what a norm with this ε makes of rows `(n, dim)` of the residual stream. An extent has 0
+    /// in it always.
     pub fn extend(extents: &mut Extents, norm: &str, rows: &[f32], dim: usize, eps: f32) {
         let extent = extents.entry(norm.to_owned()).or_insert_with(|| Self(vec![(0.0, 0.0); dim]));
         for row in rows.chunks_exact(dim) {
@@ -72,8 +74,9 @@ impl Extent {
     }
 }
 
-/// Moves what is nearly constant of a norm into the biases of all layers `(outputs, dim)` that read it: each channel whose |β| is twice
-/// what its γ can ever add to it, or more. Since `|z| ≤ √dim`, each such element of a row becomes smaller.
+/// Moves what is nearly constant of a norm into the biases of all layers `(outputs, dim)` that read it: each
+/// channel whose |β| is twice what its γ can ever add to it, or more. Since `|z| ≤ √dim`, each such element
+/// of a row becomes smaller.
 pub(super) fn fold_constants(norm: &mut Norm, layers: &mut [&mut Layer]) {
     let reach = (norm.gamma.len() as f64).sqrt();
     let pairs = norm.gamma.iter().zip(&norm.beta);
@@ -90,7 +93,8 @@ pub(super) fn balance_norm(norm: &mut Norm, extent: &Extent, layers: &mut [&mut 
     balance_norms(std::slice::from_mut(norm), extent, &mut [], &mut weights);
 }
 
-/// Balances norms whose outputs are read by the same weights `(outputs, dim)`, also with `addends` `(rows, dim)` added to them.
+/// Balances norms whose outputs are read by the same weights `(outputs, dim)`, also with `addends` `(rows,
+/// dim)` added to them.
 pub(super) fn balance_norms(
     norms: &mut [Norm],
     extent: &Extent,

@@ -7,8 +7,8 @@ use super::attention::Attention;
 use super::norm::{balance_norm, fold_constants, Extent, Extents, Norm};
 use super::{balance_outputs, put_layer, take_layer, Layer, Tensors};
 
-/// Balances block `layer`: both norms with what reads them, queries with keys, values with the projection; of an MLP with ReLU its
-/// two layers too.
+/// Balances block `layer`: both norms with what reads them, queries with keys, values with the projection; of
+/// an MLP with ReLU its two layers too.
 ///
 /// # Errors
 /// A tensor of the block is not there.
@@ -45,7 +45,8 @@ pub fn balance_block(
     put_layer(tensors, &name("mlp.fc1"), fc1)
 }
 
-/// Balances the norm before the classifiers with them. Without classifier its output is the model's and stays as it is.
+/// Balances the norm before the classifiers with them. Without classifier its output is the model's and stays
+/// as it is.
 ///
 /// # Errors
 /// A tensor is not there.

@@ -26,7 +26,8 @@ pub struct IptSensitivity<'a> {
 }
 
 impl<'a> IptSensitivity<'a> {
-    /// Degrades clean pictures for each task, cuts the window in the middle of each and runs the reference on it.
+    /// Degrades clean pictures for each task, cuts the window in the middle of each and runs the reference on
+    /// it.
     ///
     /// # Errors
     /// No pictures, or one that is too small to be degraded.

@@ -48,8 +48,8 @@ pub struct LayerGain {
     pub extra_bytes: usize,
 }
 
-/// The choice, with its reasons. Nearness is the mean SQNR of a classifier's output; of a restorer's the PSNR between its pictures and
-/// the float reference's, least over its tasks.
+/// The choice, with its reasons. Nearness is the mean SQNR of a classifier's output; of a restorer's the PSNR
+/// between its pictures and the float reference's, least over its tasks.
 #[derive(Clone, Debug, Serialize)]
 pub struct PrecisionChoice {
     /// Layers that keep f16 weights.
@@ -62,8 +62,8 @@ pub struct PrecisionChoice {
     pub gains: Vec<LayerGain>,
 }
 
-/// Chooses layers by gain per byte until the output is within `min_db` of the reference's. The layers in `kept` stay in f16.
-/// `progress` is told models measured and models in all.
+/// Chooses layers by gain per byte until the output is within `min_db` of the reference's. The layers in
+/// `kept` stay in f16. `progress` is told models measured and models in all.
 ///
 /// # Errors
 /// A budget that is out of reach with every layer in f16 (attention stays integer, and a patch embedding).

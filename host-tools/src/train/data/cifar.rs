@@ -1,5 +1,5 @@
-//! CIFAR-10's binary files (Krizhevsky, cs.toronto.edu/~kriz/cifar.html): records of one label byte and 3·32·32 pixels,
-//! plane by plane.
+//! CIFAR-10's binary files (Krizhevsky, cs.toronto.edu/~kriz/cifar.html): records of one label byte and
+//! 3·32·32 pixels, plane by plane.
 
 use super::{DataKind, Dataset, ImageSet};
 use anyhow::{bail, ensure, Context, Result};

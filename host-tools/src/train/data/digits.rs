@@ -1,5 +1,5 @@
-//! The handwritten digits of Alpaydin and Kaynak (UCI, Optical Recognition of Handwritten Digits, test part): 1,797 grey
-//! images of 8×8 pixels, embedded by smartcore.
+//! The handwritten digits of Alpaydin and Kaynak (UCI, Optical Recognition of Handwritten Digits, test part):
+//! 1,797 grey images of 8×8 pixels, embedded by smartcore.
 
 use super::{split, DataKind, Dataset, ImageSet};
 use crate::output;
@@ -34,8 +34,9 @@ pub fn digits_test() -> Vec<(Vec<u8>, usize)> {
     (0..test.len()).map(|i| (test.image(i).to_vec(), test.labels[i] as usize)).collect()
 }
 
-/// Writes the held-out digits below `dir` as 8×8 PNG files in one folder per class (`dir/7/0042.png`), for commands
-/// that take labelled images. `limit` takes only the first images of each class. Returns the number of files.
+/// Writes the held-out digits below `dir` as 8×8 PNG files in one folder per class (`dir/7/0042.png`), for
+/// commands that take labelled images. `limit` takes only the first images of each class. Returns the number
+/// of files.
 ///
 /// # Errors
 /// A file cannot be written, or there are other files in the folder.
@@ -58,8 +59,8 @@ pub fn write_digits_test(dir: &Path, limit: Option<usize>) -> Result<usize> {
     Ok(counts.iter().sum())
 }
 
-/// Refuses a folder that holds anything but digits by an earlier call: neither would the images there survive, nor would the
-/// folder be a set of digits.
+/// Refuses a folder that holds anything but digits by an earlier call: neither would the images there
+/// survive, nor would the folder be a set of digits.
 fn refuse_foreign(dir: &Path) -> Result<()> {
     let entries = |dir: &Path| -> Result<Vec<PathBuf>> {
         let Ok(entries) = std::fs::read_dir(dir) else { return Ok(Vec::new()) };

@@ -1,4 +1,5 @@
-//! IDX files (LeCun, Cortes and Burges, the MNIST database's file format): big-endian header, then unsigned bytes.
+//! IDX files (LeCun, Cortes and Burges, the MNIST database's file format): big-endian header, then unsigned
+//! bytes.
 
 use super::{split, DataKind, Dataset, ImageSet};
 use anyhow::{bail, ensure, Context, Result};

@@ -91,8 +91,8 @@ impl ImageSet {
         }
     }
 
-    /// Mean and standard deviation per channel of pixels scaled to 0..1, rounded to four decimals; unused channels
-    /// get 0 and 1, as does the deviation of a channel without contrast.
+    /// Mean and standard deviation per channel of pixels scaled to 0..1, rounded to four decimals; unused
+    /// channels get 0 and 1, as does the deviation of a channel without contrast.
     pub fn statistics(&self) -> ([f32; 4], [f32; 4]) {
         let (mut mean, mut std) = ([0f32; 4], [1f32; 4]);
         for channel in 0..self.channels {
@@ -159,7 +159,8 @@ impl Dataset {
         Ok(set)
     }
 
-    /// A part of every class of the training images, at least one each, chosen by `seed`; all held-out images.
+    /// A part of every class of the training images, at least one each, chosen by `seed`; all held-out
+    /// images.
     pub fn part(&self, fraction: f64, seed: u64) -> Dataset {
         let mut chosen = Vec::new();
         for class in 0..self.labels.len() {

@@ -1,13 +1,13 @@
-//! Multi-head self-attention (Vaswani et al., arXiv 1706.03762, eq. 1) between the qkv and the output projection, as
-//! one graph node.
+//! Multi-head self-attention (Vaswani et al., arXiv 1706.03762, eq. 1) between the qkv and the output
+//! projection, as one graph node.
 
 use super::lanes::{self, Strided, PADDING};
 use super::{elements, vectorised, with_elements};
 use candle_core::{bail, CpuStorage, CustomOp1, Device, Layout, Result, Shape, Tensor};
 use std::sync::Mutex;
 
-/// `softmax(q·kᵀ/√d)·v` per image and head. `qkv` is (batch·tokens, 3·dim): the columns of q, then k, then v, each
-/// head by head. → (batch·tokens, dim).
+/// `softmax(q·kᵀ/√d)·v` per image and head. `qkv` is (batch·tokens, 3·dim): the columns of q, then k, then v,
+/// each head by head. → (batch·tokens, dim).
 pub fn attention(qkv: &Tensor, tokens: usize, heads: usize) -> Result<Tensor> {
     let save = qkv.track_op();
     qkv.apply_op1(Attention { tokens, heads, save, probabilities: Mutex::new(Vec::new()) })

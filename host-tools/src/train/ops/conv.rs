@@ -1,14 +1,16 @@
 //! Convolution of (batch, height, width, channels) maps with zero padding, as one graph node.
 //!
-//! In a padded map, the inputs of one kernel row are contiguous, and those of the next pixel start one pixel later: each
-//! kernel row is a matrix product whose left operand's rows overlap. So nothing is unfolded to memory.
+//! In a padded map, the inputs of one kernel row are contiguous, and those of the next pixel start one pixel
+//! later: each kernel row is a matrix product whose left operand's rows overlap. So nothing is unfolded to
+//! memory.
 
 use super::tile::{add_dot, add_outer, lanes, lanes_mut, Lane, PANEL, ROWS};
 use super::{elements, tensor_like, vectorised, with_elements};
 use candle_core::{bail, CpuStorage, CustomOp3, Device, Layout, Result, Shape, Tensor};
 
-/// `x` (batch, height, width, inputs) convolved with `weight` (outputs, inputs, k, k), k odd, plus `bias` (outputs) →
-/// (batch, height, width, outputs). A cross-correlation, as in every framework; outside of the map there are zeros.
+/// `x` (batch, height, width, inputs) convolved with `weight` (outputs, inputs, k, k), k odd, plus `bias`
+/// (outputs) → (batch, height, width, outputs). A cross-correlation, as in every framework; outside of the
+/// map there are zeros.
 pub fn conv2d(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
     x.apply_op3(weight, bias, Conv { relu: false })
 }

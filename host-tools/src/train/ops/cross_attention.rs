@@ -1,15 +1,16 @@
-//! Multi-head attention (Vaswani et al., arXiv 1706.03762, eq. 1) whose queries, keys and values come from different places,
-//! as one graph node.
+//! Multi-head attention (Vaswani et al., arXiv 1706.03762, eq. 1) whose queries, keys and values come from
+//! different places, as one graph node.
 //!
-//! Four query rows at a time: their scores stay in the first-level cache, and the backward pass makes them again instead
-//! of keeping them, which costs less than a walk through memory.
+//! Four query rows at a time: their scores stay in the first-level cache, and the backward pass makes them
+//! again instead of keeping them, which costs less than a walk through memory.
 
 use super::lanes::{dot, exp, max, sum};
 use super::tile::{add_dot, add_outer, lanes, lanes_mut, Lane, PANEL, ROWS};
 use super::{elements, tensor_like, vectorised, with_elements};
 use candle_core::{bail, CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 
-/// `softmax(q·kᵀ/√d)·v` per image and head; `q`, `k`, `v` are (batch·tokens, dim), head by head → the same shape.
+/// `softmax(q·kᵀ/√d)·v` per image and head; `q`, `k`, `v` are (batch·tokens, dim), head by head → the same
+/// shape.
 pub fn cross_attention(q: &Tensor, k: &Tensor, v: &Tensor, tokens: usize, heads: usize) -> Result<Tensor> {
     q.apply_op3(k, v, CrossAttention { tokens, heads })
 }
@@ -78,7 +79,8 @@ impl Sizes {
         }
     }
 
-    /// One head's columns, transposed, as the right operand of a product over the width: panels of (width, 16 tokens).
+    /// One head's columns, transposed, as the right operand of a product over the width: panels of (width, 16
+    /// tokens).
     #[inline(always)]
     fn transposed_panels(&self, source: &[f32], head: usize, out: &mut [f32]) {
         for (token, row) in source.chunks_exact(self.dim()).enumerate() {
@@ -116,7 +118,8 @@ impl Sizes {
         }
     }
 
-    /// Four rows of scores times panels over tokens → columns of one head in rows `first` and following of `out`.
+    /// Four rows of scores times panels over tokens → columns of one head in rows `first` and following of
+    /// `out`.
     #[inline(always)]
     fn mix(&self, scores: &[f32], panels: &[f32], head: usize, first: usize, out: &mut [f32]) {
         for (panel, b) in lanes(panels).chunks_exact(self.padded_tokens).enumerate() {
@@ -189,8 +192,8 @@ fn part(x: &[f32], index: usize, length: usize) -> &[f32] {
     &x[index * length..][..length]
 }
 
-/// Gradients of queries, keys and values. With P the probabilities and G the output's gradient: dV = Pᵀ·G, dP = G·Vᵀ,
-/// dS = P∘(dP − rowsum(P∘dP)), dQ = dS·K/√d, dK = dSᵀ·Q/√d.
+/// Gradients of queries, keys and values. With P the probabilities and G the output's gradient: dV = Pᵀ·G, dP
+/// = G·Vᵀ, dS = P∘(dP − rowsum(P∘dP)), dQ = dS·K/√d, dK = dSᵀ·Q/√d.
 #[inline(always)]
 fn backward(q: &[f32], k: &[f32], v: &[f32], grad: &[f32], s: Sizes, out: [&mut [f32]; 3]) {
     let [grad_q, grad_k, grad_v] = out;

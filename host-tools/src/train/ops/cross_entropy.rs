@@ -4,7 +4,8 @@ use super::{elements, lanes, tensor_like, vectorised, with_elements};
 use candle_core::{bail, CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 
 /// `−scale · Σ targets · log softmax(logits)` over all rows, a scalar. Both are (rows, classes); each row of
-/// `targets` sums to 1 and gets no gradient. `scale` is 1/batch, also where the rows are a shard of the batch.
+/// `targets` sums to 1 and gets no gradient. `scale` is 1/batch, also where the rows are a shard of the
+/// batch.
 pub fn cross_entropy(logits: &Tensor, targets: &Tensor, scale: f32) -> Result<Tensor> {
     logits.apply_op2(targets, CrossEntropy { scale })
 }

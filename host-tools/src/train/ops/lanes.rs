@@ -60,8 +60,8 @@ pub fn accumulate(target: &mut [f32], row: &[f32]) {
     }
 }
 
-/// `eˣ` within 2 ULP on −87..88, flushed to the ends of that range outside it. Range reduction by ln 2 in two parts
-/// and a degree-5 polynomial (Moshier, Cephes `expf`).
+/// `eˣ` within 2 ULP on −87..88, flushed to the ends of that range outside it. Range reduction by ln 2 in two
+/// parts and a degree-5 polynomial (Moshier, Cephes `expf`).
 #[inline(always)]
 pub fn exp(x: f32) -> f32 {
     // Adding 1.5·2²³ leaves the rounded integer in the low mantissa bits, without a conversion instruction.
@@ -81,8 +81,8 @@ pub fn exp(x: f32) -> f32 {
     y * scale
 }
 
-/// Gauss error function, absolute error below 5e-7: an odd rational minimax approximation on −4..4, constant outside
-/// (the coefficients are those of Eigen's `erf<float>`).
+/// Gauss error function, absolute error below 5e-7: an odd rational minimax approximation on −4..4, constant
+/// outside (the coefficients are those of Eigen's `erf<float>`).
 #[inline(always)]
 pub fn erf(x: f32) -> f32 {
     let x = x.clamp(-4.0, 4.0);
@@ -108,8 +108,8 @@ pub fn tanh(x: f32) -> f32 {
     1.0 - 2.0 / (exp(2.0 * x) + 1.0)
 }
 
-/// The left operand of [`gemm`]: element (row, column) lies at `row · row_stride + column · column_stride`, so that a
-/// transposed matrix needs no copy.
+/// The left operand of [`gemm`]: element (row, column) lies at `row · row_stride + column · column_stride`,
+/// so that a transposed matrix needs no copy.
 #[derive(Clone, Copy)]
 pub struct Strided<'a> {
     pub data: &'a [f32],
@@ -120,8 +120,9 @@ pub struct Strided<'a> {
 /// Rows of [`gemm`]'s right operand and result are padded to a multiple of this.
 pub const PADDING: usize = 8;
 
-/// `c (m × n) = a (m × k) · b (k × n)` for the small matrices of one attention head; b and c are row-major with `n`
-/// columns, `n` a multiple of [`PADDING`]. Four rows by sixteen columns are summed in registers, ascending k.
+/// `c (m × n) = a (m × k) · b (k × n)` for the small matrices of one attention head; b and c are row-major
+/// with `n` columns, `n` a multiple of [`PADDING`]. Four rows by sixteen columns are summed in registers,
+/// ascending k.
 #[inline(always)]
 pub fn gemm(m: usize, n: usize, k: usize, a: Strided, b: &[f32], c: &mut [f32]) {
     debug_assert!(n.is_multiple_of(PADDING));

@@ -1,9 +1,9 @@
 //! Fused operators with their own backward passes, for training on candle.
 //!
-//! candle records one graph node per operator and its backward pass allocates and adds one gradient per argument, so
-//! a layer norm spelled in plain candle walks the memory a dozen times. Each operator here is one node that walks
-//! it once or twice. Loops run on one thread: [`crate::train`] splits a batch into a fixed number of shards and
-//! runs these in parallel, so no sum depends on the number of threads.
+//! candle records one graph node per operator and its backward pass allocates and adds one gradient per
+//! argument, so a layer norm spelled in plain candle walks the memory a dozen times. Each operator here is
+//! one node that walks it once or twice. Loops run on one thread: [`crate::train`] splits a batch into a
+//! fixed number of shards and runs these in parallel, so no sum depends on the number of threads.
 
 mod activation;
 mod affine;

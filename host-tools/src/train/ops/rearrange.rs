@@ -1,11 +1,11 @@
-//! Moves between pixels, maps and tokens, each as one graph node. All of them only permute elements, so the backward pass
-//! is the inverse move.
+//! Moves between pixels, maps and tokens, each as one graph node. All of them only permute elements, so the
+//! backward pass is the inverse move.
 
 use super::{elements, tensor_like, with_elements};
 use candle_core::{bail, CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 
-/// A (batch, height, width, channels) map cut into `patch × patch` patches, row by row → (batch·patches, channels·patch²).
-/// A token's elements are ordered channel, row, column, as `torch.nn.Unfold` orders them.
+/// A (batch, height, width, channels) map cut into `patch × patch` patches, row by row → (batch·patches,
+/// channels·patch²). A token's elements are ordered channel, row, column, as `torch.nn.Unfold` orders them.
 pub fn unfold(map: &Tensor, patch: usize) -> Result<Tensor> {
     let &[batch, height, width, channels] = map.dims() else {
         bail!("unfold: map {:?}, expected 4 dimensions", map.shape())
@@ -36,8 +36,9 @@ pub fn fold(tokens: &Tensor, height: usize, width: usize, patch: usize) -> Resul
     tokens.apply_op1(Move { geometry, kind: Kind::Fold, from: tokens.shape().clone(), to: shape })
 }
 
-/// (batch, height, width, channels·factor²) → (batch, height·factor, width·factor, channels), as `torch.nn.PixelShuffle`:
-/// input channel `c·factor² + i·factor + j` becomes channel c of the pixel at row i, column j of its square.
+/// (batch, height, width, channels·factor²) → (batch, height·factor, width·factor, channels), as
+/// `torch.nn.PixelShuffle`: input channel `c·factor² + i·factor + j` becomes channel c of the pixel at row i,
+/// column j of its square.
 pub fn pixel_shuffle(map: &Tensor, factor: usize) -> Result<Tensor> {
     let &[batch, height, width, inputs] = map.dims() else {
         bail!("pixel shuffle: map {:?}, expected 4 dimensions", map.shape())

@@ -1,8 +1,9 @@
 //! Register tiles of matrix products in fused multiply-adds, to be inlined into [`super::vectorised`] loops.
 //!
-//! Four rows by sixteen columns fill eight AVX2 registers: enough independent sums to hide the latency of two fused
-//! multiply-adds per cycle. (Every x86-64 since 2013 and every aarch64 has the instruction; without it each would call a library
-//! function, slow but right.) Right operands and results are panels of sixteen columns: (columns/16, rows, 16).
+//! Four rows by sixteen columns fill eight AVX2 registers: enough independent sums to hide the latency of two
+//! fused multiply-adds per cycle. (Every x86-64 since 2013 and every aarch64 has the instruction; without it
+//! each would call a library function, slow but right.) Right operands and results are panels of sixteen
+//! columns: (columns/16, rows, 16).
 
 /// Columns of a panel.
 pub const PANEL: usize = 16;

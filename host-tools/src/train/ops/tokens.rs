@@ -9,7 +9,8 @@ pub fn embed_tokens(patches: &Tensor, prefix: &Tensor, positions: &Tensor) -> Re
     patches.apply_op3(prefix, positions, Embed)
 }
 
-/// Per image of `tokens` rows, the mean of rows `first..tokens_end` of `x` (batch·tokens, dim) → (batch, dim).
+/// Per image of `tokens` rows, the mean of rows `first..tokens_end` of `x` (batch·tokens, dim) → (batch,
+/// dim).
 pub fn pool_tokens(x: &Tensor, tokens: usize, rows: core::ops::Range<usize>) -> Result<Tensor> {
     x.apply_op1(PoolRows { tokens, first: rows.start, count: rows.len() })
 }

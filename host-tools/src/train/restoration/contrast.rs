@@ -1,5 +1,5 @@
-//! IPT's contrastive loss (Chen et al., arXiv 2012.00364, §3.2, eq. 5 and 6): the body's features of two patches of one image
-//! are to be more alike than those of patches of different images.
+//! IPT's contrastive loss (Chen et al., arXiv 2012.00364, §3.2, eq. 5 and 6): the body's features of two
+//! patches of one image are to be more alike than those of patches of different images.
 
 use candle_core::{Device, Result, Tensor, D};
 
@@ -17,7 +17,8 @@ pub struct Contrast {
 /// Mean over images j and pairs of patches (a, b) of
 /// `−log( exp d(f_a^j, f_b^j) / Σ_{k≠j} exp d(f_a^j, f_b^k) )`, d being the cosine similarity.
 ///
-/// `features` is (images·tokens, dim). With fewer than two images there is nothing to tell apart, and the loss is 0.
+/// `features` is (images·tokens, dim). With fewer than two images there is nothing to tell apart, and the
+/// loss is 0.
 pub fn contrastive_loss(
     features: &Tensor,
     images: usize,

@@ -1,7 +1,8 @@
 //! Training of networks that restore pictures, on photographs that are degraded while it runs.
 //!
-//! [`train_restorer`] is deterministic like [`super::train_vit`]: settings, pictures, starting weights and machine decide every
-//! bit of the result, however many threads run and however often the run was killed and resumed.
+//! [`train_restorer`] is deterministic like [`super::train_vit`]: settings, pictures, starting weights and
+//! machine decide every bit of the result, however many threads run and however often the run was killed and
+//! resumed.
 
 mod contrast;
 mod curve;

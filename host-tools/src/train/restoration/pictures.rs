@@ -10,7 +10,8 @@ use sha2::{Digest, Sha256};
 use std::path::Path;
 use vitreous::models::ipt::{Task, TaskKind};
 
-/// Extra pixels around a crop that is to be compressed, so that the 8×8 blocks do not always begin at its corner.
+/// Extra pixels around a crop that is to be compressed, so that the 8×8 blocks do not always begin at its
+/// corner.
 const BLOCK: usize = 8;
 
 /// Photographs, those to train on and those held out, with the reduced copies that enlarging tasks need.
@@ -35,8 +36,8 @@ pub struct Pair {
 }
 
 impl Pictures {
-    /// Decodes every image below `dir`; `held_out` of them, evenly spread over the sorted list, are kept from training. Then a
-    /// `fraction` of the rest is used.
+    /// Decodes every image below `dir`; `held_out` of them, evenly spread over the sorted list, are kept from
+    /// training. Then a `fraction` of the rest is used.
     pub fn load(dir: &Path, held_out: usize, fraction: f64, seed: u64) -> Result<Self> {
         let files = images_below(dir)?;
         ensure!(
@@ -84,8 +85,9 @@ impl Pictures {
         Ok(())
     }
 
-    /// Pair `index` of step `step`: a random crop of a random picture, turned at random. A picture smaller than the crop is
-    /// continued by its mirror image. `sigmas` replaces a denoising task's σ by a random one of that range.
+    /// Pair `index` of step `step`: a random crop of a random picture, turned at random. A picture smaller
+    /// than the crop is continued by its mirror image. `sigmas` replaces a denoising task's σ by a random one
+    /// of that range.
     pub fn pair(
         &self,
         task: Task,

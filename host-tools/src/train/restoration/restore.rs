@@ -11,8 +11,8 @@ const SHARD: usize = 8;
 const BATCH: usize = 8 * SHARD;
 
 impl dyn Network + '_ {
-    /// `picture` restored for `task` in windows that lie and are blended as the engine's, overlapping by `overlap` pixels at
-    /// least. A picture smaller than the window is continued by its mirror image.
+    /// `picture` restored for `task` in windows that lie and are blended as the engine's, overlapping by
+    /// `overlap` pixels at least. A picture smaller than the window is continued by its mirror image.
     pub fn restore(
         &self,
         values: &[Vec<f32>],

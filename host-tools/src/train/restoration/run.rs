@@ -51,10 +51,11 @@ pub struct TrainOptions {
     pub stop_after: Option<u64>,
 }
 
-/// Trains `network` from `start`, or from its own starting values, and writes model.safetensors, config.json, curves, samples
-/// and the report to the output folder.
+/// Trains `network` from `start`, or from its own starting values, and writes model.safetensors, config.json,
+/// curves, samples and the report to the output folder.
 ///
-/// Returns `None` if [`TrainOptions::stop_after`] or a signal ended the run early; the checkpoint is there then.
+/// Returns `None` if [`TrainOptions::stop_after`] or a signal ended the run early; the checkpoint is there
+/// then.
 pub fn train_restorer(
     network: &dyn Network,
     start: Option<Vec<Vec<f32>>>,
@@ -131,7 +132,8 @@ impl<'a> Run<'a> {
         let run =
             Run { pictures, options, network, objective, held, identity, state, history, running, folder };
         if options.start != Start::Resume {
-            // A disk that is full, or a folder that nothing can be written to, shows before hours of work and not after them.
+            // A disk that is full, or a folder that nothing can be written to, shows before hours of work and
+            // not after them.
             run.save_checkpoint(Which::First)?;
         }
         Ok(run)

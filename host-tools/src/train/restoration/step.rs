@@ -11,8 +11,8 @@ use candle_core::{Device, Tensor, Var};
 use rayon::prelude::*;
 use vitreous::models::ipt::COLOURS;
 
-/// Windows of one shard. Shards run in parallel and their gradients are added in order, so the result depends on this
-/// number but not on the number of threads.
+/// Windows of one shard. Shards run in parallel and their gradients are added in order, so the result depends
+/// on this number but not on the number of threads.
 const SHARD_WINDOWS: usize = 2;
 /// The same where windows are compared with each other, which needs several.
 const CONTRAST_SHARD_WINDOWS: usize = 8;

@@ -7,7 +7,8 @@ use anyhow::{bail, ensure, Result};
 use clap::Args;
 use serde::Serialize;
 
-/// How a network is trained. With the same pictures, starting weights and machine, this decides the weights bit for bit.
+/// How a network is trained. With the same pictures, starting weights and machine, this decides the weights
+/// bit for bit.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Training {
     /// Optimizer steps; tasks take turns.

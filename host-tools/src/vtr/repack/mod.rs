@@ -14,7 +14,8 @@ use vitreous::Model;
 use super::{AlignedBytes, SectionWriter, VtrHeader, VtrWriter};
 use crate::quantize::{pack_panels, unpack_panels};
 
-/// The same model with its int8 weights in panels of `layout`: what a kernel table wants that can't read the file's own.
+/// The same model with its int8 weights in panels of `layout`: what a kernel table wants that can't read the
+/// file's own.
 ///
 /// # Errors
 /// A file that the engine refuses, or one of over 4 GiB.

@@ -1,4 +1,5 @@
-//! burn on its flex backend, its fastest on processors that needs no compiler at run time: weights in f32 by timm's names.
+//! burn on its flex backend, its fastest on processors that needs no compiler at run time: weights in f32 by
+//! timm's names.
 
 use std::process::ExitCode;
 

@@ -1,7 +1,9 @@
-//! What the peers' programs have in common: their arguments, the image, and the line protocol of the script that times them.
+//! What the peers' programs have in common: their arguments, the image, and the line protocol of the script
+//! that times them.
 //!
-//! A program loads its model, runs it once and writes `{"base_kib": …, "logits": […]}`. For each line `run N` on standard input it then
-//! runs N times and writes `{"milliseconds": […]}`. What goes wrong is written as `{"error": "…"}`, and ends the program.
+//! A program loads its model, runs it once and writes `{"base_kib": …, "logits": […]}`. For each line `run N`
+//! on standard input it then runs N times and writes `{"milliseconds": […]}`. What goes wrong is written as
+//! `{"error": "…"}`, and ends the program.
 #![deny(missing_docs)]
 
 use std::io::{BufRead, Write};

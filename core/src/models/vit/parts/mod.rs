@@ -1,4 +1,5 @@
-//! The work of a tile, as pieces of rows that cores can share. Every piece has its own rows of everything that is written.
+//! The work of a tile, as pieces of rows that cores can share. Every piece has its own rows of everything
+//! that is written.
 
 mod attention;
 mod embed;

@@ -55,7 +55,8 @@ impl ProjectHead<'_> {
     }
 }
 
-/// The last token up to `row` at which keys and values can be split, and what they take up to there: keys, values.
+/// The last token up to `row` at which keys and values can be split, and what they take up to there: keys,
+/// values.
 pub(in crate::models::vit) fn cache_start(
     kernels: &Kernels,
     row: usize,

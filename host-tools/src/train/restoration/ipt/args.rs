@@ -10,12 +10,14 @@ use anyhow::Result;
 use clap::Args;
 use std::path::{Path, PathBuf};
 
-/// Train an Image Processing Transformer on a folder of photographs, which are degraded as the tasks say while it runs.
+/// Train an Image Processing Transformer on a folder of photographs, which are degraded as the tasks say
+/// while it runs.
 #[derive(Args, Clone, Debug)]
 pub struct TrainIptArgs {
     #[command(flatten)]
     pub output: OutputArgs,
-    /// Start from a trained model's folder: the same body; a task that it lacks takes over the nearest one's head, query and tail
+    /// Start from a trained model's folder: the same body; a task that it lacks takes over the nearest one's
+    /// head, query and tail
     #[arg(long)]
     pub init: Option<PathBuf>,
     #[command(flatten)]

@@ -42,9 +42,9 @@ pub fn load(path: &Path) -> Result<(Ipt, Vec<Vec<f32>>)> {
 
 /// Values for `model` taken from another model of the same body.
 ///
-/// A task takes head, query and tail from the same task, else from the nearest strength of its kind, else from the weakest
-/// denoiser (photographs to be enlarged are nearly free of noise), else from the first task. An upsampler that the source
-/// lacks starts as in an untrained network.
+/// A task takes head, query and tail from the same task, else from the nearest strength of its kind, else
+/// from the weakest denoiser (photographs to be enlarged are nearly free of noise), else from the first task.
+/// An upsampler that the source lacks starts as in an untrained network.
 pub fn adopt(model: &Ipt, source: &Ipt, source_values: &[Vec<f32>], seed: u64) -> Result<Vec<Vec<f32>>> {
     let theirs: HashMap<&str, (&Parameter, &Vec<f32>)> =
         source.parameters.iter().zip(source_values).map(|(p, v)| (p.spec.name.as_str(), (p, v))).collect();

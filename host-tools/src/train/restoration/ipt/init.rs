@@ -1,9 +1,9 @@
-//! Starting values: an untrained network gives back its input (enlarged bilinearly where the task enlarges), so that training
-//! begins with the picture as it is and only has to learn what to change.
+//! Starting values: an untrained network gives back its input (enlarged bilinearly where the task enlarges),
+//! so that training begins with the picture as it is and only has to learn what to change.
 //!
-//! The first three of the feature maps carry the colours through. Every branch that is added to the residual stream ends in
-//! zeros (Goyal et al., arXiv 1706.02677, §5.1, do so for the last gain of a block). Map and tokens meet twice, as head's
-//! output and as the body's, so the tail takes half of the sum.
+//! The first three of the feature maps carry the colours through. Every branch that is added to the residual
+//! stream ends in zeros (Goyal et al., arXiv 1706.02677, §5.1, do so for the last gain of a block). Map and
+//! tokens meet twice, as head's output and as the body's, so the tail takes half of the sum.
 
 use super::super::super::augment::{purpose, stream};
 use super::super::network::Parameter;
@@ -85,8 +85,8 @@ fn pick_colours(outputs: usize, inputs: usize, kernel: usize, gain: f32) -> Vec<
     weight
 }
 
-/// One step of an upsampler: every map enlarged bilinearly. Output channel `map·factor² + row·factor + column` is that map at
-/// one place of a pixel's square.
+/// One step of an upsampler: every map enlarged bilinearly. Output channel `map·factor² + row·factor +
+/// column` is that map at one place of a pixel's square.
 fn enlarge(outputs: usize, inputs: usize, kernel: usize) -> Vec<f32> {
     let factor = ((outputs / inputs) as f32).sqrt().round() as usize;
     let mut weight = vec![0f32; outputs * inputs * kernel * kernel];

@@ -1,9 +1,9 @@
 //! The parameters that training changes, and how they relate to the tensors of a file.
 //!
-//! Training differs from the authors' release in two ways. A packed `in_proj_weight` is three matrices here, and the task
-//! queries are one tensor per task. And pixels count in units of [`UNIT`] grey levels instead of one, so that the residual
-//! stream is about as large as what the layers behind a norm add to it. Convolutions with ReLU are homogeneous, so a factor
-//! per tensor converts exactly.
+//! Training differs from the authors' release in two ways. A packed `in_proj_weight` is three matrices here,
+//! and the task queries are one tensor per task. And pixels count in units of [`UNIT`] grey levels instead of
+//! one, so that the residual stream is about as large as what the layers behind a norm add to it.
+//! Convolutions with ReLU are homogeneous, so a factor per tensor converts exactly.
 
 use super::super::super::model::ParameterSpec;
 use super::super::network::{Parameter, UNIT};
