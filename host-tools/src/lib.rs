@@ -27,4 +27,5 @@ pub mod taps;
 pub mod target;
 pub mod text;
 pub mod train;
+mod verdict;
 pub mod vtr;

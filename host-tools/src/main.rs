@@ -4,13 +4,12 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser;
 use vitreous_tools::cli::Cli;
 use vitreous_tools::{console, interrupt, text};
 
 fn main() -> ExitCode {
     interrupt::install();
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::parsed() {
         Ok(cli) => cli,
         Err(error) => return refused(&error),
     };

@@ -4,13 +4,14 @@
 use maud::{html, Markup, PreEscaped, Render, DOCTYPE};
 
 use crate::text::printable;
+use crate::verdict::Verdict;
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}\
 h1{font-size:1.5rem;overflow-wrap:anywhere}h2{font-size:1.1rem;margin-top:2rem}\
 .wide{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums}\
 td,th{padding:.2rem .8rem;border-bottom:1px solid #ddd;text-align:right;white-space:nowrap}\
 td:first-child,th:first-child{text-align:left;white-space:normal;overflow-wrap:anywhere}td.chart{text-align:left}\
-.bar{background:#3b7a9e;height:.8rem;display:inline-block}.pass{color:#176b2c}.fail{color:#a11}img{max-width:100%}\
+.bar{background:#3b7a9e;height:.8rem;display:inline-block}.pass{color:#176b2c}.fail{color:#a11}.caveat{color:#8a5a00}img{max-width:100%}\
 figure{margin:1rem 0}figcaption{overflow-wrap:anywhere}";
 
 /// A name from a file: shown so that nothing in it acts.
@@ -42,10 +43,10 @@ pub fn page(title: &str, body: Markup) -> String {
     page.into_string()
 }
 
-/// Whether the thresholds that were given are met; nothing if there were none.
-pub fn verdict(thresholds: bool, failures: &[String]) -> Markup {
+/// What a report concludes, and each failure.
+pub fn verdict(verdict: &Verdict, failures: &[String]) -> Markup {
     html! {
-        @if thresholds && failures.is_empty() { p.pass { "All thresholds are met." } }
+        @if !verdict.line.is_empty() { p class=(verdict.class) { (Name(&verdict.line)) } }
         @for failure in failures { p.fail { (Name(failure)) } }
     }
 }
@@ -72,7 +73,7 @@ mod tests {
     fn a_name_stays_text_wherever_it_stands() {
         let name = "<script>\"' onload=x &\u{202e}\n";
         let body = html! {
-            (verdict(true, &[name.into()]))
+            (verdict(&Verdict { line: "FAIL".into(), class: "fail" }, &[name.into()]))
             (table(&["x"], [vec![name.into()]]))
             img alt=(Name(name));
         };

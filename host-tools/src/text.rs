@@ -39,6 +39,11 @@ pub fn printable(name: &str) -> Cow<'_, str> {
     Cow::Owned(text)
 }
 
+/// A number of things, such as `1 image` and `2 images`.
+pub fn counted(number: usize, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+}
+
 /// A path as [`printable`] text; bytes that are no UTF-8 as `\xNN`.
 pub fn shown(path: &Path) -> String {
     let mut text = String::new();

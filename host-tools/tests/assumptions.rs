@@ -56,7 +56,11 @@ fn parity_says_in_its_verdict_what_both_sides_assume_and_strict_makes_it_fail() 
     let parity = ["parity", &model, "--reference", &weights, "--images", &images, "--heads=4"];
     let report = succeed(&parity);
     let verdict = report.lines().last().expect("a verdict");
-    assert!(verdict.starts_with("PASS, where ") && verdict.contains("mean 0.5"), "{verdict}");
+    assert!(
+        verdict.starts_with("PASS (no limit was given; below 5 dB it would fail), where ")
+            && verdict.contains("mean 0.5"),
+        "{verdict}"
+    );
     let refused = fail(&[&parity[..], &["--strict"]].concat());
     assert!(refused.contains("--strict assumes nothing") && refused.contains("--mean"), "{refused}");
 
@@ -65,8 +69,19 @@ fn parity_says_in_its_verdict_what_both_sides_assume_and_strict_makes_it_fail() 
     let differs = fail(&told);
     assert!(differs.contains("mean 0.5 (assumed) against 0.3052 (option)"), "{differs}");
     succeed(&[&["convert", &weights, "-o", &model, "--strict"], ALL].concat());
-    let report = succeed(&[&told[..], &["--strict"]].concat());
+    let report = succeed(&[&told[..], &["--strict", "--min-sqnr", "20"]].concat());
     assert_eq!(report.lines().last(), Some("PASS"));
+
+    // The float weights of another file are not what the model was made from.
+    let mut other = std::fs::read(&weights).expect("weights");
+    let end = other.len();
+    other[end - 1] ^= 1;
+    std::fs::write(path("other.safetensors"), other).expect("writable");
+    let other = path("other.safetensors");
+    let of_other = [&["parity", &model, "--reference", &other, "--images", &images], ALL].concat();
+    let report = succeed(&of_other);
+    assert!(report.lines().last().is_some_and(|line| line.contains("another file")), "{report}");
+    assert!(fail(&[&of_other[..], &["--strict"]].concat()).contains("another file"));
 }
 
 #[test]

@@ -97,7 +97,7 @@ impl<'a> Model<'a> {
             return Err(Error::ModelMisaligned { required: ALIGN as u32 });
         }
         let found = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        if bytes.get(..MAGIC.len()).is_some_and(|magic| magic != MAGIC) {
+        if !MAGIC.starts_with(bytes.get(..MAGIC.len()).unwrap_or(bytes)) {
             return Err(Error::BadMagic);
         }
         if bytes.len() < HEADER_BYTES {

@@ -222,7 +222,7 @@ fn decide_output(settings: &mut Settings, said: Said<Output>) -> Output {
 }
 
 /// As the option takes it.
-pub(super) fn activation_name(activation: Activation) -> &'static str {
+pub fn activation_name(activation: Activation) -> &'static str {
     match activation {
         Activation::GeluErf => "gelu-erf",
         Activation::GeluTanh => "gelu-tanh",
@@ -230,7 +230,8 @@ pub(super) fn activation_name(activation: Activation) -> &'static str {
     }
 }
 
-fn pool_name(pool: Pool) -> &'static str {
+/// As the option takes it.
+pub fn pool_name(pool: Pool) -> &'static str {
     match pool {
         Pool::Token => "token",
         Pool::Mean => "mean",

@@ -7,12 +7,12 @@ pub enum CheckpointError {
     #[error(transparent)]
     Output(#[from] crate::output::OutputError),
     /// A file cannot be read or written.
-    #[error("{path}: {source}")]
+    #[error("{path}: {error}")]
     Io {
         /// The file or folder.
         path: PathBuf,
         /// The system's reason.
-        source: std::io::Error,
+        error: std::io::Error,
     },
     /// A folder in which the weights are missing, or are not the only ones.
     #[error("{path}: {hint}")]
@@ -295,8 +295,8 @@ pub enum CheckpointError {
 }
 
 impl CheckpointError {
-    pub(super) fn io(path: &std::path::Path, source: std::io::Error) -> Self {
-        Self::Io { path: path.to_path_buf(), source }
+    pub(super) fn io(path: &std::path::Path, error: std::io::Error) -> Self {
+        Self::Io { path: path.to_path_buf(), error }
     }
 
     pub(super) fn unknown_architecture<'a>(

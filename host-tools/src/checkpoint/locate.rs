@@ -28,12 +28,29 @@ const NO_WEIGHTS: [&str; 8] = [
     "trainer_state",
 ];
 
-/// The weights' file, which may be an index of shards, and the folder with the files beside it.
-pub(super) fn locate(path: &Path) -> Result<(PathBuf, PathBuf), CheckpointError> {
+/// State of a training of this tool that is not complete.
+pub const STATE_FILE: &str = "checkpoint.safetensors";
+/// The state before it.
+pub const PREVIOUS_STATE_FILE: &str = "checkpoint-previous.safetensors";
+
+/// Where the weights are.
+#[derive(Debug)]
+pub(super) struct Located {
+    /// Their file, which may be an index of shards.
+    pub file: PathBuf,
+    /// The folder with the files beside it.
+    pub folder: PathBuf,
+    /// What the user should know of other files there.
+    pub warnings: Vec<String>,
+}
+
+/// The weights that a path stands for.
+pub(super) fn locate(path: &Path) -> Result<Located, CheckpointError> {
+    let located = |file: PathBuf, folder: PathBuf| Located { file, folder, warnings: vec![] };
     if !path.is_dir() {
         let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
         refuse_one_shard(path, &folder)?;
-        return Ok((path.to_path_buf(), folder));
+        return Ok(located(path.to_path_buf(), folder));
     }
     let names = names_in(path)?;
     let error = |hint: String| CheckpointError::NoModelFile { path: path.to_path_buf(), hint };
@@ -45,14 +62,26 @@ pub(super) fn locate(path: &Path) -> Result<(PathBuf, PathBuf), CheckpointError>
             )));
         }
     }
-    if let Some(file) = usual.first() {
-        return Ok((path.join(file), path.to_path_buf()));
+    if let Some((file, others)) = usual.split_first() {
+        let mut found = located(path.join(file), path.to_path_buf());
+        found.warnings.extend(others.first().map(|other| {
+            format!("{file} is taken; {other} lies beside it and may hold other weights: pass the file that is meant")
+        }));
+        if names.iter().any(|name| is_state(name)) {
+            found
+                .warnings
+                .push(format!("the training of {file} is not complete: --resume would go on with it"));
+        }
+        return Ok(found);
     }
     let candidates: Vec<&String> = names.iter().filter(|name| may_be_weights(name)).collect();
     let (shards, files): (Vec<&String>, Vec<&String>) =
         candidates.into_iter().partition(|name| shard_of(name).is_some());
     match files.as_slice() {
-        [file] => Ok((path.join(file), path.to_path_buf())),
+        states if !states.is_empty() && states.iter().all(|name| is_state(name)) => Err(error(
+            "holds a training that is not complete; the command that began it goes on with --resume".into(),
+        )),
+        [file] => Ok(located(path.join(file), path.to_path_buf())),
         [] => Err(error(match shards.first() {
             Some(shard) => format!(
                 "holds shards such as {shard}, but no index of them; add the file {}{INDEX} that belongs to them",
@@ -73,6 +102,10 @@ fn names_in(folder: &Path) -> Result<BTreeSet<String>, CheckpointError> {
         }
     }
     Ok(names)
+}
+
+fn is_state(name: &str) -> bool {
+    [STATE_FILE, PREVIOUS_STATE_FILE].contains(&name)
 }
 
 fn may_be_weights(name: &str) -> bool {
@@ -240,7 +273,7 @@ mod tests {
     }
 
     fn read(path: &Path) -> Result<Archive, String> {
-        let (file, _) = locate(path).map_err(|e| e.to_string())?;
+        let Located { file, .. } = locate(path).map_err(|e| e.to_string())?;
         Archive::read(&file, None).map_err(|e| e.to_string())
     }
 

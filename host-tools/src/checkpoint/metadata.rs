@@ -2,13 +2,13 @@
 use super::architectures::{self, Known, ModelType};
 use super::archive::Archive;
 use super::exact::Exact;
+use super::features;
 use super::json::Json;
 use super::labels;
 use super::naming::Naming;
 use super::record;
 use super::settings::Said;
 use super::CheckpointError;
-use std::path::Path;
 use vitreous::models::vit::Output;
 
 /// A name in a file, and what is known of the architecture that it stands for.
@@ -121,7 +121,7 @@ impl Metadata {
         is_overruled: bool,
     ) -> Result<Self, CheckpointError> {
         let refuse = |obstacle: Option<String>| match obstacle {
-            Some(obstacle) if !is_overruled => Err(not_plain(&archive.path, obstacle)),
+            Some(obstacle) if !is_overruled => Err(not_plain(archive, obstacle)),
             _ => Ok(()),
         };
         let mut metadata = Self::default();
@@ -341,10 +341,15 @@ fn width(archive: &Archive) -> Option<usize> {
 }
 
 /// The refusal of a network that a name or a file says to be no plain ViT.
-fn not_plain(path: &Path, what: String) -> CheckpointError {
-    let way_out =
-        "Vitreous runs plain pre-norm ViTs; --block pre-norm takes the tensors for one all the same";
-    CheckpointError::Unsupported { path: path.to_path_buf(), what, way_out: way_out.into() }
+fn not_plain(archive: &Archive, what: String) -> CheckpointError {
+    let plain = "Vitreous runs plain pre-norm ViTs";
+    // Tensors that no plain ViT has would be refused all the same.
+    let is_told_by_tensors = features::unsupported(archive.tensors.keys().map(String::as_str)).is_some();
+    let way_out = match is_told_by_tensors {
+        true => plain.to_owned(),
+        false => format!("{plain}; --block pre-norm takes the tensors for one all the same"),
+    };
+    CheckpointError::Unsupported { path: archive.path.clone(), what, way_out }
 }
 
 /// Where config.json says that the model has a classifier: transformers' class, or timm's number of classes.

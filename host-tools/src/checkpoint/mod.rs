@@ -30,8 +30,10 @@ mod settings;
 mod torch;
 mod validate;
 
+pub use derive::{activation_name, pool_name};
 pub use error::CheckpointError;
-pub use preprocess::{ChannelOrder, PreprocessOptions};
+pub use locate::{PREVIOUS_STATE_FILE, STATE_FILE};
+pub use preprocess::{crop_name, filter_name, ChannelOrder, PreprocessOptions};
 pub use sets::WeightsChoice;
 pub use settings::{Origin, Setting, Settings};
 pub use validate::{tensor_shapes, validate_config, validate_preprocess};
@@ -40,7 +42,7 @@ use crate::output;
 use archive::Archive;
 use canonical::Canonical;
 use json::Json;
-use locate::locate;
+use locate::{locate, Located};
 use metadata::Metadata;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -165,7 +167,7 @@ impl FloatVit {
     /// with one of these. Beside the weights are looked for: config.json, preprocessor_config.json,
     /// labels.txt and classes.txt.
     pub fn load(path: &Path, options: &LoadOptions) -> Result<Self, CheckpointError> {
-        let (file, folder) = locate(path)?;
+        let Located { file, folder, mut warnings } = locate(path)?;
         let beside = |name: &str| Json::read(&folder.join(name));
         let config_json = beside("config.json")?;
         // Newer versions of transformers write the second one, around what the first one was.
@@ -177,7 +179,7 @@ impl FloatVit {
         let mut archive = Archive::read(&file, options.weights.as_deref())?;
         let metadata = Metadata::read(config_json.as_ref(), &archive, &stem, options.block.is_some())?;
         let source_sha256 = archive.sha256;
-        let mut warnings = std::mem::take(&mut archive.warnings);
+        warnings.append(&mut archive.warnings);
         let mut settings = Settings::default();
         archive.choice.decide(&mut settings);
         let mut model = Canonical::new(archive, options.head)?;

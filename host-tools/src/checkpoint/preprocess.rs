@@ -129,6 +129,7 @@ pub(super) fn decide(
             |filter| filter_name(*filter).to_string(),
         ),
     };
+    refuse_bars(&result, sources)?;
     let (mean, std) =
         (settings.decide("mean", "--mean", mean, list), settings.decide("std", "--std", std, list));
     let is_sound = mean.iter().all(|m| m.is_finite()) && std.iter().all(|s| s.is_finite() && *s > 0.0);
@@ -149,8 +150,22 @@ pub(super) fn decide(
     Ok((result, order))
 }
 
+/// An option that leaves less of a photograph than the model takes would put black bars around it. A file may
+/// say so: then the training had them too.
+fn refuse_bars(preprocess: &Preprocess, sources: &Sources) -> Result<(), CheckpointError> {
+    let side = shorter(sources.size());
+    match sources.options.resize {
+        Some(resize) if resize < side && preprocess.crop == Crop::Center => Err(CheckpointError::Config {
+            path: "preprocessing".into(),
+            what: format!("--resize {resize} is less than the {side} pixels that the crop takes"),
+            way_out: format!("give at least {side}, or --crop squash"),
+        }),
+        _ => Ok(()),
+    }
+}
+
 /// As the option takes it.
-pub(super) fn filter_name(filter: Filter) -> &'static str {
+pub fn filter_name(filter: Filter) -> &'static str {
     match filter {
         Filter::Nearest => "nearest",
         Filter::Bilinear => "bilinear",
@@ -160,7 +175,8 @@ pub(super) fn filter_name(filter: Filter) -> &'static str {
     }
 }
 
-fn crop_name(crop: Crop) -> &'static str {
+/// As the option takes it.
+pub fn crop_name(crop: Crop) -> &'static str {
     match crop {
         Crop::Center => "center",
         Crop::Squash => "squash",
@@ -177,7 +193,11 @@ fn order_name(order: ChannelOrder) -> &'static str {
 fn of_options(sources: &Sources) -> Result<Found, CheckpointError> {
     let o = sources.options;
     if let Some(pct) = o.crop_pct.filter(|pct| !(*pct > 0.0 && *pct <= 1.0)) {
-        return Err(invalid(format!("--crop-pct {pct}, expected more than 0 and at most 1")));
+        return Err(CheckpointError::Config {
+            path: "preprocessing".into(),
+            what: format!("--crop-pct {pct}: the crop is a share of the resized image"),
+            way_out: "give more than 0 and at most 1, such as 0.9, or --resize PIXELS".into(),
+        });
     }
     // No photograph has a mean beyond 10 where white is 1, and hardly one below where it is 255.
     if o.mean.iter().chain(&o.std).flatten().any(|value| value.abs() > 10.0) {

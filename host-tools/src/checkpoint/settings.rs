@@ -190,6 +190,14 @@ impl Settings {
         })
     }
 
+    /// The options that would say the assumed values, ready to be copied and corrected; `None` if there are
+    /// fewer than two.
+    pub fn options_of_assumed(&self) -> Option<String> {
+        let assumed = self.assumed().filter(|s| !s.option.is_empty());
+        let options: Vec<_> = assumed.map(|s| format!("{} {}", s.option, s.value)).collect();
+        (options.len() > 1).then(|| options.join(" "))
+    }
+
     /// Refuses a model of which anything is assumed.
     pub(super) fn refuse_assumed(&self, path: &Path) -> Result<(), CheckpointError> {
         let Some(assumed) = self.assumed_in_words() else { return Ok(()) };
@@ -238,6 +246,9 @@ mod tests {
         assert!(back.iter().all(|s| !s.value.contains('\t') && !s.note.contains('\u{1b}')));
         assert_eq!(back.assumed_in_words().unwrap(), "heads 3");
         assert_eq!(back.warnings().next().unwrap(), "heads 3 is assumed: usual for 192; else pass --heads");
+        assert_eq!(back.options_of_assumed(), None);
+        let two = Settings::from_text("heads\t3\tassumed\t\t--heads\npool\ttoken\tassumed\t\t--pool\n");
+        assert_eq!(two.options_of_assumed().unwrap(), "--heads 3 --pool token");
         assert!(Settings::from_text("one line\nheads\t3\tguess\t\t\n").iter().next().is_none());
     }
 

@@ -49,7 +49,7 @@ pub struct BenchArgs {
     #[arg(long, value_name = "FILE")]
     compare: Option<PathBuf>,
     /// Also write the result as JSON.
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, alias = "out", value_name = "FILE")]
     output: Option<PathBuf>,
     /// Also draw the stages as SVG.
     #[arg(long, value_name = "FILE")]

@@ -34,10 +34,10 @@ pub struct ConvertArgs {
     /// config.json.
     checkpoint: PathBuf,
     /// The .vtr file to write.
-    #[arg(short, long)]
+    #[arg(short, long, alias = "out", value_name = "FILE")]
     output: PathBuf,
     /// Name in the model's header, if not the checkpoint's.
-    #[arg(long)]
+    #[arg(long, value_parser = super::parse_name)]
     name: Option<String>,
     /// The model's own version.
     #[arg(long, default_value_t = 1)]
@@ -86,13 +86,13 @@ pub struct ConvertArgs {
 enum LayoutArg {
     /// Row by row: any machine without kernels of its own.
     Portable,
-    /// Cores without FPU: RV32IM, Cortex-M0+, -M3 and -M23.
+    /// Cores without FPU: RV32IM, and by other names cortex-m0, cortex-m3, cortex-m23.
     #[value(name = "riscv32", aliases = ["cortex-m0", "cortex-m3", "cortex-m23"])]
     Scalar,
-    /// Cores with DSP instructions (SMLAD).
+    /// Cores with DSP instructions (SMLAD); by other names cortex-m7, cortex-m33.
     #[value(alias = "cortex-m7", alias = "cortex-m33")]
     CortexM4,
-    /// Cores with Helium.
+    /// Cores with Helium; by another name cortex-m85.
     #[value(alias = "cortex-m85")]
     CortexM55,
     /// AVX2 and AVX-512 VNNI: 16 outputs side by side, 4 inputs of each together.

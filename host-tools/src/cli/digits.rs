@@ -10,7 +10,7 @@ use crate::train::data::write_digits_test;
 #[derive(Args, Debug)]
 pub struct DigitsArgs {
     /// Folder to write to: one folder per class, 8×8 grey PNG files.
-    #[arg(short, long)]
+    #[arg(short, long, alias = "output", value_name = "FOLDER")]
     out: PathBuf,
     /// Images per class at most.
     #[arg(long, value_name = "N")]

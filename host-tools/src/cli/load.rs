@@ -86,11 +86,11 @@ pub struct LoadArgs {
 #[command(next_help_heading = "How a photograph becomes a classifier's input")]
 struct PreprocessArgs {
     /// Mean per channel, of pixels scaled to 0..1: 0.485,0.456,0.406, or one for all.
-    #[arg(long, value_name = "M,M,M", value_delimiter = ',', allow_negative_numbers = true)]
-    mean: Option<Vec<f64>>,
+    #[arg(long, value_name = "M,M,M", value_parser = parse_channels, allow_negative_numbers = true)]
+    mean: Option<Channels>,
     /// Standard deviation per channel, of pixels scaled to 0..1: 0.229,0.224,0.225, or one for all.
-    #[arg(long, value_name = "S,S,S", value_delimiter = ',')]
-    std: Option<Vec<f64>>,
+    #[arg(long, value_name = "S,S,S", value_parser = parse_channels)]
+    std: Option<Channels>,
     /// Length in pixels that the shorter side is resized to, before the crop.
     #[arg(long, value_name = "PIXELS", value_parser = super::parse_count)]
     resize: Option<usize>,
@@ -177,8 +177,8 @@ enum ChannelOrderArg {
 impl PreprocessArgs {
     fn options(&self) -> PreprocessOptions {
         PreprocessOptions {
-            mean: self.mean.clone(),
-            std: self.std.clone(),
+            mean: self.mean.clone().map(|channels| channels.0),
+            std: self.std.clone().map(|channels| channels.0),
             resize: self.resize,
             crop_pct: self.crop_pct,
             crop: self.crop.map(|crop| match crop {
@@ -198,6 +198,16 @@ impl PreprocessArgs {
             }),
         }
     }
+}
+
+/// One number per channel, or one for all. A type of its own: of a list clap would take each number for a
+/// value, and add those of an option that is given twice.
+#[derive(Clone, Debug)]
+struct Channels(Vec<f64>);
+
+fn parse_channels(text: &str) -> Result<Channels, String> {
+    let numbers: Result<Vec<f64>, _> = text.split(',').map(|part| part.trim().parse()).collect();
+    numbers.map(Channels).map_err(|_| format!("`{text}` is no list of numbers, such as 0.485,0.456,0.406"))
 }
 
 fn parse_size(text: &str) -> Result<(usize, usize), String> {
@@ -340,6 +350,9 @@ impl LoadArgs {
 fn warn(settings: &Settings, warnings: &[String]) {
     for warning in settings.warnings().chain(warnings.iter().cloned()) {
         console::note(&format!("warning: {warning}"));
+    }
+    if let Some(options) = settings.options_of_assumed() {
+        console::note(&format!("note: options that say what is assumed, to be corrected: {options}"));
     }
 }
 

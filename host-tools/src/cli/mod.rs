@@ -3,6 +3,7 @@
 mod architecture;
 mod bench;
 mod convert;
+mod defaults;
 mod digits;
 mod eval;
 mod firmware;
@@ -19,10 +20,12 @@ mod target_cost;
 mod train;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use serde::Serialize;
+use vitreous::format::NAME_BYTES;
 
 use crate::console;
+use crate::text::printable;
 
 /// Most threads that may be asked for: more than this serve nobody, and starting them takes minutes.
 const MAX_THREADS: usize = 256;
@@ -35,7 +38,19 @@ fn parse_threads(text: &str) -> Result<usize, String> {
     }
 }
 
-/// How many of something there must be at least one of.
+/// `--name`: what a `.vtr` holds of it.
+pub(crate) fn parse_name(text: &str) -> Result<String, String> {
+    let bytes = printable(text).len();
+    if text.trim().is_empty() {
+        return Err("a name is wanted".into());
+    }
+    if bytes > NAME_BYTES {
+        return Err(format!("a .vtr holds {NAME_BYTES} bytes of a name, and this one has {bytes}"));
+    }
+    Ok(text.into())
+}
+
+/// A number of which 0 makes no sense.
 fn parse_count(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(count) if count > 0 => Ok(count),
@@ -89,6 +104,15 @@ enum Command {
 }
 
 impl Cli {
+    /// The command line of this process.
+    ///
+    /// # Errors
+    /// Help that was asked for, or what is wrong with the arguments.
+    pub fn parsed() -> Result<Self, clap::Error> {
+        let command = defaults::shown(Cli::command());
+        Cli::from_arg_matches(&command.try_get_matches()?)
+    }
+
     /// Runs the command.
     ///
     /// # Errors

@@ -14,6 +14,7 @@ use crate::output::{self, Kind, Plan};
 use crate::parity::{parity, render, render_html, ParityOptions, Thresholds};
 use crate::reference::ReferenceVit;
 use crate::target::Target;
+use crate::text::shown;
 
 #[derive(Args, Debug)]
 pub struct ParityArgs {
@@ -90,6 +91,7 @@ impl ParityArgs {
         let mut report = parity(&engine, &reference, &samples.samples, &options, &progress)?;
         report.failures.extend(samples.failed.message(read + samples.failed.count(), "read"));
         report.failed = samples.failed;
+        report.reference_file = Some(shown(&self.reference));
         if let Some(path) = &self.html {
             output::write(path, render_html(&report))?;
         }

@@ -36,7 +36,7 @@ pub struct RestoreArgs {
     #[arg(long, value_parser = parse_task)]
     task: Option<Task>,
     /// Folder for the restored images, PNG files of the images' names, in subfolders like theirs.
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(short, long, alias = "output", value_name = "FOLDER")]
     out: PathBuf,
     /// Write grey images as grey, not as RGB.
     #[arg(long)]

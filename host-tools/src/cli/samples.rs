@@ -12,8 +12,8 @@ use super::progress::Bars;
 use crate::console;
 use crate::engine::Engine;
 use crate::image_input::{
-    find_images, labelled, load_pixels, print_warnings, Failed, Found, FoundImage, ImageError, Labelled,
-    Loaded,
+    find_images, is_unlabelled, labelled, load_pixels, print_warnings, Failed, Found, FoundImage, ImageError,
+    Labelled, Loaded,
 };
 use crate::parity::Sample;
 use crate::text::{printable, shown};
@@ -91,6 +91,14 @@ pub fn load_folders(
 fn files_of(engine: &Engine, folder: &Path) -> Result<Vec<(PathBuf, Option<usize>)>> {
     let config = engine.config();
     if config.classes == 0 || config.output != Output::Softmax {
+        let found = find(&[folder.to_path_buf()])?;
+        return Ok(found.into_iter().map(|image| (image.path, None)).collect());
+    }
+    if is_unlabelled(folder) {
+        console::note(&format!(
+            "note: {} has neither a labels.csv nor class folders: its images count for SQNR and agreement, not for accuracy",
+            shown(folder)
+        ));
         let found = find(&[folder.to_path_buf()])?;
         return Ok(found.into_iter().map(|image| (image.path, None)).collect());
     }

@@ -1,12 +1,13 @@
 use anyhow::Result;
 use clap::Subcommand;
 
+use crate::text::serialize_path;
 use crate::train::restoration::dncnn::TrainDnCnnArgs;
 use crate::train::restoration::ipt::TrainIptArgs;
-use crate::train::TrainVitArgs;
+use crate::train::{TrainVitArgs, CHECKPOINT_FILE};
 use serde::Serialize;
 use std::fmt::Display;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::interrupt;
 
@@ -30,6 +31,14 @@ impl TrainCommand {
     }
 }
 
+/// What a training that was asked to stop before its end leaves.
+#[derive(Serialize)]
+struct Stopped {
+    stopped: bool,
+    #[serde(serialize_with = "serialize_path")]
+    checkpoint: PathBuf,
+}
+
 fn report<R: Serialize + Display>(json: bool, report: Option<R>, out: &Path) -> Result<()> {
     match report {
         Some(report) => super::print(json, &report, ToString::to_string),
@@ -38,6 +47,10 @@ fn report<R: Serialize + Display>(json: bool, report: Option<R>, out: &Path) -> 
                 let what =
                     format!("the checkpoint is in {}; the same command with --resume goes on", out.display());
                 return Err(interrupt::Stopped { signal, what }.into());
+            }
+            let stopped = Stopped { stopped: true, checkpoint: out.join(CHECKPOINT_FILE) };
+            if json {
+                return super::print(json, &stopped, |_| String::new());
             }
             crate::console::note("stopped as asked; go on with --resume");
             Ok(())

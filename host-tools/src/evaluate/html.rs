@@ -6,11 +6,12 @@ use maud::{html, Markup};
 use super::table::{columns, convention, image_cells, means, seam_cells, seam_words, SEAM_COLUMNS};
 use super::{EvalReport, TaskReport};
 use crate::page::{page, table, verdict, Name};
+use crate::text::counted;
 
 /// The page.
 pub fn render_html(report: &EvalReport) -> String {
     let body = html! {
-        (verdict(report.max_psnr_drop_db.is_some(), &report.failures))
+        (verdict(&super::table::verdict(report), &report.failures))
         @for task in &report.tasks { (render_task(report, task)) }
     };
     page(&format!("Restoration by {}", report.model), body)
@@ -21,7 +22,7 @@ fn render_task(report: &EvalReport, task: &TaskReport) -> Markup {
     let columns = columns(report, task);
     let header: Vec<&str> = std::iter::once("image").chain(columns.iter().map(String::as_str)).collect();
     html! {
-        h2 { (task.task) " on " (task.images.len()) " images" }
+        h2 { (task.task) " on " (counted(task.images.len(), "image")) }
         p { (Name(&convention(report, task))) "." }
         (table(
             &["mean", "PSNR colour", "PSNR luma", "SSIM colour", "SSIM luma"],

@@ -20,12 +20,12 @@ use serde::Serialize;
 use vitreous::models::ipt::{Task, TaskKind};
 use vitreous::pipeline::default_overlap;
 
-use crate::checkpoint::Settings;
 use crate::degrade::Picture;
 use crate::image_input::{resize_bicubic, Failed};
 use crate::metrics::Score;
 use crate::restorer::RestoreModel;
 use crate::saturation::Saturation;
+use crate::verdict::Unjudged;
 
 /// Images in memory at a time.
 const CHUNK: usize = 8;
@@ -126,8 +126,9 @@ pub struct EvalReport {
     pub seed: Option<u64>,
     /// Task by task.
     pub tasks: Vec<TaskReport>,
-    /// Values that nobody says and both sides assume: a wrong one does not show in this report.
-    pub assumed: Settings,
+    /// What the comparison can't judge.
+    #[serde(flatten)]
+    pub unjudged: Unjudged,
     /// Images that could not be scored.
     pub failed: Failed,
     /// Values that f16 could not hold, in the worst of all windows.
@@ -182,9 +183,12 @@ pub fn evaluate(
         reference: reference.map(RestoreModel::name).transpose()?,
         seed: (!given).then_some(options.seed),
         tasks: Vec::new(),
-        assumed: match reference {
-            Some(reference) => model.settings()?.unjudged(&reference.settings()?),
-            None => Settings::default(),
+        unjudged: match reference {
+            Some(reference) => Unjudged::new(
+                (&model.settings()?, model.source_sha256()?),
+                (&reference.settings()?, reference.source_sha256()?),
+            ),
+            None => Unjudged::default(),
         },
         failed: Failed::default(),
         saturation: Saturation::default(),

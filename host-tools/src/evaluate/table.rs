@@ -3,7 +3,13 @@
 use super::{EvalReport, ImageReport, Scores, SeamReport, Seams, TaskReport};
 use crate::inspect::table;
 use crate::metrics::Score;
-use crate::text::printable;
+use crate::text::{counted, printable};
+use crate::verdict::Verdict;
+
+/// Whether the model loses no more than it may, where a limit was given.
+pub(super) fn verdict(report: &EvalReport) -> Verdict {
+    Verdict::new(&report.failures, report.max_psnr_drop_db.map(|_| ""), &report.unjudged, &[])
+}
 
 /// The report, for a terminal.
 pub fn render(report: &EvalReport) -> String {
@@ -11,25 +17,17 @@ pub fn render(report: &EvalReport) -> String {
     for failure in &report.failures {
         text += &format!("FAIL: {failure}\n");
     }
-    let passes = report.failures.is_empty() && report.max_psnr_drop_db.is_some();
-    text += match passes {
-        true => "PASS",
-        false => "",
-    };
-    if let Some(assumed) = report.assumed.assumed_in_words() {
-        let start = if passes { ", where" } else { "note:" };
-        text += &format!("{start} {assumed} are assumed by both sides: a wrong value would not show");
-    }
+    text += &verdict(report).line;
     text.truncate(text.trim_end().len());
     text
 }
 
 fn render_task(report: &EvalReport, task: &TaskReport) -> String {
     let mut text = format!(
-        "{} by {} on {} images; {}\n",
+        "{} by {} on {}; {}\n",
         task.task,
         printable(&report.model),
-        task.images.len(),
+        counted(task.images.len(), "image"),
         convention(report, task)
     );
     let mut header = vec!["image".to_owned()];

@@ -37,6 +37,14 @@ pub fn labelled(dir: &Path) -> Result<Labelled, ImageError> {
     Ok(labelled)
 }
 
+/// Whether a folder's images lie in it as they are: without a labels.csv, and without folders beside them.
+pub fn is_unlabelled(dir: &Path) -> bool {
+    let entries = entries(dir).unwrap_or_default();
+    let mut found = Found::default();
+    let is_flat = !dir.join("labels.csv").exists() && entries.iter().all(|path| !path.is_dir());
+    is_flat && search(dir, &mut found).is_ok() && !found.images.is_empty()
+}
+
 /// The images of [`labelled`].
 ///
 /// # Errors

@@ -17,7 +17,7 @@ pub use decode::{decode_bytes, decode_file, Decoded};
 pub use error::ImageError;
 pub use failed::{print_warnings, Failed, FailedImage};
 pub use folder::{find_images, images_below, Found, FoundImage};
-pub use labels::{class_names, labelled, labelled_images, Labelled};
+pub use labels::{class_names, is_unlabelled, labelled, labelled_images, Labelled};
 
 use image::DynamicImage;
 use resample::Pixels;

@@ -3,7 +3,7 @@
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, Table};
 
-use crate::text::printable;
+use crate::text::{counted, printable};
 
 use super::{Architecture, Inspection, IptSummary, VitSummary};
 
@@ -50,7 +50,7 @@ pub fn render(inspection: &Inspection) -> String {
         grouped(i.macs),
         i.per
     );
-    text += &format!("memory plan, {} rows per tile (█ alive)\n", i.tile_rows);
+    text += &format!("memory plan, {} per tile (█ alive)\n", counted(i.tile_rows, "row"));
     text += &plan(i);
     text += &match &i.architecture {
         Architecture::Vit(_) => {

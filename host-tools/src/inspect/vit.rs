@@ -5,6 +5,7 @@ use serde::Serialize;
 use vitreous::models::vit::{Output, Vit};
 
 use super::{hexadecimal, layers, planned, Architecture, Inspection};
+use crate::checkpoint::{activation_name, crop_name, filter_name, pool_name};
 use crate::engine::Engine;
 
 /// Names of the phases of a ViT's memory plan, by number.
@@ -63,8 +64,8 @@ fn inspect_vit(engine: &Engine, vit: &Vit, tile_rows: usize) -> Result<Inspectio
         heads: c.heads,
         hidden: c.hidden,
         classes: c.classes,
-        activation: format!("{:?}", c.activation),
-        pool: format!("{:?}", c.pool),
+        activation: activation_name(c.activation).into(),
+        pool: pool_name(c.pool).into(),
         output: match c.output {
             _ if c.classes == 0 => "features",
             Output::Softmax => "softmax",
@@ -72,8 +73,10 @@ fn inspect_vit(engine: &Engine, vit: &Vit, tile_rows: usize) -> Result<Inspectio
             Output::Values => "values",
         },
         preprocess: format!(
-            "{:?} resize to {}, {:?} crop, mean {mean:?}, std {std:?}",
-            preprocess.filter, preprocess.resize, preprocess.crop
+            "{} resize to {}, {} crop, mean {mean:?}, std {std:?}",
+            filter_name(preprocess.filter),
+            preprocess.resize,
+            crop_name(preprocess.crop)
         ),
     };
     Ok(Inspection {

@@ -5,21 +5,22 @@ use maud::{html, Markup};
 use super::table::{ACCURACY_COLUMNS, TARGET_COLUMNS};
 use super::{ParityReport, StageSqnr};
 use crate::page::{page, table, verdict, Name};
+use crate::text::counted;
 
 /// The page.
 pub fn render_html(report: &ParityReport) -> String {
     let body = html! {
         p {
             (format!(
-                "{} images, float reference against engine: mean SQNR of the output {:.2} dB, least {:.2} dB.",
-                report.images, report.output_sqnr_db, report.output_min_sqnr_db
+                "{}, float reference against engine: mean SQNR of the output {:.2} dB, least {:.2} dB.",
+                counted(report.images, "image"), report.output_sqnr_db, report.output_min_sqnr_db
             ))
         }
-        (verdict(true, &report.failures))
-        @if report.assumed.iter().next().is_some() { p.fail { (Name(&super::table::verdict(report))) } }
+        (table(&["", ""], super::table::circumstances(report)))
+        (verdict(&super::table::verdict(report), &report.failures))
         @if let Some(saturation) = &report.saturation { p.fail { (Name(&saturation.to_string())) } }
         h2 { "Signal-to-quantization-noise ratio by stage" }
-        p { "On the first " (report.stage_images) " images." }
+        p { "On the first " (counted(report.stage_images, "image")) "." }
         (stages(&report.stages))
         (outputs(report))
         @if !report.targets.is_empty() {

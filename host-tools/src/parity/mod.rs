@@ -18,12 +18,13 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 use vitreous::models::vit::VitConfig;
 
-use crate::checkpoint::Settings;
 use crate::engine::{Engine, EngineOutput};
 use crate::image_input::Failed;
 use crate::reference::ReferenceVit;
 use crate::saturation::SaturationReport;
 use crate::target::{run_on_target, RunOptions, Target};
+use crate::text::shown;
+use crate::verdict::Unjudged;
 use units::{eps_agree, Units};
 
 /// Mean SQNR in dB below which a model does not pass where no limit is given: signal and error are of one
@@ -63,6 +64,19 @@ pub struct Thresholds {
     pub max_difference: Option<f64>,
 }
 
+impl Thresholds {
+    /// Limits of figures that were given: option and value.
+    pub fn given(&self) -> impl Iterator<Item = (&'static str, f64)> {
+        let limits = [
+            ("--min-sqnr", self.min_sqnr_db),
+            ("--max-top1-drop", self.max_top1_drop),
+            ("--min-agreement", self.min_agreement),
+            ("--max-difference", self.max_difference),
+        ];
+        limits.into_iter().filter_map(|(option, value)| Some((option, value?)))
+    }
+}
+
 /// Signal-to-quantization-noise ratio after one stage.
 #[derive(Clone, Debug, Serialize)]
 pub struct StageSqnr {
@@ -96,6 +110,10 @@ pub struct TargetParity {
 pub struct ParityReport {
     /// The model's name.
     pub model: String,
+    /// Its file.
+    pub model_file: String,
+    /// Where the float weights are, if they come from a file.
+    pub reference_file: Option<String>,
     /// Images compared.
     pub images: usize,
     /// Images that could not be read.
@@ -114,8 +132,9 @@ pub struct ParityReport {
     pub saturation: Option<SaturationReport>,
     /// Targets compared with the host.
     pub targets: Vec<TargetParity>,
-    /// Values that nobody says and both sides assume: a wrong one does not show in this report.
-    pub assumed: Settings,
+    /// What the comparison can't judge.
+    #[serde(flatten)]
+    pub unjudged: Unjudged,
     /// Thresholds asked for.
     pub thresholds: Thresholds,
     /// Thresholds not met, in words; empty if the report passes.
@@ -164,6 +183,8 @@ pub fn parity(
         reference_outputs.iter().zip(&outputs).map(|(r, o)| sqnr_db(r, o.output())).collect();
     let mut report = ParityReport {
         model: engine.with_vit(|vit| vit.model().name().to_owned())?,
+        model_file: shown(engine.path()),
+        reference_file: None,
         images: samples.len(),
         failed: Failed::default(),
         stage_images: pixels.len().min(STAGE_IMAGES),
@@ -175,7 +196,10 @@ pub fn parity(
             samples.iter().zip(&outputs).map(|(sample, output)| (sample.name.clone(), &output.saturation)),
         ),
         targets: Vec::new(),
-        assumed: engine.settings()?.unjudged(reference.settings()),
+        unjudged: Unjudged::new(
+            (&engine.settings()?, engine.source_sha256()?),
+            (reference.settings(), reference.source_sha256()),
+        ),
         thresholds: options.thresholds,
         failures: Vec::new(),
     };
@@ -293,8 +317,8 @@ fn compare_target(
 fn failures(report: &ParityReport) -> Vec<String> {
     let mut failures = Vec::new();
     let thresholds = &report.thresholds;
-    if let Some(assumed) = report.assumed.assumed_in_words().filter(|_| thresholds.strict) {
-        failures.push(format!("nothing says {assumed}, and --strict assumes nothing"));
+    if thresholds.strict {
+        failures.extend(report.unjudged.strict_failures());
     }
     if thresholds.min_sqnr_db.is_none() && report.output_sqnr_db < ANOTHER_NETWORK_DB {
         failures.push(format!(

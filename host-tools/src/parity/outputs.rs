@@ -60,10 +60,14 @@ impl Outputs {
         let below = |share: f64| thresholds.min_agreement.filter(|least| share < *least);
         match self {
             Outputs::Classes(agreement) => {
-                if let (Some(most), Some(drop)) = (thresholds.max_top1_drop, agreement.top1_drop()) {
-                    if drop > most {
+                match (thresholds.max_top1_drop, agreement.top1_drop()) {
+                    (Some(most), Some(drop)) if drop > most => {
                         failures.push(format!("top-1 accuracy drops by {drop:.2} points, more than {most}"));
                     }
+                    (Some(_), None) => {
+                        failures.push("--max-top1-drop needs labelled images, and there is none".into());
+                    }
+                    _ => {}
                 }
                 let same = agreement.top1_agreement;
                 if let Some(least) = below(same) {

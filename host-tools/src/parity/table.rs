@@ -1,30 +1,39 @@
 //! The parity report as text.
 
-use super::{Outputs, ParityReport, TargetParity};
+use super::{Outputs, ParityReport, TargetParity, ANOTHER_NETWORK_DB};
 use crate::inspect::{grouped, table};
-use crate::text::printable;
+use crate::text::{counted, printable};
+use crate::verdict::Verdict;
 
-/// One line: a pass says what it does not judge.
-pub(super) fn verdict(report: &ParityReport) -> String {
-    let word = match (report.failures.is_empty(), &report.saturation) {
-        (true, None) => "PASS",
-        (true, Some(_)) => "PASS, although values saturate (see the warning)",
-        (false, _) => "FAIL",
-    };
-    match report.assumed.assumed_in_words() {
-        Some(assumed) => {
-            format!("{word}, where {assumed} are assumed by both sides: a wrong value would not show")
-        }
-        None => word.to_owned(),
-    }
+/// Whether the report passes, and what it does not judge.
+pub(super) fn verdict(report: &ParityReport) -> Verdict {
+    let least = format!("no limit was given; below {ANOTHER_NETWORK_DB} dB it would fail");
+    let limits = if report.thresholds.given().next().is_some() { "" } else { &least };
+    let saturation = report.saturation.as_ref().map(|_| "values saturate (see the warning)".to_owned());
+    Verdict::new(&report.failures, Some(limits), &report.unjudged, saturation.as_slice())
+}
+
+/// What was compared, when, and within which limits: rows of two cells.
+pub(super) fn circumstances(report: &ParityReport) -> Vec<Vec<String>> {
+    let limits: Vec<String> =
+        report.thresholds.given().map(|(option, value)| format!("{option} {value}")).collect();
+    let limits = if limits.is_empty() { "none given".to_owned() } else { limits.join(", ") };
+    let now = humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string();
+    let rows = [
+        ("model", Some(report.model_file.clone())),
+        ("float weights", report.reference_file.clone()),
+        ("limits", Some(limits)),
+        ("written", Some(now)),
+    ];
+    rows.into_iter().filter_map(|(name, value)| Some(vec![name.to_owned(), value?])).collect()
 }
 
 /// The report, for a terminal.
 pub fn render(report: &ParityReport) -> String {
     let mut text = format!(
-        "parity of {} on {} images: float reference against engine\n",
+        "parity of {} on {}: float reference against engine\n",
         printable(&report.model),
-        report.images
+        counted(report.images, "image")
     );
     let mut stages = table(&["stage", "mean SQNR (dB)", "least (dB)"], 1);
     for stage in &report.stages {
@@ -36,8 +45,10 @@ pub fn render(report: &ParityReport) -> String {
     }
     text += &stages.to_string();
     text += &format!(
-        "\nstages on the first {} images; output over all images: mean {:.2} dB, least {:.2} dB\n",
-        report.stage_images, report.output_sqnr_db, report.output_min_sqnr_db
+        "\nstages on the first {}; output over all images: mean {:.2} dB, least {:.2} dB\n",
+        counted(report.stage_images, "image"),
+        report.output_sqnr_db,
+        report.output_min_sqnr_db
     );
     if let Some(words) = outputs_in_words(report) {
         text += &format!("{words}\n");
@@ -58,7 +69,7 @@ pub fn render(report: &ParityReport) -> String {
     for failure in &report.failures {
         text += &format!("FAIL: {failure}\n");
     }
-    text += &verdict(report);
+    text += &verdict(report).line;
     text
 }
 

@@ -36,7 +36,14 @@ pub enum ReferenceError {
     },
     /// The framework's own error.
     #[error("float reference: {0}")]
-    Framework(#[from] candle_core::Error),
+    Framework(candle_core::Error),
+}
+
+// The message has the framework's own already; as a source it would be printed twice.
+impl From<candle_core::Error> for ReferenceError {
+    fn from(error: candle_core::Error) -> Self {
+        Self::Framework(error)
+    }
 }
 
 /// γ and β of a norm, (dim) each.
@@ -69,6 +76,7 @@ pub struct ReferenceVit {
     config: VitConfig,
     preprocess: Preprocess,
     settings: Settings,
+    source_sha256: [u8; 32],
     patch_embed: Linear,
     /// Class and distillation token, (prefix, dim).
     prefix: Option<Tensor>,
@@ -130,6 +138,7 @@ impl ReferenceVit {
             config,
             preprocess: model.preprocess,
             settings: model.settings.clone(),
+            source_sha256: model.source_sha256,
             // (dim, channels, patch height, patch width): a patch is flattened in the same order, see
             // `patches`.
             patch_embed: {
@@ -159,6 +168,11 @@ impl ReferenceVit {
     /// Where the values come from that the weights do not say.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// SHA-256 of the file that the weights come from; zeros for weights from memory.
+    pub fn source_sha256(&self) -> [u8; 32] {
+        self.source_sha256
     }
 
     /// γ and β of the norm that makes the features, (dim) each; `None` if there is none.

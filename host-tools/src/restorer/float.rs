@@ -20,6 +20,7 @@ const GROUP: usize = 128;
 pub struct FloatRestorer {
     name: String,
     settings: Settings,
+    source_sha256: [u8; 32],
     reference: ReferenceIpt,
 }
 
@@ -30,7 +31,8 @@ impl FloatRestorer {
     /// The framework's own.
     pub fn new(model: &FloatIpt) -> Result<Self> {
         let (name, settings) = (model.name.clone(), model.settings.clone());
-        Ok(Self { name, settings, reference: ReferenceIpt::new(model)? })
+        let source_sha256 = model.source_sha256;
+        Ok(Self { name, settings, source_sha256, reference: ReferenceIpt::new(model)? })
     }
 
     /// The model's name.
@@ -41,6 +43,11 @@ impl FloatRestorer {
     /// Where the values come from that the weights do not say.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// SHA-256 of the file that the weights come from; zeros for weights from memory.
+    pub fn source_sha256(&self) -> [u8; 32] {
+        self.source_sha256
     }
 
     /// Hyperparameters.

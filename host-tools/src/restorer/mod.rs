@@ -83,6 +83,14 @@ impl Restorer {
         Ok(Settings::from_text(Model::parse_without_checksums(self.bytes.as_slice())?.settings()?))
     }
 
+    /// SHA-256 of the file that the weights were made from; zeros if the model does not say it.
+    ///
+    /// # Errors
+    /// None for a model that has been loaded.
+    pub fn source_sha256(&self) -> Result<[u8; 32]> {
+        Ok(Model::parse_without_checksums(self.bytes.as_slice())?.source_sha256())
+    }
+
     /// Checks a model in memory; `path` serves messages alone.
     ///
     /// # Errors

@@ -77,6 +77,17 @@ impl RestoreModel {
         }
     }
 
+    /// SHA-256 of the file that the weights come from; zeros if nothing says it.
+    ///
+    /// # Errors
+    /// None for a model that [`RestoreModel::load`] has accepted.
+    pub fn source_sha256(&self) -> Result<[u8; 32]> {
+        match self {
+            Self::Engine(restorer) => restorer.source_sha256(),
+            Self::Float(restorer) => Ok(restorer.source_sha256()),
+        }
+    }
+
     /// Checks that the model has a task.
     ///
     /// # Errors

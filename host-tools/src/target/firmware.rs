@@ -3,6 +3,7 @@
 
 use std::env;
 use std::fs;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
@@ -50,12 +51,21 @@ pub(super) fn find_or_build(board: &'static Board, given: Option<&Path>) -> Resu
 /// The file that the user named, or the board's in the folder.
 fn named(board: &'static Board, path: &Path) -> Result<PathBuf, TargetError> {
     let path = if path.is_dir() { path.join(file_name(board)) } else { path.to_path_buf() };
+    let wanted = format!("--firmware and {VARIABLE} take a firmware's ELF file, or a folder of them");
+    let missing = |path, reason| TargetError::FirmwareMissing { board: board.name, path, reason };
     // The emulator runs in a folder of its own.
-    fs::canonicalize(&path).map_err(|error| TargetError::FirmwareMissing {
-        board: board.name,
-        path,
-        reason: format!("{error}; --firmware and {VARIABLE} take a firmware's ELF file, or a folder of them"),
-    })
+    let file = fs::canonicalize(&path).map_err(|error| missing(path, format!("{error}; {wanted}")))?;
+    match is_elf(&file) {
+        Ok(true) => Ok(file),
+        Ok(false) => Err(missing(file, format!("it is no ELF file; {wanted}"))),
+        Err(error) => Err(missing(file, error.to_string())),
+    }
+}
+
+fn is_elf(file: &Path) -> io::Result<bool> {
+    let mut start = Vec::new();
+    fs::File::open(file)?.take(4).read_to_end(&mut start)?;
+    Ok(start == b"\x7fELF")
 }
 
 fn file_name(board: &Board) -> String {
@@ -184,7 +194,7 @@ mod tests {
 
     fn put(path: PathBuf) -> PathBuf {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, "elf").unwrap();
+        fs::write(&path, "\x7fELF").unwrap();
         path
     }
 
@@ -230,6 +240,10 @@ mod tests {
         let file = fs::canonicalize(put(folder.path().join("qemu-m4.elf"))).unwrap();
         assert_eq!(find_or_build(board(), Some(folder.path())).unwrap(), file);
         assert_eq!(find_or_build(board(), Some(&file)).unwrap(), file);
+        let text = folder.path().join("notes.txt");
+        fs::write(&text, "no firmware").unwrap();
+        let error = find_or_build(board(), Some(&text)).unwrap_err().to_string();
+        assert!(error.contains("no ELF file") && error.contains("notes.txt"), "{error}");
         let error = find_or_build(board(), Some(&folder.path().join("other"))).unwrap_err().to_string();
         assert!(error.contains("other") && error.contains("--firmware"), "{error}");
     }

@@ -9,6 +9,7 @@ use super::threads::with_threads;
 use super::TrainReport;
 use crate::output::Plan;
 use anyhow::Result;
+use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -21,10 +22,10 @@ pub struct TrainVitArgs {
     #[arg(long, default_value = "digits")]
     pub data: PathBuf,
     /// Output folder
-    #[arg(long)]
+    #[arg(short, long, alias = "output", value_name = "FOLDER")]
     pub out: PathBuf,
     /// The model's name [default: the output folder's]
-    #[arg(long)]
+    #[arg(long, value_parser = crate::cli::parse_name)]
     pub name: Option<String>,
     /// Go on from the checkpoint in the output folder
     #[arg(long)]
@@ -33,7 +34,7 @@ pub struct TrainVitArgs {
     #[arg(long, conflicts_with = "resume")]
     pub overwrite: bool,
     /// Seconds between checkpoints
-    #[arg(long, default_value_t = 30)]
+    #[arg(long, default_value_t = 60)]
     pub checkpoint_seconds: u64,
     /// Write a checkpoint and stop after this many steps; --resume goes on
     #[arg(long)]
@@ -56,8 +57,8 @@ pub struct TrainVitArgs {
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Model")]
 pub struct ModelArgs {
-    /// Image side in pixels; images are resized to it
-    #[arg(long)]
+    /// Image side in pixels; images are resized to it [default: theirs]
+    #[arg(long = "image-size", alias = "image", value_name = "PIXELS")]
     pub image: Option<usize>,
     /// Colour channels of class folders' images: 1 or 3
     #[arg(long)]
@@ -84,7 +85,7 @@ pub struct ModelArgs {
     #[arg(long)]
     pub distill_token: bool,
     /// The MLP's nonlinearity
-    #[arg(long, value_parser = ["gelu", "gelu-tanh", "relu"])]
+    #[arg(long, value_parser = activations())]
     pub activation: Option<String>,
 }
 
@@ -247,7 +248,13 @@ pub fn source(data: &Path) -> DataSource {
     }
 }
 
-/// clap lets only these names through.
+/// Names as `convert` has them; `gelu` alone means the one with the error function.
+fn activations() -> PossibleValuesParser {
+    let gelu = PossibleValue::new("gelu-erf").alias("gelu");
+    PossibleValuesParser::new([gelu, PossibleValue::new("gelu-tanh"), PossibleValue::new("relu")])
+}
+
+/// The recipe's names. clap lets only these through.
 fn activation_name(name: &str) -> &'static str {
     match name {
         "relu" => "relu",

@@ -8,9 +8,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Name of the checkpoint in the output folder, which goes away when the run is complete.
-pub const CHECKPOINT_FILE: &str = "checkpoint.safetensors";
+pub const CHECKPOINT_FILE: &str = crate::checkpoint::STATE_FILE;
 /// Name of the checkpoint before it, which is there in case that one is damaged.
-pub const PREVIOUS_FILE: &str = "checkpoint-previous.safetensors";
+pub const PREVIOUS_FILE: &str = crate::checkpoint::PREVIOUS_STATE_FILE;
 /// Name of the report.
 pub const REPORT_FILE: &str = "training.json";
 /// The trained model.

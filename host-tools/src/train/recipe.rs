@@ -111,6 +111,16 @@ impl Recipe {
         }
     }
 
+    /// The defaults by kind of data, for people: of IDX files with images of 28 pixels, and of photographs of
+    /// 32.
+    pub fn examples() -> [(&'static str, Recipe); 3] {
+        [
+            ("digits", Recipe::digits()),
+            ("IDX", Recipe::small_grey(28)),
+            ("photographs", Recipe::photographs(32)),
+        ]
+    }
+
     /// 8×8 digits: 17 tokens of width 32, so that the whole model and its arena fit the smallest targets.
     pub fn digits() -> Recipe {
         Recipe {

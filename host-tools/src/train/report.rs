@@ -25,7 +25,9 @@ pub struct TrainReport {
     pub parameters: usize,
     /// Optimizer steps.
     pub steps: u64,
-    /// Wall time of this call; a resumed run counts its last part.
+    /// Steps that earlier parts of the run had done; 0 if it was not resumed.
+    pub resumed_at: u64,
+    /// Wall time of this call, which did the other steps.
     pub seconds: f64,
     /// Training images per second of wall time, evaluation included.
     pub images_per_second: f64,
@@ -46,6 +48,14 @@ impl TrainReport {
     }
 }
 
+/// What the time of a report is of.
+pub fn steps_in_words(steps: u64, resumed_at: u64) -> String {
+    match resumed_at {
+        0 => format!("{steps} steps"),
+        before => format!("{steps} steps, the last {} of them since --resume,", steps - before),
+    }
+}
+
 impl fmt::Display for TrainReport {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let (name, data) = (printable(&self.name), printable(&self.data));
@@ -54,6 +64,7 @@ impl fmt::Display for TrainReport {
         writeln!(f, "held-out accuracy  {accuracy:.2} % ({} of {})", self.test_correct, self.test_images)?;
         let training = 100.0 * self.train_correct as f64 / self.train_images.max(1) as f64;
         writeln!(f, "training accuracy  {training:.2} % ({} of {})", self.train_correct, self.train_images)?;
-        write!(f, "{} steps in {:.1} s, {:.0} images/s", self.steps, self.seconds, self.images_per_second)
+        let steps = steps_in_words(self.steps, self.resumed_at);
+        write!(f, "{steps} in {:.1} s, {:.0} images/s", self.seconds, self.images_per_second)
     }
 }

@@ -13,6 +13,7 @@ use super::{curve, report::TrainReport};
 use crate::checkpoint::{FloatTensor, FloatVit};
 use crate::interrupt::{self, Graceful};
 use crate::output;
+use crate::text::counted;
 use anyhow::{bail, ensure, Context, Result};
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{json, Value};
@@ -69,7 +70,7 @@ pub fn train_vit(
     }
     let seconds = started.elapsed().as_secs_f64();
     let images = run.images_after(run.total_steps()) - run.images_after(first_step);
-    run.finish(seconds, images as f64 / seconds).context(UNWRITTEN).map(Some)
+    run.finish(first_step, seconds, images as f64 / seconds).context(UNWRITTEN).map(Some)
 }
 
 /// Loads the data that a source names and fills in the recipe that suits it.
@@ -158,12 +159,12 @@ impl<'a> Run<'a> {
     fn plan(&self) -> Plan {
         let recipe = &self.options.recipe;
         let title = format!(
-            "{}: {} ({} parameters) on {}: {} images, {} held out",
+            "{}: {} ({} parameters) on {}: {}, {} held out",
             self.options.name,
             self.model.classifier,
             self.parameters(),
             self.data.name,
-            self.data.train.len(),
+            counted(self.data.train.len(), "image"),
             self.data.test.len()
         );
         let resumed_images = self.images_after(self.checkpoint.state.step);
@@ -272,7 +273,7 @@ impl<'a> Run<'a> {
     }
 
     /// Writes model, curve and report, then removes the checkpoint.
-    fn finish(&self, seconds: f64, images_per_second: f64) -> Result<TrainReport> {
+    fn finish(&self, resumed_at: u64, seconds: f64, images_per_second: f64) -> Result<TrainReport> {
         let out = &self.options.out;
         let values = &self.checkpoint.state.average;
         self.save(out, values)?;
@@ -285,6 +286,7 @@ impl<'a> Run<'a> {
             classes: self.data.labels.len(),
             parameters: self.parameters(),
             steps: self.checkpoint.state.step,
+            resumed_at,
             seconds,
             images_per_second,
             train_correct: self.model.count_correct(values, &self.sampler(false))?,

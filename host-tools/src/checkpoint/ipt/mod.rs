@@ -13,7 +13,7 @@ pub use validate::validate_ipt_config;
 
 use super::archive::{self, Archive};
 use super::json::Json;
-use super::locate::locate;
+use super::locate::{locate, Located};
 use super::settings::{Said, Settings};
 use super::{file_label, refuse_unknown, unwrapped, CheckpointError, FloatTensor};
 use crate::output;
@@ -95,11 +95,12 @@ impl FloatIpt {
     /// A file that cannot be read or is of another network; what it doesn't say and `options` neither; faults
     /// of its tensors.
     pub fn load(path: &Path, options: &IptLoadOptions) -> Result<Self, CheckpointError> {
-        let (file, folder) = locate(path)?;
+        let Located { file, folder, mut warnings } = locate(path)?;
         let config_json = Json::read(&folder.join("config.json"))?;
         let mut settings = Settings::default();
-        let Archive { sha256, tensors, choice, mut warnings, .. } =
+        let Archive { sha256, tensors, choice, warnings: of_archive, .. } =
             Archive::read(&file, options.weights.as_deref())?;
+        warnings.extend(of_archive);
         choice.decide(&mut settings);
         let mut tensors = unwrapped(tensors);
         if !derive::is_ipt(&tensors) {

@@ -20,10 +20,10 @@ pub struct OutputArgs {
     #[arg(long)]
     pub data: PathBuf,
     /// Output folder
-    #[arg(long)]
+    #[arg(short, long, alias = "output", value_name = "FOLDER")]
     pub out: PathBuf,
     /// The model's name [default: the output folder's]
-    #[arg(long)]
+    #[arg(long, value_parser = crate::cli::parse_name)]
     pub name: Option<String>,
     /// Go on from the checkpoint in the output folder
     #[arg(long)]

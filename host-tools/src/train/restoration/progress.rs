@@ -87,15 +87,12 @@ impl Progress for Terminal {
         let rest = (plan.steps - record.step) as f64 / rate.max(1e-9);
         let scores: Vec<String> =
             plan.tasks.iter().zip(&record.psnr).map(|(task, psnr)| format!("{task} {psnr:.2}")).collect();
-        let mut line = format!(
-            "step {:>6}/{}  loss {:.4}  norm {:.2}  lr {:.2e}  dB: {}",
-            record.step,
-            plan.steps,
-            record.loss,
-            record.gradient_norm,
-            record.lr,
-            scores.join(", ")
-        );
+        let trained = match record.step {
+            0 => "not trained yet".to_owned(),
+            _ => format!("loss {:.4}  norm {:.2}  lr {:.2e}", record.loss, record.gradient_norm, record.lr),
+        };
+        let mut line =
+            format!("step {:>6}/{}  {trained}  dB: {}", record.step, plan.steps, scores.join(", "));
         if self.steps > 0 {
             line += &format!("  {:.1} windows/s  ETA {:.0} min", rate * plan.batch as f64, rest / 60.0);
         }

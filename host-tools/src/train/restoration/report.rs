@@ -1,6 +1,7 @@
 //! What a run reports.
 
 use super::super::folder::REPORT_FILE;
+use super::super::report::steps_in_words;
 use super::history::Record;
 use super::training::Training;
 use crate::output;
@@ -29,7 +30,9 @@ pub struct RestorerReport {
     pub held_out_pictures: usize,
     /// Weights and biases.
     pub parameters: usize,
-    /// Wall time of this call; a resumed run counts its last part.
+    /// Steps that earlier parts of the run had done; 0 if it was not resumed.
+    pub resumed_at: u64,
+    /// Wall time of this call, which did the other steps.
     pub seconds: f64,
     /// Training windows per second of wall time, validation included.
     pub windows_per_second: f64,
@@ -62,8 +65,10 @@ impl fmt::Display for RestorerReport {
         }
         write!(
             f,
-            "{} steps in {:.1} s, {:.1} windows/s",
-            self.training.steps, self.seconds, self.windows_per_second
+            "{} in {:.1} s, {:.1} windows/s",
+            steps_in_words(self.training.steps, self.resumed_at),
+            self.seconds,
+            self.windows_per_second
         )
     }
 }

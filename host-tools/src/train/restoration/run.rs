@@ -75,7 +75,7 @@ pub fn train_restorer(
     }
     let seconds = started.elapsed().as_secs_f64();
     let windows = (run.state.step - first) * options.training.batch as u64;
-    run.finish(seconds, windows as f64 / seconds).context(UNWRITTEN).map(Some)
+    run.finish(first, seconds, windows as f64 / seconds).context(UNWRITTEN).map(Some)
 }
 
 struct Run<'a> {
@@ -254,7 +254,7 @@ impl<'a> Run<'a> {
     }
 
     /// Writes model, curves and report, then removes the checkpoint.
-    fn finish(&self, seconds: f64, windows_per_second: f64) -> Result<RestorerReport> {
+    fn finish(&self, resumed_at: u64, seconds: f64, windows_per_second: f64) -> Result<RestorerReport> {
         let out = &self.options.out;
         self.network.save(out, &self.options.name, &self.state.average)?;
         let report = RestorerReport {
@@ -266,6 +266,7 @@ impl<'a> Run<'a> {
             train_pictures: self.pictures.train.len(),
             held_out_pictures: self.pictures.test.len(),
             parameters: self.network.parameters().iter().map(|p| p.spec.elements()).sum(),
+            resumed_at,
             seconds,
             windows_per_second,
             training: self.options.training.clone(),

@@ -30,13 +30,18 @@ pub struct TrainDnCnnArgs {
     pub training: TrainingArgs,
 }
 
+/// How a DnCNN is trained where nothing else is said.
+pub fn training() -> Training {
+    Training { lr: 1e-3, ..Training::default() }
+}
+
 impl TrainDnCnnArgs {
     /// Trains as the options say. `None` if `--stop-after` ended the run early.
     pub fn run(&self) -> Result<Option<RestorerReport>> {
         let task = parse_task(&self.task).map_err(|e| anyhow!("--task: {e}"))?;
         let config = DnCnnConfig { depth: self.depth, width: self.width, window: self.window, task };
         let network = DnCnn::new(config)?;
-        let training = self.training.over(Training { lr: 1e-3, ..Training::default() });
+        let training = self.training.over(training());
         with_threads(self.output.threads, || self.output.train(&network, None, "dncnn", training))
     }
 }

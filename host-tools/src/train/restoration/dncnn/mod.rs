@@ -8,5 +8,5 @@
 mod args;
 mod model;
 
-pub use args::TrainDnCnnArgs;
+pub use args::{training, TrainDnCnnArgs};
 pub use model::{DnCnn, DnCnnConfig};
