@@ -263,14 +263,26 @@ impl fmt::Display for Error {
                 )
             }
             Error::Truncated { offset, needed, found } => {
-                write!(f, "the file ends at byte {found}, but what begins at byte {offset} needs {needed} bytes in all")
+                write!(
+                    f,
+                    "the file ends at byte {found}, but what begins at byte {offset} needs {needed} bytes \
+                     in all"
+                )
             }
             Error::BadMagic => write!(f, "not a .vtr file: the first eight bytes differ"),
             Error::FormatVersion { found, supported } => {
-                write!(f, "format version {found}, but this engine reads version {supported}: convert the model again")
+                write!(
+                    f,
+                    "format version {found}, but this engine reads version {supported}: convert the model \
+                     again"
+                )
             }
             Error::NumericsVersion { found, supported } => {
-                write!(f, "made for numerics version {found}, but this engine computes version {supported}: convert the model again")
+                write!(
+                    f,
+                    "made for numerics version {found}, but this engine computes version {supported}: \
+                     convert the model again"
+                )
             }
             Error::Architecture { found, expected } => {
                 let name = |id| match id {
@@ -293,17 +305,29 @@ impl fmt::Display for Error {
                 write!(f, "section {section} begins at byte {found}, expected byte {expected}")
             }
             Error::SectionLength { section, offset, found, expected } => {
-                write!(f, "section {section} has {found} bytes where the architecture needs {expected} (at byte {offset})")
+                write!(
+                    f,
+                    "section {section} has {found} bytes where the architecture needs {expected} (at byte \
+                     {offset})"
+                )
             }
             Error::Padding { offset } => write!(f, "byte {offset} is padding and must be zero"),
             Error::Field { name, offset, value } => {
                 write!(f, "field `{name}` at byte {offset} has the unusable value {value}")
             }
             Error::NotFinite { tensor, offset } => {
-                write!(f, "`{tensor}` holds an unusable number at byte {offset} (infinite, not a number, below 2^-40 but not zero, or a scale that is not positive)")
+                write!(
+                    f,
+                    "`{tensor}` holds an unusable number at byte {offset} (infinite, not a number, below \
+                     2^-40 but not zero, or a scale that is not positive)"
+                )
             }
             Error::Layout { nr, kr } => {
-                write!(f, "weights are packed {nr}x{kr}, which these kernels can't read: convert the model for this target")
+                write!(
+                    f,
+                    "weights are packed {nr}x{kr}, which these kernels can't read: convert the model for \
+                     this target"
+                )
             }
             Error::ArenaTooSmall { needed, found } => {
                 write!(f, "the arena has {found} bytes, the plan needs {needed}")

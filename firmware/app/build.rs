@@ -53,7 +53,8 @@ fn chosen_board() -> (usize, &'static Board) {
 fn memory_map(board: &Board) -> String {
     let Board { code, ram, .. } = board;
     let mut map = format!(
-        "MEMORY\n{{\n  FLASH (rx) : ORIGIN = {:#010x}, LENGTH = {:#x}\n  RAM (rwx) : ORIGIN = {:#010x}, LENGTH = {:#x}\n}}\n",
+        "MEMORY\n{{\n  FLASH (rx) : ORIGIN = {:#010x}, LENGTH = {:#x}\n  RAM (rwx) : ORIGIN = {:#010x}, \
+         LENGTH = {:#x}\n}}\n",
         code.start, code.bytes, ram.start, ram.bytes
     );
     if board.target.starts_with("riscv") {
@@ -79,8 +80,8 @@ fn linked_model() -> String {
                 fs::canonicalize(&path).unwrap_or_else(|error| panic!("VITREOUS_MODEL={path}: {error}"));
             println!("cargo:rerun-if-changed={}", path.display());
             format!(
-                "static ALIGNED: &Aligned<[u8]> = &Aligned(*include_bytes!({path:?}));\n\
-                 /// The model that is linked in.\npub fn linked() -> Option<&'static [u8]> {{
+                "static ALIGNED: &Aligned<[u8]> = &Aligned(*include_bytes!({path:?}));\n/// The model that \
+                 is linked in.\npub fn linked() -> Option<&'static [u8]> {{
                  /// Some(&ALIGNED.0) }}\n"
             )
         }

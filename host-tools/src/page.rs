@@ -6,13 +6,15 @@ use maud::{html, Markup, PreEscaped, Render, DOCTYPE};
 use crate::text::printable;
 use crate::verdict::Verdict;
 
-const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}\
-h1{font-size:1.5rem;overflow-wrap:anywhere}h2{font-size:1.1rem;margin-top:2rem}\
-.wide{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums}\
-td,th{padding:.2rem .8rem;border-bottom:1px solid #ddd;text-align:right;white-space:nowrap}\
-td:first-child,th:first-child{text-align:left;white-space:normal;overflow-wrap:anywhere}td.chart{text-align:left}\
-.bar{background:#3b7a9e;height:.8rem;display:inline-block}.pass{color:#176b2c}.fail{color:#a11}.caveat{color:#8a5a00}img{max-width:100%}\
-figure{margin:1rem 0}figcaption{overflow-wrap:anywhere}";
+const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 \
+                     1rem;color:#222}h1{font-size:1.5rem;overflow-wrap:anywhere}h2{font-size:1.1rem;\
+                     margin-top:2rem}.wide{overflow-x:auto}table{border-collapse:collapse;\
+                     font-variant-numeric:tabular-nums}td,th{padding:.2rem .8rem;border-bottom:1px solid \
+                     #ddd;text-align:right;white-space:nowrap}td:first-child,th:first-child{text-align:left;\
+                     white-space:normal;overflow-wrap:anywhere}td.chart{text-align:left}.bar{background:#\
+                     3b7a9e;height:.8rem;display:inline-block}.pass{color:#176b2c}.fail{color:#a11}.\
+                     caveat{color:#8a5a00}img{max-width:100%}figure{margin:1rem \
+                     0}figcaption{overflow-wrap:anywhere}";
 
 /// A name from a file: shown so that nothing in it acts.
 pub struct Name<'a>(pub &'a str);

@@ -105,8 +105,8 @@ impl std::fmt::Display for SaturationReport {
         }
         write!(
             f,
-            "; the output is not to be relied on: convert again (`vitreous convert` scales the stream into f16's range; with --images \
-             it looks at these images too)"
+            "; the output is not to be relied on: convert again (`vitreous convert` scales the stream into \
+             f16's range; with --images it looks at these images too)"
         )
     }
 }

@@ -79,10 +79,9 @@ fn items(source: &str) -> Vec<String> {
 fn labels_of_compiled(rust: &Path) -> Vec<String> {
     let program = rust.with_file_name("main.rs");
     let module = format!(
-        "#[path = {rust:?}]\nmod model;\nfn main() {{\n\
-         assert_eq!(&model::MODEL[..4], b\"\\x89VTR\");\n\
-         let _ = (model::ARENA_BYTES, model::IMAGE_HEIGHT, model::IMAGE_WIDTH, model::IMAGE_CHANNELS);\n\
-         for label in model::LABELS {{ println!(\"{{label}}\"); }}\n}}\n"
+        "#[path = {rust:?}]\nmod model;\nfn main() {{\nassert_eq!(&model::MODEL[..4], b\"\\x89VTR\");\nlet \
+         _ = (model::ARENA_BYTES, model::IMAGE_HEIGHT, model::IMAGE_WIDTH, model::IMAGE_CHANNELS);\nfor \
+         label in model::LABELS {{ println!(\"{{label}}\"); }}\n}}\n"
     );
     std::fs::write(&program, module).expect("writable");
     let binary = rust.with_file_name("main");
@@ -236,7 +235,8 @@ fn hostile_workspace(folder: &Path) {
         std::fs::create_dir_all(path.parent().expect("a folder")).expect("writable");
         std::fs::write(path, text).expect("writable");
     };
-    let attack = "fn main() { std::fs::write(concat!(env!(\"CARGO_MANIFEST_DIR\"), \"/../attacked\"), \"\").unwrap(); }";
+    let attack = "fn main() { std::fs::write(concat!(env!(\"CARGO_MANIFEST_DIR\"), \"/../attacked\"), \
+                  \"\").unwrap(); }";
     write("Cargo.toml", "[workspace]\nmembers = [\"xtask\"]\nresolver = \"2\"\n");
     write(".cargo/config.toml", "[alias]\nxtask = \"run --quiet --package xtask --\"\n");
     write("xtask/Cargo.toml", "[package]\nname = \"xtask\"\nversion = \"0.1.0\"\nedition = \"2021\"\n");

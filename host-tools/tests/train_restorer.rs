@@ -39,9 +39,8 @@ fn prepared() -> tempfile::TempDir {
     folder
 }
 
-const TRAIN: &str =
-    "train ipt --data photographs --features 4 --window 8 --heads 2 --hidden 8 --head-hidden 8 \
-                     --encoder-layers 1 --decoder-layers 1 --batch 2 --held-out 1 --quiet";
+const TRAIN: &str = "train ipt --data photographs --features 4 --window 8 --heads 2 --hidden 8 \
+                     --head-hidden 8 --encoder-layers 1 --decoder-layers 1 --batch 2 --held-out 1 --quiet";
 
 #[test]
 fn a_restorer_is_trained_goes_on_and_is_fine_tuned() {
@@ -67,8 +66,9 @@ fn a_restorer_is_trained_goes_on_and_is_fine_tuned() {
 fn a_study_has_a_table_and_curves() {
     let folder = prepared();
     let folder = folder.path();
-    let study = "study data-efficiency restoration --data photographs --percent 50,100 --steps 2 --batch 2 --held-out 1 \
-                 --features 4 --window 8 --encoder-layers 1 --decoder-layers 1 --depth 3 --width 4 --quiet --out study";
+    let study = "study data-efficiency restoration --data photographs --percent 50,100 --steps 2 --batch 2 \
+                 --held-out 1 --features 4 --window 8 --encoder-layers 1 --decoder-layers 1 --depth 3 \
+                 --width 4 --quiet --out study";
     let report: Value = serde_json::from_str(&succeed(&format!("{study} --json"), folder)).expect("JSON");
     assert_eq!(report["points"].as_array().expect("points").len(), 4);
     assert!(folder.join("study/study.svg").is_file());

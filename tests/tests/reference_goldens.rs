@@ -144,7 +144,11 @@ fn real_photographs_are_classified_as_by_pytorch() -> Result<()> {
         let count = images.len();
         let top1 = right as f64 / count as f64;
         let (loading, running) = (loading / count as u32, running / count as u32);
-        println!("{folder}: top-1 {:.2} % ({right} of {count}), decode and resize {loading:.1?}, model {running:.1?} per image", 100.0 * top1);
+        println!(
+            "{folder}: top-1 {:.2} % ({right} of {count}), decode and resize {loading:.1?}, model \
+             {running:.1?} per image",
+            100.0 * top1
+        );
         ensure!(top1 >= least, "{folder}: top-1 {top1}");
     }
     Ok(())

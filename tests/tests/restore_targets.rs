@@ -109,7 +109,8 @@ fn all_targets_restore_the_hosts_bytes_by_every_task_with_mixed_precision() {
             let (result, seconds) = (&run.results[0], run.seconds);
             check_stages(result, &config);
             println!(
-                "{target} {name}: equal, arena {}, band {}, stack {}, {} instructions, {} of them sending, {seconds:.1} s",
+                "{target} {name}: equal, arena {}, band {}, stack {}, {} instructions, {} of them sending, \
+                 {seconds:.1} s",
                 run.arena_bytes,
                 result.band.band_bytes,
                 result.cost.total_stack_bytes,
@@ -215,8 +216,8 @@ fn shipped_restorer(size: (usize, usize), name: &str) {
     let (result, arena) = (&run.results[0], run.arena_bytes);
     let total = arena + result.cost.total_stack_bytes;
     println!(
-        "{target}: {size:?} equal, arena {arena} + stack {} = {total} bytes, row bands of {PHOTOGRAPH:?} {} bytes beside them, \
-         {} instructions, {:.0} s",
+        "{target}: {size:?} equal, arena {arena} + stack {} = {total} bytes, row bands of {PHOTOGRAPH:?} {} \
+         bytes beside them, {} instructions, {:.0} s",
         result.cost.total_stack_bytes,
         restorer.memory(task, PHOTOGRAPH.0).expect("a plan").band.bytes(),
         result.cost.instructions.unwrap_or(0),

@@ -44,7 +44,12 @@ fn all_targets_compute_the_hosts_bits_on_digits_within_16_kib() {
         let stack = run.results.iter().map(|r| r.cost.total_stack_bytes).max().unwrap_or(0);
         let total = run.arena_bytes + stack;
         let instructions = run.results[0].cost.instructions.unwrap_or(0);
-        println!("{target}: {} images equal, arena {} + stack {stack} = {total} bytes, {instructions} instructions", images.len(), run.arena_bytes);
+        println!(
+            "{target}: {} images equal, arena {} + stack {stack} = {total} bytes, {instructions} \
+             instructions",
+            images.len(),
+            run.arena_bytes
+        );
         // The other processor is none of a microcontroller.
         if !target.board().target.starts_with("aarch64") {
             assert!(total <= 16 * 1024, "{target}: {total} bytes");

@@ -160,7 +160,10 @@ mod tests {
     #[test]
     fn summary_lines_are_counted() {
         let mut totals = Totals::default();
-        totals.count("test result: FAILED. 61 passed; 1 failed; 2 ignored; 0 measured; 0 filtered out; finished in 0.5s");
+        totals.count(
+            "test result: FAILED. 61 passed; 1 failed; 2 ignored; 0 measured; 0 filtered out; finished in \
+             0.5s",
+        );
         totals.count("test target::runs ... FAILED");
         assert_eq!((totals.passed, totals.failed, totals.ignored), (61, 1, 2));
         assert_eq!(totals.names, ["target::runs"]);

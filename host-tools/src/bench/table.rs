@@ -80,7 +80,8 @@ fn summary(r: &BenchReport, before: Option<&BenchReport>) -> String {
     let stages: f64 = r.stages.iter().map(|stage| stage.median).sum();
     if r.unit == Unit::Milliseconds && r.median > DISTURBED * stages {
         text += &format!(
-            "\nthe stages' medians add up to {stages:.3} ms: the machine was not idle, which whole runs feel most"
+            "\nthe stages' medians add up to {stages:.3} ms: the machine was not idle, which whole runs \
+             feel most"
         );
     }
     text += &roofline(r);

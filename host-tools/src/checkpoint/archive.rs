@@ -145,7 +145,8 @@ fn read_shards(
     if let Some(size) = index.total_size.filter(|size| *size != all.bytes) {
         let found = all.bytes;
         warnings.push(format!(
-            "the index promises tensors of {size} bytes in all, and the shards hold {found}: one may be of another version"
+            "the index promises tensors of {size} bytes in all, and the shards hold {found}: one may be of \
+             another version"
         ));
     }
     let whole = Set {

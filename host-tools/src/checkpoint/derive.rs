@@ -477,9 +477,9 @@ fn check_head(
             Err(CheckpointError::Config {
                 path: model.path.clone(),
                 what: format!("{place} says that the model is a classifier, and the tensors have none"),
-                way_out:
-                    "is the file whole? --head none converts a model without classifier, which gives features"
-                        .into(),
+                way_out: "is the file whole? --head none converts a model without classifier, which gives \
+                          features"
+                    .into(),
             })
         }
         _ => Ok(()),

@@ -103,8 +103,8 @@ fn way_out<'a>(elements: &Elements, names: impl Iterator<Item = &'a str> + Clone
         ""
     };
     format!(
-        "the weights seem to be quantized{library}; export the float weights from before that, for `vitreous convert` \
-         quantizes them itself"
+        "the weights seem to be quantized{library}; export the float weights from before that, for \
+         `vitreous convert` quantizes them itself"
     )
 }
 

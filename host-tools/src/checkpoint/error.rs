@@ -42,8 +42,8 @@ pub enum CheckpointError {
     },
     /// The file is in the safetensors format, but damaged.
     #[error(
-        "{path}: not a readable safetensors file ({reason}); fetch it again, or write it again with Python's \
-         `safetensors.torch.save_file(tensors, \"model.safetensors\")`"
+        "{path}: not a readable safetensors file ({reason}); fetch it again, or write it again with \
+         Python's `safetensors.torch.save_file(tensors, \"model.safetensors\")`"
     )]
     NotSafetensors {
         /// The file.
@@ -64,8 +64,8 @@ pub enum CheckpointError {
     },
     /// One part of a model in several files.
     #[error(
-        "{path}: is one of {count} shards, which alone is no model; pass the folder that holds all of them and their \
-         index, or the index (.index.json)"
+        "{path}: is one of {count} shards, which alone is no model; pass the folder that holds all of them \
+         and their index, or the index (.index.json)"
     )]
     OneShard {
         /// The file.
@@ -117,10 +117,10 @@ pub enum CheckpointError {
     },
     /// The tensor names are of no known family.
     #[error(
-        "{path}: unknown architecture{family}: it has tensors such as {seen}; recognised are ViT and DeiT with the names of timm \
-         (`patch_embed.proj.weight`, `blocks.0.attn.qkv.weight`), Hugging Face transformers \
-         (`embeddings.patch_embeddings.projection.weight`) and torchvision (`conv_proj.weight`), and IPT with its authors' \
-         (`body.linear_encoding.weight`)"
+        "{path}: unknown architecture{family}: it has tensors such as {seen}; recognised are ViT and DeiT \
+         with the names of timm (`patch_embed.proj.weight`, `blocks.0.attn.qkv.weight`), Hugging Face \
+         transformers (`embeddings.patch_embeddings.projection.weight`) and torchvision \
+         (`conv_proj.weight`), and IPT with its authors' (`body.linear_encoding.weight`)"
     )]
     UnknownArchitecture {
         /// The file.
@@ -158,8 +158,8 @@ pub enum CheckpointError {
     },
     /// A weight is NaN or infinite.
     #[error(
-        "{path}: tensor `{tensor}` holds {value} at element {index}; the training diverged or the file is damaged: \
-         export it again from a good checkpoint"
+        "{path}: tensor `{tensor}` holds {value} at element {index}; the training diverged or the file is \
+         damaged: export it again from a good checkpoint"
     )]
     NotFinite {
         /// The file.
@@ -173,8 +173,8 @@ pub enum CheckpointError {
     },
     /// Tensors that belong to the model but that the engine has no operation for.
     #[error(
-        "{path}: {count} tensors are not part of a {architecture}: {names}; leaving them out would change what the model \
-         computes. If they are unused, pass --allow-extra-tensors"
+        "{path}: {count} tensors are not part of a {architecture}: {names}; leaving them out would change \
+         what the model computes. If they are unused, pass --allow-extra-tensors"
     )]
     UnknownTensors {
         /// The file.
@@ -188,8 +188,8 @@ pub enum CheckpointError {
     },
     /// Two tensors of the file that stand for one of the model's.
     #[error(
-        "{path}: tensors `{first}` and `{second}` are both the model's `{canonical}`; keep one of them, or choose a set of \
-         weights with --weights"
+        "{path}: tensors `{first}` and `{second}` are both the model's `{canonical}`; keep one of them, or \
+         choose a set of weights with --weights"
     )]
     Collision {
         /// The file.
@@ -203,8 +203,9 @@ pub enum CheckpointError {
     },
     /// A classifier of more than one linear layer.
     #[error(
-        "{path}: the classifier is more than one linear layer: {tensors}; train one `torch.nn.Linear` (behind a dropout, if \
-         you like), or pass --head none to convert the model without classifier, which gives features"
+        "{path}: the classifier is more than one linear layer: {tensors}; train one `torch.nn.Linear` \
+         (behind a dropout, if you like), or pass --head none to convert the model without classifier, \
+         which gives features"
     )]
     HeadLayers {
         /// The file.
@@ -242,8 +243,8 @@ pub enum CheckpointError {
     },
     /// The number of attention heads is neither given nor usual for this width.
     #[error(
-        "{path}: the number of attention heads cannot be read from the weights (dim {dim}) and no config.json says it; \
-         pass --heads"
+        "{path}: the number of attention heads cannot be read from the weights (dim {dim}) and no \
+         config.json says it; pass --heads"
     )]
     HeadsUnknown {
         /// The file.
@@ -281,8 +282,8 @@ pub enum CheckpointError {
     },
     /// The number of labels is not the number of classes.
     #[error(
-        "{path}: {found} labels for {expected} classes; write one label per line, line number = class index, and name the \
-         file with --labels"
+        "{path}: {found} labels for {expected} classes; write one label per line, line number = class \
+         index, and name the file with --labels"
     )]
     Labels {
         /// Where the labels come from.

@@ -88,8 +88,8 @@ pub(super) fn take(
     let count = found.len();
     if names.iter().any(is_projection) {
         let warning = format!(
-            "the projection head of a self-supervised training is left out ({count} tensors such as `{}`): the model \
-             gives features",
+            "the projection head of a self-supervised training is left out ({count} tensors such as `{}`): \
+             the model gives features",
             names[0]
         );
         return Ok(FoundHead { warning: Some(warning), ..FoundHead::default() });

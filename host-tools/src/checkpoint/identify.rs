@@ -67,7 +67,8 @@ pub(super) fn identify(path: &Path) -> Result<Format, CheckpointError> {
             None => Err(CheckpointError::Truncated {
                 path: path.to_path_buf(),
                 what: format!(
-                    "a zip archive, as PyTorch writes them, of which the directory at the end is missing; it has {length} bytes"
+                    "a zip archive, as PyTorch writes them, of which the directory at the end is missing; \
+                     it has {length} bytes"
                 ),
             }),
         };

@@ -65,7 +65,10 @@ pub(super) fn locate(path: &Path) -> Result<Located, CheckpointError> {
     if let Some((file, others)) = usual.split_first() {
         let mut found = located(path.join(file), path.to_path_buf());
         found.warnings.extend(others.first().map(|other| {
-            format!("{file} is taken; {other} lies beside it and may hold other weights: pass the file that is meant")
+            format!(
+                "{file} is taken; {other} lies beside it and may hold other weights: pass the file that is \
+                 meant"
+            )
         }));
         if names.iter().any(|name| is_state(name)) {
             found
@@ -84,12 +87,16 @@ pub(super) fn locate(path: &Path) -> Result<Located, CheckpointError> {
         [file] => Ok(located(path.join(file), path.to_path_buf())),
         [] => Err(error(match shards.first() {
             Some(shard) => format!(
-                "holds shards such as {shard}, but no index of them; add the file {}{INDEX} that belongs to them",
+                "holds shards such as {shard}, but no index of them; add the file {}{INDEX} that belongs to \
+                 them",
                 whole_name(shard)
             ),
             None => instead(&names),
         })),
-        several => Err(error(format!("holds several files of weights, {}; pass the one that is meant", list(several)))),
+        several => Err(error(format!(
+            "holds several files of weights, {}; pass the one that is meant",
+            list(several)
+        ))),
     }
 }
 
@@ -129,7 +136,8 @@ fn instead(names: &BTreeSet<String>) -> String {
     let none = "holds no file of weights";
     if any(&|n| n == "data.pkl").is_some() {
         return format!(
-            "{none} but the unpacked parts of one by PyTorch; download it again without unpacking, which some browsers do"
+            "{none} but the unpacked parts of one by PyTorch; download it again without unpacking, which \
+             some browsers do"
         );
     }
     if any(&|n| n == "saved_model.pb").is_some() {
@@ -143,8 +151,8 @@ fn instead(names: &BTreeSet<String>) -> String {
     }
     if let Some(name) = any(&|n| n.ends_with(".distcp")) {
         return format!(
-            "{none} that can be read but parts of a distributed checkpoint such as {name}; join them in Python with \
-             `torch.distributed.checkpoint.format_utils.dcp_to_torch_save(folder, \"model.pt\")`"
+            "{none} that can be read but parts of a distributed checkpoint such as {name}; join them in \
+             Python with `torch.distributed.checkpoint.format_utils.dcp_to_torch_save(folder, \"model.pt\")`"
         );
     }
     if let Some(name) = any(&|n| n.ends_with(".vtr")) {
@@ -154,12 +162,12 @@ fn instead(names: &BTreeSet<String>) -> String {
 }
 
 /// The way from TensorFlow's formats.
-pub(super) const FROM_TENSORFLOW: &str =
-    "load it with transformers (`from_pretrained(folder, from_tf=True)`) or convert it to \
-     PyTorch, and save safetensors there";
+pub(super) const FROM_TENSORFLOW: &str = "load it with transformers (`from_pretrained(folder, \
+                                          from_tf=True)`) or convert it to PyTorch, and save safetensors \
+                                          there";
 /// The way from Flax's format.
-pub(super) const FROM_FLAX: &str =
-    "load it with transformers (`from_pretrained(folder, from_flax=True)`), and save it with `save_pretrained`";
+pub(super) const FROM_FLAX: &str = "load it with transformers (`from_pretrained(folder, from_flax=True)`), \
+                                    and save it with `save_pretrained`";
 
 /// Number and count of a shard's name, as in `model-00002-of-00005.safetensors`.
 fn shard_of(name: &str) -> Option<(usize, usize)> {

@@ -80,9 +80,8 @@ pub(super) fn fit(model: &mut Canonical, sources: SizeSources) -> Result<FittedS
             wanted.0,
             wanted.1
         );
-        let way_out =
-            "pass --trained-size HxW to say which image the weights were trained with: positions are then \
-                       interpolated to --image-size";
+        let way_out = "pass --trained-size HxW to say which image the weights were trained with: positions \
+                       are then interpolated to --image-size";
         if sources.trained_by_option.is_none() {
             return Err(error(what, way_out));
         }
@@ -163,9 +162,8 @@ fn trained_size(rows: usize, sources: &SizeSources) -> Result<Said<Size>, (Strin
         (_, None) => match sources.wanted {
             Some(size) if fits(size) => Ok(Said::by_option(size)),
             Some(size) => {
-                let way_out =
-                    "pass --trained-size HxW, the size of the weights' training: positions are then \
-                               interpolated to --image-size";
+                let way_out = "pass --trained-size HxW, the size of the weights' training: positions are \
+                               then interpolated to --image-size";
                 Err((mismatch(size, "--image-size says"), way_out))
             }
             None if prefix == 0 && square(rows.saturating_sub(1)).is_some() => Err((

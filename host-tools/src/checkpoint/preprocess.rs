@@ -492,9 +492,8 @@ fn invalid(what: String) -> CheckpointError {
     CheckpointError::Config {
         path: "preprocessing".into(),
         what,
-        way_out:
-            "give one mean and one positive standard deviation per channel, such as --mean 0.485,0.456,0.406 \
-                  --std 0.229,0.224,0.225"
-                .into(),
+        way_out: "give one mean and one positive standard deviation per channel, such as --mean \
+                  0.485,0.456,0.406 --std 0.229,0.224,0.225"
+            .into(),
     }
 }

@@ -161,8 +161,8 @@ pub(super) fn take_tensors(
                 tensor: source_name(&name),
                 expected: format!("{shape:?}"),
                 found: tensor.shape,
-                hint: "the rest of the model asks for it; is the file of one model, and config.json beside it of the \
-                       same?"
+                hint: "the rest of the model asks for it; is the file of one model, and config.json beside \
+                       it of the same?"
                     .into(),
             });
         }

@@ -329,7 +329,8 @@ fn render(r: &Converted) -> String {
     }
     if r.stream.exponent != 0 {
         text += &format!(
-            "residual stream scaled by 2^{}: the float weights' reaches {:.3e}, and f16 holds it well now (exact, epsilon along)\n",
+            "residual stream scaled by 2^{}: the float weights' reaches {:.3e}, and f16 holds it well now \
+             (exact, epsilon along)\n",
             r.stream.exponent, r.stream.largest
         );
     }

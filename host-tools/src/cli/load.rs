@@ -363,7 +363,8 @@ fn warn_of_names<'a>(names: impl Iterator<Item = &'a String>) {
     if let [first, rest @ ..] = &changed[..] {
         let more = if rest.is_empty() { String::new() } else { format!(" and {} other names", rest.len()) };
         console::note(&format!(
-            "warning: `{first}`{more} held control characters or invisible ones, which are written as you see them"
+            "warning: `{first}`{more} held control characters or invisible ones, which are written as you \
+             see them"
         ));
     }
 }

@@ -96,7 +96,8 @@ fn files_of(engine: &Engine, folder: &Path) -> Result<Vec<(PathBuf, Option<usize
     }
     if is_unlabelled(folder) {
         console::note(&format!(
-            "note: {} has neither a labels.csv nor class folders: its images count for SQNR and agreement, not for accuracy",
+            "note: {} has neither a labels.csv nor class folders: its images count for SQNR and agreement, \
+             not for accuracy",
             shown(folder)
         ));
         let found = find(&[folder.to_path_buf()])?;
@@ -127,8 +128,8 @@ fn give_classes(labelled: &mut Labelled, folder: &Path, labels: &[String], class
     let Some(known) = given(&by_label).or_else(|| given(&by_number)).or_else(order) else {
         let unknown = names.iter().find(|name| by_label(name).is_none());
         bail!(
-            "{}: {} class folders, the model has {classes} classes, and `{}` is none of their labels; name the folders after the \
-             model's labels, or write a labels.csv (columns file,class)",
+            "{}: {} class folders, the model has {classes} classes, and `{}` is none of their labels; name \
+             the folders after the model's labels, or write a labels.csv (columns file,class)",
             shown(folder),
             names.len(),
             unknown.map_or(Cow::Borrowed(""), |name| printable(name)),

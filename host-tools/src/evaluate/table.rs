@@ -63,10 +63,13 @@ pub(super) const SEAM_COLUMNS: [&str; 4] = ["whole image", "worst image", "near 
 pub(super) fn seam_words(seams: &SeamReport) -> String {
     let overlap = seams.overlap;
     match seams.images {
-        0 => format!("No image has room for two windows, overlapping by {overlap} pixels, and half a step: no seams measured"),
+        0 => format!(
+            "No image has room for two windows, overlapping by {overlap} pixels, and half a step: no seams \
+             measured"
+        ),
         images => format!(
-            "Seams of windows that overlap by {overlap} pixels, on {images} images: squared error over that of the same pixels in the \
-             middle of windows, dB"
+            "Seams of windows that overlap by {overlap} pixels, on {images} images: squared error over that \
+             of the same pixels in the middle of windows, dB"
         ),
     }
 }

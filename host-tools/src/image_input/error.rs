@@ -29,7 +29,10 @@ pub enum ImageError {
         path: PathBuf,
     },
     /// An image of a format that is not read.
-    #[error("{path}: the file is {format}, which is not read ({READ} are); save the image in one of these formats")]
+    #[error(
+        "{path}: the file is {format}, which is not read ({READ} are); save the image in one of these \
+         formats"
+    )]
     Unsupported {
         /// The file.
         path: PathBuf,
@@ -87,7 +90,10 @@ pub enum ImageError {
         scale: usize,
     },
     /// The model asks for a number of channels that no image has.
-    #[error("{channels} colour channels are asked for; images have 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGBA)")]
+    #[error(
+        "{channels} colour channels are asked for; images have 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 \
+         (RGBA)"
+    )]
     Channels {
         /// Channels asked for.
         channels: usize,
@@ -104,7 +110,8 @@ pub enum ImageError {
     },
     /// A folder without labelled images.
     #[error(
-        "{path}: no labelled images; expected a labels.csv (columns file,class) or one subfolder of images per class"
+        "{path}: no labelled images; expected a labels.csv (columns file,class) or one subfolder of images \
+         per class"
     )]
     NoImages {
         /// The folder.

@@ -64,16 +64,37 @@ pub fn render(inspection: &Inspection) -> String {
 fn vit_summary(vit: &VitSummary) -> String {
     let [height, width, channels] = vit.image;
     format!(
-        "ViT: {height}×{width}×{channels} image, {}×{} patches, {} tokens × {}, {} blocks, {} heads, hidden {}, {} classes, {}, pool {}, output {}\n\
-         input: {}\n",
-        vit.patch[0], vit.patch[1], vit.tokens, vit.dim, vit.depth, vit.heads, vit.hidden, vit.classes, vit.activation, vit.pool, vit.output, vit.preprocess
+        "ViT: {height}×{width}×{channels} image, {}×{} patches, {} tokens × {}, {} blocks, {} heads, hidden \
+         {}, {} classes, {}, pool {}, output {}\ninput: {}\n",
+        vit.patch[0],
+        vit.patch[1],
+        vit.tokens,
+        vit.dim,
+        vit.depth,
+        vit.heads,
+        vit.hidden,
+        vit.classes,
+        vit.activation,
+        vit.pool,
+        vit.output,
+        vit.preprocess
     )
 }
 
 fn ipt_summary(ipt: &IptSummary) -> String {
     let mut text = format!(
-        "IPT: {} feature maps, {2}×{2} window, {3}×{3} patches, {4} tokens × {5}, {6} + {7} layers, {8} heads, hidden {9}, {1} behind the decoder\n\n",
-        ipt.features, ipt.head_hidden, ipt.window, ipt.patch, ipt.tokens, ipt.dim, ipt.layers[0], ipt.layers[1], ipt.heads, ipt.hidden
+        "IPT: {} feature maps, {2}×{2} window, {3}×{3} patches, {4} tokens × {5}, {6} + {7} layers, {8} \
+         heads, hidden {9}, {1} behind the decoder\n\n",
+        ipt.features,
+        ipt.head_hidden,
+        ipt.window,
+        ipt.patch,
+        ipt.tokens,
+        ipt.dim,
+        ipt.layers[0],
+        ipt.layers[1],
+        ipt.heads,
+        ipt.hidden
     );
     let mut tasks =
         table(&["task", "MACs per window", "arena", "row bands, 320 wide", "windows, 320×240"], 1);

@@ -233,7 +233,10 @@ fn check_same_model(engine: &Engine, reference: &ReferenceVit) -> Result<()> {
         in_their_units == *theirs,
         "the reference is another network than {path}: the model has {ours:?}, the reference {theirs:?}"
     );
-    anyhow::bail!("the reference has another preprocessing than {path}: the model has {input:?}, the reference {expected:?}")
+    anyhow::bail!(
+        "the reference has another preprocessing than {path}: the model has {input:?}, the reference \
+         {expected:?}"
+    )
 }
 
 fn run_reference(reference: &ReferenceVit, pixels: &[&[u8]], progress: &ProgressFn) -> Result<Vec<Vec<f32>>> {
@@ -322,8 +325,8 @@ fn failures(report: &ParityReport) -> Vec<String> {
     }
     if thresholds.min_sqnr_db.is_none() && report.output_sqnr_db < ANOTHER_NETWORK_DB {
         failures.push(format!(
-            "mean SQNR of the output is {:.2} dB: these are two networks, or quantization breaks this one (--min-sqnr sets \
-             another limit)",
+            "mean SQNR of the output is {:.2} dB: these are two networks, or quantization breaks this one \
+             (--min-sqnr sets another limit)",
             report.output_sqnr_db
         ));
     }

@@ -107,7 +107,8 @@ pub fn ipt_layers_named(config: &IptConfig, pattern: &str) -> Result<Vec<IptLaye
     let found: Vec<_> = all.iter().copied().filter(|layer| matches(&layer.to_string())).collect();
     ensure!(
         !found.is_empty(),
-        "no layer is named `{pattern}`; layers are, for example, {}, {}, {}, {}, and * stands for any one part",
+        "no layer is named `{pattern}`; layers are, for example, {}, {}, {}, {}, and * stands for any one \
+         part",
         all[0],
         IptLayer::Encoding,
         all[all.len() / 2],

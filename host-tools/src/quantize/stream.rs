@@ -84,8 +84,9 @@ pub fn vit_trial(float: &FloatVit, images: &[Vec<u8>]) -> Result<Trial> {
     if scale.exponent != 0 && !has_final_norm(c) && c.classes == 0 {
         scale.exponent = 0;
         scale.warnings.push(format!(
-            "the residual stream reaches {:.3e}, which f16 cannot hold well, and it is the model's output, with neither norm nor \
-             classifier behind it, so it cannot be scaled: train with a final norm, or scale the weights that write it",
+            "the residual stream reaches {:.3e}, which f16 cannot hold well, and it is the model's output, \
+             with neither norm nor classifier behind it, so it cannot be scaled: train with a final norm, \
+             or scale the weights that write it",
             seen.largest
         ));
     }
@@ -127,7 +128,8 @@ fn chosen(seen: &Seen, eps: f32, least_rms: f32) -> Trial {
     let mut scale = Trial { exponent: 0, largest: seen.largest, ..Trial::default() };
     if !seen.largest.is_finite() {
         scale.warnings.push(
-            "the float weights themselves give numbers that are not finite on a trial image: outputs of the model will be useless"
+            "the float weights themselves give numbers that are not finite on a trial image: outputs of the \
+             model will be useless"
                 .into(),
         );
         return scale;
@@ -142,16 +144,16 @@ fn chosen(seen: &Seen, eps: f32, least_rms: f32) -> Trial {
     let rms = f64::from(seen.least_rms) * 2f64.powi(scale.exponent);
     if scale.exponent < 0 && rms < f64::from(LEAST_RMS) {
         scale.warnings.push(format!(
-            "the residual stream reaches {:.3e} in one place and has a root mean square of {:.3e} in another: f16 cannot hold both \
-             well; look at `vitreous parity`",
+            "the residual stream reaches {:.3e} in one place and has a root mean square of {:.3e} in \
+             another: f16 cannot hold both well; look at `vitreous parity`",
             seen.largest, seen.least_rms
         ));
     }
     let exact = f64::from(eps) * 4f64.powi(scale.exponent);
     if exact < f64::from(MIN_MAGNITUDE) && rms * rms < 1e4 * f64::from(MIN_MAGNITUDE) {
         scale.warnings.push(format!(
-            "scaling the residual stream by 2^{} asks for a norm's epsilon of {exact:.1e}, and the format's least is 2^-40: rows of \
-             small variance change a little",
+            "scaling the residual stream by 2^{} asks for a norm's epsilon of {exact:.1e}, and the format's \
+             least is 2^-40: rows of small variance change a little",
             scale.exponent
         ));
     }
@@ -259,8 +261,8 @@ fn trial_images(height: usize, width: usize, channels: usize) -> Vec<Vec<u8>> {
 pub(super) fn f16s(name: &str, values: &[f32]) -> Result<Vec<half::f16>> {
     if let Some(index) = values.iter().position(|x| x.is_nan() || x.abs() >= 65520.0) {
         bail!(
-            "`{name}` holds {:e} at element {index}, and f16 ends at 65504: is the checkpoint damaged, or one channel of it much larger \
-             than all others?",
+            "`{name}` holds {:e} at element {index}, and f16 ends at 65504: is the checkpoint damaged, or \
+             one channel of it much larger than all others?",
             values[index]
         );
     }

@@ -164,7 +164,8 @@ fn check_size(image: &Picture, task: &Task) -> Result<()> {
         return Ok(());
     }
     bail!(
-        "an image of {}×{} pixels would become one of {pixels}, the limit is {MAX_OUTPUT_PIXELS}; cut it into parts",
+        "an image of {}×{} pixels would become one of {pixels}, the limit is {MAX_OUTPUT_PIXELS}; cut it \
+         into parts",
         image.width,
         image.height
     )

@@ -41,8 +41,8 @@ fn install_advice(board: &Board) -> String {
         _ => "qemu-system-misc",
     };
     format!(
-        "`apt-get install --no-install-recommends {package}` on Debian or Ubuntu, `dnf install {}` on Fedora, \
-         `brew install qemu` on macOS",
+        "`apt-get install --no-install-recommends {package}` on Debian or Ubuntu, `dnf install {}` on \
+         Fedora, `brew install qemu` on macOS",
         board.emulator
     )
 }

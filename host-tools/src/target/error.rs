@@ -151,7 +151,7 @@ pub enum TargetError {
     /// The firmware speaks another version of the protocol.
     #[error(
         "the firmware speaks protocol version {found}, this tool speaks {VERSION}: build it from the tool's \
-             own sources by `cargo xtask firmware`"
+         own sources by `cargo xtask firmware`"
     )]
     ProtocolVersion {
         /// The firmware's version.

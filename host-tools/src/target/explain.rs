@@ -37,8 +37,8 @@ pub(super) fn failure(board: &'static Board, failure: Failure, replay: Replay<'_
                 Some(error) if error.code() == code => error.to_string(),
                 Some(_) => format!("engine error {code}, context {context:?}"),
                 None => format!(
-                    "engine error {code}, context {context:?}, where the engine of this tool goes on: is the firmware of another \
-                     version? `cargo xtask firmware {board}` builds it anew"
+                    "engine error {code}, context {context:?}, where the engine of this tool goes on: is \
+                     the firmware of another version? `cargo xtask firmware {board}` builds it anew"
                 ),
             };
             TargetError::Engine { board, phase, image, code, text }

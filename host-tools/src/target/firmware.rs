@@ -94,8 +94,9 @@ impl Places {
         };
         if !self.is_trusted_checkout() {
             return missing(format!(
-                "it is neither beside this program nor in the checkout that it was built from. Run `cargo xtask firmware {0}` in a \
-                 checkout of Vitreous, and pass its target/firmware folder by --firmware or {VARIABLE}, or copy {0}.elf to {1}",
+                "it is neither beside this program nor in the checkout that it was built from. Run `cargo \
+                 xtask firmware {0}` in a checkout of Vitreous, and pass its target/firmware folder by \
+                 --firmware or {VARIABLE}, or copy {0}.elf to {1}",
                 board.name,
                 self.program.parent().unwrap_or(Path::new("")).join(INSTALLED[0]).display(),
             ));

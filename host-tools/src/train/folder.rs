@@ -70,11 +70,12 @@ impl RunFolder {
                 folder.checkpoint().display()
             ),
             Start::New if begun => bail!(
-                "{shown} holds a training that is not complete; give --resume to go on, --overwrite to start again, or \
-                 another --out"
+                "{shown} holds a training that is not complete; give --resume to go on, --overwrite to \
+                 start again, or another --out"
             ),
             Start::New if finished => bail!(
-                "{shown} holds a complete training; give --overwrite to train again in its place, or another --out"
+                "{shown} holds a complete training; give --overwrite to train again in its place, or \
+                 another --out"
             ),
             _ if !begun && !finished => folder.refuse_foreign(files)?,
             _ => {}

@@ -11,13 +11,13 @@ use vitreous_tools::degrade::Picture;
 /// A model that is trained in a moment, and whose training can be made to last.
 pub const TRAIN_VIT: &str = "train vit --data digits --no-augment --dim 8 --depth 1 --heads 1 --batch 400";
 /// The same of a restorer.
-pub const TRAIN_IPT: &str =
-    "train ipt --data photos --task denoise30 --features 4 --window 8 --heads 2 --hidden 8 --head-hidden 8 \
-     --encoder-layers 1 --decoder-layers 1 --batch 1 --held-out 1";
+pub const TRAIN_IPT: &str = "train ipt --data photos --task denoise30 --features 4 --window 8 --heads 2 \
+                             --hidden 8 --head-hidden 8 --encoder-layers 1 --decoder-layers 1 --batch 1 \
+                             --held-out 1";
 const TRAIN_DNCNN: &str = "train dncnn --data photos --depth 2 --width 2 --window 8 --batch 1 --held-out 1";
-const STUDY: &str =
-    "study data-efficiency restoration --data photos --percent 100 --steps 1 --batch 1 --held-out 1 \
-                     --features 4 --window 8 --encoder-layers 1 --decoder-layers 1 --depth 2 --width 2";
+const STUDY: &str = "study data-efficiency restoration --data photos --percent 100 --steps 1 --batch 1 \
+                     --held-out 1 --features 4 --window 8 --encoder-layers 1 --decoder-layers 1 --depth 2 \
+                     --width 2";
 
 /// Every way of every command to write files, into the folder `out`.
 pub fn writers() -> Vec<(&'static str, String)> {

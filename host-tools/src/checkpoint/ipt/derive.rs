@@ -153,9 +153,8 @@ fn tasks(
                 format!("what its tasks repair cannot be read from the weights (scales of the tails: {list})")
             }
         };
-        let way_out =
-            "pass --tasks with one name per tail, in order: x2, x3, x4 for a scale above 1, denoise30, \
-                       derain or jpeg40 for scale 1";
+        let way_out = "pass --tasks with one name per tail, in order: x2, x3, x4 for a scale above 1, \
+                       denoise30, derain or jpeg40 for scale 1";
         return Err(shapes.error(what, way_out.into()));
     }
     let show = |tasks: &Vec<Task>| tasks.iter().map(Task::to_string).collect::<Vec<_>>().join(",");

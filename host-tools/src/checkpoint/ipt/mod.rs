@@ -208,7 +208,8 @@ fn take_tensors(
     let IptConfig { encoder_layers, decoder_layers, .. } = config;
     let (dim, tasks) = (config.dim(), config.tasks.len());
     let hint = format!(
-        "the model has {encoder_layers} encoder and {decoder_layers} decoder layers of dim {dim}, and {tasks} tasks: the file is incomplete"
+        "the model has {encoder_layers} encoder and {decoder_layers} decoder layers of dim {dim}, and \
+         {tasks} tasks: the file is incomplete"
     );
     super::validate::take_tensors(path, tensor_shapes(config), tensors, &hint, &str::to_string)
 }
@@ -267,8 +268,13 @@ fn drop_constants(path: &Path, tensors: &mut BTreeMap<String, FloatTensor>) -> R
                 let shown = &found.data[..found.data.len().min(COLOURS * COLOURS)];
                 return Err(CheckpointError::Unsupported {
                     path: path.to_path_buf(),
-                    what: format!("`{name}` is {shown:?}, expected {expected:?}: the pixels are normalised in another way"),
-                    way_out: "train with the mean colour of DIV2K and pixels of 0..255, as the authors' release does".into(),
+                    what: format!(
+                        "`{name}` is {shown:?}, expected {expected:?}: the pixels are normalised in another \
+                         way"
+                    ),
+                    way_out: "train with the mean colour of DIV2K and pixels of 0..255, as the authors' \
+                              release does"
+                        .into(),
                 });
             }
         }

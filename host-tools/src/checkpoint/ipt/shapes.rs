@@ -96,7 +96,10 @@ pub fn parse_task(name: &str) -> Result<Task, String> {
         (name == "derain").then_some(Task { kind: TaskKind::Derain, scale: 1, strength: 0 })
     };
     task.ok_or_else(|| {
-        format!("unknown task `{name}`: tasks are denoise1 to denoise255 (σ), x2, x3, x4, derain, jpeg1 to jpeg100 (quality)")
+        format!(
+            "unknown task `{name}`: tasks are denoise1 to denoise255 (σ), x2, x3, x4, derain, jpeg1 to \
+             jpeg100 (quality)"
+        )
     })
 }
 

@@ -79,21 +79,29 @@ fn prefix<'a>(path: &Path, names: &'a [String]) -> Result<&'a str, CheckpointErr
         Some(prefix) if !is_script(prefix) => return Ok(prefix),
         Some(_) => (
             "is a TorchScript program (`torch.jit.save`)".to_string(),
-            "save its weights alone, in Python: `torch.save(torch.jit.load(FILE).state_dict(), \"model.pt\")`".to_string(),
+            "save its weights alone, in Python: `torch.save(torch.jit.load(FILE).state_dict(), \
+             \"model.pt\")`"
+                .to_string(),
         ),
         None if !names.is_empty() && names.iter().all(|name| name.ends_with(".npy")) => (
             format!("is a NumPy archive (.npz) of {} arrays", names.len()),
-            "make tensors of them with `torch.from_numpy` under the names of timm or transformers, and save these with \
-             safetensors"
+            "make tensors of them with `torch.from_numpy` under the names of timm or transformers, and save \
+             these with safetensors"
                 .into(),
         ),
         None if any(&|n| n.ends_with(".weights.h5")).is_some() => {
             ("is a model of Keras (.keras)".into(), super::locate::FROM_TENSORFLOW.into())
         }
-        None if any(&|n| n.contains("serialized_exported_program") || n.ends_with("archive_format")).is_some() => (
-            "is a program by `torch.export` (.pt2)".into(),
-            "save its weights alone, in Python: `torch.save(torch.export.load(FILE).state_dict, \"model.pt\")`".into(),
-        ),
+        None if any(&|n| n.contains("serialized_exported_program") || n.ends_with("archive_format"))
+            .is_some() =>
+        {
+            (
+                "is a program by `torch.export` (.pt2)".into(),
+                "save its weights alone, in Python: `torch.save(torch.export.load(FILE).state_dict, \
+                 \"model.pt\")`"
+                    .into(),
+            )
+        }
         None if any(&|n| n.ends_with("/.data/extern_modules")).is_some() => {
             ("is a package by `torch.package`".into(), "save the model's state_dict from it".into())
         }
@@ -116,9 +124,9 @@ fn reader_error(path: &Path, reason: impl Into<String>) -> CheckpointError {
 
 fn in_words(error: &ZipError) -> String {
     match error {
-        ZipError::UnsupportedArchive(_) => {
-            "its zip archive is compressed or encrypted, which PyTorch never does: unpack it, and zip it without compression".into()
-        }
+        ZipError::UnsupportedArchive(_) => "its zip archive is compressed or encrypted, which PyTorch never \
+                                            does: unpack it, and zip it without compression"
+            .into(),
         ZipError::FileNotFound => "is not in the archive".into(),
         ZipError::InvalidArchive(_) => format!("{error}: it is damaged, or something was put before it"),
         other => other.to_string(),

@@ -177,8 +177,8 @@ pub(super) fn what_it_is(pickle: &Pickle, tree: &Tree) -> (String, Option<String
             )
         };
         let way_out = format!(
-            "save its weights alone, in Python where that class can be imported: `torch.save(torch.load(FILE, \
-             weights_only=False){part}.state_dict(), \"model.pt\")`"
+            "save its weights alone, in Python where that class can be imported: \
+             `torch.save(torch.load(FILE, weights_only=False){part}.state_dict(), \"model.pt\")`"
         );
         return (format!("{found} whole pickled module of class {}", shown(class)), Some(way_out));
     }

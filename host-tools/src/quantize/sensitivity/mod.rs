@@ -89,7 +89,8 @@ pub fn choose_precision<S: Sensitivity>(
     }
     if choice.db < min_db {
         bail!(
-            "{min_db} dB are out of reach: int8 gives {:.2} dB, f16 in every layer {:.2} dB, since some operations stay integer",
+            "{min_db} dB are out of reach: int8 gives {:.2} dB, f16 in every layer {:.2} dB, since some \
+             operations stay integer",
             choice.int8_db,
             choice.db
         );

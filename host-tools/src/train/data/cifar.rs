@@ -56,8 +56,8 @@ fn read_batch(path: &Path, classes: usize, set: &mut ImageSet) -> Result<()> {
     let bytes = std::fs::read(path).with_context(|| format!("{}: cannot read", path.display()))?;
     if bytes.is_empty() || bytes.len() % RECORD != 0 {
         bail!(
-            "{}: {} bytes, expected a multiple of {RECORD} (label and 3·32·32 pixels); the file is truncated or not \
-             of the binary version: fetch it again",
+            "{}: {} bytes, expected a multiple of {RECORD} (label and 3·32·32 pixels); the file is \
+             truncated or not of the binary version: fetch it again",
             path.display(),
             bytes.len()
         );

@@ -78,8 +78,8 @@ fn read(path: &Path, axes: usize) -> Result<(Vec<usize>, Vec<u8>)> {
     let header = 4 + 4 * axes;
     if bytes.len() < header || bytes[..4] != [0, 0, UNSIGNED_BYTE, axes as u8] {
         bail!(
-            "{}: begins with {:02x?}, expected [00, 00, 08, {axes:02x}] and {axes} sizes; it is not an IDX file of \
-             unsigned bytes (unpack .gz files first)",
+            "{}: begins with {:02x?}, expected [00, 00, 08, {axes:02x}] and {axes} sizes; it is not an IDX \
+             file of unsigned bytes (unpack .gz files first)",
             path.display(),
             &bytes[..bytes.len().min(4)]
         );
@@ -89,7 +89,8 @@ fn read(path: &Path, axes: usize) -> Result<(Vec<usize>, Vec<u8>)> {
     let expected = shape.iter().try_fold(1usize, |product, &n| product.checked_mul(n));
     if expected != Some(bytes.len() - header) {
         bail!(
-            "{}: {} bytes of data, but its header says {shape:?}; the file is truncated or damaged: fetch it again",
+            "{}: {} bytes of data, but its header says {shape:?}; the file is truncated or damaged: fetch \
+             it again",
             path.display(),
             bytes.len() - header
         );

@@ -218,8 +218,8 @@ fn load_folder(dir: &Path, shape: Shape) -> Result<Dataset> {
     let (side, channels) = (shape.side.unwrap_or(FOLDER_SIDE), shape.channels.unwrap_or(3));
     folder::load(dir, side, channels).with_context(|| {
         format!(
-            "{}: holds neither CIFAR-10 binaries (data_batch_1.bin …) nor IDX files (train-images-idx3-ubyte …); \
-             read as class folders",
+            "{}: holds neither CIFAR-10 binaries (data_batch_1.bin …) nor IDX files \
+             (train-images-idx3-ubyte …); read as class folders",
             dir.display()
         )
     })

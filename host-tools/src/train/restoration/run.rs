@@ -201,7 +201,8 @@ impl<'a> Run<'a> {
         let norm = clip(&mut result.grads, training.clip);
         if !result.loss.is_finite() || !norm.is_finite() {
             bail!(
-                "training diverged at step {step} (loss {}, gradient norm {norm}); lower --lr (now {}) or set --clip",
+                "training diverged at step {step} (loss {}, gradient norm {norm}); lower --lr (now {}) or \
+                 set --clip",
                 result.loss,
                 training.lr
             );
