@@ -22,14 +22,21 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", choices=MODELS, default="tiny")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=10, help="rounds, each of which runs every engine")
     parser.add_argument("--runs", type=int, default=10, help="runs of an engine in a round")
-    parser.add_argument("--engines", help=f"separated by commas, or how their names begin (`ort`, `rten-f32`): vitreous, "
-                        f"{', '.join(ENGINES)}; all are run if this is left out, but for huge only Vitreous")
-    parser.add_argument("--vitreous", default=str(ROOT / "target/release/vitreous"), help="the command line tool")
+    parser.add_argument(
+        "--engines",
+        help=f"separated by commas, or how their names begin (`ort`, `rten-f32`): vitreous, "
+        f"{', '.join(ENGINES)}; all are run if this is left out, but for huge only Vitreous",
+    )
+    parser.add_argument(
+        "--vitreous", default=str(ROOT / "target/release/vitreous"), help="the command line tool"
+    )
     parser.add_argument("--json", type=Path, help="file for all figures")
     options = parser.parse_args()
     default = "vitreous" if options.model == "huge" else ",".join(["vitreous", *ENGINES])
@@ -87,7 +94,9 @@ def figures(options, running, times, expected):
     results = []
     for name, engine in running.items():
         peer = options.peers.get(name)
-        label, precision, version = (peer.label, peer.precision, peer.version()) if peer else ("Vitreous", "int8", "this tree")
+        label, precision, version = (
+            (peer.label, peer.precision, peer.version()) if peer else ("Vitreous", "int8", "this tree")
+        )
         results.append(result(name, label, precision, version, engine, times[name], engine.cosine(expected)))
     return results
 
@@ -95,7 +104,9 @@ def figures(options, running, times, expected):
 def processor():
     """The processor's name, as Linux knows it."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+    return next(
+        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine()
+    )
 
 
 def main():
@@ -111,14 +122,24 @@ def main():
         bench = running["vitreous"].report if "vitreous" in running else None
         for engine in running.values():
             engine.end()
-    title = f"ViT {options.model}, {options.threads} thread(s), {options.rounds} rounds of {options.runs} runs"
+    title = (
+        f"ViT {options.model}, {options.threads} thread(s), {options.rounds} rounds of {options.runs} runs"
+    )
     if bench:
         title += f"; Vitreous on {bench['kernels']}, peak {bench['peak_gmacs']:.0f} GMAC/s per core, {bench['macs'] / 1e6:.0f} M MACs"
     print(title)
     print_table(results, left_out)
     if options.json:
-        whole = {"model": options.model, "threads": options.threads, "rounds": options.rounds, "runs": options.runs,
-                 "processor": processor(), "vitreous": bench, "engines": results, "left_out": left_out}
+        whole = {
+            "model": options.model,
+            "threads": options.threads,
+            "rounds": options.rounds,
+            "runs": options.runs,
+            "processor": processor(),
+            "vitreous": bench,
+            "engines": results,
+            "left_out": left_out,
+        }
         options.json.write_text(json.dumps(whole, indent=1) + "\n")
 
 

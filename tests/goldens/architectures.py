@@ -47,8 +47,26 @@ from torch import nn
 PATTERNS = ["vit*", "deit*", "eva*", "beit*", "flexivit*", "test_vit*", "samvit*"]
 CHECKPOINT = Path(__file__).resolve().parents[2] / "host-tools/src/checkpoint"
 COLUMNS = [
-    "name", "status", "heads", "depth", "dim", "hidden", "activation", "eps", "global_pool", "class_token", "height",
-    "width", "patch", "in_chans", "num_classes", "mean", "std", "interpolation", "crop_pct", "crop_mode",
+    "name",
+    "status",
+    "heads",
+    "depth",
+    "dim",
+    "hidden",
+    "activation",
+    "eps",
+    "global_pool",
+    "class_token",
+    "height",
+    "width",
+    "patch",
+    "in_chans",
+    "num_classes",
+    "mean",
+    "std",
+    "interpolation",
+    "crop_pct",
+    "crop_mode",
 ]
 FEATURES = {
     "post_norm": "the norms stand behind attention and MLP, before the addition",
@@ -83,7 +101,13 @@ FEATURES = {
     "split_qkv": "computed as a plain ViT; query, key and value are stored apart (attn.q_proj, k_proj, v_proj)",
     "other": "something else",
 }
-ACTIVATIONS = {"GELU": "gelu", "GELUTanh": "gelu_tanh", "QuickGELU": "quick_gelu", "ReLU": "relu", "SiLU": "silu"}
+ACTIVATIONS = {
+    "GELU": "gelu",
+    "GELUTanh": "gelu_tanh",
+    "QuickGELU": "quick_gelu",
+    "ReLU": "relu",
+    "SiLU": "silu",
+}
 POST_NORM = {"ResPostBlock", "EvaBlockPostNorm", "ResPostRelPosBlock"}
 PARALLEL = {"ParallelScalingBlock", "ParallelThingsBlock", "DiffParallelScalingBlock"}
 PLAIN_BLOCKS = {"Block", "EvaBlock", "RelPosBlock"}
@@ -178,7 +202,9 @@ def features(model):
         found.add("no_final_norm")
     if is_there(model, "attn_pool"):
         found.add("attention_pooling")
-    elif getattr(model, "global_pool", "") not in ("token", "avg") or getattr(model, "pool_include_prefix", False):
+    elif getattr(model, "global_pool", "") not in ("token", "avg") or getattr(
+        model, "pool_include_prefix", False
+    ):
         found.add("other_pooling")
     if any("rms" in type(m).__name__.lower() for m in model.modules()):
         found.add("rms_norm")
@@ -271,7 +297,18 @@ def old_names(rows):
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 RELEASE_COLUMNS = [
-    "name", "release", "status", "heads", "dim", "activation", "eps", "mean", "std", "interpolation", "resize", "crop",
+    "name",
+    "release",
+    "status",
+    "heads",
+    "dim",
+    "activation",
+    "eps",
+    "mean",
+    "std",
+    "interpolation",
+    "resize",
+    "crop",
 ]
 TINY, SMALL, BASE, LARGE, HUGE = (3, 192), (6, 384), (12, 768), (16, 1024), (16, 1280)
 
@@ -282,8 +319,18 @@ def release(names, release, shape, status="plain", resize=256, crop=224, filter=
     mean, std = (",".join(map(str, values)) for values in IMAGENET)
     for name in names.split():
         yield dict(
-            name=name, release=release, status=status, heads=heads, dim=dim, activation="gelu", eps="1e-06", mean=mean,
-            std=std, interpolation=filter, resize=resize, crop=crop,
+            name=name,
+            release=release,
+            status=status,
+            heads=heads,
+            dim=dim,
+            activation="gelu",
+            eps="1e-06",
+            mean=mean,
+            std=std,
+            interpolation=filter,
+            resize=resize,
+            crop=crop,
         )
 
 
@@ -303,10 +350,17 @@ def releases():
     yield from release("vit_tiny deit_tiny", "DINO", TINY)
     names = "vit_small deit_small dino_vits16 dino_vits8 dino_deitsmall16_pretrain dino_deitsmall8_pretrain"
     yield from release(names, "DINO", SMALL)
-    yield from release("vit_base dino_vitb16 dino_vitb8 dino_vitbase16_pretrain dino_vitbase8_pretrain", "DINO", BASE)
+    yield from release(
+        "vit_base dino_vitb16 dino_vitb8 dino_vitbase16_pretrain dino_vitbase8_pretrain", "DINO", BASE
+    )
     # DINOv2 (github.com/facebookresearch/dinov2): models/vision_transformer.py (eps 1e-6, LayerScale; giant
     # has SwiGLU and 24 heads), data/transforms.py make_classification_eval_transform (256 bicubic, 224).
-    for letter, shape, code in [("s", SMALL, ""), ("b", BASE, ""), ("l", LARGE, ""), ("g", (24, 1536), "swiglu")]:
+    for letter, shape, code in [
+        ("s", SMALL, ""),
+        ("b", BASE, ""),
+        ("l", LARGE, ""),
+        ("g", (24, 1536), "swiglu"),
+    ]:
         name = f"dinov2_vit{letter}14"
         yield from release(f"{name} {name}_pretrain", "DINOv2", shape, code or "plain")
         registers = ",".join(filter(None, ["register_tokens", code]))
@@ -339,13 +393,23 @@ def torchvision_releases():
         heads, eps = block.self_attention.num_heads, f"{block.ln_1.eps:g}"
         assert isinstance(block.mlp[1], nn.GELU) and block.mlp[1].approximate == "none"
         weights = list(torchvision.models.get_model_weights(name))
-        for entry, weight in [(name, weights[0])] + [(w.url.rsplit("/", 1)[1].rsplit("-", 1)[0], w) for w in weights]:
+        for entry, weight in [(name, weights[0])] + [
+            (w.url.rsplit("/", 1)[1].rsplit("-", 1)[0], w) for w in weights
+        ]:
             transform = weight.transforms()
             row = dict(
-                name=entry, release="torchvision", status="plain", heads=heads, dim=model.hidden_dim,
-                activation="gelu", eps=eps, mean=",".join(map(str, transform.mean)),
-                std=",".join(map(str, transform.std)), interpolation=transform.interpolation.value,
-                resize=transform.resize_size[0], crop=transform.crop_size[0],
+                name=entry,
+                release="torchvision",
+                status="plain",
+                heads=heads,
+                dim=model.hidden_dim,
+                activation="gelu",
+                eps=eps,
+                mean=",".join(map(str, transform.mean)),
+                std=",".join(map(str, transform.std)),
+                interpolation=transform.interpolation.value,
+                resize=transform.resize_size[0],
+                crop=transform.crop_size[0],
             )
             yield row
 

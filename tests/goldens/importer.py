@@ -176,7 +176,9 @@ def judge_bare(truth, answer, silent=()):
     """
     if "crash" in answer or "error" in answer:
         verdict = judge(truth, answer)
-        asks = re.search(r"--(heads|image-size|pool|activation)|in a config.json beside it", answer.get("error", ""))
+        asks = re.search(
+            r"--(heads|image-size|pool|activation)|in a config.json beside it", answer.get("error", "")
+        )
         if verdict.kind in ("refused although plain", "untrue") and asks:
             verdict.kind = "refused"
         return verdict

@@ -68,7 +68,9 @@ def fill_with_random_weights(model, rng):
     """
     for name, tensor in model.state_dict().items():
         draw = torch.from_numpy(rng.standard_normal(tuple(tensor.shape), dtype=np.float32))
-        is_norm = any(part.startswith(("norm", "layernorm", "ln", "fc_norm")) for part in name.split(".")[:-1])
+        is_norm = any(
+            part.startswith(("norm", "layernorm", "ln", "fc_norm")) for part in name.split(".")[:-1]
+        )
         if name.endswith("bias"):
             value = 0.3 * draw
         elif is_norm:
@@ -78,7 +80,9 @@ def fill_with_random_weights(model, rng):
             # uniform
             value = 1.4 * draw / math.sqrt(tensor[0].numel())
         else:  # class, distillation and position embeddings, and torchvision's in_proj_weight
-            value = 1.4 * draw / math.sqrt(tensor.shape[-1]) if name.endswith("in_proj_weight") else 0.6 * draw
+            value = (
+                1.4 * draw / math.sqrt(tensor.shape[-1]) if name.endswith("in_proj_weight") else 0.6 * draw
+            )
         tensor.copy_(value)
 
 
@@ -169,13 +173,17 @@ def check_not_degenerate(case, model, images, results):
     assert difference > 0.1, f"{case.name}: the two images give nearly the same output"
     for name, parameter in model.named_parameters():
         kept = parameter.detach().clone()
-        parameter.copy_(kept + 0.1 * kept.abs().mean() * torch.linspace(-1, 1, kept.numel()).reshape(kept.shape))
+        parameter.copy_(
+            kept + 0.1 * kept.abs().mean() * torch.linspace(-1, 1, kept.numel()).reshape(kept.shape)
+        )
         changed = model(images)
         changed = changed if torch.is_tensor(changed) else getattr(changed, "logits", changed[0][:, 0])
         parameter.copy_(kept)
         moved = (changed - output).abs().max()
         # a bias on the keys shifts all scores of a query alike, so softmax drops it
-        assert moved > 1e-4 or name.endswith(("key.bias", "k_proj.bias")), f"{case.name}: {name} has no effect"
+        assert moved > 1e-4 or name.endswith(("key.bias", "k_proj.bias")), (
+            f"{case.name}: {name} has no effect"
+        )
 
 
 # --- Saving as each library does
@@ -235,7 +243,9 @@ def timm_case(
     )
 
 
-def transformers_case(name, build, config_class=ViTConfig, heads=2, side=24, patch=8, prefix="vit", dim=24, **options):
+def transformers_case(
+    name, build, config_class=ViTConfig, heads=2, side=24, patch=8, prefix="vit", dim=24, **options
+):
     config = config_class(
         hidden_size=dim,
         num_hidden_layers=2,
@@ -293,9 +303,15 @@ def model_cases():
         transformers_case(
             "hf_vit_gelu_pytorch_tanh", ViTForImageClassification, **small, hidden_act="gelu_pytorch_tanh"
         ),
-        transformers_case("hf_vit_relu", ViTForImageClassification, **small, hidden_act="relu", intermediate_size=60),
         transformers_case(
-            "hf_deit_distilled", DeiTForImageClassificationWithTeacher, config_class=DeiTConfig, prefix="deit", heads=3
+            "hf_vit_relu", ViTForImageClassification, **small, hidden_act="relu", intermediate_size=60
+        ),
+        transformers_case(
+            "hf_deit_distilled",
+            DeiTForImageClassificationWithTeacher,
+            config_class=DeiTConfig,
+            prefix="deit",
+            heads=3,
         ),
         transformers_case("hf_vit_bare", lambda config: ViTModel(config, add_pooling_layer=False), prefix=""),
         torchvision_case("torchvision_vit"),
@@ -317,7 +333,9 @@ def synthetic_photo(width, height, seed):
     """Gradients, hard edges, thin lines, saturated areas and noise: what separates one resampler from another."""
     rng = np.random.Generator(np.random.PCG64(seed))
     rows, columns = np.mgrid[:height, :width]
-    gradient = np.stack([columns * 255 / width, rows * 255 / height, (rows + columns) * 255 / (width + height)], -1)
+    gradient = np.stack(
+        [columns * 255 / width, rows * 255 / height, (rows + columns) * 255 / (width + height)], -1
+    )
     photo = gradient + rng.normal(0, 12, gradient.shape)
     disc = (rows - 0.4 * height) ** 2 + (columns - 0.6 * width) ** 2 < (0.25 * min(width, height)) ** 2
     photo[disc] = (255, 255, 0)
@@ -363,7 +381,9 @@ def make_preprocess_cases(root):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parent)
     root = parser.parse_args().out
     # one thread and no approximate kernels, so that a second run on the same machine gives the same bytes

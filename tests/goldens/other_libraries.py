@@ -19,7 +19,13 @@ hf.utils.logging.disable_progress_bar()
 IMAGENET = (IMAGENET_MEAN, IMAGENET_STD)
 HALF = ((0.5,) * 3, (0.5,) * 3)
 CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
-SIZE = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128, "image_size": 32}
+SIZE = {
+    "hidden_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 128,
+    "image_size": 32,
+}
 LABELS = {"num_labels": 10}
 
 
@@ -123,7 +129,9 @@ def transformers_models():
     yield make("Dinov2WithRegistersModel", "Dinov2WithRegistersConfig", "register_tokens", **dinov2)
     yield make("DINOv3ViTModel", "DINOv3ViTConfig", "rotary,register_tokens", statistics=IMAGENET, **patch8)
     yield make("ViTMAEModel", "ViTMAEConfig", statistics=IMAGENET, mask_ratio=0.0, **patch8)
-    mae = dict(decoder_hidden_size=32, decoder_num_hidden_layers=1, decoder_num_attention_heads=2, mask_ratio=0.0)
+    mae = dict(
+        decoder_hidden_size=32, decoder_num_hidden_layers=1, decoder_num_attention_heads=2, mask_ratio=0.0
+    )
     mae |= dict(decoder_intermediate_size=64, statistics=IMAGENET, run=encoder("vit"))
     yield make("ViTMAEForPreTraining", "ViTMAEConfig", **mae, **patch8)
     yield make("ViTMSNForImageClassification", "ViTMSNConfig", statistics=IMAGENET, **patch8)
@@ -134,27 +142,57 @@ def transformers_models():
     relative = "relative_positions"
     positions = dict(use_relative_position_bias=True)
     yield make("BeitForImageClassification", "BeitConfig", f"{relative},no_positions", **positions, **patch8)
-    yield make("BeitModel", "BeitConfig", f"{relative},no_positions", use_shared_relative_position_bias=True, **patch8)
-    absolute = dict(use_absolute_position_embeddings=True, use_relative_position_bias=False, layer_scale_init_value=0.1)
+    yield make(
+        "BeitModel",
+        "BeitConfig",
+        f"{relative},no_positions",
+        use_shared_relative_position_bias=True,
+        **patch8,
+    )
+    absolute = dict(
+        use_absolute_position_embeddings=True, use_relative_position_bias=False, layer_scale_init_value=0.1
+    )
     remark = " (absolute positions)"
-    yield make("BeitForImageClassification", "BeitConfig", use_mean_pooling=True, remark=remark, **absolute, **patch8)
+    yield make(
+        "BeitForImageClassification", "BeitConfig", use_mean_pooling=True, remark=remark, **absolute, **patch8
+    )
     data2vec = f"{relative},no_positions"
     name = "Data2VecVisionForImageClassification"
     yield make(name, "Data2VecVisionConfig", data2vec, use_relative_position_bias=True, **patch8)
-    yield make("CLIPVisionModel", "CLIPVisionConfig", "clip,pre_norm_layer,quick_gelu", statistics=CLIP, **patch8)
-    yield make("CLIPVisionModel", "CLIPVisionConfig", "clip,pre_norm_layer", hidden_act="gelu", remark=" (gelu)", **patch8)
-    yield make("CLIPVisionModelWithProjection", "CLIPVisionConfig", "clip,pre_norm_layer,quick_gelu", **patch8)
+    yield make(
+        "CLIPVisionModel", "CLIPVisionConfig", "clip,pre_norm_layer,quick_gelu", statistics=CLIP, **patch8
+    )
+    yield make(
+        "CLIPVisionModel",
+        "CLIPVisionConfig",
+        "clip,pre_norm_layer",
+        hidden_act="gelu",
+        remark=" (gelu)",
+        **patch8,
+    )
+    yield make(
+        "CLIPVisionModelWithProjection", "CLIPVisionConfig", "clip,pre_norm_layer,quick_gelu", **patch8
+    )
     yield make("SiglipVisionModel", "SiglipVisionConfig", "clip,attention_pooling", **patch8)
     detection = dict(image_size=[32, 32], num_detection_tokens=5)
     yield make("YolosForObjectDetection", "YolosConfig", "detection", **detection, **patch8)
-    yield make("VivitForVideoClassification", "VivitConfig", "video,quick_gelu", num_frames=4, tubelet_size=[2, 8, 8])
+    yield make(
+        "VivitForVideoClassification", "VivitConfig", "video,quick_gelu", num_frames=4, tubelet_size=[2, 8, 8]
+    )
     yield make("VideoMAEForVideoClassification", "VideoMAEConfig", "video", num_frames=4, **patch8)
     dense = dict(backbone_out_indices=[0, 0, 1, 1], neck_hidden_sizes=[8] * 4, fusion_hidden_size=8)
     yield make("DPTForDepthEstimation", "DPTConfig", "dense", **dense, **patch8)
     swin = dict(embed_dim=16, depths=[1, 1], num_heads=[2, 2], window_size=2, patch_size=4)
-    yield make("SwinForImageClassification", "SwinConfig", "other_family,relative_positions,windowed_attention", **swin)
+    yield make(
+        "SwinForImageClassification",
+        "SwinConfig",
+        "other_family,relative_positions,windowed_attention",
+        **swin,
+    )
     levit = dict(hidden_sizes=[16] * 3, num_attention_heads=[2] * 3, depths=[1] * 3, key_dim=[8] * 3)
-    yield make("LevitForImageClassification", "LevitConfig", "other_family,hybrid_stem", image_size=64, **levit)
+    yield make(
+        "LevitForImageClassification", "LevitConfig", "other_family,hybrid_stem", image_size=64, **levit
+    )
 
 
 # --- torchvision
@@ -163,7 +201,11 @@ def transformers_models():
 
 def torchvision_model(name, heads=None, suffix=".pth", remark="", wrap=None):
     """The published width and heads, with two layers; `heads` replaces the classifier as people do to fine-tune."""
-    shapes = {"vit_b_16": (16, 12, 768, 3072), "vit_b_32": (32, 12, 768, 3072), "vit_l_16": (16, 16, 1024, 4096)}
+    shapes = {
+        "vit_b_16": (16, 12, 768, 3072),
+        "vit_b_32": (32, 12, 768, 3072),
+        "vit_l_16": (16, 16, 1024, 4096),
+    }
     patch, attention_heads, dim, hidden = shapes[name]
 
     def build():
@@ -192,7 +234,9 @@ def torchvision_models():
         yield make(name)
     yield make("vit_b_16", suffix=".safetensors", remark=" (safetensors)")
     yield make("vit_b_16", lambda dim: nn.Linear(dim, 10), remark=" (heads = Linear)")
-    yield make("vit_b_16", lambda dim: nn.Sequential(nn.Linear(dim, 10)), remark=" (heads = Sequential(Linear))")
+    yield make(
+        "vit_b_16", lambda dim: nn.Sequential(nn.Linear(dim, 10)), remark=" (heads = Sequential(Linear))"
+    )
     dropout = lambda dim: nn.Sequential(nn.Dropout(0.1), nn.Linear(dim, 10))
     yield make("vit_b_16", dropout, remark=" (heads = Sequential(Dropout, Linear))")
     yield make("vit_b_16", lambda dim: nn.Identity(), remark=" (heads = Identity)")
@@ -201,7 +245,9 @@ def torchvision_models():
         ("LayerNorm, Linear", lambda dim: [nn.LayerNorm(dim), nn.Linear(dim, 10)]),
         ("Linear, ReLU, Linear", lambda dim: [nn.Linear(dim, 32), nn.ReLU(), nn.Linear(32, 10)]),
     ]:
-        case = make("vit_b_16", lambda dim, layers=layers: nn.Sequential(*layers(dim)), remark=f" (heads = {remark})")
+        case = make(
+            "vit_b_16", lambda dim, layers=layers: nn.Sequential(*layers(dim)), remark=f" (heads = {remark})"
+        )
         case.codes = ["head"]
         yield case
 
@@ -228,7 +274,14 @@ def dinov2_model(name, remark="", rename=None, wrap=None, codes=()):
 
     settings = {"heads": 6, "eps": 1e-6, "activation": "geluerf", "pool": "token"}
     return Model(
-        f"dinov2_vits14{remark}", "DINOv2", build, save, list(codes), image_size=(56, 56), bare=True, settings=settings
+        f"dinov2_vits14{remark}",
+        "DINOv2",
+        build,
+        save,
+        list(codes),
+        image_size=(56, 56),
+        bare=True,
+        settings=settings,
     )
 
 

@@ -44,7 +44,9 @@ BAD = ("wrong", "untrue", "crash", "refused although plain")
 
 
 def version_of(name):
-    return {"timm": timm, "transformers": transformers, "torchvision": torchvision}[name].__version__.split("+")[0]
+    return {"timm": timm, "transformers": transformers, "torchvision": torchvision}[name].__version__.split(
+        "+"
+    )[0]
 
 
 def cell(text):
@@ -81,7 +83,9 @@ def refused(verdicts):
         if verdict.kind == "refused":
             groups.setdefault(tuple(verdict.codes), []).append(verdict)
     for codes, members in sorted(groups.items(), key=lambda group: -len(group[1])):
-        words = [FEATURES[code] for code in codes if code not in NAMES_ONLY] or [FEATURES[code] for code in codes]
+        words = [FEATURES[code] for code in codes if code not in NAMES_ONLY] or [
+            FEATURES[code] for code in codes
+        ]
         yield f"### {', '.join(codes)}"
         yield ""
         yield from textwrap.wrap(f"What they have: {'; '.join(words)}.", 110)
@@ -109,7 +113,11 @@ def bare(rows):
 
 
 def short(verdict):
-    return f"{verdict.kind}: {cell(verdict.text)}" if verdict.text and verdict.kind != "refused" else verdict.kind
+    return (
+        f"{verdict.kind}: {cell(verdict.text)}"
+        if verdict.text and verdict.kind != "refused"
+        else verdict.kind
+    )
 
 
 def other_table(others):

@@ -59,9 +59,13 @@ def entry(name, arguments):
         config = json.loads((Path(folder) / "config.json").read_text())
     # The rest of it says where the weights were published.
     kept = ["mean", "std", "input_size", "interpolation", "crop_pct", "crop_mode", "num_classes", "tag"]
-    config["pretrained_cfg"] = {key: config["pretrained_cfg"][key] for key in kept if key in config["pretrained_cfg"]}
+    config["pretrained_cfg"] = {
+        key: config["pretrained_cfg"][key] for key in kept if key in config["pretrained_cfg"]
+    }
     found = features(model)
-    tensors = {name: list(tensor.shape) for name, tensor in model.state_dict().items() if "num_batches" not in name}
+    tensors = {
+        name: list(tensor.shape) for name, tensor in model.state_dict().items() if "num_batches" not in name
+    }
     return {"features": [code for code in FEATURES if code in found], "config": config, "tensors": tensors}
 
 

@@ -178,14 +178,20 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="*", help="glob of names; nothing is written")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes")
-    parser.add_argument("--no-bare", action="store_true", help="leave out the weights without a configuration")
-    parser.add_argument("--page", type=Path, default=Path(__file__).resolve().parents[2] / "docs/timm-models.md")
+    parser.add_argument(
+        "--no-bare", action="store_true", help="leave out the weights without a configuration"
+    )
+    parser.add_argument(
+        "--page", type=Path, default=Path(__file__).resolve().parents[2] / "docs/timm-models.md"
+    )
     parser.add_argument("--dump", type=Path, help="also write every verdict as a line of JSON")
     arguments = parser.parse_args()
     rows, others = [], []
     names = [(seed, name, not arguments.no_bare) for seed, name in enumerate(timm.list_models(PATTERNS))]
     names = [job for job in names if fnmatch.fnmatch(job[1], arguments.only)]
-    indices = [index for index, model in enumerate(other_models()) if fnmatch.fnmatch(model.name, arguments.only)]
+    indices = [
+        index for index, model in enumerate(other_models()) if fnmatch.fnmatch(model.name, arguments.only)
+    ]
     torch.set_num_threads(1)
     with multiprocessing.Pool(arguments.jobs) as pool:
         for verdict in pool.imap(try_other, indices):
@@ -206,7 +212,10 @@ def main():
 def show(verdicts):
     for verdict, given in zip(verdicts, ["config.json", "name", "nothing"]):
         codes = ",".join(verdict.codes) or "plain"
-        print(f"{verdict.name} [{codes}] {given}: {verdict.kind} {verdict.difference:.1e} {verdict.text}", flush=True)
+        print(
+            f"{verdict.name} [{codes}] {given}: {verdict.kind} {verdict.difference:.1e} {verdict.text}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

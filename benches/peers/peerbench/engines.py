@@ -40,10 +40,16 @@ class Engine:
 
 CHECKPOINT = "weights/model.safetensors"
 ENGINES = {
-    "ort-int8-dynamic": Engine("ONNX Runtime int8 dynamic", "int8", "dynamic.onnx", "onnxruntime", "onnxruntime"),
-    "ort-int8-static": Engine("ONNX Runtime int8 static", "int8", "static.onnx", "onnxruntime", "onnxruntime"),
+    "ort-int8-dynamic": Engine(
+        "ONNX Runtime int8 dynamic", "int8", "dynamic.onnx", "onnxruntime", "onnxruntime"
+    ),
+    "ort-int8-static": Engine(
+        "ONNX Runtime int8 static", "int8", "static.onnx", "onnxruntime", "onnxruntime"
+    ),
     "openvino-int8": Engine("OpenVINO int8", "int8", "int8.xml", "openvino", "openvino"),
-    "litert-int8-dynamic": Engine("LiteRT int8 dynamic", "int8", "dynamic.tflite", "litert", "ai-edge-litert"),
+    "litert-int8-dynamic": Engine(
+        "LiteRT int8 dynamic", "int8", "dynamic.tflite", "litert", "ai-edge-litert"
+    ),
     "litert-int8-static": Engine("LiteRT int8 static", "int8", "static.tflite", "litert", "ai-edge-litert"),
     "rten-int8": Engine("rten int8", "int8", "dynamic.onnx", "rten", "rten"),
     "tract-int8": Engine("tract int8", "int8", "dynamic.onnx", "tract", "tract-onnx"),
@@ -63,7 +69,9 @@ def chosen(names):
     for name in names:
         found = {key: engine for key, engine in ENGINES.items() if key == name or key.startswith(f"{name}-")}
         if not found:
-            raise ValueError(f"no engine {name!r}; there are vitreous, {', '.join(ENGINES)}, or the beginning of one of them")
+            raise ValueError(
+                f"no engine {name!r}; there are vitreous, {', '.join(ENGINES)}, or the beginning of one of them"
+            )
         picked.update(found)
     return {key: engine for key, engine in ENGINES.items() if key in picked}
 

@@ -77,8 +77,15 @@ def onnx_static(folder, model, path):
             image = next(self.images, None)
             return None if image is None else {"image": image}
 
-    quantize_static(folder / "float.onnx", path, Reader(), quant_format=QuantFormat.QDQ, per_channel=True,
-                    op_types_to_quantize=ONNX_STATIC, extra_options=onnx_extra())
+    quantize_static(
+        folder / "float.onnx",
+        path,
+        Reader(),
+        quant_format=QuantFormat.QDQ,
+        per_channel=True,
+        op_types_to_quantize=ONNX_STATIC,
+        extra_options=onnx_extra(),
+    )
 
 
 def openvino_int8(folder, model, path):
@@ -87,7 +94,9 @@ def openvino_int8(folder, model, path):
 
     graph = openvino.Core().read_model(folder / "float.onnx")
     images = nncf.Dataset(calibration(model), lambda image: {"image": image})
-    quantized = nncf.quantize(graph, images, model_type=nncf.ModelType.TRANSFORMER, subset_size=CALIBRATION_IMAGES)
+    quantized = nncf.quantize(
+        graph, images, model_type=nncf.ModelType.TRANSFORMER, subset_size=CALIBRATION_IMAGES
+    )
     openvino.save_model(quantized, path, compress_to_fp16=False)
 
 

@@ -58,7 +58,9 @@ class Graph:
 
     def elementwise(self, kind, left, right):
         options = {"ADD": "AddOptions", "SUB": "SubOptions", "MUL": "MulOptions"}[kind]
-        return self.node(kind, [left, right], np.broadcast_shapes(self.shapes[left], self.shapes[right]), options)
+        return self.node(
+            kind, [left, right], np.broadcast_shapes(self.shapes[left], self.shapes[right]), options
+        )
 
     def reshape(self, value, *size):
         shape = self.constant(f"shape_{size}", np.array(size, np.int32))
@@ -66,7 +68,12 @@ class Graph:
 
     def transpose(self, value, *order):
         size = [self.shapes[value][axis] for axis in order]
-        return self.node("TRANSPOSE", [value, self.constant(f"order_{order}", np.array(order, np.int32))], size, "TransposeOptions")
+        return self.node(
+            "TRANSPOSE",
+            [value, self.constant(f"order_{order}", np.array(order, np.int32))],
+            size,
+            "TransposeOptions",
+        )
 
     def slice(self, value, begin, size):
         parts = [self.constant(f"slice_{part}", np.array(part, np.int32)) for part in (begin, size)]
@@ -82,29 +89,50 @@ class Graph:
         last = self.constant("last_axis", np.array([-1], np.int32))
         size = (*self.shapes[value][:-1], 1)
         mean = self.node("MEAN", [value, last], size, "ReducerOptions", keepDims=True)
-        square = self.node("SQUARED_DIFFERENCE", [value, mean], self.shapes[value], "SquaredDifferenceOptions")
+        square = self.node(
+            "SQUARED_DIFFERENCE", [value, mean], self.shapes[value], "SquaredDifferenceOptions"
+        )
         variance = self.node("MEAN", [square, last], size, "ReducerOptions", keepDims=True)
-        raised = self.elementwise("ADD", variance, self.constant("eps", np.full((1, 1, 1), NORM_EPS, np.float32)))
-        scaled = self.elementwise("MUL", self.elementwise("SUB", value, mean), self.node("RSQRT", [raised], size))
+        raised = self.elementwise(
+            "ADD", variance, self.constant("eps", np.full((1, 1, 1), NORM_EPS, np.float32))
+        )
+        scaled = self.elementwise(
+            "MUL", self.elementwise("SUB", value, mean), self.node("RSQRT", [raised], size)
+        )
         gained = self.elementwise("MUL", scaled, self.constant(f"{name}.weight", gain))
         return self.elementwise("ADD", gained, self.constant(f"{name}.bias", offset))
 
     def serialized(self, inputs, outputs):
         """The file's bytes, with a signature, which the quantizer's calibration needs."""
         graph = schema.SubGraphT()
-        graph.tensors, graph.operators, graph.inputs, graph.outputs, graph.name = self.tensors, self.operators, inputs, outputs, b"main"
+        graph.tensors, graph.operators, graph.inputs, graph.outputs, graph.name = (
+            self.tensors,
+            self.operators,
+            inputs,
+            outputs,
+            b"main",
+        )
         signature = schema.SignatureDefT()
         signature.signatureKey, signature.subgraphIndex = b"serving_default", 0
-        signature.inputs, signature.outputs = ([tensor_map(name, index) for name, index in zip(names, indices)]
-                                               for names, indices in (([b"image"], inputs), ([b"logits"], outputs)))
+        signature.inputs, signature.outputs = (
+            [tensor_map(name, index) for name, index in zip(names, indices)]
+            for names, indices in (([b"image"], inputs), ([b"logits"], outputs))
+        )
         model = schema.ModelT()
         model.version, model.description = 3, b"vision transformer"
-        model.subgraphs, model.buffers, model.signatureDefs, model.operatorCodes = [graph], self.buffers, [signature], []
+        model.subgraphs, model.buffers, model.signatureDefs, model.operatorCodes = (
+            [graph],
+            self.buffers,
+            [signature],
+            [],
+        )
         for kind in self.codes:
             code = schema.OperatorCodeT()
             code.builtinCode, code.deprecatedBuiltinCode, code.version = kind, min(kind, LAST_OLD_CODE), 1
             model.operatorCodes.append(code)
-        builder = flatbuffers.Builder(sum(0 if b.data is None else b.data.size + 64 for b in self.buffers) + (1 << 20))
+        builder = flatbuffers.Builder(
+            sum(0 if b.data is None else b.data.size + 64 for b in self.buffers) + (1 << 20)
+        )
         builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
         return bytes(builder.Output())
 
@@ -122,7 +150,7 @@ def attention(graph, value, name, shape, tensors):
     heads = []
     for part, weight, bias in zip("qkv", weights, biases):
         # The scores' scale goes into the queries' layer.
-        factor = np.float32(shape.head_dim ** -0.5 if part == "q" else 1)
+        factor = np.float32(shape.head_dim**-0.5 if part == "q" else 1)
         made = graph.fully_connected(value, f"{name}.{part}", weight * factor, bias * factor)
         made = graph.reshape(made, 1, shape.tokens, shape.heads, shape.head_dim)
         heads.append(graph.transpose(made, 0, 2, 1, 3))
@@ -148,10 +176,23 @@ def litert_model(shape, tensors):
     image = graph.tensor("image", (1, shape.image, shape.image, 3))
     kernel = graph.constant("patch.weight", tensors["patch_embed.proj.weight"].transpose(0, 2, 3, 1))
     bias = graph.constant("patch.bias", tensors["patch_embed.proj.bias"])
-    x = graph.node("CONV_2D", [image, kernel, bias], (1, side, side, dim), "Conv2DOptions",
-                   padding=schema.Padding.VALID, strideH=shape.patch, strideW=shape.patch)
+    x = graph.node(
+        "CONV_2D",
+        [image, kernel, bias],
+        (1, side, side, dim),
+        "Conv2DOptions",
+        padding=schema.Padding.VALID,
+        strideH=shape.patch,
+        strideW=shape.patch,
+    )
     x = graph.reshape(x, 1, side * side, dim)
-    x = graph.node("CONCATENATION", [graph.constant("cls", tensors["cls_token"]), x], (1, shape.tokens, dim), "ConcatenationOptions", axis=1)
+    x = graph.node(
+        "CONCATENATION",
+        [graph.constant("cls", tensors["cls_token"]), x],
+        (1, shape.tokens, dim),
+        "ConcatenationOptions",
+        axis=1,
+    )
     x = graph.elementwise("ADD", x, graph.constant("positions", tensors["pos_embed"]))
     for block in range(shape.depth):
         name = f"blocks.{block}"

@@ -27,14 +27,20 @@ class Graph:
         return output
 
     def shaped(self, value, *size):
-        return self.node("Reshape", [value, self.constant(f"shape_{len(self.nodes)}", np.array(size, np.int64))])
+        return self.node(
+            "Reshape", [value, self.constant(f"shape_{len(self.nodes)}", np.array(size, np.int64))]
+        )
 
     def linear(self, value, name):
-        product = self.node("MatMul", [value, self.constant(f"{name}.weight", self.tensors[f"{name}.weight"].T)])
+        product = self.node(
+            "MatMul", [value, self.constant(f"{name}.weight", self.tensors[f"{name}.weight"].T)]
+        )
         return self.node("Add", [product, self.constant(f"{name}.bias", self.tensors[f"{name}.bias"])])
 
     def norm(self, value, name):
-        gain, offset = (self.constant(f"{name}.{part}", self.tensors[f"{name}.{part}"]) for part in ("weight", "bias"))
+        gain, offset = (
+            self.constant(f"{name}.{part}", self.tensors[f"{name}.{part}"]) for part in ("weight", "bias")
+        )
         return self.node("LayerNormalization", [value, gain, offset], axis=-1, epsilon=NORM_EPS)
 
 
@@ -44,9 +50,11 @@ def attention(graph, value, name, shape):
     parts = [graph.constant(f"part_{part}", np.array(part, np.int64)) for part in range(3)]
     q, k, v = (graph.node("Gather", [qkv, part], axis=0) for part in parts)
     scores = graph.node("MatMul", [q, graph.node("Transpose", [k], perm=[0, 1, 3, 2])])
-    scores = graph.node("Mul", [scores, graph.constant("scale", np.array(shape.head_dim ** -0.5, np.float32))])
+    scores = graph.node("Mul", [scores, graph.constant("scale", np.array(shape.head_dim**-0.5, np.float32))])
     attended = graph.node("MatMul", [graph.node("Softmax", [scores], axis=-1), v])
-    attended = graph.shaped(graph.node("Transpose", [attended], perm=[0, 2, 1, 3]), 1, shape.tokens, shape.dim)
+    attended = graph.shaped(
+        graph.node("Transpose", [attended], perm=[0, 2, 1, 3]), 1, shape.tokens, shape.dim
+    )
     return graph.linear(attended, f"{name}.proj")
 
 
@@ -65,10 +73,13 @@ def onnx_model(shape, tensors):
         x = graph.node("Add", [x, attention(graph, graph.norm(x, f"{name}.norm1"), f"{name}.attn", shape)])
         hidden = graph.node("Gelu", [graph.linear(graph.norm(x, f"{name}.norm2"), f"{name}.mlp.fc1")])
         x = graph.node("Add", [x, graph.linear(hidden, f"{name}.mlp.fc2")])
-    first = graph.node("Gather", [graph.norm(x, "norm"), graph.constant("first", np.array(0, np.int64))], axis=1)
+    first = graph.node(
+        "Gather", [graph.norm(x, "norm"), graph.constant("first", np.array(0, np.int64))], axis=1
+    )
     logits = graph.linear(first, "head")
     made = helper.make_graph(
-        graph.nodes, "vit",
+        graph.nodes,
+        "vit",
         [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, image, image])],
         [helper.make_tensor_value_info(logits, TensorProto.FLOAT, [1, CLASSES])],
         list(graph.constants.values()),

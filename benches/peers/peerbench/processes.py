@@ -29,8 +29,16 @@ class Peer:
         self.log = open(files.folder / f"{engine.label}.log", "w+")
         command = engine.command(files.path(engine.file), files.folder / "image.f32", threads, heads)
         environment = {**os.environ, **{name: str(threads) for name in THREAD_VARIABLES}}
-        self.process = subprocess.Popen(command, cwd=PEERS, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        stderr=self.log, text=True, bufsize=1)
+        self.process = subprocess.Popen(
+            command,
+            cwd=PEERS,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.log,
+            text=True,
+            bufsize=1,
+        )
         loaded = self.reply()
         self.base_kib, self.logits = loaded["base_kib"], np.array(loaded["logits"])
 
@@ -68,8 +76,18 @@ class Vitreous:
         self.tool, self.folder, self.threads = tool, files.folder, threads
         self.model = files.folder / "model.vtr"
         self.base_kib, self.report = 0, None
-        self.call("convert", files.folder / "weights", "--output", self.model, "--heads", shape.heads,
-                  "--image-size", f"{shape.image}x{shape.image}", "--for", "x86-64")
+        self.call(
+            "convert",
+            files.folder / "weights",
+            "--output",
+            self.model,
+            "--heads",
+            shape.heads,
+            "--image-size",
+            f"{shape.image}x{shape.image}",
+            "--for",
+            "x86-64",
+        )
 
     def command(self, *arguments):
         return [self.tool, *map(str, arguments)]
@@ -88,7 +106,11 @@ class Vitreous:
 
     def cosine(self, expected):
         """Over the 20 best classes, which are all that the tool tells."""
-        answer = json.loads(self.call("run", self.model, self.folder / "image.png", "--top", 20, "--threads", self.threads, "--json"))
+        answer = json.loads(
+            self.call(
+                "run", self.model, self.folder / "image.png", "--top", 20, "--threads", self.threads, "--json"
+            )
+        )
         best = answer["images"][0]["predictions"]
         return cosine(np.array([one["logit"] for one in best]), expected[[one["class"] for one in best]])
 
@@ -98,7 +120,9 @@ class Vitreous:
 
     def peak_kib(self):
         """Of a bench of its own, looked at while it runs: a process that has ended no longer says."""
-        process = subprocess.Popen(self.command(*self.bench(5)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            self.command(*self.bench(5)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         peak = 0
         while process.poll() is None:
             peak = status_kib("VmHWM", process.pid) or peak

@@ -53,7 +53,10 @@ def weights(shape):
 
     def layer(name, *size):
         """Weights (outputs, inputs…) and biases."""
-        return {f"{name}.weight": normal(size, 0.5 / np.prod(size[1:]) ** 0.5), f"{name}.bias": normal(size[0], 0.1)}
+        return {
+            f"{name}.weight": normal(size, 0.5 / np.prod(size[1:]) ** 0.5),
+            f"{name}.bias": normal(size[0], 0.1),
+        }
 
     def norm(name):
         return {f"{name}.weight": 1 + normal(dim, 0.1), f"{name}.bias": normal(dim, 0.1)}
@@ -62,23 +65,37 @@ def weights(shape):
     tensors |= layer("patch_embed.proj", dim, 3, shape.patch, shape.patch)
     for block in range(shape.depth):
         name = f"blocks.{block}"
-        tensors |= norm(f"{name}.norm1") | layer(f"{name}.attn.qkv", 3 * dim, dim) | layer(f"{name}.attn.proj", dim, dim)
-        tensors |= norm(f"{name}.norm2") | layer(f"{name}.mlp.fc1", hidden, dim) | layer(f"{name}.mlp.fc2", dim, hidden)
+        tensors |= (
+            norm(f"{name}.norm1")
+            | layer(f"{name}.attn.qkv", 3 * dim, dim)
+            | layer(f"{name}.attn.proj", dim, dim)
+        )
+        tensors |= (
+            norm(f"{name}.norm2")
+            | layer(f"{name}.mlp.fc1", hidden, dim)
+            | layer(f"{name}.mlp.fc2", dim, hidden)
+        )
     return tensors | norm("norm") | layer("head", CLASSES, dim)
 
 
 def pixels(shape, seed=1):
     """An 8-bit image (height, width, channel): a coloured wave with noise, so that patches differ and have a mean."""
     generator = np.random.default_rng(seed)
-    rows, columns = np.mgrid[0:shape.image, 0:shape.image] / shape.image
-    waves = [np.sin(2 * np.pi * (f * rows + g * columns) + h) for f, g, h in generator.uniform(0.3, 3, (3, 3))]
-    values = 128 + 80 * np.stack(waves, axis=-1) + 20 * generator.standard_normal((shape.image, shape.image, 3))
+    rows, columns = np.mgrid[0 : shape.image, 0 : shape.image] / shape.image
+    waves = [
+        np.sin(2 * np.pi * (f * rows + g * columns) + h) for f, g, h in generator.uniform(0.3, 3, (3, 3))
+    ]
+    values = (
+        128 + 80 * np.stack(waves, axis=-1) + 20 * generator.standard_normal((shape.image, shape.image, 3))
+    )
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)
 
 
 def normalised(image):
     """Pixels as a float model reads them: (1, channel, height, width)."""
-    values = (image.astype(np.float32) / 255 - np.array(PIXEL_MEAN, np.float32)) / np.array(PIXEL_STD, np.float32)
+    values = (image.astype(np.float32) / 255 - np.array(PIXEL_MEAN, np.float32)) / np.array(
+        PIXEL_STD, np.float32
+    )
     return np.ascontiguousarray(values.transpose(2, 0, 1)[None])
 
 
@@ -91,21 +108,28 @@ def forward(shape, tensors, image):
 
     def norm(x, name):
         centred = x - x.mean(axis=-1, keepdims=True)
-        deviation = np.sqrt((centred ** 2).mean(axis=-1, keepdims=True) + np.float32(NORM_EPS))
+        deviation = np.sqrt((centred**2).mean(axis=-1, keepdims=True) + np.float32(NORM_EPS))
         return centred / deviation * tensors[f"{name}.weight"] + tensors[f"{name}.bias"]
 
     def gelu(x):
-        return x * (1 + erf(x / np.float32(2 ** 0.5))) / 2
+        return x * (1 + erf(x / np.float32(2**0.5))) / 2
 
     side, patch, dim, heads = shape.image // shape.patch, shape.patch, shape.dim, shape.heads
-    patches = image.reshape(3, side, patch, side, patch).transpose(1, 3, 0, 2, 4).reshape(side * side, 3 * patch * patch)
-    embedded = patches @ tensors["patch_embed.proj.weight"].reshape(dim, -1).T + tensors["patch_embed.proj.bias"]
+    patches = (
+        image
+        .reshape(3, side, patch, side, patch)
+        .transpose(1, 3, 0, 2, 4)
+        .reshape(side * side, 3 * patch * patch)
+    )
+    embedded = (
+        patches @ tensors["patch_embed.proj.weight"].reshape(dim, -1).T + tensors["patch_embed.proj.bias"]
+    )
     x = np.concatenate([tensors["cls_token"][0], embedded]) + tensors["pos_embed"][0]
     for block in range(shape.depth):
         name = f"blocks.{block}"
         qkv = linear(norm(x, f"{name}.norm1"), f"{name}.attn.qkv")
         q, k, v = qkv.reshape(-1, 3, heads, shape.head_dim).transpose(1, 2, 0, 3)
-        scores = q @ k.transpose(0, 2, 1) * np.float32(shape.head_dim ** -0.5)
+        scores = q @ k.transpose(0, 2, 1) * np.float32(shape.head_dim**-0.5)
         attended = (softmax(scores, axis=-1) @ v).transpose(1, 0, 2).reshape(-1, dim)
         x = x + linear(attended, f"{name}.attn.proj")
         x = x + linear(gelu(linear(norm(x, f"{name}.norm2"), f"{name}.mlp.fc1")), f"{name}.mlp.fc2")

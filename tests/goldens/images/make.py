@@ -4,6 +4,7 @@
 `convert("RGB")`, and, for JPEG, its mean over 8×8 squares, since decoders differ by a few levels. `damaged.json` is Pillow's
 judgement of damaged variants of the files: each variant is described by steps that the test repeats.
 """
+
 import hashlib
 import io
 import json
@@ -127,7 +128,7 @@ def steps(name, data):
         yield [["insert", 2, "ffffff"]]
     if name.endswith(".png"):
         at = data.index(b"IDAT")
-        size = struct.unpack(">I", data[at - 4:at])[0]
+        size = struct.unpack(">I", data[at - 4 : at])[0]
         yield [["replace", at + 4 + size, "%02x" % (data[at + 4 + size] ^ 1)]]
         yield [["replace", at + 24, "%02x" % (data[at + 24] ^ 1)]]
         yield [["replace", 19, "%02x" % (data[19] ^ 1)]]
@@ -144,20 +145,20 @@ def apply(whole, steps):
     for kind, *step in steps:
         match kind:
             case "keep":
-                data = data[:step[0]]
+                data = data[: step[0]]
             case "append":
                 data += bytes.fromhex(step[0])
             case "fill":
                 data += bytes.fromhex(step[0]) * step[1]
             case "again":
-                data += whole[:step[0]]
+                data += whole[: step[0]]
             case "replace":
                 new = bytes.fromhex(step[1])
-                data = data[:step[0]] + new + data[step[0] + len(new):]
+                data = data[: step[0]] + new + data[step[0] + len(new) :]
             case "cut":
-                data = data[:step[0]] + data[step[0] + step[1]:]
+                data = data[: step[0]] + data[step[0] + step[1] :]
             case "insert":
-                data = data[:step[0]] + bytes.fromhex(step[1]) + data[step[0]:]
+                data = data[: step[0]] + bytes.fromhex(step[1]) + data[step[0] :]
     return data
 
 
@@ -181,9 +182,11 @@ for name, data in FILES.items():
     pixels[name] = dict(size=upright.size, sha256=hashlib.sha256(upright.tobytes()).hexdigest())
     if name.endswith(".jpg"):
         across, down = upright.width // 8, upright.height // 8
-        squares = np.array(upright)[:8 * down, :8 * across].reshape(down, 8, across, 8, 3)
+        squares = np.array(upright)[: 8 * down, : 8 * across].reshape(down, 8, across, 8, 3)
         pixels[name]["means"] = squares.mean((1, 3)).round().astype(int).ravel().tolist()
     for variant in steps(name, data):
         damaged.append([name, judged(apply(data, variant)), variant])
 (HERE / "pixels.json").write_text(json.dumps(pixels, separators=(",", ":")) + "\n")
-(HERE / "damaged.json").write_text("[\n" + ",\n".join(json.dumps(entry, separators=(",", ":")) for entry in damaged) + "\n]\n")
+(HERE / "damaged.json").write_text(
+    "[\n" + ",\n".join(json.dumps(entry, separators=(",", ":")) for entry in damaged) + "\n]\n"
+)

@@ -162,7 +162,9 @@ class Ipt(nn.Module):
         head = lambda: nn.Sequential(
             nn.Conv2d(3, c.features, 3, padding=1), ResidualBlock(c.features), ResidualBlock(c.features)
         )
-        tail = lambda scale: nn.Sequential(upsampler(c.features, scale), nn.Conv2d(c.features, 3, 3, padding=1))
+        tail = lambda scale: nn.Sequential(
+            upsampler(c.features, scale), nn.Conv2d(c.features, 3, 3, padding=1)
+        )
         self.head = nn.ModuleList(head() for _ in c.tasks)
         self.body = Body(c)
         self.tail = nn.ModuleList(tail(SCALES.get(task, 1)) for task in c.tasks)
@@ -250,7 +252,11 @@ def save_half_in_training_state(model, path):
 CASES = {
     # name: configuration, how it is saved, tasks whose stages are kept
     "six_tasks": (Config(3, 8, 2, 2, 20, 14, 2, 2, SIX_TASKS), save_zip, ("x2", "denoise30")),
-    "patch_3": (Config(2, 12, 3, 3, 24, 10, 1, 2, ("denoise30", "derain")), save_parallel_and_sequential, ("derain",)),
+    "patch_3": (
+        Config(2, 12, 3, 3, 24, 10, 1, 2, ("denoise30", "derain")),
+        save_parallel_and_sequential,
+        ("derain",),
+    ),
     "one_task": (Config(2, 4, 2, 4, 8, 12, 1, 1, ("x3",)), save_half_in_training_state, ("x3",)),
 }
 
@@ -290,7 +296,9 @@ def make_full_size(path):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parent)
     parser.add_argument("--full-size", type=Path, metavar="FILE")
     arguments = parser.parse_args()

@@ -2,6 +2,7 @@
 
 The test builds the same source images from the formula in `source`, so only results are stored.
 """
+
 import json
 import pathlib
 
@@ -64,8 +65,18 @@ def case(size, channels, filter, crop, resize, to, to_channels=None):
         result = centre_crop(resize_shorter(image, resize, FILTERS[filter]), *to)
     name = f"{len(cases):02}.png"
     result.save(HERE / name, optimize=True)
-    cases.append(dict(source=size, channels=channels, filter=filter, crop=crop, resize=resize, size=to,
-                      to_channels=to_channels, result=name))
+    cases.append(
+        dict(
+            source=size,
+            channels=channels,
+            filter=filter,
+            crop=crop,
+            resize=resize,
+            size=to,
+            to_channels=to_channels,
+            result=name,
+        )
+    )
 
 
 for filter in FILTERS:
