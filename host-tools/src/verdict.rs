@@ -33,6 +33,13 @@ impl Unjudged {
         assumed.into_iter().chain(self.other_weights().map(str::to_owned)).collect()
     }
 
+    /// Why a comparison without limits fails: then nothing but the source of the weights says that both are one
+    /// network.
+    pub fn without_limits(&self) -> Option<String> {
+        let other = self.other_weights()?;
+        Some(format!("{other}; a limit, such as --min-sqnr 20, compares them all the same"))
+    }
+
     /// Why a strict comparison fails.
     pub fn strict_failures(&self) -> Vec<String> {
         let assumed = self.assumed.assumed_in_words();

@@ -57,7 +57,7 @@ fn parity_says_in_its_verdict_what_both_sides_assume_and_strict_makes_it_fail() 
     let report = succeed(&parity);
     let verdict = report.lines().last().expect("a verdict");
     assert!(
-        verdict.starts_with("PASS (no limit was given; below 5 dB it would fail), where ")
+        verdict.starts_with("PASS (no limit was given; below 10 dB it would fail), where ")
             && verdict.contains("mean 0.5"),
         "{verdict}"
     );
@@ -79,9 +79,12 @@ fn parity_says_in_its_verdict_what_both_sides_assume_and_strict_makes_it_fail() 
     std::fs::write(path("other.safetensors"), other).expect("writable");
     let other = path("other.safetensors");
     let of_other = [&["parity", &model, "--reference", &other, "--images", &images], ALL].concat();
-    let report = succeed(&of_other);
+    assert!(fail(&of_other).contains("another file"));
+    let report = succeed(&[&of_other[..], &["--min-sqnr", "20"]].concat());
     assert!(report.lines().last().is_some_and(|line| line.contains("another file")), "{report}");
-    assert!(fail(&[&of_other[..], &["--strict"]].concat()).contains("another file"));
+    assert!(fail(&[&of_other[..], &["--strict", "--min-sqnr", "20"]].concat()).contains("another file"));
+    // A limit that everything meets is none.
+    assert!(fail(&[&of_other[..], &["--min-sqnr", "nan"]].concat()).contains("no finite number"));
 }
 
 #[test]

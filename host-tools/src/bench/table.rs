@@ -86,7 +86,7 @@ fn summary(r: &BenchReport, before: Option<&BenchReport>) -> String {
     }
     text += &roofline(r);
     text += &format!(
-        "\nmodel {} bytes, arena {} bytes",
+        "\nmodel {} bytes, arena of this run {} bytes",
         grouped(r.model_bytes as u64),
         grouped(r.arena_bytes as u64)
     );

@@ -39,6 +39,9 @@ impl Origin {
     }
 }
 
+/// What it means that a setting is not said.
+const UNSAID: [(&str, &str); 1] = [("channel-order", "rgb")];
+
 /// A value that the tensors do not say.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Setting {
@@ -155,29 +158,43 @@ impl Settings {
         (!words.is_empty()).then(|| words.join(", "))
     }
 
-    /// What a comparison of a model with these settings against a reference cannot judge: everything that the
-    /// reference assumes, and what the model's conversion assumed and the reference does not say either.
+    /// What a comparison of a model with these settings against a reference cannot judge: what one of both
+    /// assumes and the other assumes too, or does not say.
     pub fn unjudged(&self, reference: &Self) -> Self {
-        let same = |setting: &Setting| reference.iter().find(|other| other.name == setting.name);
-        let ours = self.assumed().filter(|setting| same(setting).is_none());
-        Self(reference.assumed().chain(ours).cloned().collect())
+        let is_said = |by: &Self, setting: &Setting| {
+            by.find(&setting.name).is_some_and(|other| other.origin != Origin::Assumed)
+        };
+        let theirs = reference.assumed().filter(|setting| !is_said(self, setting));
+        let ours = self.assumed().filter(|setting| reference.find(&setting.name).is_none());
+        Self(theirs.chain(ours).cloned().collect())
     }
 
-    /// The values in which these settings differ from a reference's, in words; `None` if they do not.
-    pub fn differences(&self, reference: &Self) -> Option<String> {
-        let differences: Vec<_> = self
-            .iter()
-            .filter_map(|setting| {
-                let other = reference
-                    .iter()
-                    .find(|other| other.name == setting.name && other.value != setting.value)?;
-                let (ours, theirs) = (setting.origin.name(), other.origin.name());
-                Some(format!(
-                    "{} {} ({ours}) against {} ({theirs})",
-                    setting.name, setting.value, other.value
-                ))
-            })
-            .collect();
+    fn find(&self, name: &str) -> Option<&Setting> {
+        self.iter().find(|setting| setting.name == name)
+    }
+
+    /// The values in which these settings differ from a reference's, in words; `None` if they do not. `names`
+    /// are the settings that must be the same, or all where there are none.
+    pub fn differences(&self, reference: &Self, names: &[&str]) -> Option<String> {
+        // What a side does not say is not compared, but for what has one meaning where it is not said.
+        let unsaid =
+            |name: &str| UNSAID.iter().find(|(of, _)| *of == name).map(|(_, value)| (*value, "unsaid"));
+        let said = |by: &'_ Self, name: &str| {
+            let setting = by.find(name).map(|setting| (setting.value.clone(), setting.origin.name()));
+            setting.or(unsaid(name).map(|(value, origin)| (value.to_owned(), origin)))
+        };
+        let mut all: Vec<&str> = self.iter().chain(reference.iter()).map(|s| s.name.as_str()).collect();
+        all.retain(|name| names.is_empty() || names.contains(name));
+        let mut differences = Vec::new();
+        let first_of = |index: usize| !all[..index].contains(&all[index]);
+        for name in (0..all.len()).filter(|index| first_of(*index)).map(|index| all[index]) {
+            let (Some(ours), Some(theirs)) = (said(self, name), said(reference, name)) else { continue };
+            // Models converted before settings were kept say nothing at all.
+            if ours.0 != theirs.0 && !self.0.is_empty() && !reference.0.is_empty() {
+                differences
+                    .push(format!("{name} {} ({}) against {} ({})", ours.0, ours.1, theirs.0, theirs.1));
+            }
+        }
         (!differences.is_empty()).then(|| differences.join(", "))
     }
 

@@ -65,7 +65,7 @@ impl BenchArgs {
         if let Some(before) = &before {
             ensure!(
                 report.is_comparable(before),
-                "the earlier result is of another machine or another kind of model: nothing to compare"
+                "the earlier result is of another machine or another model: nothing to compare"
             );
         }
         if let Some(path) = &self.output {

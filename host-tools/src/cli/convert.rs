@@ -56,11 +56,12 @@ pub struct ConvertArgs {
     window: Option<usize>,
     /// Error budget of a classifier: keep as many layers in f16 as the output needs to reach this mean SQNR,
     /// in dB, on the images of --images.
-    #[arg(long, value_name = "DB", requires = "images")]
+    #[arg(long, value_name = "DB", requires = "images", value_parser = super::parse_limit)]
     min_sqnr: Option<f64>,
     /// Error budget of a restorer: the same for the PSNR between its pictures and the float weights', in dB,
     /// least over its tasks.
     #[arg(long, value_name = "DB", requires = "images", conflicts_with = "min_sqnr")]
+    #[arg(value_parser = super::parse_limit)]
     min_psnr: Option<f64>,
     /// Folder of images on which the layers' sensitivity is measured (labelled ones for --min-sqnr, clean
     /// ones for --min-psnr), and beside synthetic ones the range of the residual stream.
@@ -347,12 +348,12 @@ fn render(r: &Converted) -> String {
     text
 }
 
-/// The model's path as a generated Rust file finds it: resolved against that file's folder, wherever the two
-/// are.
+/// The model's path as a generated Rust file finds it: relative to that file's folder, so that both can be moved
+/// together.
 fn included(model: &Path, rust: &Path) -> Result<PathBuf> {
     let model = std::fs::canonicalize(model)?;
-    let beside = rust.parent().and_then(|folder| std::fs::canonicalize(folder).ok());
-    let same_folder = beside.is_some() && model.parent() == beside.as_deref();
-    let file_name = model.file_name().map(PathBuf::from).unwrap_or_default();
-    Ok(if same_folder { file_name } else { model })
+    // The parent of a bare name is empty, and means the current folder.
+    let folder = rust.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let from = std::fs::canonicalize(folder)?;
+    Ok(pathdiff::diff_paths(&model, from).unwrap_or(model))
 }

@@ -4,6 +4,7 @@ use anyhow::{bail, Result};
 use clap::Args;
 use vitreous::models::ipt::Task;
 
+use super::architecture::expect_restorer;
 use super::load::IptLoadArgs;
 use super::progress::Bars;
 use crate::checkpoint::ipt::parse_task;
@@ -49,7 +50,8 @@ pub struct EvalArgs {
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
     /// Fail if the mean PSNR of a task is lower than the reference's by more than this, in dB.
-    #[arg(long, value_name = "DB", requires = "reference", allow_negative_numbers = true)]
+    #[arg(long, value_name = "DB", requires = "reference", value_parser = super::parse_limit)]
+    #[arg(allow_negative_numbers = true)]
     max_psnr_drop: Option<f64>,
     #[command(flatten)]
     load: IptLoadArgs,
@@ -64,9 +66,13 @@ impl EvalArgs {
     }
 
     fn score(self, json: bool) -> Result<()> {
+        expect_restorer(&self.model)?;
         let pairs = find_pairs(&self.clean, self.degraded.as_deref(), self.limit)?;
-        let model = self.load.load(&self.model)?;
         let reference = self.reference.as_deref().map(|path| self.load.load(path)).transpose()?;
+        let model = self.load.load(&self.model)?;
+        if reference.is_none() {
+            self.load.refuse_on_converted(&self.model, &model)?;
+        }
         let tasks = if self.task.is_empty() { model.config().tasks.to_vec() } else { self.task };
         if self.degraded.is_some() && tasks.len() != 1 {
             bail!("--degraded is of one task; name it with --task");

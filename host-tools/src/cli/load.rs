@@ -15,7 +15,7 @@ use crate::checkpoint::{
 };
 use crate::console;
 use crate::restorer::RestoreModel;
-use crate::text::printable;
+use crate::text::{printable, shown};
 
 /// Float weights of either architecture.
 pub enum FloatModel {
@@ -72,7 +72,8 @@ pub struct LoadArgs {
     /// file.
     #[arg(long)]
     allow_extra_tensors: bool,
-    /// Refuse the weights where a value would have to be assumed.
+    /// Refuse the weights where a value would have to be assumed; `parity` then also fails where the reference is
+    /// another file than the one that the model was made from.
     #[arg(long)]
     strict: bool,
     #[command(flatten)]
@@ -298,9 +299,19 @@ impl LoadArgs {
         Ok(float)
     }
 
+    /// Options that say nothing of a classifier.
+    fn refuse_options_of_restorers(&self, path: &Path) -> Result<()> {
+        let given = [("--tasks", self.restorer.tasks.is_some()), ("--query", self.restorer.query.is_some())];
+        match given.into_iter().find(|(_, is_given)| *is_given) {
+            None => Ok(()),
+            Some((option, _)) => bail!("{} is a classifier: {option} is for restorers", shown(path)),
+        }
+    }
+
     /// Loads a classifier's float weights, with what the command line adds; warnings go to standard error.
     pub fn load(&self, path: &Path) -> Result<FloatVit> {
         let float = FloatVit::load(path, &self.options())?;
+        self.refuse_options_of_restorers(path)?;
         warn_of_names(std::iter::once(&float.name).chain(&float.labels));
         warn(&float.settings, &float.warnings);
         Ok(float)
@@ -412,5 +423,25 @@ impl IptLoadArgs {
     /// Loads a model of either kind; warnings go to standard error.
     pub fn load(&self, path: &Path) -> Result<RestoreModel> {
         RestoreModel::load(path, &self.options(), |warning| console::note(&format!("warning: {warning}")))
+    }
+
+    /// Refuses options that say something of float weights where a converted model alone is loaded, which says it
+    /// itself.
+    ///
+    /// # Errors
+    /// The option.
+    pub fn refuse_on_converted(&self, path: &Path, model: &RestoreModel) -> Result<()> {
+        let given = [
+            ("--heads", self.heads.is_some()),
+            ("--tasks", self.tasks.is_some()),
+            ("--query", self.query.is_some()),
+            ("--weights", self.weights.is_some()),
+        ];
+        match (model, given.into_iter().find(|(_, is_given)| *is_given)) {
+            (RestoreModel::Engine(_), Some((option, _))) => {
+                bail!("{} is a converted model: {option} is for float weights", shown(path))
+            }
+            _ => Ok(()),
+        }
     }
 }

@@ -38,6 +38,22 @@ fn parse_threads(text: &str) -> Result<usize, String> {
     }
 }
 
+/// A limit of a figure: NaN would be met by everything.
+fn parse_limit(text: &str) -> Result<f64, String> {
+    let finite = text.parse().ok().filter(|limit: &f64| limit.is_finite());
+    finite.ok_or_else(|| format!("`{text}` is no finite number"))
+}
+
+/// The same in percent.
+fn parse_percent(text: &str) -> Result<f64, String> {
+    let percent = parse_limit(text)?;
+    if (0.0..=100.0).contains(&percent) {
+        Ok(percent)
+    } else {
+        Err(format!("{percent} % is none of a whole: 0 to 100 is wanted"))
+    }
+}
+
 /// `--name`: what a `.vtr` holds of it.
 pub(crate) fn parse_name(text: &str) -> Result<String, String> {
     let bytes = printable(text).len();

@@ -23,7 +23,8 @@ pub struct ParityArgs {
     /// The float weights that it was made from.
     #[arg(long, value_name = "CHECKPOINT")]
     reference: PathBuf,
-    /// Folders of labelled images: with a labels.csv (columns file, class), or one folder per class.
+    /// Folders of images; for accuracy, labelled ones: with a labels.csv (columns file, class), or one folder per
+    /// class.
     #[arg(long, required = true, value_name = "FOLDER")]
     images: Vec<PathBuf>,
     /// Images of each folder at most, evenly spread.
@@ -41,17 +42,17 @@ pub struct ParityArgs {
     #[command(flatten)]
     firmware: FirmwareArgs,
     /// Fail below this mean SQNR of the output, in dB.
-    #[arg(long, value_name = "DB")]
+    #[arg(long, value_name = "DB", value_parser = super::parse_limit, allow_negative_numbers = true)]
     min_sqnr: Option<f64>,
     /// Fail if top-1 accuracy drops by more than this, in points.
-    #[arg(long, value_name = "POINTS")]
+    #[arg(long, value_name = "POINTS", value_parser = super::parse_limit, allow_negative_numbers = true)]
     max_top1_drop: Option<f64>,
     /// Fail if the best class is the same on a smaller share of the images, in percent; of labels that hold
     /// each for itself, if so few decisions at a probability of one half are the same.
-    #[arg(long, value_name = "PERCENT")]
+    #[arg(long, value_name = "PERCENT", value_parser = super::parse_percent)]
     min_agreement: Option<f64>,
     /// Fail if a value of a regression differs by more than this.
-    #[arg(long, value_name = "VALUE")]
+    #[arg(long, value_name = "VALUE", value_parser = super::parse_limit, allow_negative_numbers = true)]
     max_difference: Option<f64>,
     /// Also write the report as one HTML page.
     #[arg(long, value_name = "FILE")]

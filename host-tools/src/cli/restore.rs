@@ -7,6 +7,7 @@ use clap::Args;
 use serde::Serialize;
 use vitreous::models::ipt::Task;
 
+use super::architecture::expect_restorer;
 use super::firmware::FirmwareArgs;
 use super::load::{chosen_task, IptLoadArgs};
 use super::progress::Bars;
@@ -104,8 +105,11 @@ impl RestoreArgs {
     fn restore_files(self, json: bool) -> Result<()> {
         let jobs = jobs(&samples::find(&self.images)?, &self.out)?;
         let plan = Plan::new().reads_weights([&self.model]).reads(jobs.iter().map(|job| &job.image));
+        let plan = plan.reads_data(&self.images);
         plan.writes_into([&self.out]).writes(jobs.iter().map(|job| &job.output), Kind::Png).check()?;
+        expect_restorer(&self.model)?;
         let model = self.load.load(&self.model)?;
+        self.load.refuse_on_converted(&self.model, &model)?;
         let task = chosen_task(self.task, &model.config().tasks)?;
         model.check_task(&task)?;
         output::folder(&self.out)?;

@@ -172,6 +172,9 @@ pub fn evaluate(
     progress: &ProgressFn,
 ) -> Result<EvalReport> {
     anyhow::ensure!(!pairs.is_empty(), "no images to score");
+    if let Some(reference) = reference {
+        check_reference(model, reference)?;
+    }
     for task in options.tasks {
         model.check_task(task)?;
         reference.map_or(Ok(()), |reference| reference.check_task(task))?;
@@ -205,6 +208,25 @@ pub fn evaluate(
     report.failures.extend(report.failed.message(pairs.len(), "scored"));
     Ok(report)
 }
+
+/// Settings that a model and its float weights must share. The others a conversion may change: the tasks, the
+/// size of the window.
+const SHARED: [&str; 3] = ["heads", "norm-eps", "weights"];
+
+fn check_reference(model: &RestoreModel, reference: &RestoreModel) -> Result<()> {
+    let RestoreModel::Float(float) = reference else {
+        anyhow::bail!("--reference is a converted model: give the float weights that it was made from");
+    };
+    if let Some(differences) = model.settings()?.differences(float.settings(), &SHARED) {
+        anyhow::bail!(
+            "the reference has other settings than the model: {differences}; give the options of convert"
+        );
+    }
+    Ok(())
+}
+
+/// PSNR in dB by which a model and its float weights can't differ: these are two networks.
+const ANOTHER_NETWORK_DB: f64 = 3.0;
 
 /// One task of an evaluation.
 struct TaskRun<'a> {
@@ -386,10 +408,16 @@ fn difference(scores: &Scores, by_luma: bool) -> Option<f64> {
 }
 
 fn failures(report: &EvalReport) -> Vec<String> {
-    let Some(most) = report.max_psnr_drop_db else { return vec![] };
     let lost = |task: &TaskReport| {
-        let drop = -task.psnr_difference_db?;
-        (drop > most).then(|| format!("{}: PSNR drops by {drop:.3} dB, more than {most} dB", task.task))
+        let (drop, name) = (-task.psnr_difference_db?, &task.task);
+        if drop.abs() > ANOTHER_NETWORK_DB {
+            return Some(format!(
+                "{name}: PSNR differs from that of the float weights by {:+.3} dB: these are two networks",
+                -drop
+            ));
+        }
+        let most = report.max_psnr_drop_db.filter(|most| drop > *most)?;
+        Some(format!("{name}: PSNR drops by {drop:.3} dB, more than {most} dB"))
     };
     report.tasks.iter().filter_map(lost).collect()
 }

@@ -77,6 +77,7 @@ pub struct ReferenceVit {
     preprocess: Preprocess,
     settings: Settings,
     source_sha256: [u8; 32],
+    labels: Vec<String>,
     patch_embed: Linear,
     /// Class and distillation token, (prefix, dim).
     prefix: Option<Tensor>,
@@ -139,6 +140,7 @@ impl ReferenceVit {
             preprocess: model.preprocess,
             settings: model.settings.clone(),
             source_sha256: model.source_sha256,
+            labels: model.labels.clone(),
             // (dim, channels, patch height, patch width): a patch is flattened in the same order, see
             // `patches`.
             patch_embed: {
@@ -168,6 +170,11 @@ impl ReferenceVit {
     /// Where the values come from that the weights do not say.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// One label per class, or none.
+    pub fn labels(&self) -> &[String] {
+        &self.labels
     }
 
     /// SHA-256 of the file that the weights come from; zeros for weights from memory.

@@ -57,10 +57,10 @@ pub struct TrainVitArgs {
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Model")]
 pub struct ModelArgs {
-    /// Image side in pixels; images are resized to it [default: theirs]
+    /// Image side in pixels; images are resized to it [default: theirs; of class folders 64]
     #[arg(long = "image-size", alias = "image", value_name = "PIXELS")]
     pub image: Option<usize>,
-    /// Colour channels of class folders' images: 1 or 3
+    /// Colour channels of class folders' images: 1 or 3 [default: 3]
     #[arg(long)]
     pub channels: Option<usize>,
     /// Patch side in pixels
