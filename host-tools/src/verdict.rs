@@ -14,8 +14,8 @@ pub struct Unjudged {
 }
 
 impl Unjudged {
-    /// Of a model against a reference: settings of both, and the SHA-256 of the files that the weights of both
-    /// come from.
+    /// Of a model against a reference: settings of both, and the SHA-256 of the files that the weights of
+    /// both come from.
     pub fn new(model: (&Settings, [u8; 32]), reference: (&Settings, [u8; 32])) -> Self {
         let known = model.1 != [0; 32] && reference.1 != [0; 32];
         Self { assumed: model.0.unjudged(reference.0), same_weights: known.then_some(model.1 == reference.1) }
@@ -33,8 +33,8 @@ impl Unjudged {
         assumed.into_iter().chain(self.other_weights().map(str::to_owned)).collect()
     }
 
-    /// Why a comparison without limits fails: then nothing but the source of the weights says that both are one
-    /// network.
+    /// Why a comparison without limits fails: then nothing but the source of the weights says that both are
+    /// one network.
     pub fn without_limits(&self) -> Option<String> {
         let other = self.other_weights()?;
         Some(format!("{other}; a limit, such as --min-sqnr 20, compares them all the same"))

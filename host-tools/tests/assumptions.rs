@@ -84,7 +84,8 @@ fn parity_says_in_its_verdict_what_both_sides_assume_and_strict_makes_it_fail() 
     assert!(report.lines().last().is_some_and(|line| line.contains("another file")), "{report}");
     assert!(fail(&[&of_other[..], &["--strict", "--min-sqnr", "20"]].concat()).contains("another file"));
     // A limit that everything meets is none.
-    assert!(fail(&[&of_other[..], &["--min-sqnr", "nan"]].concat()).contains("no finite number"));
+    let refused = vitreous(&[&of_other[..], &["--min-sqnr", "nan"]].concat());
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("no finite number"));
 }
 
 #[test]

@@ -272,8 +272,8 @@ fn an_interrupted_training_goes_on_where_it_stopped() {
     }
 }
 
-/// Whether a signal was ignored already when this process began, as `nohup` does with SIGHUP: the tool leaves it
-/// so.
+/// Whether a signal was ignored already when this process began, as `nohup` does with SIGHUP: the tool leaves
+/// it so.
 fn is_ignored(signal: Signal) -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

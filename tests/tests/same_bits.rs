@@ -1,9 +1,9 @@
 //! Outputs and memory, recorded: what a change of the house must leave as it is.
 //!
-//! `tests/records/bits.txt` has a line for each: the SHA-256 of a converted model, of all that a run of it gives
-//! on every kernel table, or the bytes of arena that it needs. `VITREOUS_RECORD=1 cargo test --release -p
-//! vitreous-tests --test same_bits` writes it anew; only a change of the numerics or of the converter may ask
-//! for that.
+//! `tests/records/bits.txt` has a line for each: the SHA-256 of a converted model, of all that a run of it
+//! gives on every kernel table, or the bytes of arena that it needs. `VITREOUS_RECORD=1 cargo test --release
+//! -p vitreous-tests --test same_bits` writes it anew; only a change of the numerics or of the converter may
+//! ask for that.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

@@ -121,8 +121,8 @@ impl BenchReport {
         rows
     }
 
-    /// Whether costs of this and another report are of the same machine, the same kind of run, and a model of the
-    /// same size.
+    /// Whether costs of this and another report are of the same machine, the same kind of run, and a model of
+    /// the same size.
     pub fn is_comparable(&self, other: &BenchReport) -> bool {
         let kind =
             |report: &BenchReport| (report.unit, report.target.clone(), report.window.is_some(), report.macs);

@@ -348,8 +348,8 @@ fn render(r: &Converted) -> String {
     text
 }
 
-/// The model's path as a generated Rust file finds it: relative to that file's folder, so that both can be moved
-/// together.
+/// The model's path as a generated Rust file finds it: relative to that file's folder, so that both can be
+/// moved together.
 fn included(model: &Path, rust: &Path) -> Result<PathBuf> {
     let model = std::fs::canonicalize(model)?;
     // The parent of a bare name is empty, and means the current folder.

@@ -1,4 +1,5 @@
-//! Defaults of trainings in their help texts. They are chosen by data and model, so that clap does not know them.
+//! Defaults of trainings in their help texts. They are chosen by data and model, so that clap does not know
+//! them.
 
 use clap::{Arg, Command};
 use serde::Serialize;

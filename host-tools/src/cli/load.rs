@@ -72,8 +72,8 @@ pub struct LoadArgs {
     /// file.
     #[arg(long)]
     allow_extra_tensors: bool,
-    /// Refuse the weights where a value would have to be assumed; `parity` then also fails where the reference is
-    /// another file than the one that the model was made from.
+    /// Refuse the weights where a value would have to be assumed; `parity` then also fails where the
+    /// reference is another file than the one that the model was made from.
     #[arg(long)]
     strict: bool,
     #[command(flatten)]
@@ -425,8 +425,8 @@ impl IptLoadArgs {
         RestoreModel::load(path, &self.options(), |warning| console::note(&format!("warning: {warning}")))
     }
 
-    /// Refuses options that say something of float weights where a converted model alone is loaded, which says it
-    /// itself.
+    /// Refuses options that say something of float weights where a converted model alone is loaded, which
+    /// says it itself.
     ///
     /// # Errors
     /// The option.

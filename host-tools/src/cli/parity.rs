@@ -23,8 +23,8 @@ pub struct ParityArgs {
     /// The float weights that it was made from.
     #[arg(long, value_name = "CHECKPOINT")]
     reference: PathBuf,
-    /// Folders of images; for accuracy, labelled ones: with a labels.csv (columns file, class), or one folder per
-    /// class.
+    /// Folders of images; for accuracy, labelled ones: with a labels.csv (columns file, class), or one folder
+    /// per class.
     #[arg(long, required = true, value_name = "FOLDER")]
     images: Vec<PathBuf>,
     /// Images of each folder at most, evenly spread.

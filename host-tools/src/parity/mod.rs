@@ -27,8 +27,8 @@ use crate::text::{printable, shown};
 use crate::verdict::Unjudged;
 use units::{eps_agree, Units};
 
-/// Mean SQNR in dB below which a model does not pass where no limit is given. Networks of 8 bits have 25 and more;
-/// two trainings of one network reach 6.
+/// Mean SQNR in dB below which a model does not pass where no limit is given. Networks of 8 bits have 25 and
+/// more; two trainings of one network reach 6.
 const ANOTHER_NETWORK_DB: f64 = 10.0;
 
 /// Images that the reference computes at a time.
