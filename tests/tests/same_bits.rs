@@ -61,7 +61,8 @@ fn record_vit(record: &mut Record, name: &str, float: &FloatVit, keep_f16: Vec<L
     record.insert(format!("{name} vtr"), hash_of(&bytes));
     let engine = Engine::from_bytes(AlignedBytes::copy_of(&bytes), "x.vtr".as_ref())?;
     let c = &float.config;
-    let images: Vec<_> = (0..3).map(|seed| noise(c.image_height * c.image_width * c.channels, seed)).collect();
+    let images: Vec<_> =
+        (0..3).map(|seed| noise(c.image_height * c.image_width * c.channels, seed)).collect();
     let mut hashes = BTreeMap::new();
     for kernels in supported_kernels() {
         let engine = engine.clone().with_kernels(kernels)?;

@@ -21,6 +21,8 @@ pub(super) struct Canonical {
     pub unknown: Vec<String>,
     /// What is not certain of the classifier.
     pub head_note: Option<Said<HeadKind>>,
+    /// Whether a LayerScale was folded.
+    pub has_layer_scale: bool,
     pub warnings: Vec<String>,
 }
 
@@ -47,6 +49,7 @@ impl Canonical {
             source_names: BTreeMap::new(),
             unknown: Vec::new(),
             head_note: head.note,
+            has_layer_scale: false,
             warnings: head.warning.into_iter().collect(),
         };
         if let Some((feature, tensor)) = features::unsupported(tensors.keys().map(String::as_str)) {
@@ -292,7 +295,8 @@ impl Canonical {
                 }
             }
         }
-        if !gammas.is_empty() {
+        self.has_layer_scale = !gammas.is_empty();
+        if self.has_layer_scale {
             self.warnings
                 .push(format!("LayerScale is folded into the weights before it ({} tensors)", gammas.len()));
         }
