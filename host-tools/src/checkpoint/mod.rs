@@ -213,6 +213,7 @@ impl FloatVit {
         model.fill_biases(config.depth);
         warnings.append(&mut model.warnings);
         let tensors = take_all(&file, &mut model, &config, options, &mut warnings)?;
+        warnings.extend(warning_of_zeros(&model, &tensors));
         let labels = options.labels.as_deref();
         let labels = labels::find(&folder, labels, &metadata.labels, &config, &mut warnings)?;
         if options.strict {
@@ -242,6 +243,22 @@ impl FloatVit {
         archive::write(&dir.join("model.safetensors"), &self.tensors)
     }
 
+    /// The same weights on images of `height`×`width` pixels, whole patches: positions are interpolated.
+    ///
+    /// # Errors
+    /// A size that the model can't have.
+    pub fn with_image(&self, height: usize, width: usize) -> Result<Self, CheckpointError> {
+        let mut model = self.clone();
+        (model.config.image_height, model.config.image_width) = (height, width);
+        validate_config(Path::new(&self.name), &model.config)?;
+        let grid = |c: &VitConfig| (c.image_height / c.patch_height, c.image_width / c.patch_width);
+        if let Some(tensor) = model.tensors.get_mut("pos_embed") {
+            let (from, to) = (grid(&self.config), grid(&model.config));
+            positions::interpolate(tensor, from, to, self.config.prefix_tokens(), self.config.dim);
+        }
+        Ok(model)
+    }
+
     /// A tensor by its canonical name.
     ///
     /// # Panics
@@ -264,6 +281,21 @@ impl FloatVit {
 /// Whatever may tell whose release a model is, in lower case.
 fn names_of(stem: &str, metadata: &Metadata) -> [String; 2] {
     [stem, metadata.identity.name.as_deref().unwrap_or_default()].map(str::to_lowercase)
+}
+
+/// What is said of layers without a single weight: they may never have been trained, or were lost.
+fn warning_of_zeros(model: &Canonical, tensors: &BTreeMap<String, FloatTensor>) -> Option<String> {
+    let is_matrix = |tensor: &FloatTensor| tensor.shape.len() >= 2 && !tensor.data.is_empty();
+    let layers = tensors.iter().filter(|(name, tensor)| name.ends_with(".weight") && is_matrix(tensor));
+    let count = layers.clone().count();
+    let zeros: Vec<_> = layers.filter(|(_, tensor)| tensor.data.iter().all(|w| *w == 0.0)).collect();
+    let (name, _) = zeros.first()?;
+    Some(format!(
+        "all weights of {} of {count} layers are 0, such as `{}`: they let nothing through; were they never \
+         trained, or are they lost?",
+        zeros.len(),
+        model.source_name(name)
+    ))
 }
 
 /// Takes the model's tensors out of the checkpoint's. What is left over is an error, or a warning where the

@@ -8,7 +8,7 @@ use super::run::{train_vit, TrainOptions};
 use super::threads::with_threads;
 use super::TrainReport;
 use crate::output::Plan;
-use anyhow::Result;
+use anyhow::{ensure, Result};
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
@@ -178,6 +178,9 @@ impl TrainVitArgs {
 
     fn train(&self) -> Result<Option<TrainReport>> {
         Plan::new().reads_data(source(&self.data).folder()).writes_into([&self.out]).check()?;
+        // The images are brought to it before anything else is known.
+        let side = self.model.image.unwrap_or(1);
+        ensure!((1..=16_384).contains(&side), "--image-size {side}: expected 1 to 16384");
         let data = Dataset::load(
             &source(&self.data),
             Shape { side: self.model.image, channels: self.model.channels },
