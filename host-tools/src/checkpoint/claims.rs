@@ -145,18 +145,18 @@ pub(super) fn unknown_arguments(arguments: &Json) -> Vec<&str> {
 }
 
 /// The value that several places of a file state alike.
-pub(super) fn agreed<T: PartialEq + std::fmt::Debug>(
+pub(super) fn agreed<T: PartialEq + serde::Serialize>(
     config: &Json,
     stated: impl IntoIterator<Item = (Option<T>, String)>,
 ) -> Result<Option<(T, String)>, CheckpointError> {
     let mut stated = stated.into_iter().filter_map(|(value, place)| Some((value?, place)));
     let Some((value, place)) = stated.next() else { return Ok(None) };
-    match stated.find(|(other, _)| *other != value) {
-        Some((other, other_place)) => Err(config.error(format!(
-            "{place} says {value:?}, and {other_place} says {other:?}; correct the wrong one"
-        ))),
-        None => Ok(Some((value, place))),
-    }
+    let Some((other, other_place)) = stated.find(|(other, _)| *other != value) else {
+        return Ok(Some((value, place)));
+    };
+    let shown = |value: &T| serde_json::to_string(value).unwrap_or_default();
+    let (value, other) = (shown(&value), shown(&other));
+    Err(config.error(format!("{place} says {value}, and {other_place} says {other}; correct the wrong one")))
 }
 
 /// Refuses a model whose tensors are not those that the files beside them, or a well-known name, say.
@@ -205,7 +205,9 @@ pub(super) fn check(
                 return fail(format!("{place} says that the model has {what}, and the tensors have none"));
             }
             Stated::There(false) if is_there(what) => {
-                return fail(format!("{place} says that the model has not {what}, and the tensors have"));
+                return fail(format!(
+                    "{place} says that the model is without {what}, and the tensors have it"
+                ));
             }
             _ => {}
         }

@@ -139,6 +139,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn doubles_below_the_range_of_f32_are_counted() {
+        let bytes = [1e-300, 0.0, 1.0, -1e-60].map(f64::to_le_bytes).concat();
+        let warning = warning_of_lost("a", Dtype::F64, &bytes).unwrap();
+        assert!(warning.starts_with("2 of 4 values of `a`"), "{warning}");
+        assert!(warning_of_lost("a", Dtype::F64, &bytes[8..24]).is_none());
+        assert!(warning_of_lost("a", Dtype::F32, &bytes).is_none());
+    }
+
+    #[test]
     fn whole_numbers_are_harmless_only_as_tables_and_counters() {
         for (name, shape, harmless) in [
             ("embeddings.position_ids", &[1, 197][..], true),

@@ -158,8 +158,8 @@ pub enum CheckpointError {
     },
     /// A weight is NaN or infinite.
     #[error(
-        "{path}: tensor `{tensor}` holds {value} at element {index}; the training diverged or the file is \
-         damaged: export it again from a good checkpoint"
+        "{path}: tensor `{tensor}` holds {value} at element {index}; the training diverged, the file is \
+         damaged, or it holds doubles beyond the range of f32: export it again from a good checkpoint"
     )]
     NotFinite {
         /// The file.

@@ -212,6 +212,9 @@ fn judge_borders(
         if side < long {
             warnings.push(format!("--resize {side}: {}", of_some()));
         }
+        if is_share && short != long {
+            return Ok(resize.noting("a share of the crop's longer side"));
+        }
         return Ok(resize);
     }
     Ok(if side < short {

@@ -263,7 +263,7 @@ impl Recipe {
     }
 
     /// Sizes that the file's format takes (docs/format.md), before memory is asked for them.
-    fn validate_sizes(&self) -> Result<()> {
+    pub(super) fn validate_sizes(&self) -> Result<()> {
         let sizes = [
             ("image-size", self.image, 16_384),
             ("patch", self.patch, 16_384),
@@ -319,4 +319,25 @@ fn activation(name: &str) -> Result<Activation> {
         "relu" => Activation::Relu,
         other => bail!("--activation {other}: expected gelu, gelu-tanh or relu"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_that_no_file_or_machine_can_hold_are_refused_by_their_options() {
+        Recipe::digits().validate().unwrap();
+        Recipe::photographs(224).validate().unwrap();
+        let refused = |change: &dyn Fn(&mut Recipe)| {
+            let mut recipe = Recipe::digits();
+            change(&mut recipe);
+            recipe.validate().unwrap_err().to_string()
+        };
+        assert_eq!(refused(&|r| r.dim = 100_000), "--dim 100000: expected 1 to 16384");
+        assert!(refused(&|r| r.image = 99_999).starts_with("--image-size 99999"));
+        assert!(refused(&|r| r.patch = 0).starts_with("--patch 0"));
+        assert!(refused(&|r| r.image = 1000).contains("makes 250000 patches"));
+        assert!(refused(&|r| (r.dim, r.depth) = (16_384, 256)).contains("GiB of memory"));
+    }
 }

@@ -1,6 +1,7 @@
 //! What files say against each other, against the tensors, or beyond what the engine does.
 use super::assumptions::{load_beside, setting, three_heads};
 use super::*;
+use crate::checkpoint::metadata::Metadata;
 use crate::checkpoint::settings::Origin;
 use serde_json::{json, Value};
 
@@ -27,12 +28,12 @@ fn what_config_json_says_of_the_tensors_they_must_show() {
             "says 2×8 pixels of a patch, the tensors have 4×4",
         ),
         (json!({ "pretrained_cfg": { "input_size": [1, 8, 8] } }), "says 1 channels, the tensors have 3"),
-        (json!({ "model_args": { "class_token": false } }), "says that the model has not a class token"),
+        (json!({ "model_args": { "class_token": false } }), "says that the model is without a class token"),
         (json!({ "model_args": { "reg_tokens": 4 } }), "says 4 register tokens, the tensors have 0"),
-        (json!({ "model_args": { "qkv_bias": false } }), "has not biases of query, key and value"),
+        (json!({ "model_args": { "qkv_bias": false } }), "is without biases of query, key and value"),
         (json!({ "model_args": { "init_values": 1e-5 } }), "has LayerScale, and the tensors have none"),
         (json!({ "model_args": { "fc_norm": true } }), "`fc_norm`"),
-        (json!({ "model_args": { "final_norm": false } }), "has not a norm behind the blocks"),
+        (json!({ "model_args": { "final_norm": false } }), "is without a norm behind the blocks"),
         (json!({ "head_dim": 5 }), "`head_dim` says 5 values per head, and 3 heads of them are not 12 dim"),
         (json!({ "model_args": { "qk_norm": true } }), "norms of queries and keys"),
         (json!({ "model_args": { "pre_norm": true } }), "a norm in front of the blocks"),
@@ -62,8 +63,8 @@ fn statements_that_contradict_each_other_are_both_named() {
         (json!({ "num_attention_heads": 4, "num_heads": 3 }), "`num_attention_heads` says 4", "says 3"),
         (
             json!({ "mean": [0.1, 0.2, 0.3], "pretrained_cfg": { "mean": [0.5, 0.5, 0.5] } }),
-            "`mean`",
-            "`pretrained_cfg.mean`",
+            "`mean` says [0.1,0.2,0.3]",
+            "`pretrained_cfg.mean` says [0.5,0.5,0.5]",
         ),
         (
             json!({ "layer_norm_eps": 1e-5, "model_args": { "norm_eps": 1e-6 } }),
@@ -228,4 +229,74 @@ fn a_folder_is_called_after_a_release_by_its_whole_name_alone() {
         let model = FloatVit::load(&path, &three_heads()).unwrap();
         assert_eq!(setting(&model, "mean").note.contains("releases called"), is_release, "{file}");
     }
+}
+
+#[test]
+fn values_that_a_training_noted_are_read_and_called_by_their_own_keys() {
+    let file = torch::tests::torch_file(&weights());
+    let mut archive = Archive::read(file.path(), None).unwrap();
+    let noted = [
+        ("args.num_heads", "3"),
+        ("args.pool", "mean"),
+        ("args.norm_eps", "0.001"),
+        ("args.input_size", "[3, 8, 8]"),
+        ("args.mean", "[0.1, 0.2, 0.3]"),
+    ];
+    archive.facts = noted.map(|(key, value)| (key.to_string(), value.to_string())).into_iter().collect();
+    let record = record::of(&archive).unwrap();
+    assert!(record.place("pretrained_cfg.mean").ends_with("`args.mean`"));
+    assert!(record.place("global_pool").ends_with("`args.pool`"));
+    let metadata = Metadata::read(None, &archive, "x", false).unwrap();
+    assert_eq!(metadata.pool.unwrap().value, "avg");
+    assert_eq!(metadata.norm_eps.unwrap().value, 1e-3);
+    assert_eq!(metadata.image.unwrap().value, (8, 8));
+    archive.facts.insert("args.pool".into(), "4".into());
+    assert!(Metadata::read(None, &archive, "x", false).unwrap().pool.is_none());
+}
+
+#[test]
+fn what_is_lost_or_zero_or_beyond_the_format_is_said() {
+    let mut zeros = weights();
+    zeros.get_mut("blocks.1.mlp.fc2.weight").unwrap().data.fill(0.0);
+    let model = load(&zeros).unwrap();
+    assert!(model
+        .warnings
+        .iter()
+        .any(|w| w.contains("1 of 10 layers are 0, such as `blocks.1.mlp.fc2.weight`")));
+    assert!(!load(&weights()).unwrap().warnings.iter().any(|w| w.contains("are 0")));
+
+    let mixed = weights().into_iter().map(|(name, tensor)| match name.starts_with("blocks.1") {
+        true => (format!("module.{name}"), tensor),
+        false => (name, tensor),
+    });
+    let message_of = message(load(&mixed.collect()));
+    assert!(message_of.contains("`module.blocks.1.") && message_of.contains("has the prefix `module.`"));
+
+    let with = |change: &dyn Fn(&mut LoadOptions)| {
+        let mut options = three_heads();
+        change(&mut options);
+        message(load_with(&weights(), &options))
+    };
+    assert!(with(&|o| o.norm_eps = Some(1e30))
+        .contains("epsilon is 1e30, expected 9.09e-13 to 1; pass --norm-eps"));
+    let resize = with(&|o| o.preprocess.resize = Some(99_999_999));
+    assert!(resize.contains("--resize 1 to 65536") && !resize.contains('{'), "{resize}");
+    let large = with(&|o| o.image_size = Some((4096, 4096)));
+    assert!(large.contains("1024×1024 patches is too large") && large.contains("--image-size"), "{large}");
+    let missing = CheckpointError::MissingTensor {
+        path: "x".into(),
+        tensor: "y".into(),
+        expected: vec![],
+        hint: "z".into(),
+    };
+    assert_eq!(missing.to_string(), "x: tensor `y` is missing; z");
+}
+
+#[test]
+fn a_model_takes_other_images_by_interpolated_positions() {
+    let model = load(&weights()).unwrap();
+    let larger = model.with_image(16, 12).unwrap();
+    assert_eq!((larger.config.image_height, larger.config.image_width), (16, 12));
+    assert_eq!(larger.tensor("pos_embed").shape, [1, 13, 12]);
+    assert!(model.with_image(10, 8).is_err());
 }
