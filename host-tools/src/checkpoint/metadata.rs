@@ -156,8 +156,8 @@ impl Metadata {
         identity.is_variant = !identity.is_file_name && self.claims.iter().any(is_stated);
         identity.timm = None;
         self.warnings.push(format!(
-            "{who}, whose tokens have a width of {named}, and the tensors have {width}: no value is taken from \
-             that architecture"
+            "{who}, whose tokens have a width of {named}, and the tensors have {width}: no value is taken \
+             from that architecture"
         ));
     }
 
@@ -319,7 +319,11 @@ impl Metadata {
         self.claims.extend(claims::read(config, config, "")?);
         self.unknown_layer = self.unknown_layer.take().or_else(|| claims::feature(config, config, ""));
         if let Some(map) = config.object("id2label") {
-            self.labels = labels::of_map(&map)?;
+            let named = std::mem::replace(&mut self.labels, labels::of_map(&map)?);
+            if !named.is_empty() && named != self.labels {
+                let [taken, other] = ["id2label", "label_names"].map(|key| config.place(key));
+                self.warnings.push(format!("the labels of {taken} are taken, and {other} has others"));
+            }
             let is_claimed = self.claims.iter().any(|claim| claim.what == "classes");
             if !is_claimed {
                 let place = config.place("id2label");

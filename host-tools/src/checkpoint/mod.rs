@@ -213,7 +213,7 @@ impl FloatVit {
         model.fill_biases(config.depth);
         warnings.append(&mut model.warnings);
         let tensors = take_all(&file, &mut model, &config, options, &mut warnings)?;
-        warnings.extend(warning_of_zeros(&model, &tensors));
+        warnings.extend(warning_of_zeros(&tensors, &|name| model.source_name(name)));
         let labels = options.labels.as_deref();
         let labels = labels::find(&folder, labels, &metadata.labels, &config, &mut warnings)?;
         if options.strict {
@@ -284,7 +284,10 @@ fn names_of(stem: &str, metadata: &Metadata) -> [String; 2] {
 }
 
 /// What is said of layers without a single weight: they may never have been trained, or were lost.
-fn warning_of_zeros(model: &Canonical, tensors: &BTreeMap<String, FloatTensor>) -> Option<String> {
+fn warning_of_zeros(
+    tensors: &BTreeMap<String, FloatTensor>,
+    source_name: &dyn Fn(&str) -> String,
+) -> Option<String> {
     let is_matrix = |tensor: &FloatTensor| tensor.shape.len() >= 2 && !tensor.data.is_empty();
     let layers = tensors.iter().filter(|(name, tensor)| name.ends_with(".weight") && is_matrix(tensor));
     let count = layers.clone().count();
@@ -294,7 +297,7 @@ fn warning_of_zeros(model: &Canonical, tensors: &BTreeMap<String, FloatTensor>) 
         "all weights of {} of {count} layers are 0, such as `{}`: they let nothing through; were they never \
          trained, or are they lost?",
         zeros.len(),
-        model.source_name(name)
+        source_name(name)
     ))
 }
 

@@ -219,8 +219,8 @@ fn chosen(seen: &Seen, eps: f32, least_rms: f32) -> Trial {
     }
     if seen.largest > LARGEST_SQUARED {
         scale.warnings.push(format!(
-            "the residual stream reaches {:.3e}, whose square f32 cannot hold: norms of the float weights, in \
-             PyTorch too, give nonsense, and outputs of the model will be useless",
+            "the residual stream reaches {:.3e}, whose square f32 cannot hold: norms of the float weights \
+             give nonsense, in PyTorch too, and outputs of the model will be useless",
             seen.largest
         ));
     }

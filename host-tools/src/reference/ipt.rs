@@ -210,7 +210,7 @@ impl ReferenceIpt {
         if batch == 0 {
             return Ok(vec![]);
         }
-        memory::check(ipt_bytes(&self.config).saturating_mul(batch as u64))?;
+        memory::check(memory::ipt_bytes_of_outputs(&self.config).saturating_mul(batch as u64))?;
         let output = self.run(windows, batch, task, None)?;
         Ok(output.permute((0, 2, 3, 1))?.flatten_all()?.to_vec1()?)
     }

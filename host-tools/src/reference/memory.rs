@@ -11,14 +11,28 @@ pub fn vit_bytes(c: &VitConfig) -> u64 {
     transformer(c.tokens(), c.dim, c.hidden, c.heads, c.depth)
 }
 
-/// Bytes of one window's pass that keeps the stream of every layer, roughly. Convolutions are matrix products
-/// over the 3×3 surroundings of every pixel, at the last of the size of the output.
+/// The same of a pass that keeps no stream.
+pub(super) fn vit_bytes_of_outputs(c: &VitConfig) -> u64 {
+    transformer(c.tokens(), c.dim, c.hidden, c.heads, 0)
+}
+
+/// Bytes of one window's pass that keeps the stream of every layer, roughly.
 pub fn ipt_bytes(c: &IptConfig) -> u64 {
     let layers = c.encoder_layers + c.decoder_layers;
+    transformer(c.tokens(), c.dim(), c.hidden, c.heads, layers).saturating_add(maps(c))
+}
+
+/// The same of a pass that keeps no stream.
+pub(super) fn ipt_bytes_of_outputs(c: &IptConfig) -> u64 {
+    transformer(c.tokens(), c.dim(), c.hidden, c.heads, 0).saturating_add(maps(c))
+}
+
+/// Convolutions are matrix products over the 3×3 surroundings of every pixel, at the last of the size of the
+/// output.
+fn maps(c: &IptConfig) -> u64 {
     let scale = c.tasks.iter().map(|task| task.scale as u64).max().unwrap_or(1);
     let pixels = (c.window as u64 * scale).saturating_pow(2);
-    let maps = pixels.saturating_mul(c.features as u64).saturating_mul(4 * (9 + 4));
-    transformer(c.tokens(), c.dim(), c.hidden, c.heads, layers).saturating_add(maps)
+    pixels.saturating_mul(c.features as u64).saturating_mul(4 * (9 + 4))
 }
 
 fn transformer(tokens: usize, dim: usize, hidden: usize, heads: usize, layers: usize) -> u64 {

@@ -38,8 +38,8 @@ pub enum ReferenceError {
     },
     /// More than a machine is likely to have.
     #[error(
-        "the float reference would take {needed} of memory for this size of images, and takes at most {most}: \
-         its attention grows with the square of the number of patches"
+        "the float reference would take {needed} of memory for this size of images, and takes at most \
+         {most}: its attention grows with the square of the number of patches"
     )]
     Memory {
         /// For one pass.
@@ -252,7 +252,7 @@ impl ReferenceVit {
         if batch == 0 {
             return Ok(vec![]);
         }
-        memory::check(vit_bytes(&self.config).saturating_mul(batch as u64))?;
+        memory::check(memory::vit_bytes_of_outputs(&self.config).saturating_mul(batch as u64))?;
         let result = self.run(input, batch, false)?;
         Ok(result.logits.unwrap_or(result.features).to_vec2()?)
     }

@@ -200,6 +200,10 @@ fn which_labels_are_taken_is_said() {
     let model = load(&three_heads()).unwrap();
     assert_eq!(model.labels[0], "a");
     assert!(warned(model));
+    let two = r#"{ "label_names": ["v", "w", "x", "y", "z"],
+        "id2label": { "0": "a", "1": "b", "2": "c", "3": "d", "4": "e" } }"#;
+    std::fs::write(path("config.json"), two).unwrap();
+    assert!(warned(load(&three_heads()).unwrap()));
     std::fs::write(path("empty.txt"), "\n\n").unwrap();
     let labels = Some(path("empty.txt"));
     assert!(message(load(&LoadOptions { labels, ..three_heads() })).contains("holds no labels"));
