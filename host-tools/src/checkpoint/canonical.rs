@@ -124,7 +124,7 @@ impl Canonical {
         let mixed = self.unknown.iter().find_map(|name| {
             let wrapper = super::WRAPPERS
                 .into_iter()
-                .find(|wrapper| name.strip_prefix(wrapper).is_some_and(|rest| is_known(rest)))?;
+                .find(|wrapper| name.strip_prefix(wrapper).is_some_and(is_known))?;
             Some((name, wrapper))
         });
         let (Some((name, wrapper)), Some(other)) = (mixed, self.source_names.values().next()) else {

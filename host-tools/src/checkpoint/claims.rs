@@ -185,10 +185,11 @@ pub(super) fn check(
     let fail = |what: String| Err(mismatch(model, what));
     for Claim { what, stated, place } in &metadata.claims {
         match *stated {
-            Stated::Size(value) => match size(what).filter(|found| *found != value) {
-                Some(found) => return fail(format!("{place} says {value} {what}, the tensors have {found}")),
-                None => {}
-            },
+            Stated::Size(value) => {
+                if let Some(found) = size(what).filter(|found| *found != value) {
+                    return fail(format!("{place} says {value} {what}, the tensors have {found}"));
+                }
+            }
             Stated::Patch((height, width))
                 if (height, width) != (config.patch_height, config.patch_width) =>
             {

@@ -406,7 +406,7 @@ mod tests {
         let tried = VitConfig { image_height: height, image_width: width, ..large };
         assert!(vit_bytes(&large) > 8 * TRIAL_BYTES && vit_bytes(&tried) <= TRIAL_BYTES);
         assert!(vit_bytes(&tried) > TRIAL_BYTES / 2, "{height}×{width}");
-        assert!(height % 8 == 0 && width.abs_diff(2 * height) <= 16);
+        assert!(height.is_multiple_of(8) && width.abs_diff(2 * height) <= 16);
         let ipt = IptConfig {
             features: 64,
             window: 1024,
@@ -420,7 +420,7 @@ mod tests {
             norm_eps: 1e-5,
         };
         let window = trial_window(&ipt);
-        assert!(window % 4 == 0 && (16..512).contains(&window), "{window}");
+        assert!(window.is_multiple_of(4) && (16..512).contains(&window), "{window}");
         assert_eq!(middle(&[1, 2, 3, 4].map(|v| [v; 3]).concat(), 2, 1).unwrap(), [1; 3]);
     }
 
