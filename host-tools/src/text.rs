@@ -6,6 +6,7 @@
 //! [`lines`] where it leaves the program. So a name that was forgotten still can't do harm.
 
 use std::borrow::Cow;
+use std::io::{self, Read};
 use std::path::Path;
 
 use serde::Serializer;
@@ -37,6 +38,23 @@ pub fn printable(name: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(text)
+}
+
+/// Most bytes of a text file, such as labels or a config.json: a device or a pipe may never end.
+pub const MAX_TEXT: u64 = 64 << 20;
+
+/// Reads a file of at most `most` bytes.
+///
+/// # Errors
+/// The system's; a larger file.
+pub fn read_bounded(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        let reason = format!("is larger than {} MiB, the most that is read as text", most >> 20);
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));
+    }
+    Ok(bytes)
 }
 
 /// A number of things, such as `1 image` and `2 images`.

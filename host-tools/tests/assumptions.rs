@@ -109,7 +109,9 @@ fn wrong_options_are_refused_with_words() {
     let path = |name: &str| folder.path().join(name).display().to_string();
     let (weights, model) = (path("digits.safetensors"), path("digits.vtr"));
     let convert = |more: &[&str]| fail(&[&["convert", &weights, "-o", &model, "--heads=4"], more].concat());
-    assert!(convert(&["--mean=0.4,0.6"]).contains("2 values of mean for 1 channels"));
+    assert!(
+        convert(&["--mean=0.4,0.6"]).contains("--mean says 2 values of mean, and the model has 1 channel;")
+    );
     assert!(convert(&["--std=0"]).contains("std"));
     assert!(convert(&["--crop-pct=2"]).contains("at most 1"));
     assert!(convert(&["--image-size=7x8"]).contains("no whole number of 2×2 patches"));

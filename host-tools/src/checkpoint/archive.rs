@@ -55,6 +55,8 @@ pub(super) struct Contents {
     pub facts: BTreeMap<String, String>,
     /// Of the tensors' elements, as stored.
     pub bytes: u64,
+    /// What the user should know about the tensors.
+    pub warnings: Vec<String>,
 }
 
 impl Archive {
@@ -72,7 +74,8 @@ impl Archive {
             Format::Index => read_shards(path, wanted, &mut hash, &mut warnings)?,
             format => read_one(path, format, wanted, &mut hash)?,
         };
-        let Contents { tensors, choice, facts, .. } = contents;
+        let Contents { tensors, choice, facts, warnings: lost, .. } = contents;
+        warnings.extend(several(lost));
         let architecture = ARCHITECTURE_KEYS.iter().find_map(|key| facts.get(*key)).cloned();
         let sha256 = hash.finalize().into();
         Ok(Self { path: path.to_path_buf(), sha256, tensors, choice, architecture, facts, warnings })
@@ -136,6 +139,7 @@ fn read_shards(
         }
         all.bytes += contents.bytes;
         all.facts.extend(contents.facts);
+        all.warnings.extend(contents.warnings);
     }
     if let Some((name, file)) = index.shards.iter().find(|(name, _)| !all.tensors.contains_key(*name)) {
         let name = shown(name);
@@ -155,9 +159,16 @@ fn read_shards(
         tensors: all.tensors.keys().map(|name| (name.clone(), name.clone())).collect(),
     };
     let (set, choice) = sets::choose(path, vec![whole], wanted)?;
-    let mut tensors = all.tensors;
+    let mut tensors = std::mem::take(&mut all.tensors);
     let chosen = set.tensors.into_iter().filter_map(|(name, stored)| Some((name, tensors.remove(&stored)?)));
-    Ok(Contents { tensors: chosen.collect(), choice, facts: all.facts, bytes: all.bytes })
+    Ok(Contents { tensors: chosen.collect(), choice, ..all })
+}
+
+/// The first of warnings that are alike, and how many there are.
+fn several(warnings: Vec<String>) -> Option<String> {
+    let count = warnings.len();
+    let first = warnings.into_iter().next()?;
+    Some(if count == 1 { first } else { format!("{first}; so it is with {count} tensors") })
 }
 
 /// Facts of a bounded number and length.

@@ -21,6 +21,8 @@ pub(super) struct Canonical {
     pub unknown: Vec<String>,
     /// What is not certain of the classifier.
     pub head_note: Option<Said<HeadKind>>,
+    /// Whether a LayerScale was folded.
+    pub has_layer_scale: bool,
     pub warnings: Vec<String>,
 }
 
@@ -47,6 +49,7 @@ impl Canonical {
             source_names: BTreeMap::new(),
             unknown: Vec::new(),
             head_note: head.note,
+            has_layer_scale: false,
             warnings: head.warning.into_iter().collect(),
         };
         if let Some((feature, tensor)) = features::unsupported(tensors.keys().map(String::as_str)) {
@@ -56,6 +59,7 @@ impl Canonical {
         for (name, tensor) in tensors {
             result.insert(name, tensor, &mut ignored)?;
         }
+        result.refuse_mixed_prefixes()?;
         result.warn_of_ignored(&ignored);
         result.pack_parts()?;
         if let Some((feature, tensor)) = features::unsupported_by_shape(&result.tensors) {
@@ -104,6 +108,33 @@ impl Canonical {
             None => drop(self.tensors.insert(canonical, tensor)),
         }
         Ok(())
+    }
+
+    /// Names that the scheme would know without the prefix of a wrapper, beside names that have none, are of
+    /// two files in one.
+    fn refuse_mixed_prefixes(&self) -> Result<(), CheckpointError> {
+        // A second copy of what is there without the prefix is another case.
+        let is_known = |name: &str| match self.naming.translate(&self.prefix, name) {
+            Translated::Whole(canonical) => !self.source_names.contains_key(&canonical),
+            Translated::Part(canonical, index) => {
+                !self.source_names.contains_key(&format!("{canonical} part {index}"))
+            }
+            _ => false,
+        };
+        let mixed = self.unknown.iter().find_map(|name| {
+            let wrapper = super::WRAPPERS
+                .into_iter()
+                .find(|wrapper| name.strip_prefix(wrapper).is_some_and(is_known))?;
+            Some((name, wrapper))
+        });
+        let (Some((name, wrapper)), Some(other)) = (mixed, self.source_names.values().next()) else {
+            return Ok(());
+        };
+        Err(CheckpointError::Config {
+            path: self.path.clone(),
+            what: format!("tensor `{name}` has the prefix `{wrapper}`, and `{other}` has not"),
+            way_out: "is the file put together from two? Save one model's `state_dict()`".into(),
+        })
     }
 
     /// A pooler of transformers plays no role in its own classifiers, which are made without one; a
@@ -292,7 +323,8 @@ impl Canonical {
                 }
             }
         }
-        if !gammas.is_empty() {
+        self.has_layer_scale = !gammas.is_empty();
+        if self.has_layer_scale {
             self.warnings
                 .push(format!("LayerScale is folded into the weights before it ({} tensors)", gammas.len()));
         }

@@ -2,8 +2,9 @@
 //! caller's options.
 use super::architectures::{Known, TypePool};
 use super::canonical::Canonical;
+use super::claims;
 use super::exact::Exact;
-use super::metadata::{Claim, Metadata};
+use super::metadata::Metadata;
 use super::positions::{self, SizeSources};
 use super::settings::{Said, Settings};
 use super::{BlockKind, CheckpointError, HeadKind, LoadOptions};
@@ -106,11 +107,12 @@ pub(super) fn config(
         output: Output::Softmax,
     };
     check_final_norm(model, &config, metadata)?;
-    check_claims(model, &config, metadata)?;
+    claims::check(model, &config, metadata)?;
     check_head(model, &config, metadata, options)?;
     let mut deriving = Deriving { model, metadata, options, settings };
     deriving.block();
     config.heads = deriving.heads(dim)?;
+    claims::check_heads(deriving.model, &config, metadata)?;
     config.activation = deriving.activation()?;
     config.norm_eps = deriving.norm_eps(dim);
     config.pool = deriving.pool(&config)?;
@@ -252,7 +254,7 @@ impl Deriving<'_> {
         let identity = &self.metadata.identity;
         let said = if let Some(kind) = self.options.block {
             Said::by_option(kind)
-        } else if let Some(known) = identity.says(identity.timm.map(|_| BlockKind::PreNorm)) {
+        } else if let Some(known) = identity.says(identity.tells_block().then_some(BlockKind::PreNorm)) {
             known
         } else if let Some(known) = identity.says(identity.model_type.map(|_| BlockKind::PreNorm)) {
             known
@@ -483,45 +485,5 @@ fn check_head(
             })
         }
         _ => Ok(()),
-    }
-}
-
-/// Refuses a model whose tensors are not those that the files beside them, or a well-known name, say.
-fn check_claims(model: &Canonical, config: &VitConfig, metadata: &Metadata) -> Result<(), CheckpointError> {
-    let found = |what: &str| match what {
-        "blocks" => Some(config.depth),
-        "dim" => Some(config.dim),
-        "hidden" => Some(config.hidden),
-        "channels" => Some(config.channels),
-        "patch" => Some(config.patch_height * config.patch_width),
-        "register tokens" => Some(0),
-        // A model without classifier may keep the number of the one that it had.
-        "classes" => (config.classes > 0).then_some(config.classes),
-        _ => None,
-    };
-    let fail = |what: String| {
-        Err(CheckpointError::Config {
-            path: model.path.clone(),
-            what,
-            way_out: "are the weights whole (one shard of several?), and config.json of the same model?"
-                .into(),
-        })
-    };
-    for Claim { what, value, place } in &metadata.claims {
-        if let Some(found) = found(what).filter(|found| found != value) {
-            let unit = if *what == "patch" { "pixels of a patch" } else { what };
-            return fail(format!("{place} says {value} {unit}, the tensors have {found}"));
-        }
-    }
-    let Some(known) = metadata.identity.timm.filter(|_| !metadata.identity.is_file_name) else {
-        return Ok(());
-    };
-    let says_depth = metadata.claims.iter().any(|claim| claim.what == "blocks");
-    match known.depth.filter(|depth| known.dim == Some(config.dim) && config.depth < *depth && !says_depth) {
-        Some(depth) => {
-            let name = metadata.identity.name.as_deref().unwrap_or_default();
-            fail(format!("{name} has {depth} blocks, the tensors have {}", config.depth))
-        }
-        None => Ok(()),
     }
 }

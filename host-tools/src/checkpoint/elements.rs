@@ -108,6 +108,21 @@ fn way_out<'a>(elements: &Elements, names: impl Iterator<Item = &'a str> + Clone
     )
 }
 
+/// What becomes of doubles that f32 cannot hold: those below its range, which are lost. `None` if there are
+/// none.
+pub(super) fn warning_of_lost(tensor: &str, dtype: Dtype, bytes: &[u8]) -> Option<String> {
+    let doubles = bytes.as_chunks::<8>().0.iter().map(|b| f64::from_le_bytes(*b));
+    let lost = match dtype {
+        Dtype::F64 => doubles.filter(|x| *x != 0.0 && *x as f32 == 0.0).count(),
+        _ => 0,
+    };
+    let all = bytes.len() / 8;
+    (lost > 0).then(|| {
+        let tensor = super::sets::shown(tensor);
+        format!("{lost} of {all} values of `{tensor}` are below the range of f32 and become 0")
+    })
+}
+
 /// `None` for a type that is no float.
 pub(super) fn to_f32(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
     Some(match dtype {
@@ -122,6 +137,15 @@ pub(super) fn to_f32(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn doubles_below_the_range_of_f32_are_counted() {
+        let bytes = [1e-300, 0.0, 1.0, -1e-60].map(f64::to_le_bytes).concat();
+        let warning = warning_of_lost("a", Dtype::F64, &bytes).unwrap();
+        assert!(warning.starts_with("2 of 4 values of `a`"), "{warning}");
+        assert!(warning_of_lost("a", Dtype::F64, &bytes[8..24]).is_none());
+        assert!(warning_of_lost("a", Dtype::F32, &bytes).is_none());
+    }
 
     #[test]
     fn whole_numbers_are_harmless_only_as_tables_and_counters() {

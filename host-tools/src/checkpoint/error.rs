@@ -117,7 +117,7 @@ pub enum CheckpointError {
     },
     /// The tensor names are of no known family.
     #[error(
-        "{path}: unknown architecture{family}: it has tensors such as {seen}; recognised are ViT and DeiT \
+        "{path}: unknown architecture{family}: it has {seen}; recognised are ViT and DeiT \
          with the names of timm (`patch_embed.proj.weight`, `blocks.0.attn.qkv.weight`), Hugging Face \
          transformers (`embeddings.patch_embeddings.projection.weight`) and torchvision \
          (`conv_proj.weight`), and IPT with its authors' (`body.linear_encoding.weight`)"
@@ -127,17 +127,17 @@ pub enum CheckpointError {
         path: PathBuf,
         /// What it seems to be, in parentheses; may be empty.
         family: String,
-        /// Some of the names found.
+        /// What it has: some of the names found.
         seen: String,
     },
     /// A tensor that the architecture needs is not there.
-    #[error("{path}: tensor `{tensor}` is missing, expected with shape {expected:?}; {hint}")]
+    #[error("{path}: tensor `{tensor}` is missing{}; {hint}", with_shape(expected))]
     MissingTensor {
         /// The file.
         path: PathBuf,
         /// The name that the file's naming scheme gives to it.
         tensor: String,
-        /// Its shape.
+        /// Its shape; empty where it is not known.
         expected: Vec<usize>,
         /// What may have gone wrong.
         hint: String,
@@ -158,8 +158,8 @@ pub enum CheckpointError {
     },
     /// A weight is NaN or infinite.
     #[error(
-        "{path}: tensor `{tensor}` holds {value} at element {index}; the training diverged or the file is \
-         damaged: export it again from a good checkpoint"
+        "{path}: tensor `{tensor}` holds {value} at element {index}; the training diverged, the file is \
+         damaged, or it holds doubles beyond the range of f32: export it again from a good checkpoint"
     )]
     NotFinite {
         /// The file.
@@ -295,6 +295,13 @@ pub enum CheckpointError {
     },
 }
 
+fn with_shape(shape: &[usize]) -> String {
+    match shape {
+        [] => String::new(),
+        shape => format!(", expected with shape {shape:?}"),
+    }
+}
+
 impl CheckpointError {
     pub(super) fn io(path: &std::path::Path, error: std::io::Error) -> Self {
         Self::Io { path: path.to_path_buf(), error }
@@ -307,7 +314,10 @@ impl CheckpointError {
         let family = super::features::family(names.clone().map(String::as_str));
         let family = family.map_or(String::new(), |family| format!(" (it looks like {family})"));
         let seen: Vec<_> = names.take(5).map(|n| format!("`{n}`")).collect();
-        let seen = if seen.is_empty() { "none at all".into() } else { seen.join(", ") };
+        let seen = match seen.is_empty() {
+            true => "no tensors".into(),
+            false => format!("tensors such as {}", seen.join(", ")),
+        };
         Self::UnknownArchitecture { path: path.to_path_buf(), family, seen }
     }
 }

@@ -1,19 +1,24 @@
 //! JSON files beside the weights, read field by field with errors that name file and field.
 use super::CheckpointError;
+use crate::text::{self, MAX_TEXT};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 /// A JSON object with the file that it came from, for messages.
 #[derive(Clone)]
 pub(super) struct Json {
     pub path: PathBuf,
     value: Value,
+    /// Where the values of a record stand in truth, by the keys that they have here.
+    places: Rc<BTreeMap<String, String>>,
 }
 
 impl Json {
     /// `None` where there is no such file.
     pub fn read(path: &Path) -> Result<Option<Self>, CheckpointError> {
-        let bytes = match std::fs::read(path) {
+        let bytes = match text::read_bounded(path, MAX_TEXT) {
             Ok(bytes) => bytes,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(CheckpointError::io(path, e)),
@@ -27,18 +32,24 @@ impl Json {
         if !value.is_object() {
             return Err(CheckpointError::Json { path: path.into(), reason: "not a JSON object".into() });
         }
-        Ok(Some(Self { path: path.to_path_buf(), value }))
+        Ok(Some(Self { path: path.to_path_buf(), value, places: Rc::default() }))
     }
 
-    /// What a weights' file says of its training, in the form of a JSON object.
-    pub fn of_record(path: &Path, value: Value) -> Self {
-        Self { path: path.to_path_buf(), value }
+    /// An object that says nothing.
+    pub fn empty(path: &Path) -> Self {
+        Self::of_record(path, Value::Object(serde_json::Map::new()), BTreeMap::new())
+    }
+
+    /// What a weights' file says of its training, in the form of a JSON object; `places` are the keys that
+    /// the file has.
+    pub fn of_record(path: &Path, value: Value, places: BTreeMap<String, String>) -> Self {
+        Self { path: path.to_path_buf(), value, places: Rc::new(places) }
     }
 
     /// The file and a field of it, for people.
     pub fn place(&self, key: &str) -> String {
         let file = self.path.file_name().unwrap_or_default().to_string_lossy();
-        format!("{file} `{key}`")
+        format!("{file} `{}`", self.places.get(key).map_or(key, String::as_str))
     }
 
     /// Any value but null.
@@ -49,7 +60,12 @@ impl Json {
     /// A nested object.
     pub fn object(&self, key: &str) -> Option<Self> {
         let value = self.get(key)?.clone();
-        value.is_object().then(|| Self { path: self.path.clone(), value })
+        value.is_object().then(|| Self { path: self.path.clone(), value, places: self.places.clone() })
+    }
+
+    /// Names of its fields.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.value.as_object().into_iter().flat_map(|fields| fields.keys().map(String::as_str))
     }
 
     /// Number of its fields.

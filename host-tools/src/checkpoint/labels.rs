@@ -1,35 +1,61 @@
 //! Names of the classes: from label files, or from config.json.
 use super::json::Json;
 use super::CheckpointError;
+use crate::text::{read_bounded, shown, MAX_TEXT};
 use std::path::{Path, PathBuf};
 use vitreous::models::vit::VitConfig;
 
 /// Files that are looked for beside the weights.
 const LABEL_FILES: [&str; 2] = ["labels.txt", "classes.txt"];
 
-/// The label file that lies beside the weights.
-pub(super) fn beside(folder: &Path) -> Option<PathBuf> {
-    LABEL_FILES.map(|name| folder.join(name)).into_iter().find(|path| path.is_file())
+/// Longest label, in bytes: a longer line is no name.
+const MAX_LABEL: usize = 1024;
+
+/// The label files that lie beside the weights.
+fn beside(folder: &Path) -> Vec<PathBuf> {
+    LABEL_FILES.map(|name| folder.join(name)).into_iter().filter(|path| path.is_file()).collect()
 }
 
 /// The labels of a model: of the file given, else of a file beside the weights, else those that config.json
-/// has.
+/// has. Which of several was taken is added to `warnings`, where they differ.
 pub(super) fn find(
     folder: &Path,
     given: Option<&Path>,
     of_config: &[String],
     config: &VitConfig,
+    warnings: &mut Vec<String>,
 ) -> Result<Vec<String>, CheckpointError> {
     // A headless model's config.json may still hold the labels of a head that was left out.
     if config.classes == 0 && given.is_none() {
         return Ok(vec![]);
     }
-    let (path, labels) = match given.map(Path::to_path_buf).or_else(|| beside(folder)) {
-        Some(path) => (path.clone(), read(&path)?),
-        None => (folder.join("config.json"), of_config.to_vec()),
-    };
-    check(&path, &labels, config)?;
-    Ok(labels)
+    if let Some(path) = given {
+        let labels = read(path)?;
+        if labels.is_empty() {
+            let reason = "holds no labels; write one per line, line number = class index".into();
+            return Err(CheckpointError::LabelText { path: path.to_path_buf(), reason });
+        }
+        check(path, &labels, config)?;
+        return Ok(labels);
+    }
+    let mut found = vec![];
+    for path in beside(folder) {
+        let labels = read(&path)?;
+        match labels.is_empty() {
+            true => warnings.push(format!("{} holds no labels, and is passed over", shown(&path))),
+            false => found.push((path, labels)),
+        }
+    }
+    if !of_config.is_empty() {
+        found.push((folder.join("config.json"), of_config.to_vec()));
+    }
+    let Some((path, labels)) = found.first() else { return Ok(vec![]) };
+    check(path, labels, config)?;
+    if let Some((other, _)) = found.iter().find(|(_, others)| others != labels) {
+        let [path, other] = [path, other].map(|path| shown(path));
+        warnings.push(format!("the labels of {path} are taken, and those of {other} differ from them"));
+    }
+    Ok(labels.clone())
 }
 
 /// Checks that there is one label per class, or none at all.
@@ -42,10 +68,18 @@ pub(super) fn check(path: &Path, labels: &[String], config: &VitConfig) -> Resul
 
 /// One label per line; blank lines at the end do not count.
 fn read(path: &Path) -> Result<Vec<String>, CheckpointError> {
-    let bytes = std::fs::read(path).map_err(|e| CheckpointError::io(path, e))?;
-    let text =
-        decoded(&bytes).map_err(|reason| CheckpointError::LabelText { path: path.to_path_buf(), reason })?;
-    Ok(text.trim_end().lines().map(|line| line.trim().to_string()).collect())
+    let error = |reason: String| CheckpointError::LabelText { path: path.to_path_buf(), reason };
+    let bytes = read_bounded(path, MAX_TEXT).map_err(|e| CheckpointError::io(path, e))?;
+    let text = decoded(&bytes).map_err(error)?;
+    let labels: Vec<String> = text.trim_end().lines().map(|line| line.trim().to_string()).collect();
+    match labels.iter().position(|label| label.len() > MAX_LABEL) {
+        Some(line) => Err(error(format!(
+            "line {} has {} bytes, and a label has at most {MAX_LABEL}; write one label per line",
+            line + 1,
+            labels[line].len()
+        ))),
+        None => Ok(labels),
+    }
 }
 
 /// Text in UTF-8 or UTF-16, with or without a byte order mark.
@@ -59,6 +93,8 @@ pub(super) fn decoded(bytes: &[u8]) -> Result<String, String> {
             .ok_or_else(|| "damaged UTF-16 text; save it as UTF-8".to_string())
     };
     match bytes {
+        // As UTF-16 it would begin with a zero character, which no text does.
+        [0xFF, 0xFE, 0, 0, ..] | [0, 0, 0xFE, 0xFF, ..] => Err("is UTF-32 text; save it as UTF-8".into()),
         [0xFF, 0xFE, rest @ ..] => utf16(rest, u16::from_le_bytes),
         [0xFE, 0xFF, rest @ ..] => utf16(rest, u16::from_be_bytes),
         [0xEF, 0xBB, 0xBF, rest @ ..] => utf8(rest),
@@ -110,6 +146,9 @@ mod tests {
     #[test]
     fn other_encodings_are_named() {
         assert!(decoded(b"K\xe4se").unwrap_err().contains("byte 1 is in another encoding"));
+        for utf32 in [&b"\xff\xfe\0\0K\0\0\0"[..], b"\0\0\xfe\xff\0\0\0K"] {
+            assert!(decoded(utf32).unwrap_err().contains("UTF-32"));
+        }
         assert!(decoded(b"K\0s\0").unwrap_err().contains("UTF-16 without"));
         assert!(decoded(b"\xff\xfeK\0s").unwrap_err().contains("damaged UTF-16"));
     }

@@ -1,5 +1,6 @@
 //! Which file or files hold the weights that a path stands for.
 use super::CheckpointError;
+use crate::text::{read_bounded, MAX_TEXT};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -219,7 +220,7 @@ impl Index {
     /// A file that cannot be read, is no such index, or names files outside of its folder.
     pub fn read(path: &Path) -> Result<Self, CheckpointError> {
         let json_error = |reason: String| CheckpointError::Json { path: path.to_path_buf(), reason };
-        let text = std::fs::read(path).map_err(|e| CheckpointError::io(path, e))?;
+        let text = read_bounded(path, MAX_TEXT).map_err(|e| CheckpointError::io(path, e))?;
         let json: serde_json::Value =
             serde_json::from_slice(&text).map_err(|e| json_error(format!("not valid JSON: {e}")))?;
         let Some(map) = json.get("weight_map").and_then(|map| map.as_object()) else {

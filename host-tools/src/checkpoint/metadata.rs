@@ -1,6 +1,7 @@
 //! What the files beside the weights, and the names that they give, say of a model.
 use super::architectures::{self, Known, ModelType};
 use super::archive::Archive;
+use super::claims::{self, Claim, Stated};
 use super::exact::Exact;
 use super::features;
 use super::json::Json;
@@ -26,6 +27,8 @@ pub(super) struct Identity {
     pub is_file_name: bool,
     /// Whether a training noted it in its checkpoint.
     pub is_of_record: bool,
+    /// Whether the model is the named architecture with another width, which its file states.
+    pub is_variant: bool,
 }
 
 impl Identity {
@@ -50,6 +53,11 @@ impl Identity {
         })
     }
 
+    /// Whether the name tells where the blocks' norms stand.
+    pub fn tells_block(&self) -> bool {
+        self.timm.is_some() || self.is_variant
+    }
+
     /// What the architecture needs that the engine does not have, in a sentence.
     fn obstacle(&self) -> Option<String> {
         let of_type = || self.model_type.and_then(|known| known.obstacle.map(str::to_string));
@@ -57,13 +65,6 @@ impl Identity {
         let place = if self.is_file_name { "the file's name" } else { &self.place };
         Some(format!("{place} says that this is {}, which has {what}", self.name.as_deref()?))
     }
-}
-
-/// A size that a file states and that the tensors must have.
-pub(super) struct Claim {
-    pub what: &'static str,
-    pub value: usize,
-    pub place: String,
 }
 
 /// What config.json says; each value may be absent.
@@ -89,26 +90,10 @@ pub(super) struct Metadata {
     title: Option<String>,
     /// What the training noted in the weights' file.
     pub record: Option<Json>,
-    /// A layer of `model_args` that is not known, in a sentence.
+    /// What a file says the model has and the engine has not, in a sentence.
     unknown_layer: Option<String>,
+    pub warnings: Vec<String>,
 }
-
-/// Keys of timm's `model_args` and of transformers' config.json that state a size, and of which tensor's
-/// axis.
-const CLAIMS: [(&str, &str); 12] = [
-    ("depth", "blocks"),
-    ("num_hidden_layers", "blocks"),
-    ("embed_dim", "dim"),
-    ("hidden_size", "dim"),
-    ("num_features", "dim"),
-    ("intermediate_size", "hidden"),
-    ("in_chans", "channels"),
-    ("num_channels", "channels"),
-    ("patch_size", "patch"),
-    ("num_classes", "classes"),
-    ("num_labels", "classes"),
-    ("num_register_tokens", "register tokens"),
-];
 
 impl Metadata {
     /// Reads config.json, the facts that the weights' file says of itself (`arch` of a training's
@@ -148,17 +133,38 @@ impl Metadata {
             // Unlike config.json's, it counts only where the number of patches agrees: a training may name it
             // otherwise.
             let image = record::image_size(archive);
-            metadata.image = image.map(|size| Said::by_architecture(size, "the training's record"));
+            metadata.image = image.map(|(size, place)| Said::by_architecture(size, place));
             metadata.record = Some(record);
         }
         refuse(metadata.identity.obstacle().or(metadata.unknown_layer.take()))?;
+        metadata.forget_unlike(width(archive));
         Ok(metadata)
+    }
+
+    /// An architecture of another width than the tensors' says nothing of them: many a model is called after
+    /// a larger one.
+    fn forget_unlike(&mut self, width: Option<usize>) {
+        let identity = &mut self.identity;
+        let (Some(known), Some(width)) = (identity.timm, width) else { return };
+        let Some(named) = known.dim.filter(|dim| *dim != width) else { return };
+        let name = identity.name.as_deref().unwrap_or(known.name);
+        let who = match identity.is_file_name {
+            true => format!("the file is called {name}"),
+            false => format!("{} names {name}", identity.place),
+        };
+        let is_stated = |claim: &Claim| claim.what == "dim" && claim.stated == Stated::Size(width);
+        identity.is_variant = !identity.is_file_name && self.claims.iter().any(is_stated);
+        identity.timm = None;
+        self.warnings.push(format!(
+            "{who}, whose tokens have a width of {named}, and the tensors have {width}: no value is taken \
+             from that architecture"
+        ));
     }
 
     /// The model's name for people: config.json's, not one that its file name only suggests.
     pub fn name(&self) -> Option<String> {
         let named = self.identity.name.clone().filter(|_| !self.identity.is_file_name);
-        self.title.clone().or(named)
+        self.title.clone().or(named).filter(|name| !name.trim().is_empty())
     }
 
     fn identify(&mut self, config: &Json) -> Result<(), CheckpointError> {
@@ -215,23 +221,33 @@ impl Metadata {
         let pretrained = config.object("pretrained_cfg");
         if let Some(arguments) = config.object("model_args") {
             let place = |key: &str| config.place(&format!("model_args.{key}"));
-            let heads = arguments.integer("num_heads")?;
-            self.heads = heads.map(|n| Said::by_file(n, place("num_heads")));
             let image = arguments.height_width("img_size")?;
             self.image = image.map(|size| Said::by_file(size, place("img_size")));
             let activation = arguments.string("act_layer")?;
             self.activation = activation.map(|name| Said::by_file(name, place("act_layer")));
-            self.claim(&arguments, "model_args.")?;
-            self.block_arguments(&arguments)?;
+            self.claims.extend(claims::read(config, &arguments, "model_args.")?);
+            self.block_arguments(config, &arguments)?;
         }
-        if let (None, Some(pretrained)) = (&self.image, &pretrained) {
-            if let Some(&[_, height, width]) = pretrained.numbers("input_size")?.as_deref() {
-                let place = config.place("pretrained_cfg.input_size");
-                self.image = Some(Said::by_file((height as usize, width as usize), place));
-            }
-        }
-        let pool = config.string("global_pool")?;
-        self.pool = pool.map(|name| Said::by_file(name, config.place("global_pool")));
+        self.input_size(config, pretrained.as_ref())?;
+        let none = Json::empty(&config.path);
+        let arguments = config.object("model_args").unwrap_or(none);
+        let argument = |key: &str| config.place(&format!("model_args.{key}"));
+        let heads = [
+            (arguments.integer("num_heads")?, argument("num_heads")),
+            (config.integer("num_heads")?, config.place("num_heads")),
+            (config.integer("num_attention_heads")?, config.place("num_attention_heads")),
+        ];
+        self.heads = claims::agreed(config, heads)?.map(|(n, place)| Said::by_file(n, place));
+        let pool = [
+            (config.string("global_pool")?, config.place("global_pool")),
+            (arguments.string("global_pool")?, argument("global_pool")),
+        ];
+        self.pool = claims::agreed(config, pool)?.map(|(name, place)| Said::by_file(name, place));
+        let eps = [
+            (arguments.number("norm_eps")?, argument("norm_eps")),
+            (config.number("layer_norm_eps")?, config.place("layer_norm_eps")),
+        ];
+        self.norm_eps = claims::agreed(config, eps)?.map(|(eps, place)| Said::by_file(eps as f32, place));
         for source in [Some(config), pretrained.as_ref()].into_iter().flatten() {
             if self.labels.is_empty() {
                 self.labels = source.strings("label_names")?.unwrap_or_default();
@@ -240,66 +256,83 @@ impl Metadata {
         Ok(())
     }
 
+    /// The image of timm's `pretrained_cfg`, which older files have in themselves. Its channels are those of
+    /// the model that a training began with, where `in_chans` says others.
+    fn input_size(&mut self, config: &Json, pretrained: Option<&Json>) -> Result<(), CheckpointError> {
+        let of_pretrained = |key: &str| format!("pretrained_cfg.{key}");
+        for key in ["mean", "std", "crop_pct", "interpolation", "crop_mode", "input_size"] {
+            let nested = pretrained.and_then(|json| json.get(key)).cloned();
+            let places =
+                [(nested, config.place(&of_pretrained(key))), (config.get(key).cloned(), config.place(key))];
+            claims::agreed(config, places)?;
+        }
+        let (source, place) = match pretrained {
+            Some(pretrained) => (pretrained, config.place(&of_pretrained("input_size"))),
+            None => (config, config.place("input_size")),
+        };
+        let Some(size) = source.numbers("input_size")? else { return Ok(()) };
+        let [channels, height, width] = size[..] else {
+            return Err(config.error(format!("{place} is {size:?}, expected [channels, height, width]")));
+        };
+        if !self.claims.iter().any(|claim| claim.what == "channels") {
+            let stated = Stated::Size(channels as usize);
+            self.claims.push(Claim { what: "channels", stated, place: place.clone() });
+        }
+        if self.image.is_none() {
+            self.image = Some(Said::by_file((height as usize, width as usize), place));
+        }
+        Ok(())
+    }
+
     /// timm's arguments that make another network of tensors with the same names.
-    fn block_arguments(&mut self, arguments: &Json) -> Result<(), CheckpointError> {
+    fn block_arguments(&mut self, config: &Json, arguments: &Json) -> Result<(), CheckpointError> {
         let block = arguments.string("block_fn")?.filter(|name| !matches!(name.as_str(), "Block" | "block"));
         let is_plain = |value: &str| {
-            matches!(value, "layernorm" | "LayerNorm" | "mlp" | "Mlp" | "Attention" | "attn" | "")
+            matches!(
+                value,
+                "layernorm" | "LayerNorm" | "mlp" | "Mlp" | "Attention" | "attn" | "PatchEmbed" | ""
+            )
         };
-        let unknown = ["norm_layer", "mlp_layer", "attn_layer"].into_iter().find_map(|key| {
+        let layers = ["norm_layer", "mlp_layer", "attn_layer", "embed_layer"];
+        let unknown = layers.into_iter().find_map(|key| {
             let value = arguments.get(key).filter(|value| !value.as_str().is_some_and(is_plain))?;
             Some(format!("{key} {value}"))
         });
-        let includes_prefix = arguments.boolean("pool_include_prefix")? == Some(true);
-        let pooling = includes_prefix.then(|| "pool_include_prefix true".to_string());
-        let found = block.map(|name| format!("block_fn {name:?}")).or(unknown).or(pooling);
-        self.unknown_layer =
-            found.map(|found| format!("`model_args` has {found}, which the engine does not have"));
+        let found = block.map(|name| format!("block_fn {name:?}")).or(unknown);
+        let found = found.map(|found| format!("`model_args` has {found}, which the engine does not have"));
+        self.unknown_layer = found.or_else(|| claims::feature(config, arguments, "model_args."));
+        let unknown = claims::unknown_arguments(arguments);
+        let unknown = unknown.iter().map(|key| config.place(&format!("model_args.{key}")));
+        self.warnings.extend(unknown.map(|place| format!("{place} is not known, and is passed over")));
         Ok(())
     }
 
     fn read_transformers(&mut self, config: &Json) -> Result<(), CheckpointError> {
-        if self.heads.is_none() {
-            let heads = config.integer("num_attention_heads")?;
-            self.heads = heads.map(|n| Said::by_file(n, config.place("num_attention_heads")));
-        }
         if self.image.is_none() {
             let image = config.height_width("image_size")?;
             self.image = image.map(|size| Said::by_file(size, config.place("image_size")));
         }
-        let eps = config.number("layer_norm_eps")?;
-        self.norm_eps = eps.map(|eps| Said::by_file(eps as f32, config.place("layer_norm_eps")));
         if self.activation.is_none() {
             let name = config.string("hidden_act")?;
             self.activation = name.map(|name| Said::by_file(name, config.place("hidden_act")));
         }
-        self.claim(config, "")?;
+        self.claims.extend(claims::read(config, config, "")?);
+        self.unknown_layer = self.unknown_layer.take().or_else(|| claims::feature(config, config, ""));
         if let Some(map) = config.object("id2label") {
-            self.labels = labels::of_map(&map)?;
+            let named = std::mem::replace(&mut self.labels, labels::of_map(&map)?);
+            if !named.is_empty() && named != self.labels {
+                let [taken, other] = ["id2label", "label_names"].map(|key| config.place(key));
+                self.warnings.push(format!("the labels of {taken} are taken, and {other} has others"));
+            }
             let is_claimed = self.claims.iter().any(|claim| claim.what == "classes");
             if !is_claimed {
                 let place = config.place("id2label");
-                self.claims.push(Claim { what: "classes", value: map.len(), place });
+                self.claims.push(Claim { what: "classes", stated: Stated::Size(map.len()), place });
             }
         }
         // What transformers writes when nobody named the classes.
         if self.labels.iter().enumerate().all(|(i, label)| *label == format!("LABEL_{i}")) {
             self.labels.clear();
-        }
-        Ok(())
-    }
-
-    fn claim(&mut self, json: &Json, prefix: &str) -> Result<(), CheckpointError> {
-        for (key, what) in CLAIMS {
-            // A patch of (height, width) is checked by its area in pixels.
-            let value = match key {
-                "patch_size" => json.height_width(key)?.map(|(height, width)| height.saturating_mul(width)),
-                _ => json.integer(key)?,
-            };
-            if let Some(value) = value {
-                let place = json.place(&format!("{prefix}{key}"));
-                self.claims.push(Claim { what, value, place });
-            }
         }
         Ok(())
     }

@@ -8,6 +8,7 @@
 mod architectures;
 mod archive;
 mod canonical;
+mod claims;
 mod derive;
 mod elements;
 mod error;
@@ -23,6 +24,7 @@ mod metadata;
 mod naming;
 mod positions;
 mod preprocess;
+mod processor;
 mod record;
 mod safetensors;
 mod sets;
@@ -177,9 +179,10 @@ impl FloatVit {
         }
         let stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let mut archive = Archive::read(&file, options.weights.as_deref())?;
-        let metadata = Metadata::read(config_json.as_ref(), &archive, &stem, options.block.is_some())?;
+        let mut metadata = Metadata::read(config_json.as_ref(), &archive, &stem, options.block.is_some())?;
         let source_sha256 = archive.sha256;
         warnings.append(&mut archive.warnings);
+        warnings.append(&mut metadata.warnings);
         let mut settings = Settings::default();
         archive.choice.decide(&mut settings);
         let mut model = Canonical::new(archive, options.head)?;
@@ -197,11 +200,12 @@ impl FloatVit {
             processor: processor.as_ref(),
             identity: &metadata.identity,
             library: model.naming.library,
-            names: &names_of(&folder, &stem, &metadata),
+            names: &names_of(&stem, &metadata),
+            folder: &folder.file_name().unwrap_or_default().to_string_lossy().to_lowercase(),
             model: &config,
             trained: derived.trained,
         };
-        let (preprocess, order) = preprocess::decide(&sources, &mut settings)?;
+        let (preprocess, order) = preprocess::decide(&sources, &mut settings, &mut warnings)?;
         validate_preprocess(&file, &preprocess)?;
         if order == ChannelOrder::Bgr {
             model.exchange_red_and_blue();
@@ -209,11 +213,13 @@ impl FloatVit {
         model.fill_biases(config.depth);
         warnings.append(&mut model.warnings);
         let tensors = take_all(&file, &mut model, &config, options, &mut warnings)?;
-        let labels = labels::find(&folder, options.labels.as_deref(), &metadata.labels, &config)?;
+        warnings.extend(warning_of_zeros(&tensors, &|name| model.source_name(name)));
+        let labels = options.labels.as_deref();
+        let labels = labels::find(&folder, labels, &metadata.labels, &config, &mut warnings)?;
         if options.strict {
             settings.refuse_assumed(&file)?;
         }
-        let named = metadata.exact.and(metadata.identity.name.clone()).or_else(|| metadata.name());
+        let named = metadata.name();
         let name = options.name.clone().or(named).unwrap_or_else(|| file_label(&file, &folder, "vit"));
         Ok(Self { name, config, preprocess, labels, tensors, source_sha256, settings, warnings })
     }
@@ -237,6 +243,22 @@ impl FloatVit {
         archive::write(&dir.join("model.safetensors"), &self.tensors)
     }
 
+    /// The same weights on images of `height`×`width` pixels, whole patches: positions are interpolated.
+    ///
+    /// # Errors
+    /// A size that the model can't have.
+    pub fn with_image(&self, height: usize, width: usize) -> Result<Self, CheckpointError> {
+        let mut model = self.clone();
+        (model.config.image_height, model.config.image_width) = (height, width);
+        validate_config(Path::new(&self.name), &model.config)?;
+        let grid = |c: &VitConfig| (c.image_height / c.patch_height, c.image_width / c.patch_width);
+        if let Some(tensor) = model.tensors.get_mut("pos_embed") {
+            let (from, to) = (grid(&self.config), grid(&model.config));
+            positions::interpolate(tensor, from, to, self.config.prefix_tokens(), self.config.dim);
+        }
+        Ok(model)
+    }
+
     /// A tensor by its canonical name.
     ///
     /// # Panics
@@ -257,10 +279,26 @@ impl FloatVit {
 }
 
 /// Whatever may tell whose release a model is, in lower case.
-fn names_of(folder: &Path, stem: &str, metadata: &Metadata) -> String {
-    let folder = folder.file_name().unwrap_or_default().to_string_lossy();
-    let name = metadata.identity.name.as_deref().unwrap_or_default();
-    format!("{folder} {stem} {name}").to_lowercase()
+fn names_of(stem: &str, metadata: &Metadata) -> [String; 2] {
+    [stem, metadata.identity.name.as_deref().unwrap_or_default()].map(str::to_lowercase)
+}
+
+/// What is said of layers without a single weight: they may never have been trained, or were lost.
+fn warning_of_zeros(
+    tensors: &BTreeMap<String, FloatTensor>,
+    source_name: &dyn Fn(&str) -> String,
+) -> Option<String> {
+    let is_matrix = |tensor: &FloatTensor| tensor.shape.len() >= 2 && !tensor.data.is_empty();
+    let layers = tensors.iter().filter(|(name, tensor)| name.ends_with(".weight") && is_matrix(tensor));
+    let count = layers.clone().count();
+    let zeros: Vec<_> = layers.filter(|(_, tensor)| tensor.data.iter().all(|w| *w == 0.0)).collect();
+    let (name, _) = zeros.first()?;
+    Some(format!(
+        "all weights of {} of {count} layers are 0, such as `{}`: they let nothing through; were they never \
+         trained, or are they lost?",
+        zeros.len(),
+        source_name(name)
+    ))
 }
 
 /// Takes the model's tensors out of the checkpoint's. What is left over is an error, or a warning where the

@@ -4,8 +4,10 @@ use super::architectures::IMAGENET;
 use super::exact::Exact;
 use super::json::Json;
 use super::metadata::Identity;
+use super::processor;
 use super::settings::{Said, Settings};
 use super::CheckpointError;
+use crate::text::counted;
 use vitreous::format::{Crop, Filter, Preprocess};
 use vitreous::models::vit::VitConfig;
 
@@ -48,8 +50,11 @@ pub(super) struct Sources<'a> {
     pub identity: &'a Identity,
     /// Whose names the tensors have.
     pub library: &'static str,
-    /// Name of the weights' file and of its folder, in lower case, which may tell whose release it is.
-    pub names: &'a str,
+    /// Names in lower case that may tell whose release it is: of the weights' file, and the one that
+    /// config.json gives.
+    pub names: &'a [String],
+    /// Name of the folder, in lower case, which tells nothing but as a whole.
+    pub folder: &'a str,
     pub model: &'a VitConfig,
     /// (height, width) of the training's images.
     pub trained: (usize, usize),
@@ -57,13 +62,15 @@ pub(super) struct Sources<'a> {
 
 /// What the sources say, before it is put together.
 #[derive(Default)]
-struct Found {
-    mean: Option<Said<Vec<f64>>>,
-    std: Option<Said<Vec<f64>>>,
-    resize: Option<Said<usize>>,
-    crop: Option<Said<Crop>>,
-    interpolation: Option<Said<Filter>>,
-    channel_order: Option<Said<ChannelOrder>>,
+pub(super) struct Found {
+    pub mean: Option<Said<Vec<f64>>>,
+    pub std: Option<Said<Vec<f64>>>,
+    pub resize: Option<Said<usize>>,
+    /// Whether `resize` was reckoned from the crop's share of the resized image.
+    pub is_share: bool,
+    pub crop: Option<Said<Crop>>,
+    pub interpolation: Option<Said<Filter>>,
+    pub channel_order: Option<Said<ChannelOrder>>,
 }
 
 impl Found {
@@ -72,6 +79,7 @@ impl Found {
         Self {
             mean: self.mean.or(other.mean),
             std: self.std.or(other.std),
+            is_share: if self.resize.is_some() { self.is_share } else { other.is_share },
             resize: self.resize.or(other.resize),
             crop: self.crop.or(other.crop),
             interpolation: self.interpolation.or(other.interpolation),
@@ -81,15 +89,17 @@ impl Found {
 }
 
 /// Decides every value of the preprocessing. The channel order is returned beside it: the importer exchanges
-/// the weights of red and blue, so that the model takes RGB.
+/// the weights of red and blue, so that the model takes RGB. What the user must know beside the settings is
+/// added to `warnings`.
 pub(super) fn decide(
     sources: &Sources,
     settings: &mut Settings,
+    warnings: &mut Vec<String>,
 ) -> Result<(Preprocess, ChannelOrder), CheckpointError> {
     let mut found = of_options(sources)?;
     found = found.or(sources.exact.map(of_exact).unwrap_or_default());
     if let Some(json) = sources.processor {
-        found = found.or(of_transformers(json, sources)?);
+        found = found.or(processor::of_transformers(json, sources, warnings)?);
     }
     if let Some(json) = sources.config {
         found = found.or(of_timm(json, sources)?);
@@ -99,29 +109,14 @@ pub(super) fn decide(
     let colours = sources.model.channels;
     let list =
         |values: &Vec<f64>| values.iter().map(|v| format!("{}", *v as f32)).collect::<Vec<_>>().join(",");
-    let broadcast = |said: Option<Said<Vec<f64>>>, name: &str| {
-        said.unwrap_or(Said::assumed(vec![0.5], "")).try_map(|values, place| {
-            per_channel(&values, colours).ok_or_else(|| {
-                invalid(format!("{} values of {name} for {colours} channels ({place})", values.len()))
-            })
-        })
-    };
-    let (mean, std) = (broadcast(found.mean, "mean")?, broadcast(found.std, "std")?);
+    let crop = found.crop.unwrap_or(Said::assumed(Crop::Center, ""));
+    let resize = found.resize.unwrap_or(Said::assumed(0, ""));
+    let resize = judge_borders(resize, found.is_share, crop.value, sources, warnings)?;
     let mut result = Preprocess {
         mean: [0.0; 4],
         std: [1.0; 4],
-        resize: settings.decide(
-            "resize",
-            "--resize",
-            found.resize.unwrap_or(Said::assumed(0, "")),
-            usize::to_string,
-        ),
-        crop: settings.decide(
-            "crop",
-            "--crop",
-            found.crop.unwrap_or(Said::assumed(Crop::Center, "")),
-            |crop| crop_name(*crop).to_string(),
-        ),
+        resize: settings.decide("resize", "--resize", resize, usize::to_string),
+        crop: settings.decide("crop", "--crop", crop, |crop| crop_name(*crop).to_string()),
         filter: settings.decide(
             "interpolation",
             "--interpolation",
@@ -129,13 +124,18 @@ pub(super) fn decide(
             |filter| filter_name(*filter).to_string(),
         ),
     };
-    refuse_bars(&result, sources)?;
+    let checked = |said: Option<Said<Vec<f64>>>, name: &str| {
+        let said = said.unwrap_or(Said::assumed(vec![0.5], ""));
+        let place = match said.note() {
+            _ if said.is_by_option() => format!("--{name}"),
+            note if said.is_by_file() => note.to_string(),
+            note => format!("what is assumed ({note})"),
+        };
+        said.try_map(|values, _| for_channels(&values, name, &place, colours))
+    };
+    let (mean, std) = (checked(found.mean, "mean")?, checked(found.std, "std")?);
     let (mean, std) =
         (settings.decide("mean", "--mean", mean, list), settings.decide("std", "--std", std, list));
-    let is_sound = mean.iter().all(|m| m.is_finite()) && std.iter().all(|s| s.is_finite() && *s > 0.0);
-    if !is_sound {
-        return Err(invalid(format!("mean {}, std {}", list(&mean), list(&std))));
-    }
     result.mean.iter_mut().zip(mean).for_each(|(to, from)| *to = from as f32);
     result.std.iter_mut().zip(std).for_each(|(to, from)| *to = from as f32);
     let mut order = ChannelOrder::Rgb;
@@ -150,18 +150,88 @@ pub(super) fn decide(
     Ok((result, order))
 }
 
-/// An option that leaves less of a photograph than the model takes would put black bars around it. A file may
-/// say so: then the training had them too.
-fn refuse_bars(preprocess: &Preprocess, sources: &Sources) -> Result<(), CheckpointError> {
-    let side = shorter(sources.size());
-    match sources.options.resize {
-        Some(resize) if resize < side && preprocess.crop == Crop::Center => Err(CheckpointError::Config {
-            path: "preprocessing".into(),
-            what: format!("--resize {resize} is less than the {side} pixels that the crop takes"),
-            way_out: format!("give at least {side}, or --crop squash"),
-        }),
-        _ => Ok(()),
+/// One mean or deviation per channel, of pixels scaled to 0..1.
+fn for_channels(
+    values: &[f64],
+    name: &str,
+    place: &str,
+    channels: usize,
+) -> Result<Vec<f64>, CheckpointError> {
+    let shown = values.iter().map(f64::to_string).collect::<Vec<_>>().join(",");
+    // No photograph has a mean beyond 10 where white is 1, and hardly one below where it is 255.
+    if values.iter().any(|value| value.is_finite() && value.abs() > 10.0) {
+        return Err(invalid(format!(
+            "{place} says the {name} {shown}, which looks like that of pixels of 0..255, and here pixels are \
+             scaled to 0..1"
+        )));
     }
+    let is_sound = |value: &f64| value.is_finite() && (name == "mean" || *value > 0.0);
+    if !values.iter().all(is_sound) {
+        return Err(invalid(format!("{place} says the {name} {shown}")));
+    }
+    per_channel(values, channels).ok_or_else(|| {
+        let channels = counted(channels, "channel");
+        invalid(format!(
+            "{place} says {} of {name}, and the model has {channels}",
+            counted(values.len(), "value")
+        ))
+    })
+}
+
+/// What a centre crop shows of photographs, where a resize of the shorter side alone does not reach the
+/// whole crop: there it gets black borders. That an option says so is taken, but not for every photograph.
+fn judge_borders(
+    resize: Said<usize>,
+    is_share: bool,
+    crop: Crop,
+    sources: &Sources,
+    warnings: &mut Vec<String>,
+) -> Result<Said<usize>, CheckpointError> {
+    let (height, width) = sources.size();
+    let (short, long) = (height.min(width), height.max(width));
+    if crop != Crop::Center {
+        return Ok(resize);
+    }
+    let side = resize.value;
+    let of_some = || {
+        let shape = if width > height { "wide as high" } else { "high as wide" };
+        format!(
+            "a photograph that is not {:.3} times as {shape} gets black borders in the crop of \
+             {height}×{width}; a resize to {long} covers it for all, and so does --crop squash",
+            long as f64 / side.max(1) as f64
+        )
+    };
+    if resize.is_by_option() {
+        if side < short {
+            return Err(CheckpointError::Config {
+                path: "preprocessing".into(),
+                what: format!("--resize {side} is less than the {short} pixels that the crop takes"),
+                way_out: format!("give at least {long}, or --crop squash"),
+            });
+        }
+        if side < long {
+            warnings.push(format!("--resize {side}: {}", of_some()));
+        }
+        if is_share && short != long {
+            return Ok(resize.noting("a share of the crop's longer side"));
+        }
+        return Ok(resize);
+    }
+    Ok(if side < short {
+        resize.doubted(&format!(
+            "it is less than the {short} pixels that the crop takes, so that every photograph gets black \
+             borders"
+        ))
+    } else if side < long {
+        resize.doubted(&of_some())
+    } else if is_share && short != long {
+        resize.doubted(&format!(
+            "the shorter side is resized for the longer one of the crop of {height}×{width}, which no \
+             photograph leaves uncovered; timm's crop shows more of those that are not square"
+        ))
+    } else {
+        resize
+    })
 }
 
 /// As the option takes it.
@@ -199,17 +269,12 @@ fn of_options(sources: &Sources) -> Result<Found, CheckpointError> {
             way_out: "give more than 0 and at most 1, such as 0.9, or --resize PIXELS".into(),
         });
     }
-    // No photograph has a mean beyond 10 where white is 1, and hardly one below where it is 255.
-    if o.mean.iter().chain(&o.std).flatten().any(|value| value.abs() > 10.0) {
-        return Err(invalid(
-            "--mean and --std are of pixels scaled to 0..1, and these look like those of 0..255".into(),
-        ));
-    }
-    let of_pct = o.crop_pct.map(|pct| resize_of(shorter(sources.size()), pct));
+    let of_pct = o.crop_pct.map(|pct| resize_of(longer(sources.size()), pct));
     Ok(Found {
         mean: o.mean.clone().map(Said::by_option),
         std: o.std.clone().map(Said::by_option),
         resize: o.resize.or(of_pct).map(Said::by_option),
+        is_share: of_pct.is_some(),
         crop: o.crop.map(Said::by_option),
         interpolation: o.interpolation.map(Said::by_option),
         channel_order: o.channel_order.map(Said::by_option),
@@ -224,6 +289,7 @@ fn of_exact(exact: &Exact) -> Found {
         mean: Some(Said::by_file(list(&p.mean), place)),
         std: Some(Said::by_file(list(&p.std), place)),
         resize: Some(Said::by_file(p.resize, place)),
+        is_share: false,
         crop: Some(Said::by_file(p.crop, place)),
         interpolation: Some(Said::by_file(p.filter, place)),
         channel_order: Some(Said::by_file(ChannelOrder::Rgb, place)),
@@ -231,7 +297,7 @@ fn of_exact(exact: &Exact) -> Found {
 }
 
 impl Sources<'_> {
-    fn size(&self) -> (usize, usize) {
+    pub fn size(&self) -> (usize, usize) {
         (self.model.image_height, self.model.image_width)
     }
 
@@ -240,12 +306,13 @@ impl Sources<'_> {
     }
 }
 
-fn shorter((height, width): (usize, usize)) -> usize {
-    height.min(width)
+/// What a share of the crop is of: a shorter side of this length covers the crop of every photograph.
+pub(super) fn longer((height, width): (usize, usize)) -> usize {
+    height.max(width)
 }
 
 /// timm's `math.floor(size / crop_pct)`, in the same f64 arithmetic.
-fn resize_of(side: usize, crop_pct: f64) -> usize {
+pub(super) fn resize_of(side: usize, crop_pct: f64) -> usize {
     (side as f64 / crop_pct).floor() as usize
 }
 
@@ -270,11 +337,12 @@ fn of_timm(json: &Json, sources: &Sources) -> Result<Found, CheckpointError> {
     if let Some(pct) = crop_pct.filter(|pct| !(*pct > 0.0 && *pct <= 1.0)) {
         return Err(json.error(format!("`crop_pct` is {pct}, expected more than 0 and at most 1")));
     }
-    let trained = shorter(sources.trained);
+    let trained = longer(sources.trained);
     Ok(Found {
         mean: config.numbers("mean")?.map(|mean| Said::by_file(mean, place("mean"))),
         std: config.numbers("std")?.map(|std| Said::by_file(std, place("std"))),
         resize: crop_pct.map(|pct| Said::by_file(resize_of(trained, pct), place("crop_pct"))),
+        is_share: true,
         crop: crop_of_mode(config.string("crop_mode")?.as_deref(), crop_pct, &place("crop_mode")),
         interpolation: filter.transpose()?,
         channel_order: config.get("mean").map(|_| Said::by_file(ChannelOrder::Rgb, "timm has no other")),
@@ -301,119 +369,15 @@ fn crop_of_mode(mode: Option<&str>, crop_pct: Option<f64>, place: &str) -> Optio
     }
 }
 
-/// transformers: preprocessor_config.json. `rescale_factor` (1/255 if not said) and `do_rescale` say what a
-/// pixel of 0..255 is multiplied by before mean and standard deviation; here both are of pixels scaled to
-/// 0..1.
-fn of_transformers(json: &Json, sources: &Sources) -> Result<Found, CheckpointError> {
-    let filter = match json.integer("resample")? {
-        None => None,
-        Some(0) => Some(Filter::Nearest),
-        Some(1) => Some(Filter::Lanczos3),
-        Some(2) => Some(Filter::Bilinear),
-        Some(3) => Some(Filter::Bicubic),
-        Some(4) => Some(Filter::Box),
-        Some(other) => return Err(json.error(format!("`resample` is {other}, expected Pillow's 0 to 4"))),
-    };
-    let factor = match json.boolean("do_rescale")? {
-        Some(false) => 1.0,
-        _ => json.number("rescale_factor")?.unwrap_or(1.0 / 255.0),
-    };
-    if !(factor.is_finite() && factor > 0.0) {
-        return Err(json.error(format!("`rescale_factor` is {factor}, expected a positive number")));
-    }
-    let normalises = json.boolean("do_normalize")? != Some(false);
-    // ViViT's and EfficientNet's processors subtract 1 behind the factor.
-    let offset = if json.boolean("rescale_offset")? == Some(true) { 1.0 } else { 0.0 };
-    // (p·factor − o − m)/s = (p·factor − (o + m))/s, and (p·factor − m)/s = (p/255 − m/(255·factor)) /
-    // (s/(255·factor)); the usual factor leaves every bit as it is.
-    let unit = if (factor * 255.0 - 1.0).abs() < 1e-6 { 1.0 } else { 255.0 * factor };
-    let scaled = |values: Option<Vec<f64>>, default: f64, offset: f64, key: &str| {
-        let place = if normalises { json.place(key) } else { json.place("do_normalize") };
-        let values = if normalises { values } else { Some(vec![default]) };
-        values.map(|values| {
-            let said = Said::by_file(values.iter().map(|v| (v + offset) / unit).collect::<Vec<_>>(), place);
-            if unit == 1.0 {
-                said
-            } else {
-                said.noting(&format!("a pixel is multiplied by {factor}"))
-            }
-        })
-    };
-    let (crop, resize) = transformers_crop(json, sources)?;
-    let flips = json.boolean("do_flip_channel_order")? == Some(true);
-    let order = if flips { ChannelOrder::Bgr } else { ChannelOrder::Rgb };
-    Ok(Found {
-        mean: scaled(json.numbers("image_mean")?, 0.0, offset, "image_mean"),
-        std: scaled(json.numbers("image_std")?, 1.0, 0.0, "image_std"),
-        resize,
-        crop,
-        interpolation: filter.map(|filter| Said::by_file(filter, json.place("resample"))),
-        channel_order: Some(Said::by_file(order, json.place("do_flip_channel_order"))),
-    })
-}
-
-type CropAndResize = (Option<Said<Crop>>, Option<Said<usize>>);
-
-fn transformers_crop(json: &Json, sources: &Sources) -> Result<CropAndResize, CheckpointError> {
-    let place = json.place("size");
-    let (trained, crops) = (sources.trained, json.boolean("do_center_crop")? == Some(true));
-    if json.boolean("do_resize")? == Some(false) {
-        let why = format!(
-            "{} is false: photographs are resized to the model's size all the same",
-            json.place("do_resize")
-        );
-        return Ok((
-            Some(Said::assumed(Crop::Squash, why.clone())),
-            Some(Said::assumed(shorter(trained), why)),
-        ));
-    }
-    let shortest_edge = match json.object("size") {
-        Some(sizes) => sizes.integer("shortest_edge")?,
-        None => None,
-    };
-    if let Some(resize) = shortest_edge {
-        let crop = if crops {
-            Said::by_file(Crop::Center, json.place("do_center_crop"))
-        } else {
-            Said::assumed(
-                Crop::Center,
-                "without a crop images would keep their aspect ratio, and the model takes one size",
-            )
-        };
-        return Ok((Some(crop), Some(Said::by_file(resize, place))));
-    }
-    let Some(resized) = json.height_width("size")? else { return Ok((None, None)) };
-    if crops {
-        let why = format!(
-            "{place} says {}×{} before the crop, whatever the image's aspect ratio, which is kept here",
-            resized.0, resized.1
-        );
-        let said = if resized == sources.trained {
-            Said::by_file(shorter(resized), place)
-        } else {
-            Said::assumed(shorter(resized), why)
-        };
-        return Ok((Some(Said::by_file(Crop::Center, json.place("do_center_crop"))), Some(said)));
-    }
-    if resized != trained {
-        let why =
-            format!("{place} says {}×{}, the model takes {}×{}", resized.0, resized.1, trained.0, trained.1);
-        return Ok((
-            Some(Said::assumed(Crop::Squash, why.clone())),
-            Some(Said::assumed(shorter(trained), why)),
-        ));
-    }
-    Ok((Some(Said::by_file(Crop::Squash, place.clone())), Some(Said::by_file(shorter(resized), place))))
-}
-
 /// What the architecture that a file names is known for.
 fn of_known(sources: &Sources) -> Found {
     let Some(known) = sources.identity.timm else { return Found::default() };
     let i = sources.identity;
     Found {
-        mean: i.says_of_images(known.mean.clone()),
-        std: i.says_of_images(known.std.clone()),
-        resize: i.says_of_images(known.crop_pct.map(|pct| resize_of(shorter(sources.trained), pct))),
+        mean: i.says_of_images(known.mean.as_deref().map(collapsed)),
+        std: i.says_of_images(known.std.as_deref().map(collapsed)),
+        resize: i.says_of_images(known.crop_pct.map(|pct| resize_of(longer(sources.trained), pct))),
+        is_share: true,
         crop: known.crop_mode.and_then(|mode| match crop_of_mode(Some(mode), known.crop_pct, known.name)? {
             said if said.is_assumed() => Some(said),
             said => i.says_of_images(Some(said.value)),
@@ -426,12 +390,20 @@ fn of_known(sources: &Sources) -> Found {
 /// Releases that were trained with ImageNet's mean and standard deviation, by what their files are called.
 const IMAGENET_RELEASES: [&str; 6] = ["deit", "dino", "mae", "moco", "ibot", "msn"];
 
+/// The release that a name is of: a whole part of it, which may end with a version (`dinov2`, `deit3`).
+fn release_of(name: &str) -> Option<&'static str> {
+    let mut words = name.split(|c: char| !c.is_ascii_alphabetic());
+    words.find_map(|word| {
+        let word = word.strip_suffix('v').unwrap_or(word);
+        IMAGENET_RELEASES.into_iter().find(|release| *release == word)
+    })
+}
+
 /// What a library's models usually have.
 fn assumed(sources: &Sources) -> Found {
-    let trained = shorter(sources.trained);
-    let release = IMAGENET_RELEASES.into_iter().find(|name| {
-        sources.names.split(|c: char| !c.is_ascii_alphabetic()).any(|word| word.starts_with(name))
-    });
+    let trained = longer(sources.trained);
+    let of_folder = || IMAGENET_RELEASES.into_iter().find(|release| *release == sources.folder);
+    let release = sources.names.iter().find_map(|name| release_of(name)).or_else(of_folder);
     let ([mean, std], why) = match (release, sources.library) {
         (Some(name), _) => (IMAGENET, format!("ImageNet's, as releases called {name} have")),
         _ if sources.model.distill_token => {
@@ -451,9 +423,10 @@ fn assumed(sources: &Sources) -> Found {
         _ => (Filter::Bilinear, Crop::Squash, trained, "as transformers' ViTImageProcessor"),
     };
     Found {
-        mean: Some(Said::assumed(mean.to_vec(), why.clone())),
-        std: Some(Said::assumed(std.to_vec(), why)),
+        mean: Some(Said::assumed(collapsed(&mean), why.clone())),
+        std: Some(Said::assumed(collapsed(&std), why)),
         resize: Some(Said::assumed(resize, how)),
+        is_share: true,
         crop: Some(Said::assumed(crop, how)),
         interpolation: Some(Said::assumed(filter, how)),
         channel_order: Some(Said::assumed(ChannelOrder::Rgb, format!("usual for {}", sources.library))),
@@ -465,7 +438,7 @@ fn scale_with_image(found: &mut Found, sources: &Sources) {
     if !sources.is_resized() {
         return;
     }
-    let (from, to) = (shorter(sources.trained), shorter(sources.size()));
+    let (from, to) = (longer(sources.trained), longer(sources.size()));
     found.resize = found.resize.take().map(|said| {
         if said.is_by_option() {
             return said;
@@ -475,17 +448,21 @@ fn scale_with_image(found: &mut Found, sources: &Sources) {
     });
 }
 
-/// Broadcasts one value, or several equal ones, to all channels; three values of colours become their mean
-/// for a grey image.
+/// Broadcasts one value to all channels; three values of colours become their mean for a grey image. Other
+/// lists are of another model, even if their values are equal.
 fn per_channel(values: &[f64], channels: usize) -> Option<Vec<f64>> {
-    match values.len() {
-        n if n == channels => Some(values.to_vec()),
-        1 => Some(vec![values[0]; channels]),
-        n if n > 0 && ((channels, n) == (1, 3) || values.iter().all(|v| *v == values[0])) => {
-            Some(vec![values.iter().sum::<f64>() / n as f64; channels])
-        }
+    match *values {
+        _ if values.len() == channels => Some(values.to_vec()),
+        [value] => Some(vec![value; channels]),
+        [r, g, b] if channels == 1 => Some(vec![(r + g + b) / 3.0]),
         _ => None,
     }
+}
+
+/// One value for equal ones: what is usual for colours is so for any number of channels.
+fn collapsed(values: &[f64]) -> Vec<f64> {
+    let is_one = values.iter().all(|value| Some(value) == values.first());
+    values[..if is_one { values.len().min(1) } else { values.len() }].to_vec()
 }
 
 fn invalid(what: String) -> CheckpointError {

@@ -33,6 +33,7 @@ pub(super) fn read(
         let (shape, elements) = (view.shape().to_vec(), Elements::of(view.dtype()));
         elements::check(path, stored, &shape, &elements, parsed.names().into_iter())?;
         contents.bytes += view.data().len() as u64;
+        contents.warnings.extend(elements::warning_of_lost(name, view.dtype(), view.data()));
         let data = elements::to_f32(view.dtype(), view.data()).unwrap_or_default();
         contents.tensors.insert(name.clone(), FloatTensor { shape, data });
     }

@@ -106,6 +106,16 @@ impl<T> Said<T> {
         self.origin == Origin::File
     }
 
+    /// Where exactly it is said, or why it is assumed.
+    pub fn note(&self) -> &str {
+        &self.note
+    }
+
+    /// What is said, but not to be relied upon: it counts as assumed.
+    pub fn doubted(self, why: &str) -> Self {
+        Self { origin: Origin::Assumed, ..self }.noting(why)
+    }
+
     /// Says more about where the value comes from.
     pub fn noting(mut self, more: &str) -> Self {
         if !self.note.is_empty() {

@@ -1,5 +1,6 @@
 use super::*;
 mod assumptions;
+mod contradictions;
 mod names;
 use vitreous::format::{Crop, Filter};
 use vitreous::models::vit::Head;

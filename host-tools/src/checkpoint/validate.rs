@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use vitreous::format::Preprocess;
 use vitreous::models::vit::{Head, Output, Pool, VitConfig};
+use vitreous::tensor::MIN_MAGNITUDE;
 
 /// Name and shape of every tensor that a ViT of this configuration has, in the order of the forward pass.
 pub fn tensor_shapes(config: &VitConfig) -> Vec<(String, Vec<usize>)> {
@@ -52,16 +53,29 @@ pub fn validate_config(path: &Path, c: &VitConfig) -> Result<(), CheckpointError
     let fail = |what: String, way_out: &str| {
         Err(CheckpointError::Config { path: path.to_path_buf(), what, way_out: way_out.into() })
     };
-    let sizes =
-        [c.image_height, c.image_width, c.patch_height, c.patch_width, c.dim, c.depth, c.heads, c.hidden];
-    if sizes.contains(&0) {
+    // The format's bounds (docs/format.md), with what sets each size.
+    let sizes = [
+        ("the image's height", c.image_height, 16_384, "--image-size"),
+        ("the image's width", c.image_width, 16_384, "--image-size"),
+        ("the patches' height", c.patch_height, 16_384, "--patch"),
+        ("the patches' width", c.patch_width, 16_384, "--patch"),
+        ("the tokens' width", c.dim, 16_384, "--dim"),
+        // More blocks than the format takes are missed first, where a file has a gap.
+        ("the number of blocks", c.depth, 1 << 12, "--depth"),
+        ("the number of heads", c.heads, 1024, "--heads"),
+        ("the MLP's hidden width", c.hidden, 65_535, "--hidden"),
+    ];
+    if let Some((name, size, most, option)) =
+        sizes.into_iter().find(|(_, n, most, _)| !(1..=*most).contains(n))
+    {
+        let beyond = if size > 0 { ", which is beyond all reason" } else { "" };
         return fail(
-            format!("a size is 0: {c:?}"),
-            "image, patch, dim, depth, heads and hidden must be at least 1",
+            format!("{name} is {size}{beyond}: expected 1 to {most}"),
+            &format!("check the file and config.json; in a training {option} sets it"),
         );
     }
-    if sizes.iter().any(|size| *size > 1 << 20) || c.depth > 1 << 12 || c.classes > 1 << 24 {
-        return fail(format!("a size is beyond all reason: {c:?}"), "check config.json and the options");
+    if c.classes > 1 << 20 {
+        return fail(format!("{} classes, expected at most 1,048,576", c.classes), "check the classifier");
     }
     if !(1..=4).contains(&c.channels) {
         return fail(format!("{} colour channels", c.channels), "supported are 1 to 4");
@@ -72,6 +86,17 @@ pub fn validate_config(path: &Path, c: &VitConfig) -> Result<(), CheckpointError
         return fail(
             format!("an image of {image} is no whole number of {patch} patches"),
             "pass --image-size",
+        );
+    }
+    if c.patch_bytes() > 131_071 {
+        let what = format!("a patch of {}×{} pixels is too large", c.patch_height, c.patch_width);
+        return fail(what, "its height, width and channels multiply to at most 131,071");
+    }
+    if c.patches() + 2 > 65_535 {
+        let patches = (c.image_height / c.patch_height, c.image_width / c.patch_width);
+        return fail(
+            format!("an image of {}×{} patches is too large", patches.0, patches.1),
+            "there are at most 65,533 of them; pass a smaller --image-size",
         );
     }
     if !c.dim.is_multiple_of(c.heads) {
@@ -102,7 +127,8 @@ pub fn validate_config(path: &Path, c: &VitConfig) -> Result<(), CheckpointError
         );
     }
     if (c.classes == 0) != (c.head == Head::None) {
-        return fail(format!("{} classes with head {:?}", c.classes, c.head), "check config.json");
+        let has = if c.head == Head::None { "without" } else { "with" };
+        return fail(format!("{} classes {has} a classifier", c.classes), "check the file's tensors");
     }
     if c.classes == 1 && c.output == Output::Softmax {
         return fail(
@@ -113,23 +139,39 @@ pub fn validate_config(path: &Path, c: &VitConfig) -> Result<(), CheckpointError
     if c.head == Head::None && c.output != Output::Softmax {
         return fail("a model without head gives features, no scores".into(), "leave out --scores");
     }
-    if !(c.norm_eps.is_finite() && c.norm_eps >= 0.0) {
-        return fail(format!("layer norm's epsilon is {}", c.norm_eps), "pass --norm-eps");
-    }
-    Ok(())
+    check_eps(path, c.norm_eps)
 }
 
-/// Checks that a preprocessing can be run.
-pub fn validate_preprocess(path: &Path, p: &Preprocess) -> Result<(), CheckpointError> {
-    let good = p.mean.iter().all(|m| m.is_finite()) && p.std.iter().all(|s| s.is_finite() && *s > 0.0);
-    if good && (1..=1 << 16).contains(&p.resize) {
+/// ε of a layer norm must be what the format takes.
+pub(super) fn check_eps(path: &Path, eps: f32) -> Result<(), CheckpointError> {
+    if (MIN_MAGNITUDE..=1.0).contains(&eps) {
         return Ok(());
     }
     Err(CheckpointError::Config {
         path: path.to_path_buf(),
-        what: format!("preprocessing cannot be run: {p:?}"),
-        way_out: "resize must be 1 to 65,536, mean finite and std positive".into(),
+        what: format!("the layer norms' epsilon is {eps:e}, expected {MIN_MAGNITUDE:.2e} to 1"),
+        way_out: "pass --norm-eps, such as 1e-6".into(),
     })
+}
+
+/// Checks that a preprocessing can be run.
+pub fn validate_preprocess(path: &Path, p: &Preprocess) -> Result<(), CheckpointError> {
+    let fail = |what: String, way_out: &str| {
+        Err(CheckpointError::Config { path: path.to_path_buf(), what, way_out: way_out.into() })
+    };
+    if !(1..=1 << 16).contains(&p.resize) {
+        return fail(
+            format!("photographs are to be resized to {} pixels", p.resize),
+            "give --resize 1 to 65536",
+        );
+    }
+    if !p.mean.iter().all(|m| m.is_finite()) {
+        return fail(format!("the mean of the pixels is {:?}", p.mean), "pass --mean");
+    }
+    if !p.std.iter().all(|s| s.is_finite() && *s > 0.0) {
+        return fail(format!("the deviation of the pixels is {:?}", p.std), "pass a positive --std");
+    }
+    Ok(())
 }
 
 /// Takes tensors of exactly these names and shapes out of `tensors`. Leaves the others. `hint` says where the

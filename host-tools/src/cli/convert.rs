@@ -21,8 +21,8 @@ use crate::inspect::{grouped, inspect, inspect_restorer, Inspection};
 use crate::output::{self, Kind, Plan};
 use crate::quantize::{
     choose_precision, ipt_layers_named, ipt_trial, quantize_ipt, quantize_vit, rust_source,
-    rust_source_of_restorer, vit_trial, IptLayer, IptQuantizeOptions, IptSensitivity, LayerName,
-    PrecisionChoice, QuantizeOptions, Trial, VitSensitivity,
+    rust_source_of_restorer, vit_layers_named, vit_trial, IptLayer, IptQuantizeOptions, IptSensitivity,
+    LayerName, PrecisionChoice, QuantizeOptions, Trial, VitSensitivity,
 };
 use crate::restorer::Restorer;
 use crate::text::{path_text, printable, serialize_path, shown};
@@ -44,7 +44,7 @@ pub struct ConvertArgs {
     model_version: u32,
     /// Layers that keep f16 weights, separated by commas: blocks.N.qkv, blocks.N.proj, blocks.N.fc1,
     /// blocks.N.fc2, head; of a restorer encoding, head.T.convN, tail.T.convN, encoder.N.qkv (proj, fc1,
-    /// fc2), decoder.N.cross_qkv (and so on), mlp_head.fc1, where * stands for any one part.
+    /// fc2), decoder.N.cross_qkv (and so on), mlp_head.fc1. A * stands for any one part: blocks.*.qkv.
     #[arg(long, value_delimiter = ',', value_name = "LAYER")]
     keep_f16: Vec<String>,
     /// Keep the head and tail of one task of a restorer: denoise30, x2, derain, jpeg40, …
@@ -155,10 +155,12 @@ impl ConvertArgs {
             "{} is a classifier: --task, --window and --min-psnr are for restorers",
             self.checkpoint.display()
         );
-        let keep_f16: Result<Vec<LayerName>, String> =
-            self.keep_f16.iter().map(|name| name.parse()).collect();
+        let mut keep_f16: Vec<LayerName> = Vec::new();
+        for pattern in &self.keep_f16 {
+            keep_f16.extend(vit_layers_named(&float.config, pattern)?);
+        }
         let mut options = QuantizeOptions {
-            keep_f16: keep_f16.map_err(anyhow::Error::msg)?,
+            keep_f16,
             model_version: self.model_version,
             name: self.name.clone(),
             layout: self.layout.layout(),
@@ -169,12 +171,8 @@ impl ConvertArgs {
         let bytes = quantize_vit(float, &options)
             .with_context(|| format!("cannot convert {}", self.checkpoint.display()))?;
         let engine = Engine::from_bytes(AlignedBytes::copy_of(&bytes), &self.output)?;
-        output::write(&self.output, &bytes)?;
         let inspection = inspect(&engine, DEFAULT_TILE_ROWS)?;
-        if let Some(path) = &self.emit_rust {
-            let include = included(&self.output, path)?;
-            output::write(path, rust_source(&engine, &inspection.name, &include)?)?;
-        }
+        self.write(&bytes, |include| rust_source(&engine, &inspection.name, include))?;
         let keep_f16 = options.keep_f16.iter().map(LayerName::to_string).collect();
         Ok(self.report(inspection, keep_f16, choice, stream))
     }
@@ -208,15 +206,17 @@ impl ConvertArgs {
         let bytes = quantize_ipt(&float, &options)
             .with_context(|| format!("cannot convert {}", self.checkpoint.display()))?;
         let restorer = Restorer::from_bytes(AlignedBytes::copy_of(&bytes), &self.output)?;
-        output::write(&self.output, &bytes)?;
         let inspection = inspect_restorer(&restorer, None, DEFAULT_TILE_ROWS)?;
-        if let Some(path) = &self.emit_rust {
-            let include = included(&self.output, path)?;
-            let source = rust_source_of_restorer(&restorer, &inspection.name, &include)?;
-            output::write(path, source)?;
-        }
+        self.write(&bytes, |include| rust_source_of_restorer(&restorer, &inspection.name, include))?;
         let keep_f16 = options.keep_f16.iter().map(IptLayer::to_string).collect();
         Ok(self.report(inspection, keep_f16, choice, stream))
+    }
+
+    /// Writes the model and the Rust file that includes it, neither without the other.
+    fn write(&self, model: &[u8], source: impl FnOnce(&Path) -> Result<String>) -> Result<()> {
+        let Some(rust) = &self.emit_rust else { return Ok(output::write(&self.output, model)?) };
+        let source = source(&included(&self.output, rust))?;
+        Ok(output::write_together(&[(&self.output, model), (rust, source.as_bytes())])?)
     }
 
     fn report(
@@ -329,9 +329,9 @@ fn render(r: &Converted) -> String {
         );
     }
     if r.stream.exponent != 0 {
+        let held = if r.stream.is_held { ", and f16 holds it well now (exact, epsilon along)" } else { "" };
         text += &format!(
-            "residual stream scaled by 2^{}: the float weights' reaches {:.3e}, and f16 holds it well now \
-             (exact, epsilon along)\n",
+            "residual stream scaled by 2^{}: the float weights' reaches {:.3e}{held}\n",
             r.stream.exponent, r.stream.largest
         );
     }
@@ -349,11 +349,15 @@ fn render(r: &Converted) -> String {
 }
 
 /// The model's path as a generated Rust file finds it: relative to that file's folder, so that both can be
-/// moved together.
-fn included(model: &Path, rust: &Path) -> Result<PathBuf> {
-    let model = std::fs::canonicalize(model)?;
+/// moved together. The model need not be there yet.
+fn included(model: &Path, rust: &Path) -> PathBuf {
     // The parent of a bare name is empty, and means the current folder.
-    let folder = rust.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let from = std::fs::canonicalize(folder)?;
-    Ok(pathdiff::diff_paths(&model, from).unwrap_or(model))
+    let folder_of = |path: &Path| {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        std::fs::canonicalize(folder.unwrap_or(Path::new("."))).ok()
+    };
+    let file_name = model.file_name().map(PathBuf::from).unwrap_or_default();
+    let new = || folder_of(model).map(|folder| folder.join(&file_name));
+    let model = std::fs::canonicalize(model).ok().or_else(new).unwrap_or_else(|| model.to_owned());
+    folder_of(rust).and_then(|from| pathdiff::diff_paths(&model, from)).unwrap_or(model)
 }

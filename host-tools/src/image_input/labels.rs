@@ -2,6 +2,8 @@
 
 use super::folder::{is_hidden, search};
 use super::{Found, ImageError};
+use crate::text::{read_bounded, MAX_TEXT};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 /// A folder of images and their classes.
@@ -88,7 +90,7 @@ fn read_class_folders(dir: &Path) -> Result<Labelled, ImageError> {
 
 fn read_csv(dir: &Path, csv: &Path) -> Result<Vec<(PathBuf, usize)>, ImageError> {
     let error = |line: u64, reason: String| ImageError::Csv { path: csv.to_path_buf(), line, reason };
-    let bytes = std::fs::read(csv).map_err(|e| ImageError::io(csv, e))?;
+    let bytes = read_bounded(csv, MAX_TEXT).map_err(|e| ImageError::io(csv, e))?;
     if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
         return Err(error(1, "the text is UTF-16; save it as UTF-8".into()));
     }
@@ -107,6 +109,7 @@ fn read_csv(dir: &Path, csv: &Path) -> Result<Vec<(PathBuf, usize)>, ImageError>
     };
     let (file_column, class_column) = (column("file")?, column("class")?);
     let mut images = Vec::new();
+    let mut classes: HashMap<PathBuf, (usize, u64)> = HashMap::new();
     for record in reader.records() {
         let record = record.map_err(faulty)?;
         let line = line_of(record.position());
@@ -124,6 +127,13 @@ fn read_csv(dir: &Path, csv: &Path) -> Result<Vec<(PathBuf, usize)>, ImageError>
         let path = dir.join(file);
         if !path.is_file() {
             return Err(error(line, format!("{} does not exist", path.display())));
+        }
+        // By its own place: `./a.png` and `a.png` are one image.
+        let place = path.canonicalize().unwrap_or_else(|_| path.clone());
+        let (first, before) = *classes.entry(place).or_insert((index, line));
+        if first != index {
+            let reason = format!("{file:?} has class {index} here, and {first} in line {before}");
+            return Err(error(line, reason));
         }
         images.push((path, index));
     }
@@ -204,6 +214,7 @@ mod tests {
             (b"file,class\r\nc.jpg,0\r\n\r\nd.jpg,1\r\n", "line 4: "),
             (b"file,class\nd.jpg,1\n", "d.jpg does not exist"),
             (b"file,class\n,1\n", "no file is named"),
+            (b"file,class\nc.jpg,1\n./c.jpg,2\n", "line 3: \"./c.jpg\" has class 2 here, and 1 in line 2"),
             (b"file,class\nc\xff.jpg,1\n", "line 2: the text is not UTF-8"),
             (b"\xff\xfef\0i\0", "UTF-16"),
             (b"file,class\n", "no labelled images"),

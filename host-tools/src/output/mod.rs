@@ -40,6 +40,27 @@ pub fn write(path: &Path, bytes: impl AsRef<[u8]>) -> Result<(), OutputError> {
     })
 }
 
+/// Writes files that belong together: each takes its name only when all are complete, so that no new one lies
+/// beside an old one.
+///
+/// # Errors
+/// Those of [`write`](fn@write), of any of them. What was there before is still there.
+pub fn write_together(files: &[(&Path, &[u8])]) -> Result<(), OutputError> {
+    let mut settled = Vec::new();
+    for (path, bytes) in files {
+        let expected = Some(bytes.len() as u64);
+        let mut file = Replacement::begin(path)?;
+        let written = file.writer().write_all(bytes);
+        if let Some(failure) = file.failure(expected) {
+            return Err(failure);
+        }
+        written.map_err(|error| Reason::system(error).of(path))?;
+        file.settle(expected)?;
+        settled.push((file, expected));
+    }
+    settled.into_iter().try_for_each(|(file, expected)| file.complete(expected, None))
+}
+
 /// Writes a file; the one that was there before is then at `previous`.
 ///
 /// # Errors

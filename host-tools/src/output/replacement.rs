@@ -109,21 +109,30 @@ impl Replacement {
         Some(Reason::System { error, written: raw.written, expected }.of(&self.path))
     }
 
-    /// Writes what is left, has the system confirm that it is on the disk, and puts the file in its place.
-    /// The file that was there is moved to `previous`.
-    pub fn complete(mut self, expected: Option<u64>, previous: Option<&Path>) -> Result<(), OutputError> {
+    /// Writes what is left, and has the system confirm that it is on the disk: a disk behind a network, or a
+    /// quota, refuses only now.
+    pub fn settle(&mut self, expected: Option<u64>) -> Result<(), OutputError> {
         let flushed = self.writer.raw.flush();
         if let Some(failure) = self.failure(expected) {
             return Err(failure);
         }
-        let placed = || -> io::Result<()> {
+        let settled = || -> io::Result<()> {
             flushed?;
-            let Some(temporary) = self.temporary else { return Ok(()) };
-            // A disk behind a network, or a quota, refuses only now.
+            let Some(temporary) = &self.temporary else { return Ok(()) };
             temporary.file.as_file().sync_all()?;
-            if let Some(permissions) = temporary.there {
-                temporary.file.as_file().set_permissions(permissions)?;
+            match &temporary.there {
+                Some(permissions) => temporary.file.as_file().set_permissions(permissions.clone()),
+                None => Ok(()),
             }
+        };
+        settled().map_err(|error| Reason::system(error).of(&self.path))
+    }
+
+    /// Settles the file and puts it in its place. The file that was there is moved to `previous`.
+    pub fn complete(mut self, expected: Option<u64>, previous: Option<&Path>) -> Result<(), OutputError> {
+        self.settle(expected)?;
+        let placed = || -> io::Result<()> {
+            let Some(temporary) = self.temporary else { return Ok(()) };
             match previous.map(|previous| fs::rename(&temporary.target, previous)) {
                 Some(Err(error)) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}

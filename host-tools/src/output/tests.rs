@@ -185,3 +185,16 @@ mod unix {
         write(Path::new("/dev/null"), "gone").unwrap();
     }
 }
+
+#[test]
+fn files_that_belong_together_are_both_new_or_both_old() {
+    let dir = tempfile::tempdir().unwrap();
+    let (one, two) = (dir.path().join("one"), dir.path().join("none/two"));
+    fs::write(&one, "old").unwrap();
+    super::write_together(&[(&one, b"new"), (&two, b"new")]).unwrap_err();
+    assert_eq!(fs::read(&one).unwrap(), b"old");
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    fs::create_dir(dir.path().join("none")).unwrap();
+    super::write_together(&[(&one, b"new"), (&two, b"newer")]).unwrap();
+    assert_eq!((fs::read(&one).unwrap(), fs::read(&two).unwrap()), (b"new".to_vec(), b"newer".to_vec()));
+}

@@ -18,4 +18,4 @@ pub use sensitivity::{
     choose_precision, IptSensitivity, LayerGain, Measured, PrecisionChoice, Sensitivity, VitSensitivity,
 };
 pub use stream::{ipt_trial, scale_ipt_stream, scale_vit_stream, scaled_eps, vit_trial, Trial};
-pub use vit::{quantize_vit, LayerName, QuantizeOptions};
+pub use vit::{quantize_vit, vit_layers, vit_layers_named, LayerName, QuantizeOptions};

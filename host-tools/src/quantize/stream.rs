@@ -5,18 +5,19 @@
 //! run of the float weights shows values that are near the range's end, or a stream so small that f16 loses
 //! bits; then the largest value seen goes to a fixed binade, wherever it was.
 
-use anyhow::{bail, Result};
+use anyhow::{bail, ensure, Result};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
-use vitreous::models::ipt::COLOURS;
+use vitreous::models::ipt::{IptConfig, COLOURS};
 use vitreous::models::vit::{Pool, VitConfig};
 use vitreous::tensor::MIN_MAGNITUDE;
 
 use super::balance::{scale_values, Extent, Extents, Tensors};
 use crate::checkpoint::ipt::FloatIpt;
 use crate::checkpoint::FloatVit;
-use crate::reference::{ReferenceIpt, ReferenceOutput, ReferenceVit};
+use crate::image_input::resize_bicubic;
+use crate::reference::{in_gib, ipt_bytes, vit_bytes, ReferenceIpt, ReferenceOutput, ReferenceVit};
 
 /// Largest value of a stream that is left as it is: an eighth of f16's largest, since no trial sees all
 /// images.
@@ -33,6 +34,11 @@ const OCTAVES: [usize; 7] = [2, 4, 8, 16, 32, 56, 112];
 /// Seed of the trial images.
 const SEED: u64 = 0;
 
+/// Most bytes of a trial image's float pass: a model of larger images is tried on smaller ones.
+const TRIAL_BYTES: u64 = 1 << 30;
+/// Largest value of a stream whose squares f32 can sum up: beyond it no float norm is right.
+const LARGEST_SQUARED: f32 = 1e18;
+
 /// What was found about a model on trial images.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Trial {
@@ -40,6 +46,9 @@ pub struct Trial {
     pub exponent: i32,
     /// Largest magnitude in the float weights' stream, over the trial images.
     pub largest: f32,
+    /// Whether f16 holds the stream well once it is scaled.
+    #[serde(skip)]
+    pub is_held: bool,
     /// What could not be done, in sentences for the user.
     pub warnings: Vec<String>,
     /// What the norms of a classifier made of the trial images.
@@ -67,15 +76,34 @@ impl Seen {
 }
 
 /// Finds the power of two for a ViT: the float weights run on a few synthetic images and on `images`
-/// `(height, width, channels)`.
+/// `(height, width, channels)`. Where a pass of such images would take too much memory, they are made smaller
+/// and the positions interpolated, and a warning says so.
 ///
 /// # Errors
 /// Images of the wrong size.
 pub fn vit_trial(float: &FloatVit, images: &[Vec<u8>]) -> Result<Trial> {
-    let c = &float.config;
-    let reference = ReferenceVit::new(float)?;
+    let whole = [float.config.image_height, float.config.image_width];
+    let size = trial_size(&float.config);
+    let smaller = (size != whole).then(|| float.with_image(size[0], size[1])).transpose()?;
+    let (reference, c) = match &smaller {
+        Some(smaller) => (ReferenceVit::new(smaller)?, &smaller.config),
+        None => (ReferenceVit::new(float)?, &float.config),
+    };
+    let ([height, width], channels) = (size, c.channels);
+    let shrunk: Vec<Vec<u8>> = match smaller {
+        Some(_) => {
+            let expected = whole[0] * whole[1] * channels;
+            let wrong = images.iter().find(|image| image.len() != expected);
+            ensure!(wrong.is_none(), "an image of {} values, expected {expected}", wrong.map_or(0, Vec::len));
+            let shrink =
+                |image: &Vec<u8>| resize_bicubic(image, channels, [whole[1], whole[0]], [width, height]);
+            images.iter().map(shrink).collect()
+        }
+        None => vec![],
+    };
+    let images = if smaller.is_some() { &shrunk } else { images };
     let (mut seen, mut extents) = (Seen::NOTHING, Extents::new());
-    for image in trial_images(c.image_height, c.image_width, c.channels).iter().chain(images) {
+    for image in trial_images(height, width, channels).iter().chain(images) {
         let output = reference.forward(image)?;
         output.hidden.iter().chain(&output.middle).for_each(|stream| seen.add(stream));
         extend(&mut extents, c, &output);
@@ -90,7 +118,34 @@ pub fn vit_trial(float: &FloatVit, images: &[Vec<u8>]) -> Result<Trial> {
             seen.largest
         ));
     }
+    if smaller.is_some() {
+        let needed = in_gib(vit_bytes(&float.config));
+        scale.warnings.push(not_measured("images", [height, width], whole, &needed));
+    }
     Ok(scale)
+}
+
+/// What a trial on something smaller leaves open.
+fn not_measured(what: &str, [height, width]: [usize; 2], whole: [usize; 2], needed: &str) -> String {
+    format!(
+        "the range of the residual stream was measured on {what} of {height}×{width}, for those of {}×{} \
+         would take {needed} of memory: what the whole size does to it was not measured",
+        whole[0], whole[1]
+    )
+}
+
+/// Height and width of the largest trial image of a model's shape whose pass fits [`TRIAL_BYTES`].
+fn trial_size(config: &VitConfig) -> [usize; 2] {
+    let (rows, columns) =
+        (config.image_height / config.patch_height, config.image_width / config.patch_width);
+    let mut c = *config;
+    let mut share = 1.0;
+    while vit_bytes(&c) > TRIAL_BYTES && c.patches() > 1 {
+        share *= 0.95;
+        let part = |patches: usize| ((patches as f64 * share) as usize).max(1);
+        (c.image_height, c.image_width) = (part(rows) * c.patch_height, part(columns) * c.patch_width);
+    }
+    [c.image_height, c.image_width]
 }
 
 fn extend(extents: &mut Extents, c: &VitConfig, output: &ReferenceOutput) {
@@ -111,17 +166,45 @@ fn extend(extents: &mut Extents, c: &VitConfig, output: &ReferenceOutput) {
 /// # Errors
 /// Windows of the wrong size.
 pub fn ipt_trial(float: &FloatIpt, windows: &[Vec<u8>]) -> Result<Trial> {
+    let (whole, window) = (float.config.window, trial_window(&float.config));
+    let smaller = (window != whole).then(|| float.with_window(window)).transpose()?;
+    let reference = ReferenceIpt::new(smaller.as_ref().unwrap_or(float))?;
     let c = &float.config;
-    let reference = ReferenceIpt::new(float)?;
+    // A window is any part of a picture, and so is its middle.
+    let middles: Result<Vec<Vec<u8>>> = windows.iter().map(|pixels| middle(pixels, whole, window)).collect();
+    let middles = middles?;
     let mut seen = Seen::NOTHING;
     for task in &c.tasks {
-        for window in trial_images(c.window, c.window, COLOURS).iter().chain(windows) {
+        for window in trial_images(window, window, COLOURS).iter().chain(&middles) {
             let stages = reference.stages(window, task)?;
             let streams = stages.encoder.iter().chain(&stages.decoder);
             streams.chain([&stages.head, &stages.body]).for_each(|stream| seen.add(stream));
         }
     }
-    Ok(chosen(&seen, c.norm_eps, LEAST_RMS_OF_MAPS))
+    let mut scale = chosen(&seen, c.norm_eps, LEAST_RMS_OF_MAPS);
+    if smaller.is_some() {
+        let needed = in_gib(ipt_bytes(c));
+        scale.warnings.push(not_measured("windows", [window; 2], [whole; 2], &needed));
+    }
+    Ok(scale)
+}
+
+/// The largest window whose pass fits [`TRIAL_BYTES`].
+fn trial_window(config: &IptConfig) -> usize {
+    let mut c = config.clone();
+    while ipt_bytes(&c) > TRIAL_BYTES && c.window > c.patch {
+        c.window -= c.patch;
+    }
+    c.window
+}
+
+/// The middle `(window, window, 3)` of a larger square.
+fn middle(pixels: &[u8], whole: usize, window: usize) -> Result<Vec<u8>> {
+    let expected = whole * whole * COLOURS;
+    ensure!(pixels.len() == expected, "a window of {} values, expected {expected}", pixels.len());
+    let from = (whole - window) / 2;
+    let rows = pixels.chunks_exact(whole * COLOURS).skip(from).take(window);
+    Ok(rows.flat_map(|row| &row[from * COLOURS..(from + window) * COLOURS]).copied().collect())
 }
 
 fn chosen(seen: &Seen, eps: f32, least_rms: f32) -> Trial {
@@ -134,7 +217,15 @@ fn chosen(seen: &Seen, eps: f32, least_rms: f32) -> Trial {
         );
         return scale;
     }
+    if seen.largest > LARGEST_SQUARED {
+        scale.warnings.push(format!(
+            "the residual stream reaches {:.3e}, whose square f32 cannot hold: norms of the float weights \
+             give nonsense, in PyTorch too, and outputs of the model will be useless",
+            seen.largest
+        ));
+    }
     if seen.largest == 0.0 || (seen.largest <= LARGEST && seen.least_rms >= least_rms) {
+        scale.is_held = true;
         return scale;
     }
     let wanted = TARGET_EXPONENT - exponent_of(seen.largest);
@@ -142,11 +233,19 @@ fn chosen(seen: &Seen, eps: f32, least_rms: f32) -> Trial {
     let highest = (-exponent_of(eps.max(MIN_MAGNITUDE)) / 2 - 1).max(0);
     scale.exponent = wanted.min(highest);
     let rms = f64::from(seen.least_rms) * 2f64.powi(scale.exponent);
+    scale.is_held = rms >= f64::from(LEAST_RMS) && scale.warnings.is_empty();
     if scale.exponent < 0 && rms < f64::from(LEAST_RMS) {
         scale.warnings.push(format!(
             "the residual stream reaches {:.3e} in one place and has a root mean square of {:.3e} in \
              another: f16 cannot hold both well; look at `vitreous parity`",
             seen.largest, seen.least_rms
+        ));
+    }
+    if f64::from(seen.largest).powi(2) < 1e-6 * f64::from(eps) {
+        scale.warnings.push(format!(
+            "the residual stream reaches {:.3e} alone, next to nothing beside the norms' epsilon of {eps:e}: \
+             outputs hardly depend on the image, of the float weights neither",
+            seen.largest
         ));
     }
     let exact = f64::from(eps) * 4f64.powi(scale.exponent);
@@ -267,4 +366,71 @@ pub(super) fn f16s(name: &str, values: &[f32]) -> Result<Vec<half::f16>> {
         );
     }
     Ok(values.iter().map(|x| half::f16::from_f32(*x)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::ipt::parse_task;
+    use vitreous::models::vit::{Activation, Head, Output};
+
+    fn config(side: usize) -> VitConfig {
+        VitConfig {
+            image_height: side,
+            image_width: 2 * side,
+            channels: 3,
+            patch_height: 8,
+            patch_width: 8,
+            dim: 64,
+            depth: 2,
+            heads: 4,
+            hidden: 256,
+            classes: 10,
+            class_token: true,
+            distill_token: false,
+            pool: Pool::Token,
+            norm_before_pool: true,
+            norm_after_pool: false,
+            head: Head::Linear,
+            activation: Activation::GeluErf,
+            norm_eps: 1e-6,
+            output: Output::Softmax,
+        }
+    }
+
+    #[test]
+    fn a_trial_takes_no_more_memory_than_is_stated() {
+        assert_eq!(trial_size(&config(224)), [224, 448]);
+        let large = config(1024);
+        let [height, width] = trial_size(&large);
+        let tried = VitConfig { image_height: height, image_width: width, ..large };
+        assert!(vit_bytes(&large) > 8 * TRIAL_BYTES && vit_bytes(&tried) <= TRIAL_BYTES);
+        assert!(vit_bytes(&tried) > TRIAL_BYTES / 2, "{height}×{width}");
+        assert!(height.is_multiple_of(8) && width.abs_diff(2 * height) <= 16);
+        let ipt = IptConfig {
+            features: 64,
+            window: 1024,
+            patch: 4,
+            heads: 12,
+            hidden: 4096,
+            head_hidden: 4096,
+            encoder_layers: 12,
+            decoder_layers: 12,
+            tasks: std::iter::once(parse_task("denoise30").unwrap()).collect(),
+            norm_eps: 1e-5,
+        };
+        let window = trial_window(&ipt);
+        assert!(window.is_multiple_of(4) && (16..512).contains(&window), "{window}");
+        assert_eq!(middle(&[1, 2, 3, 4].map(|v| [v; 3]).concat(), 2, 1).unwrap(), [1; 3]);
+    }
+
+    #[test]
+    fn what_no_norm_can_hold_is_not_said_to_be_held() {
+        let trial = |largest: f32, least_rms: f32| chosen(&Seen { largest, least_rms }, 1e-6, LEAST_RMS);
+        assert!(trial(1e6, 1e3).is_held && trial(1e6, 1e3).warnings.is_empty());
+        for (largest, words) in [(1e30, "f32 cannot hold"), (1e-30, "hardly depend on the image")] {
+            let trial = trial(largest, largest / 10.0);
+            assert!(!trial.is_held && trial.warnings.iter().any(|w| w.contains(words)), "{trial:?}");
+        }
+    }
 }

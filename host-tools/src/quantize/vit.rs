@@ -64,6 +64,35 @@ impl std::str::FromStr for LayerName {
     }
 }
 
+/// Every layer of a ViT whose precision can be chosen, in the order of the forward pass.
+pub fn vit_layers(config: &VitConfig) -> Vec<LayerName> {
+    let block = |b| [LayerName::Qkv(b), LayerName::Proj(b), LayerName::Fc1(b), LayerName::Fc2(b)];
+    let head = (config.head != Head::None).then_some(LayerName::Head);
+    (0..config.depth).flat_map(block).chain(head).collect()
+}
+
+/// Layers by a pattern, whose parts may be `*`: `blocks.*.qkv` is that of every block.
+///
+/// # Errors
+/// No layer of this model has such a name.
+pub fn vit_layers_named(config: &VitConfig, pattern: &str) -> Result<Vec<LayerName>> {
+    if !pattern.split('.').any(|part| part == "*") {
+        return Ok(vec![pattern.parse().map_err(anyhow::Error::msg)?]);
+    }
+    let matches = |name: &str| {
+        let (name, pattern): (Vec<_>, Vec<_>) = (name.split('.').collect(), pattern.split('.').collect());
+        name.len() == pattern.len() && name.iter().zip(pattern).all(|(n, p)| p == "*" || *n == p)
+    };
+    let mut found = vit_layers(config);
+    found.retain(|layer| matches(&layer.to_string()));
+    ensure!(
+        !found.is_empty(),
+        "no layer is named `{pattern}`; layers are head and blocks.0.qkv, blocks.0.proj, blocks.0.fc1, \
+         blocks.0.fc2 and so on, and * stands for any one part"
+    );
+    Ok(found)
+}
+
 /// What a user may choose.
 #[derive(Clone, Debug)]
 pub struct QuantizeOptions {
@@ -318,4 +347,42 @@ fn norm(section: &mut SectionWriter, tensors: &Tensors, name: &str) -> Result<()
     section.floats(gamma);
     section.floats(beta);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vitreous::models::vit::{Activation, Output, Pool};
+
+    #[test]
+    fn a_star_stands_for_any_one_part_of_a_layers_name() {
+        let config = VitConfig {
+            image_height: 8,
+            image_width: 8,
+            channels: 3,
+            patch_height: 4,
+            patch_width: 4,
+            dim: 12,
+            depth: 2,
+            heads: 3,
+            hidden: 20,
+            classes: 5,
+            class_token: true,
+            distill_token: false,
+            pool: Pool::Token,
+            norm_before_pool: true,
+            norm_after_pool: false,
+            head: Head::Linear,
+            activation: Activation::GeluErf,
+            norm_eps: 1e-6,
+            output: Output::Softmax,
+        };
+        let named = |pattern: &str| vit_layers_named(&config, pattern);
+        assert_eq!(named("blocks.*.qkv").unwrap(), [LayerName::Qkv(0), LayerName::Qkv(1)]);
+        assert_eq!(named("blocks.1.*").unwrap().len(), 4);
+        assert_eq!(named("*").unwrap(), [LayerName::Head]);
+        assert_eq!(named("head").unwrap(), [LayerName::Head]);
+        assert!(named("encoder.*.qkv").unwrap_err().to_string().contains("no layer is named"));
+        assert!(named("qkv").unwrap_err().to_string().contains("is no layer"));
+    }
 }

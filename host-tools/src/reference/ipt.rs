@@ -1,7 +1,7 @@
 //! Float reference of the IPT: plain framework operations on f32, independent of the engine's and the
 //! trainer's code.
 use super::layers::{attend, convolve, layer_norm, Linear};
-use super::ReferenceError;
+use super::{ipt_bytes, memory, ReferenceError};
 use crate::checkpoint::ipt::{FloatIpt, RGB_MEAN};
 use candle_core::{Device, Result, Tensor};
 use vitreous::models::ipt::{IptConfig, Task, COLOURS, HEAD_BLOCKS};
@@ -210,6 +210,7 @@ impl ReferenceIpt {
         if batch == 0 {
             return Ok(vec![]);
         }
+        memory::check(memory::ipt_bytes_of_outputs(&self.config).saturating_mul(batch as u64))?;
         let output = self.run(windows, batch, task, None)?;
         Ok(output.permute((0, 2, 3, 1))?.flatten_all()?.to_vec1()?)
     }
@@ -224,6 +225,7 @@ impl ReferenceIpt {
             let expected = self.input_len();
             return Err(ReferenceError::InputLength { index: 0, found: window.len(), expected });
         }
+        memory::check(ipt_bytes(&self.config))?;
         let mut kept = Kept::default();
         let output = self.run(window, 1, task, Some(&mut kept))?;
         let flat = |tensor: &Tensor| tensor.flatten_all()?.to_vec1();

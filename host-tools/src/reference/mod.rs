@@ -4,8 +4,10 @@
 //! It judges the engine's accuracy, and is itself judged by goldens made with PyTorch.
 mod ipt;
 mod layers;
+mod memory;
 
 pub use ipt::{IptStages, ReferenceIpt};
+pub use memory::{in_gib, ipt_bytes, vit_bytes};
 
 use crate::checkpoint::{FloatVit, Settings};
 use candle_core::{Device, Result, Tensor};
@@ -33,6 +35,17 @@ pub enum ReferenceError {
         task: String,
         /// The tasks that there are.
         known: String,
+    },
+    /// More than a machine is likely to have.
+    #[error(
+        "the float reference would take {needed} of memory for this size of images, and takes at most \
+         {most}: its attention grows with the square of the number of patches"
+    )]
+    Memory {
+        /// For one pass.
+        needed: String,
+        /// The bound.
+        most: String,
     },
     /// The framework's own error.
     #[error("float reference: {0}")]
@@ -216,6 +229,7 @@ impl ReferenceVit {
     /// One normalised image (channels, height, width).
     pub fn forward_normalised(&self, input: &[f32]) -> std::result::Result<ReferenceOutput, ReferenceError> {
         self.check_len(0, input.len(), self.input_len())?;
+        memory::check(vit_bytes(&self.config))?;
         let batch = self.run(input, 1, true)?;
         let all = |kept: &[Tensor]| kept.iter().map(|t| t.flatten_all()?.to_vec1()).collect::<Result<_>>();
         let (hidden, middle) = (all(&batch.hidden)?, all(&batch.middle)?);
@@ -245,6 +259,7 @@ impl ReferenceVit {
         if batch == 0 {
             return Ok(vec![]);
         }
+        memory::check(memory::vit_bytes_of_outputs(&self.config).saturating_mul(batch as u64))?;
         let result = self.run(input, batch, false)?;
         Ok(result.logits.unwrap_or(result.features).to_vec2()?)
     }

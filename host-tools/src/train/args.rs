@@ -178,6 +178,7 @@ impl TrainVitArgs {
 
     fn train(&self) -> Result<Option<TrainReport>> {
         Plan::new().reads_data(source(&self.data).folder()).writes_into([&self.out]).check()?;
+        self.given_sizes().validate_sizes()?;
         let data = Dataset::load(
             &source(&self.data),
             Shape { side: self.model.image, channels: self.model.channels },
@@ -194,6 +195,23 @@ impl TrainVitArgs {
         let mut silent = ();
         let progress: &mut dyn TrainProgress = if self.quiet { &mut silent } else { &mut terminal };
         train_vit(&data, &options, progress)
+    }
+
+    /// The smallest model with the sizes that are given: images are brought to theirs before anything else is
+    /// known.
+    fn given_sizes(&self) -> Recipe {
+        let m = &self.model;
+        let image = m.image.unwrap_or(1);
+        let size = |given: Option<usize>| given.unwrap_or(1);
+        Recipe {
+            image,
+            patch: m.patch.unwrap_or(image),
+            dim: size(m.dim),
+            depth: size(m.depth),
+            heads: size(m.heads),
+            hidden: size(m.hidden),
+            ..Recipe::digits()
+        }
     }
 
     fn model_name(&self) -> String {

@@ -2,11 +2,14 @@
 
 use super::cnn::CnnConfig;
 use super::data::{DataKind, Dataset};
-use super::step::Classifier;
+use super::step::{Classifier, SHARD_IMAGES};
 use anyhow::{bail, ensure, Result};
 use serde::Serialize;
 use std::path::Path;
 use vitreous::models::vit::{Activation, Head, Output, Pool, VitConfig};
+
+/// Most memory that a training may take: what is beyond it was hardly meant.
+const MOST_MEMORY: u64 = 64 << 30;
 
 /// Model and training settings. The same recipe, data and machine give the same weights, bit for bit.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -240,6 +243,7 @@ impl Recipe {
             ensure!((low..=high).contains(&value), "--{name} {value}: expected {low} to {high}");
             Ok(())
         };
+        self.validate_sizes()?;
         in_range("epochs", self.epochs as f64, 1.0, 1e6)?;
         in_range("batch", self.batch as f64, 1.0, 65536.0)?;
         in_range("lr", self.lr, 1e-9, 10.0)?;
@@ -257,6 +261,50 @@ impl Recipe {
         in_range("mixup", a.mixup as f64, 0.0, 1.0)?;
         in_range("label-smoothing", a.smoothing as f64, 0.0, 0.9)
     }
+
+    /// Sizes that the file's format takes (docs/format.md), before memory is asked for them.
+    pub(super) fn validate_sizes(&self) -> Result<()> {
+        let sizes = [
+            ("image-size", self.image, 16_384),
+            ("patch", self.patch, 16_384),
+            ("dim", self.dim, 16_384),
+            ("depth", self.depth, 256),
+            ("heads", self.heads, 1024),
+            ("hidden", self.hidden, 65_535),
+        ];
+        for (name, size, most) in sizes {
+            ensure!((1..=most).contains(&size), "--{name} {size}: expected 1 to {most}");
+        }
+        if self.cnn.is_some() {
+            return Ok(());
+        }
+        let patches = (self.image / self.patch).pow(2);
+        ensure!(
+            patches <= 65_533,
+            "--image-size {} with --patch {} makes {patches} patches: expected at most 65533; larger patches \
+             make fewer",
+            self.image,
+            self.patch
+        );
+        let needed = self.memory(patches);
+        ensure!(
+            needed <= MOST_MEMORY,
+            "training this model would take {} GiB of memory: expected at most {}; give less --dim, --depth, \
+             --hidden or --image-size",
+            needed >> 30,
+            MOST_MEMORY >> 30
+        );
+        Ok(())
+    }
+
+    /// Bytes that a training takes, roughly: every weight with its gradient, its two moments and its average,
+    /// and the scores of the attention of all blocks for the images of one shard.
+    fn memory(&self, patches: usize) -> u64 {
+        let [dim, hidden, depth, patches] = [self.dim, self.hidden, self.depth, patches].map(|n| n as u64);
+        let weights = depth * (4 * dim * dim + 2 * dim * hidden) + patches * dim;
+        let scores = (SHARD_IMAGES as u64) * self.heads as u64 * patches * patches;
+        weights.saturating_mul(5).saturating_add(scores.saturating_mul(depth)).saturating_mul(4)
+    }
 }
 
 /// The largest number up to `limit` that divides `n`.
@@ -271,4 +319,25 @@ fn activation(name: &str) -> Result<Activation> {
         "relu" => Activation::Relu,
         other => bail!("--activation {other}: expected gelu, gelu-tanh or relu"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_that_no_file_or_machine_can_hold_are_refused_by_their_options() {
+        Recipe::digits().validate().unwrap();
+        Recipe::photographs(224).validate().unwrap();
+        let refused = |change: &dyn Fn(&mut Recipe)| {
+            let mut recipe = Recipe::digits();
+            change(&mut recipe);
+            recipe.validate().unwrap_err().to_string()
+        };
+        assert_eq!(refused(&|r| r.dim = 100_000), "--dim 100000: expected 1 to 16384");
+        assert!(refused(&|r| r.image = 99_999).starts_with("--image-size 99999"));
+        assert!(refused(&|r| r.patch = 0).starts_with("--patch 0"));
+        assert!(refused(&|r| r.image = 1000).contains("makes 250000 patches"));
+        assert!(refused(&|r| (r.dim, r.depth) = (16_384, 256)).contains("GiB of memory"));
+    }
 }

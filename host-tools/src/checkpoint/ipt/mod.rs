@@ -122,7 +122,9 @@ impl FloatIpt {
         if options.strict {
             settings.refuse_assumed(&file)?;
         }
+        warnings.extend(super::warning_of_zeros(&taken, &str::to_string));
         let named = config_json.map(|json| json.string("architecture")).transpose()?.flatten();
+        let named = named.filter(|name| !name.trim().is_empty());
         let name = options.name.clone().or(named).unwrap_or_else(|| file_label(&file, &folder, "ipt"));
         Ok(Self { name, config, tensors: taken, source_sha256: sha256, settings, warnings })
     }

@@ -1,12 +1,17 @@
 //! What must hold inside of a restorer's configuration.
+use super::super::validate::check_eps;
 use super::super::CheckpointError;
 use std::path::Path;
 use vitreous::models::ipt::{IptConfig, TaskKind};
 
-/// Larger sizes than these are no model's; with them no product of sizes overflows.
-const MAX_SIDE: usize = 4096;
-const MAX_FEATURES: usize = 4096;
-const MAX_HIDDEN: usize = 1 << 20;
+/// The format's bounds (docs/format.md).
+const MAX_WINDOW: usize = 1024;
+const MAX_PATCH: usize = 64;
+const MAX_FEATURES: usize = 1024;
+const MAX_HEADS: usize = 1024;
+const MAX_HIDDEN: usize = 65_535;
+const MAX_DIM: usize = 16_384;
+const MAX_TOKENS: usize = 65_535;
 const MAX_LAYERS: usize = 1024;
 
 /// Checks every relation inside of a configuration.
@@ -16,9 +21,9 @@ pub fn validate_ipt_config(path: &Path, c: &IptConfig) -> Result<(), CheckpointE
     };
     let sizes = [
         ("features", c.features, MAX_FEATURES),
-        ("window", c.window, MAX_SIDE),
-        ("patch", c.patch, MAX_SIDE),
-        ("heads", c.heads, MAX_HIDDEN),
+        ("window", c.window, MAX_WINDOW),
+        ("patch", c.patch, MAX_PATCH),
+        ("heads", c.heads, MAX_HEADS),
         ("hidden", c.hidden, MAX_HIDDEN),
         ("head_hidden", c.head_hidden, MAX_HIDDEN),
         ("encoder_layers", c.encoder_layers, MAX_LAYERS),
@@ -35,9 +40,18 @@ pub fn validate_ipt_config(path: &Path, c: &IptConfig) -> Result<(), CheckpointE
         let what = format!("the token width {} is no multiple of {} heads", c.dim(), c.heads);
         return fail(what, "pass the right --heads");
     }
-    if !(c.norm_eps.is_finite() && c.norm_eps >= 0.0) {
-        return fail(format!("layer norm's epsilon is {}", c.norm_eps), "pass --norm-eps");
+    if c.tokens() > MAX_TOKENS {
+        let side = c.window / c.patch;
+        return fail(
+            format!("a window of {side}×{side} patches is too large"),
+            "there are at most 65,535 of them; pass a smaller --window",
+        );
     }
+    if c.dim() > MAX_DIM {
+        let what = format!("tokens of {} features and {1}×{1} patches are too wide", c.features, c.patch);
+        return fail(what, "their width is at most 16,384");
+    }
+    check_eps(path, c.norm_eps)?;
     validate_tasks(c).or_else(|what| fail(what, "check `tasks` in config.json, or pass --tasks"))
 }
 
@@ -56,7 +70,10 @@ fn validate_tasks(c: &IptConfig) -> Result<(), String> {
             TaskKind::Jpeg => task.scale == 1 && (1..=100).contains(&task.strength),
         };
         if !valid {
-            return Err(format!("task {index} cannot be: {task:?}"));
+            let (scale, strength) = (task.scale, task.strength);
+            return Err(format!(
+                "task {index} cannot be: it has the scale {scale} and the strength {strength}"
+            ));
         }
     }
     Ok(())

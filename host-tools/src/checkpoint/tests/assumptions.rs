@@ -3,7 +3,7 @@ use super::*;
 use crate::checkpoint::settings::Origin;
 
 /// Writes the weights under `name` beside `files`, and loads them.
-fn load_beside(
+pub(super) fn load_beside(
     name: &str,
     tensors: &BTreeMap<String, FloatTensor>,
     files: &[(&str, serde_json::Value)],
@@ -18,7 +18,7 @@ fn load_beside(
     FloatVit::load(&path, options)
 }
 
-fn three_heads() -> LoadOptions {
+pub(super) fn three_heads() -> LoadOptions {
     LoadOptions { heads: Some(3), ..LoadOptions::default() }
 }
 
@@ -44,7 +44,7 @@ fn all_said() -> LoadOptions {
     }
 }
 
-fn setting<'a>(model: &'a FloatVit, name: &str) -> &'a Setting {
+pub(super) fn setting<'a>(model: &'a FloatVit, name: &str) -> &'a Setting {
     model.settings.iter().find(|setting| setting.name == name).unwrap_or_else(|| panic!("no setting {name}"))
 }
 
@@ -180,7 +180,7 @@ fn another_image_size_interpolates_and_another_arrangement_is_refused() {
     let larger = sized((24, 16), None).unwrap();
     assert_eq!(
         (larger.config.image_height, larger.config.image_width, larger.preprocess.resize),
-        (24, 16, 32)
+        (24, 16, 48)
     );
     assert_eq!(larger.tensor("pos_embed").shape, [1, 25, 12]);
     assert_eq!(larger.tensor("pos_embed").data[..12], tensors["pos_embed"].data[..12]);

@@ -270,7 +270,10 @@ impl<'a> Reader<'a> {
             let data = match storage.elements_of {
                 Elements::Float(dtype) => {
                     let width = dtype.bitsize() / 8;
-                    elements::to_f32(dtype, &view.gather(bytes, width)).unwrap_or_default()
+                    let gathered = view.gather(bytes, width);
+                    let lost = elements::warning_of_lost(&view.name, dtype, &gathered);
+                    self.contents.warnings.extend(lost);
+                    elements::to_f32(dtype, &gathered).unwrap_or_default()
                 }
                 _ => vec![],
             };

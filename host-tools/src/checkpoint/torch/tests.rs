@@ -156,6 +156,8 @@ fn hostile_descriptions_are_refused() {
             b"\x80\x02cposix\nsystem\nX\x04\x00\x00\x00true\x85R.".to_vec(),
             "class posix.system, not a dict of tensors",
         ),
+        (b"\x80\x02}K\x01}s.".to_vec(), "a dict whose keys are numbers (1)"),
+        (b"\x80\x02}.".to_vec(), "an empty dict"),
         (b"\x80\x02}X\x05\x00\x00\x00epochK\x03s.".to_vec(), "a dict without tensors, whose keys are epoch"),
         (b"\x80\x02".to_vec(), "the pickle breaks off"),
         (twice, "`w` is there twice"),

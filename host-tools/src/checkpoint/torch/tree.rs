@@ -201,7 +201,16 @@ pub(super) fn what_it_is(pickle: &Pickle, tree: &Tree) -> (String, Option<String
             );
         }
         let keys: Vec<_> = items.iter().filter_map(|(key, _)| pickle.text(*key)).take(8).map(shown).collect();
-        return (format!("is a dict without tensors, whose keys are {}", keys.join(", ")), None);
+        if !keys.is_empty() {
+            return (format!("is a dict without tensors, whose keys are {}", keys.join(", ")), None);
+        }
+        let numbers: Vec<_> = items.iter().filter_map(|(key, _)| pickle.size(*key)).take(8).collect();
+        let Some(first) = numbers.first() else { return ("is an empty dict".into(), None) };
+        let keys: Vec<_> = numbers.iter().map(usize::to_string).collect();
+        let way_out = format!(
+            "save one of its values alone, in Python: `torch.save(torch.load(FILE)[{first}], \"model.pt\")`"
+        );
+        return (format!("is a dict whose keys are numbers ({})", keys.join(", ")), Some(way_out));
     }
     match pickle.class(pickle.root) {
         Some((module, name)) => {

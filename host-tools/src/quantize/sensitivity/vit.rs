@@ -1,13 +1,12 @@
 //! How near a classifier's output is to the float reference's.
 
 use anyhow::{ensure, Result};
-use vitreous::models::vit::Head;
 
 use super::{Measured, Sensitivity};
 use crate::checkpoint::FloatVit;
 use crate::engine::Engine;
 use crate::parity::sqnr_db;
-use crate::quantize::{quantize_vit, LayerName, QuantizeOptions};
+use crate::quantize::{quantize_vit, vit_layers, LayerName, QuantizeOptions};
 use crate::reference::ReferenceVit;
 use crate::vtr::AlignedBytes;
 
@@ -39,9 +38,7 @@ impl Sensitivity for VitSensitivity<'_> {
     type Layer = LayerName;
 
     fn layers(&self) -> Vec<LayerName> {
-        let block = |b| [LayerName::Qkv(b), LayerName::Proj(b), LayerName::Fc1(b), LayerName::Fc2(b)];
-        let head = (self.float.config.head != Head::None).then_some(LayerName::Head);
-        (0..self.float.config.depth).flat_map(block).chain(head).collect()
+        vit_layers(&self.float.config)
     }
 
     /// Mean SQNR of the output.

@@ -1,6 +1,6 @@
 //! A folder of class folders, of images in any common format and size.
 
-use super::{geometry, split, DataKind, Dataset, ImageSet};
+use super::{check_memory, geometry, split, DataKind, Dataset, ImageSet};
 use crate::image_input::{class_names, labelled_images, load_pixels, Loaded};
 use anyhow::{bail, ensure, Result};
 use rayon::prelude::*;
@@ -53,6 +53,7 @@ fn read(dir: &Path, classes: usize, side: usize, channels: usize) -> Result<Imag
             path.display()
         );
     }
+    check_memory(files.len(), side, channels)?;
     let preprocess = geometry(DataKind::ClassFolders, side);
     let load = |path: &Path| load_pixels(path, &preprocess, side, side, channels);
     let images: Result<Vec<Vec<u8>>, _> =

@@ -225,10 +225,26 @@ fn load_folder(dir: &Path, shape: Shape) -> Result<Dataset> {
     })
 }
 
+/// Refuses images that together take more memory than a machine is likely to have: all are held at once.
+fn check_memory(images: usize, side: usize, channels: usize) -> Result<()> {
+    const MOST: u64 = 64 << 30;
+    let [images, side, channels] = [images, side, channels].map(|n| n as u64);
+    let needed = images.saturating_mul(side * side * channels);
+    ensure!(
+        needed <= MOST,
+        "{images} images of {side}×{side} pixels take {} GiB of memory: expected at most {}; give less \
+         --image-size",
+        needed >> 30,
+        MOST >> 30
+    );
+    Ok(())
+}
+
 fn resized(set: ImageSet, side: usize) -> Result<ImageSet> {
     if (set.height, set.width) == (side, side) {
         return Ok(set);
     }
+    check_memory(set.len(), side, set.channels)?;
     let squash = geometry(DataKind::Idx, side);
     let mut pixels = Vec::with_capacity(set.len() * side * side * set.channels);
     for index in 0..set.len() {
