@@ -181,8 +181,32 @@ pub enum Error {
     Finished,
     /// The output was asked for before the last step.
     NotFinished,
-    /// A broken invariant of the engine itself (a bug: please report the number).
-    Internal(u16),
+    /// A broken invariant of the engine itself: a bug, to be reported.
+    Internal(Fault),
+}
+
+/// What the engine takes for granted once a model is loaded and a plan made. That it does not hold has never
+/// been seen; it is an error and not a panic, so that no panic is linked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[repr(u8)]
+pub enum Fault {
+    /// Slots of the arena that are alive together overlap, or exceed it.
+    Slot = 1,
+    /// Rows of activations are fewer than the layers need.
+    Shape = 2,
+    /// Activations are in another form than the weights want.
+    Form = 3,
+    /// A step of another architecture.
+    Stage = 4,
+    /// Weights that the loader has checked are not there.
+    Weights = 5,
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Self {
+        Error::Internal(fault)
+    }
 }
 
 impl Error {
@@ -247,7 +271,7 @@ impl Error {
             Error::Overlap { found, limit } => [found as u32, limit as u32],
             Error::BandTooSmall { needed, found } => [needed as u32, found as u32],
             Error::Source(SourceError { code }) | Error::Sink(SourceError { code }) => [code, 0],
-            Error::Internal(place) => [place as u32, 0],
+            Error::Internal(fault) => [fault as u32, 0],
             Error::BadMagic | Error::PlanTooLarge | Error::Finished | Error::NotFinished => [0, 0],
         }
     }
@@ -353,7 +377,7 @@ impl fmt::Display for Error {
             Error::Source(error) => write!(f, "the source of pixels failed with code {}", error.code),
             Error::Finished => write!(f, "the run is over: begin a new one"),
             Error::NotFinished => write!(f, "the run is not over: step until it is done"),
-            Error::Internal(place) => write!(f, "internal error {place}: please report it"),
+            Error::Internal(fault) => write!(f, "internal error {}: please report it", fault as u8),
         }
     }
 }

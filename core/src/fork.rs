@@ -1,6 +1,7 @@
-//! Fork and join: how a tile's rows are shared between cores. Threads come from outside; the engine has none.
+//! Fork and join: how the rows of a tile are shared between cores. Threads come from outside; the engine has
+//! none.
 
-use crate::error::Error;
+use crate::error::Fault;
 
 /// Runs pieces of work at the same time: a thread pool of a host, the second core of a microcontroller.
 /// Without the feature `parallel` the engine never asks it to.
@@ -27,70 +28,85 @@ impl ForkJoin for Serial {
     }
 }
 
-/// Of `of` equal parts of something, the first `left`.
+/// How the workers are shared out where work is halved: `left` of them take its first half.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Share {
     pub left: usize,
-    pub of: usize,
 }
 
-impl Share {
-    /// Splits scratch memory that every worker has an equal part of.
-    pub fn split<T>(self, scratch: &mut [T]) -> (&mut [T], &mut [T]) {
-        let unit = scratch.len().checked_div(self.of).unwrap_or(0);
-        scratch.split_at_mut_checked(unit * self.left).unwrap_or((&mut [], &mut []))
+/// What a tile works on: divided between workers where its rows are.
+pub(crate) trait Split: Sized {
+    /// The part of the first `rows` rows, and that of the others.
+    fn split(self, rows: usize, share: Share) -> Result<(Self, Self), Fault>;
+}
+
+/// What all workers read.
+impl<T: ?Sized> Split for &T {
+    fn split(self, _: usize, _: Share) -> Result<(Self, Self), Fault> {
+        Ok((self, self))
     }
 }
 
-/// Work on some rows, with memory for a number of workers.
-pub(crate) trait Part: Sized + Send {
+/// [`Split`] for a struct: field by field.
+macro_rules! split_fields {
+    ($name:ident { $($field:ident),+ $(,)? }) => {
+        impl $crate::fork::Split for $name<'_> {
+            fn split(self, rows: usize, share: $crate::fork::Share) -> Result<(Self, Self), $crate::Fault> {
+                $(let $field = $crate::fork::Split::split(self.$field, rows, share)?;)+
+                Ok((Self { $($field: $field.0),+ }, Self { $($field: $field.1),+ }))
+            }
+        }
+    };
+}
+pub(crate) use split_fields;
+
+/// Work on the rows of a tile.
+pub(crate) trait Work: Split + Send {
     /// Rows that can't be separated.
     const GRANULE: usize = 1;
-    /// Rows since the last place where the work could have been split.
+    /// Rows between the last place where the work could have been split and its first row.
     fn offset(&self) -> usize {
         0
     }
     /// Number of rows.
     fn rows(&self) -> usize;
-    /// The first `rows` rows and the others.
-    fn split(self, rows: usize, share: Share) -> Result<(Self, Self), Error>;
     /// Does the work.
-    fn run(self) -> Result<(), Error>;
+    fn run(self) -> Result<(), Fault>;
 }
 
 /// Does the work on all workers of the pool.
 #[inline(always)]
-pub(crate) fn fork<P: Part>(pool: &dyn ForkJoin, part: P) -> Result<(), Error> {
+pub(crate) fn fork<W: Work>(pool: &dyn ForkJoin, work: W) -> Result<(), Fault> {
     // Without the feature nothing is left but this call.
     if cfg!(feature = "parallel") {
-        halve(pool, part, pool.workers())
+        halve(pool, work, pool.workers())
     } else {
-        part.run()
+        work.run()
     }
 }
 
 /// Shares the work between `workers` workers, halving it again and again.
-fn halve<P: Part>(pool: &dyn ForkJoin, part: P, workers: usize) -> Result<(), Error> {
-    let share = Share { left: workers / 2, of: workers };
-    let (offset, rows) = (part.offset(), part.rows());
+fn halve<W: Work>(pool: &dyn ForkJoin, work: W, workers: usize) -> Result<(), Fault> {
+    let share = Share { left: workers / 2 };
+    let (offset, rows) = (work.offset(), work.rows());
     let ideal = (offset + rows).saturating_mul(share.left).checked_div(workers).unwrap_or(0);
-    let granules = (ideal + P::GRANULE / 2).checked_div(P::GRANULE).unwrap_or(0);
-    let cut = (granules * P::GRANULE).saturating_sub(offset);
+    let granules = (ideal + W::GRANULE / 2).checked_div(W::GRANULE).unwrap_or(0);
+    let cut = (granules * W::GRANULE).saturating_sub(offset);
     if workers < 2 || cut == 0 || cut >= rows {
-        return part.run();
+        return work.run();
     }
-    let (left, right) = part.split(cut, share)?;
+    let (left, right) = work.split(cut, share)?;
     let (mut left, mut right) = (Some(left), Some(right));
     let (mut left_result, mut right_result) = (Ok(()), Ok(()));
     pool.join(
         &mut || {
-            if let Some(part) = left.take() {
-                left_result = halve(pool, part, share.left);
+            if let Some(work) = left.take() {
+                left_result = halve(pool, work, share.left);
             }
         },
         &mut || {
-            if let Some(part) = right.take() {
-                right_result = halve(pool, part, workers - share.left);
+            if let Some(work) = right.take() {
+                right_result = halve(pool, work, workers - share.left);
             }
         },
     );

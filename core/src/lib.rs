@@ -14,6 +14,7 @@ extern crate std;
 compile_error!("a .vtr file is read in place, which needs a little-endian machine");
 
 mod arena;
+mod blocks;
 mod error;
 mod fork;
 pub mod format;
@@ -24,12 +25,14 @@ mod ops;
 pub mod pipeline;
 mod profile;
 pub mod quant;
+mod run;
 mod source;
 pub mod tensor;
 
 pub use arena::{Arena, Plan, Region, MAX_REGIONS};
-pub use error::Error;
+pub use error::{Error, Fault};
 pub use fork::{ForkJoin, Serial};
 pub use format::Model;
 pub use profile::{Progress, Stage};
+pub use run::RunOptions;
 pub use source::{PixelSink, PixelSource, SliceSink, SliceSource, SourceError};

@@ -10,6 +10,13 @@ pub const ALIGN: usize = 16;
 /// the same bits.
 pub const MIN_MAGNITUDE: f32 = 1.0 / (1u64 << 40) as f32;
 
+/// Most layers that a model may have.
+pub const MAX_DEPTH: usize = 256;
+/// Longest dot product: 128·128·K stays below 2^31.
+pub const MAX_INPUTS: usize = 131_071;
+/// Most tokens: softmax weights keep at least 8 bits.
+pub const MAX_TOKENS: usize = 65_535;
+
 /// `n` rounded up to a multiple of [`ALIGN`] elements (or bytes); 0 where a `usize` does not hold that.
 pub const fn padded(n: usize) -> usize {
     n.wrapping_add(ALIGN - 1) & !(ALIGN - 1)
@@ -136,6 +143,15 @@ impl Precision {
         } else {
             Precision::F16
         }
+    }
+}
+
+/// Bytes of a linear layer as stored: weights, scales (int8), bias, each padded to 16.
+pub fn linear_bytes(inputs: usize, outputs: usize, precision: Precision, layout: PanelLayout) -> usize {
+    let floats = padded(4 * outputs);
+    match precision {
+        Precision::Int8 => layout.padded_outputs(outputs) * padded(inputs) + 2 * floats,
+        Precision::F16 => 2 * padded(outputs) * inputs + floats,
     }
 }
 

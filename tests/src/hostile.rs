@@ -7,7 +7,7 @@ use vitreous::models::ipt::{Ipt, IptConfig, COLOURS, DEFAULT_TILE_ROWS};
 use vitreous::models::vit::{Vit, VitConfig};
 use vitreous::pipeline::{BandPlan, Restore, RestoreOptions};
 use vitreous::tensor::ALIGN;
-use vitreous::{Error, Model, PixelSink, PixelSource, Progress, SourceError};
+use vitreous::{Error, Model, PixelSink, PixelSource, Progress, RunOptions, SourceError};
 
 /// Largest arena or row band that is given to a model that may be hostile.
 const MOST_BYTES: usize = 1 << 22;
@@ -178,13 +178,14 @@ fn restore(ipt: &Ipt, task: usize, kernels: &'static Kernels) -> Result<Vec<u8>,
     let c = ipt.config();
     let (width, height) = (c.window + 2, c.window / 2 + 1);
     let scale = c.tasks[task].scale;
-    let plan = ipt.plan_for(task, DEFAULT_TILE_ROWS, kernels.spec)?;
+    let plan = ipt.plan_for(task, DEFAULT_TILE_ROWS, kernels.spec, 1)?;
     let mut arena = Aligned::zeroed(plan.arena_bytes().min(MOST_BYTES));
     let mut band = Aligned::zeroed(BandPlan::new(c.window, scale, width)?.bytes().min(MOST_BYTES));
     let mut source = Pattern { row_bytes: width * COLOURS, next: 0 };
     let mut sink = Kept { row_bytes: width * scale * COLOURS, pixels: Vec::new() };
     let (arena, band) = (arena.as_mut_slice(), band.as_mut_slice());
-    let options = RestoreOptions { kernels, ..RestoreOptions::new(ipt) };
+    let options =
+        RestoreOptions { run: RunOptions { kernels, ..RunOptions::default() }, ..RestoreOptions::new(ipt) };
     let mut run = Restore::begin(ipt, task, (width, height), arena, band, options)?;
     for _ in 0..MOST_STEPS {
         if run.step(&mut source, &mut sink)? == Progress::Done {

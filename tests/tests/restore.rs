@@ -9,6 +9,7 @@ use vitreous_tests::{random_ipt, random_rgb, small_ipt_config};
 use vitreous_tools::checkpoint::ipt::FloatIpt;
 use vitreous_tools::degrade::Picture;
 use vitreous_tools::parity::sqnr_db;
+use vitreous_tools::pool::Pool;
 use vitreous_tools::quantize::{ipt_layers, quantize_ipt, IptQuantizeOptions};
 use vitreous_tools::reference::ReferenceIpt;
 use vitreous_tools::restorer::Restorer;
@@ -122,6 +123,26 @@ fn every_kernel_table_gives_the_same_bytes() {
             let want = with(&PORTABLE);
             for kernels in supported_kernels() {
                 assert!(with(kernels) == want, "{} differs, task {task}", kernels.spec.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn threads_within_a_window_change_no_bit() {
+    let config = IptConfig { features: 18, window: 16, patch: 2, ..small_ipt_config() };
+    let float = random_ipt(config.clone(), 11);
+    let layers = ipt_layers(&config);
+    let pixels = random_rgb(config.window, config.window, 12).data;
+    for keep_f16 in [vec![], layers.iter().step_by(3).copied().collect(), layers.clone()] {
+        let restorer = restorer(&float, &IptQuantizeOptions { keep_f16, ..Default::default() });
+        for task in 0..config.tasks.len() {
+            let want = restorer.restore_window(task, &pixels).expect("a window");
+            for workers in [2, 3, 5] {
+                let pool = Pool::new(workers).expect("threads");
+                let mut session = restorer.session_on(task, Some(&pool)).expect("a session");
+                let got = session.run(&pixels).expect("a window");
+                assert!(got == want, "task {task}, {workers} workers");
             }
         }
     }

@@ -97,7 +97,7 @@ fn record_ipt(record: &mut Record, name: &str, float: &FloatIpt, options: IptQua
         record.insert(format!("{name} {task} output"), one(name, hashes)?);
         restorer.with_ipt(|ipt| -> Result<()> {
             for table in PLANNED {
-                let bytes = ipt.plan_for(index, TILE_ROWS, table)?.arena_bytes();
+                let bytes = ipt.plan_for(index, TILE_ROWS, table, 1)?.arena_bytes();
                 record.insert(format!("{name} {task} arena {}", table.name), bytes.to_string());
             }
             Ok(())

@@ -97,7 +97,12 @@ impl<'a> Model<'a> {
             return Err(Error::ModelMisaligned { required: ALIGN as u32 });
         }
         let found = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        if !MAGIC.starts_with(bytes.get(..MAGIC.len()).unwrap_or(bytes)) {
+        // A file that is too short for it is told by its first byte.
+        let is_ours = match bytes.first_chunk() {
+            Some(magic) => *magic == MAGIC,
+            None => bytes.first().is_none_or(|first| *first == MAGIC[0]),
+        };
+        if !is_ours {
             return Err(Error::BadMagic);
         }
         if bytes.len() < HEADER_BYTES {

@@ -1,50 +1,58 @@
 //! Reads a configuration section: u32 words with their allowed ranges.
 
+use core::cell::Cell;
+
 use super::u32_at;
 use crate::error::Error;
 
-/// The words of a section that begins at `start` of the file.
+/// The words of a section that begins at `start` of the file. A word out of its range is kept until
+/// [`Words::done`] is asked; the value read is then one that may be.
 pub(crate) struct Words<'a> {
     bytes: &'a [u8],
     start: u32,
+    /// Name and number of the first word that is wrong.
+    wrong: Cell<Option<(&'static str, u32)>>,
 }
 
 impl<'a> Words<'a> {
     pub(crate) fn new(bytes: &'a [u8], start: u32) -> Self {
-        Self { bytes, start }
+        Self { bytes, start, wrong: Cell::new(None) }
     }
 
     pub(crate) fn word(&self, index: usize) -> u32 {
         u32_at(self.bytes, 4 * index)
     }
 
-    /// The error that names a word.
-    pub(crate) fn error(&self, name: &'static str, word: usize) -> Error {
-        Error::Field { name, offset: self.start.saturating_add(4 * word as u32), value: self.word(word) }
-    }
-
-    /// The same unless `good`.
-    pub(crate) fn check(&self, good: bool, name: &'static str, word: usize) -> Result<(), Error> {
-        if good {
-            Ok(())
-        } else {
-            Err(self.error(name, word))
+    /// A word that is wrong unless `good`.
+    #[inline(never)]
+    pub(crate) fn check(&self, good: bool, name: &'static str, word: usize) {
+        if !good && self.wrong.get().is_none() {
+            self.wrong.set(Some((name, word as u32)));
         }
     }
 
-    pub(crate) fn size(
-        &self,
-        name: &'static str,
-        word: usize,
-        min: usize,
-        max: usize,
-    ) -> Result<usize, Error> {
+    /// A size from `min` to `max`.
+    #[inline(never)]
+    pub(crate) fn size(&self, name: &'static str, word: usize, min: usize, max: usize) -> usize {
         let value = self.word(word) as usize;
-        self.check(value >= min && value <= max, name, word)?;
-        Ok(value)
+        self.check(value >= min && value <= max, name, word);
+        value.max(min).min(max)
     }
 
-    pub(crate) fn one_of<T: Copy>(&self, name: &'static str, word: usize, values: &[T]) -> Result<T, Error> {
-        values.get(self.word(word) as usize).copied().ok_or(self.error(name, word))
+    /// The value of a number; `or` of one that stands for none.
+    pub(crate) fn one_of<T: Copy>(&self, name: &'static str, word: usize, values: &[T], or: T) -> T {
+        let value = values.get(self.word(word) as usize).copied();
+        self.check(value.is_some(), name, word);
+        value.unwrap_or(or)
+    }
+
+    /// Succeeds where all words read so far are right.
+    ///
+    /// # Errors
+    /// The first that is not.
+    pub(crate) fn done(&self) -> Result<(), Error> {
+        let Some((name, word)) = self.wrong.get() else { return Ok(()) };
+        let offset = self.start.saturating_add(4 * word);
+        Err(Error::Field { name, offset, value: self.word(word as usize) })
     }
 }

@@ -16,7 +16,7 @@ use super::{
     supported_kernels, Attention, AttentionScratch, Epilogue, Kernels, LinearF16, LinearI8, NormWeights,
     RowShape, RowsI8, PORTABLE,
 };
-use crate::models::vit::Activation;
+use crate::kernels::Activation;
 use crate::tensor::{padded, PanelLayout, ALIGN};
 
 const EPILOGUES: [Epilogue; 4] = [

@@ -164,6 +164,12 @@ pub(crate) fn to_f16s(x: &[f32], out: &mut [f16]) {
     out.iter_mut().zip(x).for_each(|(to, from)| *to = to_f16(*from));
 }
 
+/// `x += a`.
+#[inline(never)]
+pub(crate) fn add_f16s(x: &mut [f32], a: &[f16]) {
+    x.iter_mut().zip(a).for_each(|(x, a)| *x += a.to_f32());
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,13 +3,16 @@
 //! The rows that an output row sees are quantized together, with one scale; each output pixel's neighbourhood
 //! is then a row of a linear layer, its inputs ordered (row, column, channel).
 
+use bytemuck::must_cast_slice_mut;
 use half::f16;
 
-use crate::arena::{cast_mut, part_mut};
-use crate::error::Error;
+use crate::arena::{carve, part, part_mut, slots, PerWorker, Phases, Plan, Rows, Slot};
+use crate::error::Fault;
+use crate::fork::{fork, Share, Split, Work};
 use crate::kernels::{Epilogue, Kernels, RowShape};
 use crate::ops::{apply, apply_residual, Operand};
-use crate::tensor::{rows, rows_mut, Linear, RowsI8};
+use crate::run::{Machine, Workspace};
+use crate::tensor::{padded, rows, rows_mut, Linear, Precision, RowsI8};
 
 /// A convolution: `kernel × kernel`, stride 1, zero padding that keeps the size.
 #[derive(Clone, Copy, Debug)]
@@ -24,23 +27,66 @@ pub(crate) struct Conv<'a> {
     pub outputs: usize,
 }
 
-/// Memory for one output row.
-pub(crate) struct ConvScratch<'a> {
-    /// The rows that it sees: `(kernel, width, inputs)` f32.
-    pub band: &'a mut [u8],
-    /// The same, quantized.
-    pub codes: &'a mut [u8],
-    /// Neighbourhoods of a tile of pixels: `(tile, pitch)` i8, or `(tile, kernel·kernel·inputs)` f32 for f16
-    /// weights.
-    pub neighbourhoods: &'a mut [u8],
-    /// `(tile)` f32.
-    pub scales: &'a mut [u8],
-    /// `(tile)` i32.
-    pub zero_points: &'a mut [u8],
-    /// `(tile, outputs)` f32.
-    pub out: &'a mut [u8],
-    /// Of the linear layer.
-    pub linear: &'a mut [u8],
+slots! {
+    /// Memory for one output row.
+    ConvSlots => ConvRows {
+        /// The rows that it sees: `(kernel, width, inputs)`.
+        band: f32,
+        /// The same, quantized.
+        codes: i8,
+        /// Neighbourhoods of a tile of pixels, for each worker: floats for f16 weights, codes for int8 weights.
+        neighbourhoods: f32,
+        /// `(tile)`, for each worker.
+        scales: f32,
+        /// `(tile)`, for each worker.
+        zero_points: i32,
+        /// `(tile, outputs)`, for each worker.
+        out: f32,
+        /// Of the linear layer.
+        linear: i32,
+    }
+}
+
+/// Largest needs of some convolutions that share their memory.
+#[derive(Default)]
+pub(crate) struct ConvNeeds {
+    /// Floats of the rows that an output row sees.
+    band: usize,
+    /// Inputs of an output with int8 weights.
+    int8_inputs: usize,
+    /// Inputs of an output with f16 weights.
+    f16_inputs: usize,
+    /// Channels out.
+    outputs: usize,
+}
+
+impl ConvNeeds {
+    /// Another convolution, on rows of `width` pixels.
+    pub fn add(&mut self, kernel: usize, width: usize, inputs: usize, outputs: usize, precision: Precision) {
+        let taps = kernel * kernel * inputs;
+        match precision {
+            Precision::Int8 => self.int8_inputs = self.int8_inputs.max(taps),
+            Precision::F16 => self.f16_inputs = self.f16_inputs.max(taps),
+        }
+        self.band = self.band.max(kernel * width * inputs);
+        self.outputs = self.outputs.max(outputs);
+    }
+
+    pub fn plan(&self, plan: &mut Plan, m: &Machine, phases: Phases) -> ConvSlots {
+        // Codes are a quarter as long as floats, and rows of them multiples of four.
+        let neighbourhood = (padded(self.int8_inputs) / size_of::<f32>()).max(self.f16_inputs);
+        let mut area = plan.area(phases);
+        ConvSlots {
+            band: area.slot("conv band", 1, self.band),
+            codes: area.slot("conv codes", 1, self.band),
+            neighbourhoods: area.slot("conv neighbourhoods", m.workers, m.tile * neighbourhood),
+            scales: area.slot("conv scales", m.workers, m.tile),
+            zero_points: area.slot("conv zero points", m.workers, m.tile),
+            out: area.slot("conv out", m.workers, m.tile * self.outputs),
+            linear: area.slot("conv scratch", m.workers, m.linear_scratch(self.int8_inputs)),
+            area: area.place(),
+        }
+    }
 }
 
 /// What a convolution's inputs are known to be.
@@ -52,104 +98,279 @@ pub(crate) enum Inputs {
     NotNegative,
 }
 
-/// Gives an input row `(width, inputs)` as floats.
-pub(crate) type ReadRow<'a> = dyn FnMut(usize, &mut [f32]) -> Result<(), Error> + 'a;
-
-/// Takes the results of the pixels from the first argument on, `(pixels, outputs)`.
-pub(crate) type WritePixels<'a> = dyn FnMut(usize, &[f32]) -> Result<(), Error> + 'a;
-
-/// What becomes of an output row.
-pub(crate) enum Output<'a> {
-    /// Results behind the epilogue are handed over.
-    Write(Epilogue, &'a mut WritePixels<'a>),
-    /// They are added to this row, `(width, outputs)`, as into the residual stream.
-    Add(&'a mut [f16]),
+/// Where the rows of an image lie that a convolution sees.
+#[derive(Clone, Copy)]
+pub(crate) enum Source {
+    /// A ring of rows `(width, inputs)`.
+    Ring(Slot<f16>),
+    /// Pixels, from which a colour is subtracted: `(height, width·colours)`.
+    Pixels(Slot<u8>, [f32; 3]),
 }
 
-/// Computes output row `y` of an image `(height, width)`, `tile` pixels at a time.
-#[allow(clippy::too_many_arguments, reason = "what a convolution needs; every call names them")]
+/// What becomes of an output row.
+#[derive(Clone, Copy)]
+pub(crate) enum Target {
+    /// It is row `.1` of a ring.
+    Row(Slot<f16>, usize, Epilogue),
+    /// It is added to row `.1` of a ring, as into the residual stream.
+    Add(Slot<f16>, usize),
+    /// Pixel shuffle (Shi et al., arXiv 1609.05158, §3.2): of each pixel `factor·factor` are made, in `factor`
+    /// rows from row `.1` of a ring on.
+    Shuffle(Slot<f16>, usize, usize),
+    /// Pixels, to which a colour is added.
+    Pixels(Slot<f32>, [f32; 3]),
+}
+
+/// Most rows that a pixel shuffle makes of one.
+const MAX_FACTOR: usize = 3;
+
+/// Computes output row `y` of a square image of `side` pixels, a tile of pixels at a time.
 pub(crate) fn conv_row(
-    kernels: &Kernels,
-    conv: &Conv,
-    inputs: Inputs,
-    (height, width): (usize, usize),
-    (y, tile): (usize, usize),
-    scratch: ConvScratch,
-    read: &mut ReadRow,
-    mut output: Output,
-) -> Result<(), Error> {
-    let row = width * conv.inputs;
-    let taps = conv.kernel * conv.kernel * conv.inputs;
-    let elements = conv.kernel * row;
-    let band = cast_mut::<f32>(scratch.band)?.get_mut(..elements).ok_or(Error::Internal(50))?;
-    for (ky, to) in rows_mut(band, row).enumerate() {
-        match (y + ky).checked_sub(conv.kernel / 2).filter(|y| *y < height) {
-            Some(y) => read(y, to)?,
-            None => to.fill(0.0),
+    w: &mut Workspace,
+    slots: &ConvSlots,
+    (conv, inputs): (&Conv, Inputs),
+    (source, side, y): (Source, usize, usize),
+    target: Target,
+) -> Result<(), Fault> {
+    let kernels = w.kernels;
+    let is_int8 = matches!(conv.linear, Linear::Int8(_));
+    let (ring, pixels) = match source {
+        Source::Ring(ring) => (ring, Slot::EMPTY),
+        Source::Pixels(pixels, _) => (Slot::EMPTY, pixels),
+    };
+    let (to_ring, to_image) = match target {
+        Target::Row(ring, ..) | Target::Add(ring, _) | Target::Shuffle(ring, ..) => (ring, Slot::EMPTY),
+        Target::Pixels(pixels, _) => (Slot::EMPTY, pixels),
+    };
+    carve!(w.arena => from: ring, from_pixels: pixels, to: to_ring, to_pixels: to_image, memory: *slots);
+    let (row, elements) = (side * conv.inputs, conv.kernel * side * conv.inputs);
+    let band = part_mut(memory.band.data, 0, elements)?;
+    for (ky, to) in rows_mut(&mut *band, row).enumerate() {
+        let Some(y) = (y + ky).checked_sub(conv.kernel / 2).filter(|y| *y < side) else {
+            to.fill(0.0);
+            continue;
+        };
+        match source {
+            Source::Ring(ring) => (kernels.widen)(part(from.data, ring.place(y) * row, row)?, to),
+            Source::Pixels(_, mean) => {
+                let pixels = part(from_pixels.data, y * row, row)?;
+                let centred = pixels.iter().zip(mean.iter().cycle()).map(|(p, mean)| *p as f32 - *mean);
+                to.iter_mut().zip(centred).for_each(|(to, x)| *to = x);
+            }
         }
     }
-    let out = cast_mut::<f32>(scratch.out)?;
-    let linear_scratch = cast_mut::<i32>(scratch.linear)?;
-    let mut multiply = |x: usize, count: usize, operand: &Operand| match &mut output {
-        Output::Write(epilogue, write) => {
-            let out = out.get_mut(..count * conv.outputs).ok_or(Error::Internal(54))?;
-            apply(kernels, operand, &conv.linear, *epilogue, out, linear_scratch)?;
-            write(x, out)
-        }
-        Output::Add(to) => {
-            let to = part_mut(to, x * conv.outputs, count * conv.outputs)?;
-            apply_residual(kernels, operand, &conv.linear, to, linear_scratch)
-        }
+    let (codes, shape) =
+        (part_mut(memory.codes.data, 0, elements)?, RowShape { width: elements, pitch: elements });
+    let (mut scale, mut zero) = ([0.0], [0]);
+    match inputs {
+        _ if !is_int8 => 0,
+        Inputs::Signed => (kernels.quantize_rows)(band, shape, codes, &mut scale),
+        Inputs::NotNegative => (kernels.quantize_rows_above)(band, shape, 0.0, codes, &mut scale, &mut zero),
     };
-    let shape = Neighbourhood { width, channels: conv.inputs, kernel: conv.kernel };
-    let tiles = (0..width).step_by(tile.max(1)).map(|x| (x, tile.min(width - x)));
-    match conv.linear {
-        Linear::Int8(linear) => {
-            let codes = cast_mut::<i8>(scratch.codes)?.get_mut(..elements).ok_or(Error::Internal(51))?;
-            let shape_of_band = RowShape { width: elements, pitch: elements };
-            let (mut scale, mut zero) = ([0.0], [0]);
-            match inputs {
-                Inputs::Signed => (kernels.quantize_rows)(band, shape_of_band, codes, &mut scale),
-                Inputs::NotNegative => {
-                    (kernels.quantize_rows_above)(band, shape_of_band, 0.0, codes, &mut scale, &mut zero)
+    let ([scale], [zero]) = (scale, zero);
+    let shape = Neighbourhood { width: side, channels: conv.inputs, kernel: conv.kernel };
+    let layer = &Layer { kernels, conv, inputs, target, tile: w.tile, shape, band, codes, scale, zero };
+    let tile = ConvTile {
+        layer,
+        first: 0,
+        count: side,
+        rows: target_rows(target, to.data, conv.outputs)?,
+        pixels: Rows { width: if to_pixels.data.is_empty() { 0 } else { conv.outputs }, ..to_pixels },
+        neighbourhoods: PerWorker(memory.neighbourhoods),
+        scales: PerWorker(memory.scales),
+        zero_points: PerWorker(memory.zero_points),
+        out: PerWorker(memory.out),
+        linear: PerWorker(memory.linear),
+    };
+    fork(w.pool, tile)
+}
+
+/// The rows of the target that are written to.
+fn target_rows<'a>(
+    target: Target,
+    to: &'a mut [f16],
+    outputs: usize,
+) -> Result<[Rows<'a, f16>; MAX_FACTOR], Fault> {
+    let mut found: [Rows<f16>; MAX_FACTOR] =
+        core::array::from_fn(|_| Rows { data: [].as_mut_slice(), width: 0 });
+    let [first_row, ..] = &mut found;
+    match target {
+        Target::Row(ring, row, _) | Target::Add(ring, row) => {
+            let data = part_mut(to, row * ring.width(), ring.width())?;
+            *first_row = Rows { data, width: outputs };
+        }
+        Target::Shuffle(ring, first, factor) => {
+            let width = outputs.checked_div(factor).unwrap_or(0);
+            for (number, data) in rows_mut(to, ring.width()).enumerate() {
+                let row = (0..factor).find(|i| ring.place(first + i) == number);
+                if let Some(row) = row.and_then(|i| found.get_mut(i)) {
+                    *row = Rows { data, width };
+                }
+            }
+        }
+        Target::Pixels(..) => {}
+    }
+    Ok(found)
+}
+
+/// What all workers read.
+struct Layer<'a> {
+    kernels: &'static Kernels,
+    conv: &'a Conv<'a>,
+    inputs: Inputs,
+    target: Target,
+    /// Pixels at a time.
+    tile: usize,
+    shape: Neighbourhood,
+    /// The rows that the output row sees.
+    band: &'a [f32],
+    /// The same, quantized, with one scale and zero point.
+    codes: &'a [i8],
+    scale: f32,
+    zero: i32,
+}
+
+/// Some pixels of an output row.
+struct ConvTile<'a> {
+    layer: &'a Layer<'a>,
+    first: usize,
+    count: usize,
+    /// Where they are written to.
+    rows: [Rows<'a, f16>; MAX_FACTOR],
+    pixels: Rows<'a, f32>,
+    neighbourhoods: PerWorker<'a, f32>,
+    scales: PerWorker<'a, f32>,
+    zero_points: PerWorker<'a, i32>,
+    out: PerWorker<'a, f32>,
+    linear: PerWorker<'a, i32>,
+}
+
+impl Split for ConvTile<'_> {
+    fn split(self, at: usize, share: Share) -> Result<(Self, Self), Fault> {
+        let Self { layer, first, count, .. } = self;
+        let [a, b, c] = self.rows;
+        let ((a, a_right), (b, b_right), (c, c_right)) =
+            (a.split(at, share)?, b.split(at, share)?, c.split(at, share)?);
+        let (pixels, pixels_right) = self.pixels.split(at, share)?;
+        let (neighbourhoods, neighbourhoods_right) = self.neighbourhoods.split(at, share)?;
+        let (scales, scales_right) = self.scales.split(at, share)?;
+        let (zero_points, zero_points_right) = self.zero_points.split(at, share)?;
+        let (out, out_right) = self.out.split(at, share)?;
+        let (linear, linear_right) = self.linear.split(at, share)?;
+        let right = Self {
+            layer,
+            first: first + at,
+            count: count - at,
+            rows: [a_right, b_right, c_right],
+            pixels: pixels_right,
+            neighbourhoods: neighbourhoods_right,
+            scales: scales_right,
+            zero_points: zero_points_right,
+            out: out_right,
+            linear: linear_right,
+        };
+        let left = Self {
+            layer,
+            first,
+            count: at,
+            rows: [a, b, c],
+            pixels,
+            neighbourhoods,
+            scales,
+            zero_points,
+            out,
+            linear,
+        };
+        Ok((left, right))
+    }
+}
+
+impl Work for ConvTile<'_> {
+    fn rows(&self) -> usize {
+        self.count
+    }
+
+    fn run(mut self) -> Result<(), Fault> {
+        let Layer { conv, tile, codes, band, shape, kernels, .. } = self.layer;
+        let taps = conv.kernel * conv.kernel * conv.inputs;
+        let flip = kernels.spec.input_flip;
+        // Without a zero point there are none at all: kernels save the correction, and need no sums of weights.
+        let has_zero = self.layer.inputs == Inputs::NotNegative;
+        self.scales.0.data.fill(self.layer.scale);
+        self.zero_points.0.data.fill(self.layer.zero);
+        let mut done = 0;
+        while done < self.count {
+            let (x, count) = (self.first + done, (*tile).min(self.count - done));
+            let (out, linear) =
+                (part_mut(self.out.0.data, 0, count * conv.outputs)?, &mut *self.linear.0.data);
+            let operand = match conv.linear {
+                Linear::Int8(weights) => {
+                    let data = must_cast_slice_mut::<f32, i8>(&mut *self.neighbourhoods.0.data);
+                    for (x, to) in (x..).zip(rows_mut(&mut *data, weights.pitch).take(count)) {
+                        shape.gather(codes, x, self.layer.zero as i8 ^ flip, to);
+                        to.iter_mut().skip(taps).for_each(|code| *code = flip);
+                    }
+                    Operand::Int8(RowsI8 {
+                        data,
+                        scales: part(self.scales.0.data, 0, count)?,
+                        zero_points: part(self.zero_points.0.data, 0, if has_zero { count } else { 0 })?,
+                        pitch: weights.pitch,
+                    })
+                }
+                Linear::F16(_) => {
+                    let data = part_mut(self.neighbourhoods.0.data, 0, count * taps)?;
+                    for (x, to) in (x..).zip(rows_mut(&mut *data, taps)) {
+                        shape.gather(band, x, 0.0, to);
+                    }
+                    Operand::Float(data)
                 }
             };
-            let ([scale], [zero]) = (scale, zero);
-            let (data, scales, zero_points) = (
-                cast_mut(scratch.neighbourhoods)?,
-                cast_mut(scratch.scales)?,
-                cast_mut(scratch.zero_points)?,
-            );
-            scales.fill(scale);
-            zero_points.fill(zero);
-            // Without a zero point there are none at all: kernels save the correction, and need no sums of
-            // weights.
-            let has_zero = inputs == Inputs::NotNegative;
-            let flip = kernels.spec.input_flip;
-            for (x, count) in tiles {
-                for (x, to) in (x..).zip(rows_mut(&mut *data, linear.pitch).take(count)) {
-                    shape.gather(codes, x, zero as i8 ^ flip, to);
-                    to.iter_mut().skip(taps).for_each(|code| *code = flip);
+            let [row, ..] = &mut self.rows;
+            let values = done * conv.outputs;
+            done += count;
+            if let Target::Add(..) = self.layer.target {
+                let to = part_mut(row.data, values, count * conv.outputs)?;
+                apply_residual(kernels, &operand, &conv.linear, to, linear)?;
+                continue;
+            }
+            let epilogue = match self.layer.target {
+                Target::Row(_, _, epilogue) => epilogue,
+                _ => Epilogue::None,
+            };
+            apply(kernels, &operand, &conv.linear, epilogue, out, linear)?;
+            match self.layer.target {
+                Target::Row(..) | Target::Add(..) => {
+                    (kernels.narrow)(out, part_mut(row.data, values, out.len())?);
                 }
-                let zeros = if has_zero { count } else { 0 };
-                let rows = RowsI8 {
-                    data,
-                    scales: scales.get(..count).ok_or(Error::Internal(52))?,
-                    zero_points: zero_points.get(..zeros).ok_or(Error::Internal(53))?,
-                    pitch: linear.pitch,
-                };
-                multiply(x, count, &Operand::Int8(rows))?;
+                Target::Shuffle(..) => {
+                    shuffle(kernels, out, conv.outputs, &mut self.rows, done - count)?;
+                }
+                Target::Pixels(_, mean) => {
+                    let to = part_mut(self.pixels.data, values, out.len())?;
+                    let shifted = out.iter().zip(mean.iter().cycle()).map(|(v, mean)| *v + *mean);
+                    to.iter_mut().zip(shifted).for_each(|(to, v)| *to = v);
+                }
             }
         }
-        Linear::F16(_) => {
-            let data = cast_mut::<f32>(scratch.neighbourhoods)?;
-            for (x, count) in tiles {
-                let data = data.get_mut(..count * taps).ok_or(Error::Internal(55))?;
-                for (x, to) in (x..).zip(rows_mut(data, taps)) {
-                    shape.gather(band, x, 0.0, to);
-                }
-                multiply(x, count, &Operand::Float(data))?;
-            }
+        Ok(())
+    }
+}
+
+/// Outputs are ordered (row in the factor × factor square, column in it, feature): of each pixel, one run goes
+/// to each row, behind those of the pixels before `done`.
+fn shuffle(
+    kernels: &Kernels,
+    values: &[f32],
+    outputs: usize,
+    to: &mut [Rows<f16>; MAX_FACTOR],
+    done: usize,
+) -> Result<(), Fault> {
+    for (x, pixel) in (done..).zip(rows(values, outputs)) {
+        let mut rest = pixel;
+        for row in to.iter_mut().filter(|row| row.width > 0) {
+            let (run, behind) = rest.split_at_checked(row.width).unwrap_or((&[], &[]));
+            (kernels.narrow)(run, part_mut(row.data, x * row.width, run.len())?);
+            rest = behind;
         }
     }
     Ok(())

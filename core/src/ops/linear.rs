@@ -2,7 +2,7 @@
 
 use half::f16;
 
-use crate::error::Error;
+use crate::error::Fault;
 use crate::kernels::{Epilogue, Kernels, RowShape};
 use crate::tensor::{Linear, RowsI8};
 
@@ -23,11 +23,11 @@ pub(crate) fn apply(
     epilogue: Epilogue,
     out: &mut [f32],
     scratch: &mut [i32],
-) -> Result<(), Error> {
+) -> Result<(), Fault> {
     match (x, weights) {
         (Operand::Int8(x), Linear::Int8(weights)) => (kernels.linear_i8)(x, weights, epilogue, out, scratch),
         (Operand::Float(x), Linear::F16(weights)) => (kernels.linear_f16)(x, weights, epilogue, out),
-        _ => return Err(Error::Internal(20)),
+        _ => return Err(Fault::Form),
     }
     Ok(())
 }
@@ -39,13 +39,13 @@ pub(crate) fn apply_residual(
     weights: &Linear,
     residual: &mut [f16],
     scratch: &mut [i32],
-) -> Result<(), Error> {
+) -> Result<(), Fault> {
     match (x, weights) {
         (Operand::Int8(x), Linear::Int8(weights)) => {
             (kernels.linear_i8_residual)(x, weights, residual, scratch)
         }
         (Operand::Float(x), Linear::F16(weights)) => (kernels.linear_f16_residual)(x, weights, residual),
-        _ => return Err(Error::Internal(21)),
+        _ => return Err(Fault::Form),
     }
     Ok(())
 }

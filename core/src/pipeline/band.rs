@@ -1,7 +1,7 @@
 //! The rows of an image that windows at work see and make, and how overlapping windows become one image.
 
-use crate::arena::cast_mut;
-use crate::error::Error;
+use crate::arena::{part, part_mut};
+use crate::error::{Error, Fault};
 use crate::math::{round_to_i32, Lane};
 use crate::models::ipt::COLOURS;
 use crate::pipeline::{mirror, WindowGrid};
@@ -130,7 +130,7 @@ impl<'r> Band<'r> {
         let (input, rest) = memory.split_at_mut_checked(plan.input_bytes).ok_or(too_small)?;
         let (sums, rest) = rest.split_at_mut_checked(plan.sum_bytes).ok_or(too_small)?;
         let row = rest.get_mut(..width * scale * COLOURS).ok_or(too_small)?;
-        let sums = cast_mut::<i16>(sums)?;
+        let sums = bytemuck::try_cast_slice_mut::<u8, i16>(sums).map_err(|_| Error::Internal(Fault::Slot))?;
         sums.iter_mut().for_each(|sum| *sum = 0);
         let rows = WindowGrid::new(height, window, overlap);
         let columns = WindowGrid::new(width, window, overlap);
@@ -159,8 +159,8 @@ impl<'r> Band<'r> {
             // Rows lie in a ring as high as the window.
             let slot = self.read.checked_rem(window).unwrap_or(0);
             let rows = (window - slot).min(end - self.read);
-            let to = self.input.get_mut(slot * row_bytes..(slot + rows) * row_bytes);
-            source.read_rows(self.read, to.ok_or(Error::Internal(90))?).map_err(Error::Source)?;
+            let to = part_mut(self.input, slot * row_bytes, rows * row_bytes)?;
+            source.read_rows(self.read, to).map_err(Error::Source)?;
             self.read += rows;
         }
         Ok(())
@@ -176,10 +176,10 @@ impl<'r> Band<'r> {
         let row_bytes = width * COLOURS;
         for (y, to) in rows_mut(pixels, window * COLOURS).enumerate() {
             let y = mirror(top + y, height).checked_rem(window).unwrap_or(0);
-            let from = self.input.get(y * row_bytes..(y + 1) * row_bytes).ok_or(Error::Internal(91))?;
+            let from = part(self.input, y * row_bytes, row_bytes)?;
             for (x, to) in rows_mut(to, COLOURS).enumerate() {
                 let x = mirror(left + x, width) * COLOURS;
-                let pixel = from.get(x..x + COLOURS).ok_or(Error::Internal(92))?;
+                let pixel = part(from, x, COLOURS)?;
                 to.iter_mut().zip(pixel).for_each(|(to, from)| *to = *from);
             }
         }
@@ -200,8 +200,8 @@ impl<'r> Band<'r> {
         let width = self.shape.width * scale;
         let slot = y.checked_rem(window * scale).unwrap_or(0);
         let left = self.columns.start(column) * scale;
-        let sums = self.sums.get_mut(slot * width * COLOURS..(slot + 1) * width * COLOURS);
-        let mut sums = sums.ok_or(Error::Internal(93))?.iter_mut().skip(left * COLOURS);
+        let sums = part_mut(self.sums, slot * width * COLOURS, width * COLOURS)?;
+        let mut sums = sums.iter_mut().skip(left * COLOURS);
         for (x, pixel) in (left..width).zip(rows(values, COLOURS)) {
             let weight = weight_y * self.columns.weight(column, x, scale);
             for (value, sum) in pixel.iter().zip(sums.by_ref()) {
@@ -223,8 +223,7 @@ impl<'r> Band<'r> {
         let end = self.rows.ramp_start(row + 1) * scale;
         while self.written < end {
             let slot = self.written.checked_rem(window * scale).unwrap_or(0);
-            let sums =
-                self.sums.get_mut(slot * row_values..(slot + 1) * row_values).ok_or(Error::Internal(94))?;
+            let sums = part_mut(self.sums, slot * row_values, row_values)?;
             for (to, sum) in self.row.iter_mut().zip(sums) {
                 // Rounding of two ramps can exceed 255 by a few steps.
                 *to = ((*sum as u16 + 64) >> 7).min(255) as u8;

@@ -1,10 +1,10 @@
 //! Restoration of images of any size, window by window, row band by row band.
 
 use crate::error::Error;
-use crate::kernels::{default_kernels, Kernels};
-use crate::models::ipt::{Ipt, IptRun, DEFAULT_TILE_ROWS};
+use crate::models::ipt::{Ipt, IptRun};
 use crate::pipeline::{Band, BandShape};
 use crate::profile::{Progress, Stage};
+use crate::run::RunOptions;
 use crate::source::{PixelSink, PixelSource};
 
 /// Pixels of the input by which windows overlap where nothing else is said: a quarter of the window.
@@ -18,35 +18,24 @@ pub const fn default_overlap(window: usize) -> usize {
 
 /// What may be chosen for a restoration.
 #[derive(Clone, Copy)]
-pub struct RestoreOptions {
+pub struct RestoreOptions<'a> {
     /// Least overlap of neighbouring windows in pixels of the input, at most half a window.
     pub overlap: usize,
-    /// Rows per tile.
-    pub tile_rows: usize,
-    /// Kernel table.
-    pub kernels: &'static Kernels,
+    /// What a window is computed with.
+    pub run: RunOptions<'a>,
 }
 
 #[cfg(feature = "defmt")]
-impl defmt::Format for RestoreOptions {
+impl defmt::Format for RestoreOptions<'_> {
     fn format(&self, f: defmt::Formatter<'_>) {
-        defmt::write!(
-            f,
-            "RestoreOptions {{ overlap: {=usize}, tile_rows: {=usize} }}",
-            self.overlap,
-            self.tile_rows
-        );
+        defmt::write!(f, "RestoreOptions {{ overlap: {=usize}, run: {} }}", self.overlap, self.run);
     }
 }
 
-impl RestoreOptions {
-    /// [`default_overlap`], the default tile height, the kernels of this build.
+impl RestoreOptions<'_> {
+    /// [`default_overlap`], and windows as [`RunOptions::default`] computes them.
     pub fn new(ipt: &Ipt) -> Self {
-        Self {
-            overlap: default_overlap(ipt.config().window),
-            tile_rows: DEFAULT_TILE_ROWS,
-            kernels: default_kernels(),
-        }
+        Self { overlap: default_overlap(ipt.config().window), run: RunOptions::default() }
     }
 }
 
@@ -100,17 +89,17 @@ impl<'r, 'm> Restore<'r, 'm> {
     ///
     /// # Errors
     /// [`Error::Task`], [`Error::ImageSize`], [`Error::Overlap`], [`Error::BandTooSmall`],
-    /// [`Error::ArenaMisaligned`], and those of [`Ipt::begin_with`].
+    /// [`Error::ArenaMisaligned`], and those of [`Ipt::begin_on`].
     pub fn begin(
         ipt: &'r Ipt<'m>,
         task: usize,
         (width, height): (usize, usize),
         arena: &'r mut [u8],
         band: &'r mut [u8],
-        options: RestoreOptions,
+        options: RestoreOptions<'r>,
     ) -> Result<Self, Error> {
-        let run = ipt.begin_with(task, arena, options.tile_rows, options.kernels)?;
-        let (window, scale) = (ipt.config().window, run.task().map_or(1, |task| task.scale));
+        let run = ipt.begin_on(task, arena, options.run)?;
+        let (window, scale) = (ipt.config().window, run.task().scale);
         let shape = BandShape { window, scale, overlap: options.overlap, width, height };
         Ok(Self { run, band: Band::begin(shape, band)?, next: 0, out_row: 0, failed: false })
     }

@@ -65,8 +65,9 @@ impl WindowGrid {
 
     /// First pixel of window `index`, which is below [`WindowGrid::count`].
     pub fn start(&self, index: usize) -> usize {
-        let rest = self.size.saturating_sub(self.window) as u64;
-        (rest * index as u64).checked_div(self.count as u64 - 1).unwrap_or(0) as usize
+        // Below 2^32 for sides up to the longest: 64 bits would cost a division in software.
+        let rest = self.size.saturating_sub(self.window);
+        rest.saturating_mul(index).checked_div(self.count - 1).unwrap_or(0)
     }
 
     /// First pixel of the ramp from window `index − 1` to window `index`; the end of the image for the window

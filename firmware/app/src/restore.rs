@@ -5,7 +5,7 @@
 
 use vitreous::models::ipt::{Ipt, COLOURS};
 use vitreous::pipeline::{BandPlan, Restore, RestoreOptions};
-use vitreous::{Error, Model, PixelSink, Progress, SourceError, Stage};
+use vitreous::{Error, Model, PixelSink, Progress, RunOptions, SourceError, Stage};
 use vitreous_protocol::{frame, Failure, ImageSize, Phase, Sent};
 
 use crate::clock::Clock;
@@ -135,8 +135,8 @@ fn load(bytes: &'static [u8]) -> Result<(Ipt<'static>, u32), Error> {
 
 #[inline(never)]
 fn arena_bytes(setup: &Setup) -> Result<usize, Error> {
-    let options = RestoreOptions::new(&setup.ipt);
-    Ok(setup.ipt.plan_for(setup.task, options.tile_rows, options.kernels.spec)?.arena_bytes())
+    let options = RunOptions::default();
+    Ok(setup.ipt.plan_for(setup.task, options.tile_rows, options.kernels.spec, 1)?.arena_bytes())
 }
 
 #[inline(never)]

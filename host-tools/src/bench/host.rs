@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{ensure, Result};
+use anyhow::Result;
 use vitreous::kernels::{Kernels, Peak};
 use vitreous::Stage;
 
@@ -43,15 +43,16 @@ pub fn bench(engine: &Engine, options: BenchOptions) -> Result<BenchReport> {
 /// Times one window of a task, an index into the model's tasks.
 ///
 /// # Errors
-/// More threads than the one that a window runs on; no such task.
+/// No threads to be had; no such task.
 pub fn bench_restorer(restorer: &Restorer, task: usize, options: BenchOptions) -> Result<BenchReport> {
-    ensure!(options.threads == 1, "a window of a restorer runs on one thread: leave out --threads");
-    let session = restorer.session(task)?;
+    let pool = Pool::new(options.threads)?;
+    let session = restorer.session_on(task, Some(&pool).filter(|_| options.threads != 1))?;
     let subject = Subject::restorer(session.ipt(), task);
-    let arena_bytes = session.arena_bytes();
+    let (threads, arena_bytes) = (session.workers(), session.arena_bytes());
     let pixels = super::pixels(restorer.config().window.pow(2) * 3);
-    let timing = measure(&mut Window { session, pixels }, restorer.kernels(), options)?;
-    Ok(timing.report(&subject, restorer.kernels(), 1, [restorer.run_bytes().len(), arena_bytes]))
+    let mut window = Window { session, pixels };
+    let timing = pool.install(|| measure(&mut window, restorer.kernels(), options))?;
+    Ok(timing.report(&subject, restorer.kernels(), threads, [restorer.run_bytes().len(), arena_bytes]))
 }
 
 /// Thousand millions of multiply-accumulates per second in registers, on this thread; none for a table

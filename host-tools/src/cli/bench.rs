@@ -33,7 +33,7 @@ pub struct BenchArgs {
     timeout: u64,
     #[command(flatten)]
     firmware: FirmwareArgs,
-    /// Threads; 0 takes all cores. A restorer's window runs on one.
+    /// Threads, which share the rows of a tile; 0 takes all cores.
     #[arg(long, default_value_t = 1, value_parser = super::parse_threads)]
     threads: usize,
     /// Runs to count; times are their medians.

@@ -184,7 +184,7 @@ impl Restorer {
         self.with_ipt(|ipt| {
             let scale = self.config.tasks.get(task).map_or(1, |task| task.scale);
             let band = BandPlan::new(self.config.window, scale, width)?;
-            let plan = ipt.plan_for(task, DEFAULT_TILE_ROWS, kernels)?;
+            let plan = ipt.plan_for(task, DEFAULT_TILE_ROWS, kernels, 1)?;
             Ok(RestoreMemory { arena: plan.arena_bytes(), band })
         })?
     }
@@ -208,7 +208,7 @@ impl Restorer {
         let window = self.config.window;
         let overlap = overlap.unwrap_or(default_overlap(window));
         // Refuses a task that there is not before anything is read.
-        self.session_of(ipt.clone(), task)?;
+        self.session_of(ipt.clone(), task, None)?;
         let mut memory = AlignedBytes::zeroed(BandPlan::new(window, scale, image.width)?.bytes());
         let shape = BandShape { window, scale, overlap, width: image.width, height: image.height };
         let mut band = Band::begin(shape, memory.as_mut_slice())?;
@@ -218,7 +218,7 @@ impl Restorer {
         for row in 0..rows {
             band.read(row, &mut source)?;
             let outputs = (0..columns).into_par_iter().map_init(
-                || self.session_of(ipt.clone(), task),
+                || self.session_of(ipt.clone(), task, None),
                 |session, column| {
                     let session = session.as_mut().map_err(|error| anyhow!("{error:#}"))?;
                     session.run_filled(|pixels| band.window(row, column, pixels))

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use anyhow::{ensure, Result};
 use vitreous::kernels::Kernels;
 use vitreous::models::ipt::{Ipt, IptRun, COLOURS};
-use vitreous::{Error, Model, Progress, Stage};
+use vitreous::{Error, ForkJoin, Model, Progress, RunOptions, Serial, Stage};
 
 use super::{Restorer, HOST_TILE_ROWS};
+use crate::pool::Pool;
 use crate::saturation::Saturation;
 use crate::vtr::AlignedBytes;
 
@@ -19,6 +20,8 @@ pub struct WindowSession<'e> {
     ipt: Ipt<'e>,
     task: usize,
     arena: AlignedBytes,
+    /// Who shares the rows of a tile; this thread alone, if nobody.
+    pool: Option<&'e Pool>,
     saturation: &'e Mutex<Saturation>,
 }
 
@@ -28,15 +31,29 @@ impl Restorer {
     /// # Errors
     /// No such task; a plan beyond the address space.
     pub fn session(&self, task: usize) -> Result<WindowSession<'_>> {
+        self.session_on(task, None)
+    }
+
+    /// The same on the threads of a pool, which share the rows of each tile.
+    ///
+    /// # Errors
+    /// As [`Restorer::session`].
+    pub fn session_on<'e>(&'e self, task: usize, pool: Option<&'e Pool>) -> Result<WindowSession<'e>> {
         let model = Model::parse_without_checksums(self.run_bytes())?;
-        self.session_of(Ipt::new(&model)?, task)
+        self.session_of(Ipt::new(&model)?, task, pool)
     }
 
     /// The same on a model that was read.
-    pub(super) fn session_of<'e>(&'e self, ipt: Ipt<'e>, task: usize) -> Result<WindowSession<'e>> {
-        let plan = ipt.plan_for(task, HOST_TILE_ROWS, self.kernels.spec)?;
+    pub(super) fn session_of<'e>(
+        &'e self,
+        ipt: Ipt<'e>,
+        task: usize,
+        pool: Option<&'e Pool>,
+    ) -> Result<WindowSession<'e>> {
+        let workers = pool.map_or(1, Pool::workers);
+        let plan = ipt.plan_for(task, HOST_TILE_ROWS, self.kernels.spec, workers)?;
         let arena = AlignedBytes::zeroed(plan.arena_bytes());
-        Ok(WindowSession { kernels: self.kernels, ipt, task, arena, saturation: &self.saturation })
+        Ok(WindowSession { kernels: self.kernels, ipt, task, arena, pool, saturation: &self.saturation })
     }
 
     /// The output of one window `(window, window, 3)`: `(window·scale, window·scale, 3)`, grey levels not
@@ -57,7 +74,10 @@ impl<'e> WindowSession<'e> {
     /// A window of another size.
     pub fn run(&mut self, pixels: &[u8]) -> Result<Vec<f32>> {
         self.check(pixels)?;
-        self.run_filled(copied(pixels))
+        match self.pool {
+            Some(pool) => pool.install(|| self.run_filled(copied(pixels))),
+            None => self.run_filled(copied(pixels)),
+        }
     }
 
     /// The output of the window that `fill` writes.
@@ -96,6 +116,13 @@ impl<'e> WindowSession<'e> {
     /// A window of another size.
     pub fn profile(&mut self, pixels: &[u8]) -> Result<Vec<(Stage, Duration)>> {
         self.check(pixels)?;
+        match self.pool {
+            Some(pool) => pool.install(|| self.profile_here(pixels)),
+            None => self.profile_here(pixels),
+        }
+    }
+
+    fn profile_here(&mut self, pixels: &[u8]) -> Result<Vec<(Stage, Duration)>> {
         let mut run = self.begin(copied(pixels))?;
         let mut steps = Vec::new();
         let mut last = Instant::now();
@@ -113,6 +140,11 @@ impl<'e> WindowSession<'e> {
         &self.ipt
     }
 
+    /// Threads that share the rows of a tile.
+    pub fn workers(&self) -> usize {
+        self.pool.map_or(1, Pool::workers)
+    }
+
     /// Bytes of arena with these kernels.
     pub fn arena_bytes(&self) -> usize {
         self.arena.as_slice().len()
@@ -126,8 +158,9 @@ impl<'e> WindowSession<'e> {
     }
 
     fn begin(&mut self, fill: impl FnOnce(&mut [u8]) -> Result<(), Error>) -> Result<IptRun<'_, 'e>> {
-        let (arena, kernels) = (self.arena.as_mut_slice(), self.kernels);
-        let mut run = self.ipt.begin_with(self.task, arena, HOST_TILE_ROWS, kernels)?;
+        let pool: &dyn ForkJoin = self.pool.map_or(&Serial, |pool| pool);
+        let options = RunOptions { tile_rows: HOST_TILE_ROWS, kernels: self.kernels, pool };
+        let mut run = self.ipt.begin_on(self.task, self.arena.as_mut_slice(), options)?;
         run.begin_window(fill)?;
         Ok(run)
     }

@@ -5,9 +5,9 @@ use core::ptr;
 
 use half::f16;
 
+use crate::kernels::Activation;
 use crate::kernels::Epilogue;
 use crate::math::{GateTable, GATE_ERF, GATE_TANH, GATE_ZERO};
-use crate::models::vit::Activation;
 use crate::tensor::{self, rows_mut, LinearI8, PanelLayout, RowsI8};
 
 /// Rows of a block.

@@ -2,9 +2,9 @@
 
 use half::f16;
 
+use crate::kernels::Activation;
 use crate::kernels::Epilogue;
 use crate::math::{gelu_erf, gelu_tanh, relu, to_f16};
-use crate::models::vit::Activation;
 use crate::tensor::{self, LinearF16, LinearI8, PanelLayout, RowsI8};
 
 /// Rows that share each weight that is read.

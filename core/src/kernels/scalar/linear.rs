@@ -4,9 +4,9 @@ use half::f16;
 
 use super::epilogue::{Column, Gelu, Row, To, ToF32, ToResidual};
 use super::product::{four_rows, one_row, pack, Sums, BLOCK};
+use crate::kernels::Activation;
 use crate::kernels::{spec, Epilogue};
 use crate::math::{GATE_ERF, GATE_TANH};
-use crate::models::vit::Activation;
 use crate::tensor::{rows_mut, LinearI8, RowsI8};
 
 pub(super) fn linear_i8(

@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn gelu_never_falls_below_its_floor() {
-        let floor = crate::models::vit::Activation::GeluErf.floor();
+        let floor = crate::kernels::Activation::GeluErf.floor();
         let lowest =
             (-60_000..=0).map(|i| i as f32 * 1e-4).map(|x| gelu_erf(x).min(gelu_tanh(x))).fold(0.0, f32::min);
         std::println!("lowest: {lowest}");

@@ -41,8 +41,8 @@ mod section;
 mod tail;
 mod weights;
 
+pub use crate::run::{DEFAULT_TILE_ROWS, MAX_TILE_ROWS};
 pub use config::{IptConfig, Task, TaskKind, BLOCK_KERNEL, COLOURS, HEAD_BLOCKS, MAX_TASKS, OUTER_KERNEL};
-pub use plan::{DEFAULT_TILE_ROWS, MAX_TILE_ROWS};
 pub use run::IptRun;
 pub use section::{BodyPrecision, IptSection, LayerPrecision, TaskPrecision};
 pub use weights::Ipt;

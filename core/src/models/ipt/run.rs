@@ -2,24 +2,17 @@
 
 use half::f16;
 
-use super::plan::{region, DEFAULT_TILE_ROWS};
-use super::weights::{AttentionKind, Ipt};
-use crate::arena::{cast, Plan};
-use crate::error::Error;
-use crate::kernels::{default_kernels, Kernels};
-use crate::models::ipt::{Task, COLOURS, HEAD_BLOCKS};
+use super::config::{Task, HEAD_BLOCKS};
+use super::plan::{self, memory_precision, Slots};
+use super::tail::Tail;
+use super::weights::Ipt;
+use super::{body, head};
+use crate::arena::{carve, Plan};
+use crate::blocks::{mlp_tile, next_in_layer, AttentionState, PlaneSlots, Planes};
+use crate::error::{Error, Fault};
+use crate::kernels::{Kernels, TableSpec};
 use crate::profile::{Progress, Stage};
-
-/// Which tile comes next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Cursor {
-    /// A tile of `Stage`, from this row on: a row of pixels in [`Stage::Conv`] and [`Stage::Tail`], a token
-    /// otherwise.
-    At(Stage, usize),
-    Done,
-    /// A step failed: what the arena holds is not to be used.
-    Failed,
-}
+use crate::run::{Machine, Position, RunOptions, Workspace, DEFAULT_TILE_ROWS};
 
 /// One window after the other through an IPT (example: [`crate::models::ipt`]). Holds the arena; nothing else
 /// is written to.
@@ -27,42 +20,76 @@ enum Cursor {
 /// Begun by [`Ipt::begin`]; each window then by [`IptRun::begin_window`], which also gives up one that is on
 /// its way.
 pub struct IptRun<'r, 'm> {
-    pub(super) ipt: &'r Ipt<'m>,
-    pub(super) kernels: &'static Kernels,
-    pub(super) plan: Plan,
-    pub(super) arena: &'r mut [u8],
-    pub(super) tile: usize,
-    pub(super) task: usize,
-    pub(super) scale: usize,
-    /// Largest scale of the values of the head at work.
-    pub(super) value_scale: f32,
+    ipt: &'r Ipt<'m>,
+    workspace: Workspace<'r>,
+    slots: Slots,
+    /// Number of the task in the model.
+    index: usize,
+    task: Task,
+    attention: AttentionState<'m>,
     /// Rows that each step of the upsampler has made.
-    pub(super) upsampled: [usize; 2],
+    upsampled: [usize; 2],
     /// Rows that the first convolution of the residual block at work has made.
-    pub(super) hidden_rows: usize,
-    cursor: Cursor,
+    hidden_rows: usize,
+    position: Position,
 }
 
 #[cfg(feature = "defmt")]
 impl defmt::Format for IptRun<'_, '_> {
     fn format(&self, f: defmt::Formatter<'_>) {
-        defmt::write!(
-            f,
-            "IptRun {{ next: {:?}, arena_bytes: {=usize} }}",
-            self.next_stage(),
-            self.arena.len()
-        );
+        let arena = size_of_val(self.workspace.arena);
+        defmt::write!(f, "IptRun {{ next: {:?}, arena_bytes: {=usize} }}", self.next_stage(), arena);
     }
 }
 
 impl<'m> Ipt<'m> {
+    /// The memory plan of a task with [`DEFAULT_TILE_ROWS`].
+    ///
+    /// # Errors
+    /// [`Error::Task`] if the model has fewer tasks.
+    pub fn plan(&self, task: usize) -> Result<Plan, Error> {
+        self.plan_with_tile_rows(task, DEFAULT_TILE_ROWS)
+    }
+
+    /// The memory plan with a tile height of one's own; the result of a run is the same to the bit.
+    ///
+    /// # Errors
+    /// [`Error::Task`], [`Error::TileRows`], [`Error::PlanTooLarge`].
+    pub fn plan_with_tile_rows(&self, task: usize, tile: usize) -> Result<Plan, Error> {
+        self.plan_for(task, tile, TableSpec::of_layout(self.model().layout()), 1)
+    }
+
+    /// The memory plan of a run on a kernel table and a number of workers: tables may order keys and values
+    /// differently, and take several queries at a time, and each worker has scratch of its own.
+    ///
+    /// # Errors
+    /// As [`Ipt::plan_with_tile_rows`].
+    pub fn plan_for(
+        &self,
+        task: usize,
+        tile: usize,
+        kernels: &TableSpec,
+        workers: usize,
+    ) -> Result<Plan, Error> {
+        let machine = Machine::new(tile, kernels, workers)?;
+        let mut plan = Plan::new(kernels.region_align);
+        plan::plan(&mut plan, self.config(), self.section(), (task, self.task(task)?), &machine);
+        plan.check_size()?;
+        Ok(plan)
+    }
+
+    fn task(&self, task: usize) -> Result<&Task, Error> {
+        let tasks = &self.config().tasks;
+        tasks.get(task).ok_or(Error::Task { found: task, tasks: tasks.len() })
+    }
+
     /// Begins windows of a task on the kernels of this build.
     ///
     /// # Errors
     /// [`Error::Task`], [`Error::ArenaTooSmall`], [`Error::ArenaMisaligned`]; [`Error::Layout`] if the
     /// kernels can't read the weights.
     pub fn begin<'r>(&'r self, task: usize, arena: &'r mut [u8]) -> Result<IptRun<'r, 'm>, Error> {
-        self.begin_with(task, arena, DEFAULT_TILE_ROWS, default_kernels())
+        self.begin_on(task, arena, RunOptions::default())
     }
 
     /// Begins with a tile height and kernels of one's own choice; neither changes a bit of the result.
@@ -76,39 +103,59 @@ impl<'m> Ipt<'m> {
         tile_rows: usize,
         kernels: &'static Kernels,
     ) -> Result<IptRun<'r, 'm>, Error> {
-        let layout = self.model().layout();
-        if !kernels.spec.reads(layout) {
-            return Err(Error::Layout { nr: layout.nr, kr: layout.kr });
-        }
-        let plan = self.plan_for(task, tile_rows, kernels.spec)?;
-        let scale = self.config().tasks.get(task).map_or(1, |task| task.scale);
+        self.begin_on(task, arena, RunOptions { tile_rows, kernels, ..RunOptions::default() })
+    }
+
+    /// Begins with a tile height, kernels and workers of one's own choice.
+    ///
+    /// # Errors
+    /// As [`Ipt::begin_with`].
+    pub fn begin_on<'r>(
+        &'r self,
+        task: usize,
+        arena: &'r mut [u8],
+        options: RunOptions<'r>,
+    ) -> Result<IptRun<'r, 'm>, Error> {
+        let machine = Machine::new(options.tile_rows, options.kernels.spec, options.pool.workers())?;
+        let (slots, arena) = self.slots(task, &machine, arena)?;
         Ok(IptRun {
             ipt: self,
-            kernels,
-            arena: plan.check(arena)?,
-            plan,
-            tile: tile_rows,
-            task,
-            scale,
-            value_scale: 0.0,
+            workspace: Workspace::new(options, self.model().layout(), arena)?,
+            slots,
+            index: task,
+            task: *self.task(task)?,
+            attention: AttentionState::new(machine.heads_at_work(self.config().heads)),
             upsampled: [0; 2],
             hidden_rows: 0,
-            cursor: Cursor::Done,
+            position: Position::Idle,
         })
+    }
+
+    /// The slots, and the memory cut to the plan's size. Not inlined: the plan is large, and not kept.
+    #[inline(never)]
+    fn slots<'r>(
+        &self,
+        task: usize,
+        machine: &Machine,
+        arena: &'r mut [u8],
+    ) -> Result<(Slots, &'r mut [u32]), Error> {
+        let mut plan = Plan::new(machine.table.region_align);
+        let task = (task, self.task(task)?);
+        let slots = plan::plan(&mut plan, self.config(), self.section(), task, machine);
+        Ok((slots, plan.check(arena)?))
     }
 }
 
-impl IptRun<'_, '_> {
+impl<'m> IptRun<'_, 'm> {
     /// Begins a window: `fill` writes its pixels, `(window, window, 3)`, 8 bits each, red first.
     ///
     /// # Errors
     /// Those of `fill`; there is then no window to step through.
     pub fn begin_window(&mut self, fill: impl FnOnce(&mut [u8]) -> Result<(), Error>) -> Result<(), Error> {
-        self.cursor = Cursor::Failed;
-        let window = self.ipt.config().window;
-        let [pixels] = self.plan.views(self.arena, [region::WINDOW])?;
-        fill(pixels.get_mut(..window * window * COLOURS).ok_or(Error::Internal(61))?)?;
-        self.cursor = Cursor::At(Stage::Conv { part: 0 }, 0);
+        self.position = Position::Idle;
+        carve!(self.workspace.arena => pixels: self.slots.window);
+        fill(pixels.tile(0, self.slots.window.rows())?.data)?;
+        self.position = Position::At(Stage::Conv { part: 0 }, 0);
         self.hidden_rows = 0;
         self.upsampled = [0; 2];
         Ok(())
@@ -120,42 +167,75 @@ impl IptRun<'_, '_> {
     /// # Errors
     /// [`Error::Finished`] after the last step, and where no window was begun.
     pub fn step(&mut self) -> Result<Progress, Error> {
-        let Cursor::At(stage, row) = self.cursor else { return Err(Error::Finished) };
-        self.cursor = Cursor::Failed;
-        let next_row = match stage {
-            Stage::Conv { part: 0 } => self.entry_row(row)?,
-            Stage::Conv { part } => self.block_row(part as usize - 1, row)?,
-            Stage::Encode => self.encode_tile(row)?,
-            Stage::Norm { layer } => self.norm_tile(layer as usize, AttentionKind::Own, row)?,
-            Stage::CrossNorm { layer } => self.norm_tile(layer as usize, AttentionKind::Cross, row)?,
-            Stage::Project { layer, head } => {
-                self.project_tile(layer as usize, AttentionKind::Own, head as usize, row)?
-            }
-            Stage::CrossProject { layer, head } => {
-                self.project_tile(layer as usize, AttentionKind::Cross, head as usize, row)?
-            }
-            Stage::Attention { layer, head } => {
-                self.attention_tile(layer as usize, AttentionKind::Own, head as usize, row)?
-            }
-            Stage::CrossAttention { layer, head } => {
-                self.attention_tile(layer as usize, AttentionKind::Cross, head as usize, row)?
-            }
-            Stage::Mlp { layer } => self.mlp_tile(layer as usize, row)?,
-            Stage::Memory => self.memory_tile(row)?,
-            Stage::Decode => self.decode_tile(row)?,
-            Stage::Tail => self.tail_row(row)?,
-            Stage::Embed | Stage::Head => return Err(Error::Internal(62)),
-        };
-        if next_row < self.rows(stage) {
-            self.cursor = Cursor::At(stage, next_row);
-        } else if stage == Stage::Tail {
-            self.cursor = Cursor::Done;
-            return Ok(Progress::Done);
-        } else {
-            self.cursor = Cursor::At(self.after(stage), 0);
+        let (stage, row) = self.position.take()?;
+        let next = self.tile(stage, row)?;
+        let (rows, after) = (self.rows(stage), self.after(stage));
+        if next >= rows {
             self.hidden_rows = 0;
         }
-        Ok(Progress::Running(stage))
+        Ok(self.position.advance(stage, next, rows, || after))
+    }
+
+    /// Does a tile; returns the first row of the stage that is not done.
+    fn tile(&mut self, stage: Stage, row: usize) -> Result<usize, Error> {
+        let (ipt, c, w, s) = (self.ipt, self.ipt.config(), &mut self.workspace, &self.slots);
+        let mean = ipt.section().mean();
+        Ok(match stage {
+            Stage::Conv { part: 0 } => head::entry_row(w, c, (&ipt.head(self.index)?.entry, mean), s, row)?,
+            Stage::Conv { part } => {
+                let weights = ipt.head(self.index)?;
+                let block = weights.blocks.get(usize::from(part) - 1);
+                let block = block.ok_or(Error::Internal(Fault::Stage))?;
+                head::block_row(w, c, block, s, &mut self.hidden_rows, row)?
+            }
+            Stage::Encode => body::encode_tile(w, c, &ipt.encode()?, s, row)?,
+            Stage::Memory => {
+                let memory = s.memory.of(memory_precision(c, ipt.section()));
+                body::memory_tile(w, (s, memory), row)?
+            }
+            Stage::Mlp { layer } => mlp_tile(w, &ipt.mlp(layer.into())?, s.layer.tokens, &s.mlp, row)?,
+            Stage::Decode => {
+                mlp_tile(w, &ipt.mlp_head()?, s.layer.tokens, &s.mlp, row)?;
+                body::decode_tile(w, c, s, row)?
+            }
+            Stage::Tail => {
+                let (weights, steps) = (ipt.tail(self.index)?, self.task.upsampler());
+                let tail = Tail { config: c, weights, steps, mean, slots: s };
+                tail.row(w, &mut self.upsampled, row)?
+            }
+            Stage::Norm { layer } | Stage::Project { layer, .. } | Stage::Attention { layer, .. } => {
+                let planes = self.planes(layer.into(), false)?;
+                let (w, s) = (&mut self.workspace, &self.slots);
+                self.attention.tile(w, ipt, (&s.layer, &planes), stage, row)?
+            }
+            Stage::CrossNorm { layer }
+            | Stage::CrossProject { layer, .. }
+            | Stage::CrossAttention { layer, .. } => {
+                let planes = self.planes(layer.into(), true)?;
+                let (w, s) = (&mut self.workspace, &self.slots);
+                self.attention.tile(w, ipt, (&s.layer, &planes), stage, row)?
+            }
+            Stage::Embed | Stage::Head => return Err(Fault::Stage.into()),
+        })
+    }
+
+    /// The planes of an attention. Encoder and decoder are those of Chen et al. (arXiv 2012.00364, eq. 3 and 4):
+    /// in the decoder the task's query is added to what queries, and in the self-attention keys, are made of;
+    /// keys and values of the cross-attention are made of the encoder's output.
+    fn planes(&self, layer: usize, is_cross: bool) -> Result<Planes<'m>, Error> {
+        let (ipt, s) = (self.ipt, &self.slots);
+        let precision = ipt.section().layer(layer);
+        let qkv = if is_cross { precision.cross_qkv } else { precision.qkv };
+        let (plane, none) = (s.plane.of(qkv), PlaneSlots::EMPTY);
+        if !ipt.is_decoder(layer) {
+            return Ok(Planes { plane, sum: none, addend: &[], memory: none });
+        }
+        let (sum, addend) = (s.query_plane.of(qkv), ipt.tail(self.index)?.query);
+        if is_cross {
+            let memory = s.memory.of(memory_precision(ipt.config(), ipt.section()));
+            return Ok(Planes { plane: none, sum, addend, memory });
+        }
+        Ok(Planes { plane, sum, addend, memory: none })
     }
 
     /// Rows of a stage.
@@ -163,86 +243,71 @@ impl IptRun<'_, '_> {
         let c = self.ipt.config();
         match stage {
             Stage::Conv { .. } => c.window,
-            Stage::Tail => c.window * self.scale,
+            Stage::Tail => c.window * self.task.scale,
             _ => c.tokens(),
         }
     }
 
     /// The stage that follows a completed one.
-    fn after(&self, stage: Stage) -> Stage {
+    fn after(&self, stage: Stage) -> Option<Stage> {
         let c = self.ipt.config();
         let (encoder, layers) = (c.encoder_layers, c.encoder_layers + c.decoder_layers);
-        let last_head = |head: u16| head as usize + 1 >= c.heads;
-        match stage {
-            Stage::Conv { part } if (part as usize) < HEAD_BLOCKS => Stage::Conv { part: part + 1 },
+        Some(match stage {
+            Stage::Conv { part } if usize::from(part) < HEAD_BLOCKS => Stage::Conv { part: part + 1 },
             Stage::Conv { .. } => Stage::Encode,
             Stage::Encode => Stage::Norm { layer: 0 },
-            Stage::Norm { layer } => Stage::Project { layer, head: 0 },
-            Stage::Project { layer, head } => Stage::Attention { layer, head },
-            Stage::Attention { layer, head } if !last_head(head) => Stage::Project { layer, head: head + 1 },
-            Stage::Attention { layer, .. } if layer as usize >= encoder => Stage::CrossNorm { layer },
-            Stage::Attention { layer, .. } => Stage::Mlp { layer },
-            Stage::CrossNorm { layer } => Stage::CrossProject { layer, head: 0 },
-            Stage::CrossProject { layer, head } => Stage::CrossAttention { layer, head },
-            Stage::CrossAttention { layer, head } if !last_head(head) => {
-                Stage::CrossProject { layer, head: head + 1 }
-            }
-            Stage::CrossAttention { layer, .. } => Stage::Mlp { layer },
-            Stage::Mlp { layer } if layer as usize + 1 == encoder => Stage::Memory,
-            Stage::Mlp { layer } if (layer as usize + 1) < layers => Stage::Norm { layer: layer + 1 },
+            Stage::Mlp { layer } if usize::from(layer) + 1 == encoder => Stage::Memory,
+            Stage::Mlp { layer } if usize::from(layer) + 1 < layers => Stage::Norm { layer: layer + 1 },
             Stage::Mlp { .. } => Stage::Decode,
             Stage::Memory => Stage::Norm { layer: encoder as u16 },
-            Stage::Decode | Stage::Tail | Stage::Embed | Stage::Head => Stage::Tail,
-        }
+            Stage::Decode => Stage::Tail,
+            Stage::Norm { layer }
+            | Stage::Project { layer, .. }
+            | Stage::Attention { layer, .. }
+            | Stage::CrossNorm { layer }
+            | Stage::CrossProject { layer, .. }
+            | Stage::CrossAttention { layer, .. } => {
+                let is_decoder = self.ipt.is_decoder(layer.into());
+                return next_in_layer(stage, c.heads, self.attention.at_work, is_decoder);
+            }
+            Stage::Tail | Stage::Embed | Stage::Head => return None,
+        })
     }
 
     /// The stage whose tile the next step does, or `None` when there is none.
     pub fn next_stage(&self) -> Option<Stage> {
-        match self.cursor {
-            Cursor::At(stage, _) => Some(stage),
-            Cursor::Done | Cursor::Failed => None,
-        }
+        self.position.stage()
     }
 
     /// The row of the output that the step before has made: `(window·scale, 3)`, grey levels not yet rounded
     /// or clipped. Meaningless after steps of other stages than [`Stage::Tail`].
     ///
     /// # Errors
-    /// None on a run that [`Ipt::begin`] made.
+    /// None: [`Ipt::begin`] has seen to its memory.
     pub fn row(&self) -> Result<&[f32], Error> {
-        let count = self.ipt.config().window * self.scale * COLOURS;
-        cast::<f32>(self.plan.view(self.arena, region::OUT_ROW)?)?.get(..count).ok_or(Error::Internal(63))
+        Ok(self.slots.out_row.read(self.workspace.arena)?)
     }
 
     /// The residual stream as it is now, `(tokens, dim)`: after [`Stage::Encode`], between layers, and during
     /// them.
     ///
     /// # Errors
-    /// None on a run that [`Ipt::begin`] made.
+    /// None: [`Ipt::begin`] has seen to its memory.
     pub fn tokens(&self) -> Result<&[f16], Error> {
-        let c = self.ipt.config();
-        let tokens = cast::<f16>(self.plan.view(self.arena, region::TOKENS)?)?;
-        tokens.get(..c.tokens() * c.dim()).ok_or(Error::Internal(64))
+        Ok(self.slots.layer.tokens.read(self.workspace.arena)?)
     }
 
     /// The feature maps as they are now, `(window, window, features)`: the head's output, then with the
     /// body's added.
     ///
     /// # Errors
-    /// None on a run that [`Ipt::begin`] made.
+    /// None: [`Ipt::begin`] has seen to its memory.
     pub fn feature_maps(&self) -> Result<&[f16], Error> {
-        let c = self.ipt.config();
-        let maps = cast::<f16>(self.plan.view(self.arena, region::MAP)?)?;
-        maps.get(..c.window * c.window * c.features).ok_or(Error::Internal(65))
+        Ok(self.slots.map.read(self.workspace.arena)?)
     }
 
     /// The task that this run was begun for.
-    pub fn task(&self) -> Option<Task> {
-        self.ipt.config().tasks.get(self.task).copied()
-    }
-
-    /// The plan that this run follows.
-    pub fn plan(&self) -> &Plan {
-        &self.plan
+    pub fn task(&self) -> &Task {
+        &self.task
     }
 }

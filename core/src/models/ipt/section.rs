@@ -3,11 +3,10 @@
 use heapless::Vec;
 
 use super::config::{IptConfig, Task, TaskKind, BLOCK_KERNEL, COLOURS, MAX_TASKS, OUTER_KERNEL};
-use super::plan::MAX_TILE_ROWS;
 use crate::error::Error;
 use crate::format::{u32_at, Words};
-use crate::models::vit::{MAX_DEPTH, MAX_INPUTS, MAX_TOKENS};
-use crate::tensor::{Precision, MIN_MAGNITUDE};
+use crate::run::MAX_TILE_ROWS;
+use crate::tensor::{Precision, MAX_DEPTH, MAX_INPUTS, MAX_TOKENS, MIN_MAGNITUDE};
 
 /// Words (u32) before those of the tasks.
 const FIXED_WORDS: usize = 16;
@@ -233,34 +232,36 @@ impl<'a> IptSection<'a> {
             return Err(length_error(Self::bytes(0, 0)));
         }
         let words = Words::new(bytes, start);
-        let tasks = words.size("tasks", 8, 1, MAX_TASKS)?;
+        let tasks = words.size("tasks", 8, 1, MAX_TASKS);
         let mut config = IptConfig {
-            features: words.size("features", 0, COLOURS, MAX_FEATURES)?,
-            window: words.size("window", 1, MIN_WINDOW, MAX_WINDOW)?,
-            patch: words.size("patch", 2, 1, MAX_PATCH)?,
-            heads: words.size("heads", 3, 1, MAX_HEADS)?,
-            hidden: words.size("hidden", 4, 1, MAX_HIDDEN)?,
-            head_hidden: words.size("head_hidden", 5, 1, MAX_HIDDEN)?,
-            encoder_layers: words.size("encoder_layers", 6, 1, MAX_DEPTH)?,
-            decoder_layers: words.size("decoder_layers", 7, 1, MAX_DEPTH)?,
+            features: words.size("features", 0, COLOURS, MAX_FEATURES),
+            window: words.size("window", 1, MIN_WINDOW, MAX_WINDOW),
+            patch: words.size("patch", 2, 1, MAX_PATCH),
+            heads: words.size("heads", 3, 1, MAX_HEADS),
+            hidden: words.size("hidden", 4, 1, MAX_HIDDEN),
+            head_hidden: words.size("head_hidden", 5, 1, MAX_HIDDEN),
+            encoder_layers: words.size("encoder_layers", 6, 1, MAX_DEPTH),
+            decoder_layers: words.size("decoder_layers", 7, 1, MAX_DEPTH),
             tasks: Vec::new(),
             norm_eps: f32::from_bits(words.word(9)),
         };
+        words.done()?;
         let expected = Self::bytes(tasks, config.encoder_layers + config.decoder_layers);
         if bytes.len() != expected {
             return Err(length_error(expected));
         }
-        check_relations(&words, &config)?;
+        check_relations(&words, &config);
         for index in 0..tasks {
-            let task = parse_task(&words, FIXED_WORDS + TASK_WORDS * index)?;
-            config.tasks.push(task).map_err(|_| words.error("tasks", 8))?;
+            let task = parse_task(&words, FIXED_WORDS + TASK_WORDS * index);
+            words.check(config.tasks.push(task).is_ok(), "tasks", 8);
         }
         let first_layer = FIXED_WORDS + TASK_WORDS * tasks;
         for layer in 0..config.encoder_layers + config.decoder_layers {
             let limit = if layer < config.encoder_layers { 16 } else { 64 };
             let word = first_layer + layer;
-            words.check(words.word(word) < limit, "precision", word)?;
+            words.check(words.word(word) < limit, "precision", word);
         }
+        words.done()?;
         Ok((Self { bytes, tasks }, config))
     }
 
@@ -290,36 +291,36 @@ impl<'a> IptSection<'a> {
     }
 }
 
-fn parse_task(words: &Words, at: usize) -> Result<Task, Error> {
+fn parse_task(words: &Words, at: usize) -> Task {
     const KINDS: [TaskKind; 4] =
         [TaskKind::Denoise, TaskKind::SuperResolve, TaskKind::Derain, TaskKind::Jpeg];
-    let kind = words.one_of("task_kind", at, &KINDS)?;
+    let kind = words.one_of("task_kind", at, &KINDS, TaskKind::Denoise);
     let (least, most) = if kind == TaskKind::SuperResolve { (2, 4) } else { (1, 1) };
     let (weakest, strongest) = match kind {
         TaskKind::Denoise => (1, 255),
         TaskKind::Jpeg => (1, 100),
         TaskKind::SuperResolve | TaskKind::Derain => (0, 0),
     };
-    words.check(words.word(at + 3) < 64, "task_precision", at + 3)?;
-    Ok(Task {
+    words.check(words.word(at + 3) < 64, "task_precision", at + 3);
+    Task {
         kind,
-        scale: words.size("task_scale", at + 1, least, most)?,
-        strength: words.size("task_strength", at + 2, weakest, strongest)?,
-    })
+        scale: words.size("task_scale", at + 1, least, most),
+        strength: words.size("task_strength", at + 2, weakest, strongest),
+    }
 }
 
 /// What must hold between the fields. The bounds of [`IptSection::parse`] keep every product below 2^32.
-fn check_relations(words: &Words, c: &IptConfig) -> Result<(), Error> {
-    words.check(c.window.is_multiple_of(c.patch), "patch", 2)?;
-    words.check(c.tokens() <= MAX_TOKENS, "window", 1)?;
-    words.check(c.dim() <= MAX_DIM, "features", 0)?;
-    words.check(c.dim().is_multiple_of(c.heads), "heads", 3)?;
-    words.check(c.norm_eps >= MIN_MAGNITUDE && c.norm_eps <= 1.0, "norm_eps", 9)?;
+fn check_relations(words: &Words, c: &IptConfig) {
+    words.check(c.window.is_multiple_of(c.patch), "patch", 2);
+    words.check(c.tokens() <= MAX_TOKENS, "window", 1);
+    words.check(c.dim() <= MAX_DIM, "features", 0);
+    words.check(c.dim().is_multiple_of(c.heads), "heads", 3);
+    words.check(c.norm_eps >= MIN_MAGNITUDE && c.norm_eps <= 1.0, "norm_eps", 9);
     for word in 10..13 {
         let mean = f32::from_bits(words.word(word));
-        words.check(mean == 0.0 || (MIN_MAGNITUDE..=255.0).contains(&mean), "mean", word)?;
+        words.check(mean == 0.0 || (MIN_MAGNITUDE..=255.0).contains(&mean), "mean", word);
     }
-    words.check(words.word(13) < 8, "body_precision", 13)?;
-    words.check(words.word(14) == 0, "reserved", 14)?;
-    words.check(words.word(15) == 0, "reserved", 15)
+    words.check(words.word(13) < 8, "body_precision", 13);
+    words.check(words.word(14) == 0, "reserved", 14);
+    words.check(words.word(15) == 0, "reserved", 15);
 }

@@ -2,127 +2,72 @@
 
 use half::f16;
 
-use super::config::COLOURS;
-use super::head::scratch;
-use super::plan::region;
-use super::run::IptRun;
+use super::config::{IptConfig, COLOURS};
+use super::plan::Slots;
 use super::weights::TailWeights;
-use crate::arena::{cast_mut, part, part_mut};
-use crate::error::Error;
-use crate::kernels::Epilogue;
-use crate::ops::{conv_row, Inputs, Output};
-use crate::tensor::rows;
+use crate::arena::Slot;
+use crate::error::Fault;
+use crate::ops::{conv_row, Inputs, Source, Target};
+use crate::run::Workspace;
 
-/// Where a convolution of the tail finds its input rows: a ring of `slots` rows of `width·features`.
-#[derive(Clone, Copy)]
-struct Level {
-    region: usize,
-    slots: usize,
-    /// Side of the image in pixels.
-    side: usize,
+/// The tail of a task: the steps of its upsampler, then the convolution to pixels.
+pub(super) struct Tail<'a> {
+    pub config: &'a IptConfig,
+    pub weights: TailWeights<'a>,
+    /// Factors of the upsampler's steps.
+    pub steps: &'a [usize],
+    pub mean: [f32; COLOURS],
+    pub slots: &'a Slots,
 }
 
-impl IptRun<'_, '_> {
-    fn level(&self, level: usize) -> Result<Level, Error> {
-        let window = self.ipt.config().window;
-        let steps = self.task().ok_or(Error::Internal(70))?.upsampler();
-        let (mut found, mut side) = (Level { region: region::MAP, slots: window, side: window }, window);
-        for (factor, region) in steps.iter().zip(region::UPSAMPLED).take(level) {
-            side *= factor;
-            found = Level { region, slots: factor + 2, side };
+impl Tail<'_> {
+    /// The rows that a step of the upsampler has made, in a ring, and the side of their image in pixels. Level 0
+    /// are the feature maps.
+    fn level(&self, level: usize) -> (Slot<f16>, usize) {
+        let (mut rows, mut side) = (self.slots.map, self.config.window);
+        for (factor, ring) in self.steps.iter().zip(self.slots.upsampled).take(level) {
+            (rows, side) = (ring, side * factor);
         }
-        Ok(found)
+        (rows, side)
     }
 
-    /// `out[y] = W * upsampled + b + mean`, an output row.
-    pub(super) fn tail_row(&mut self, y: usize) -> Result<usize, Error> {
-        let kernels = self.kernels;
-        let weights = self.ipt.tail(self.task)?;
-        let mean = self.ipt.section().mean();
-        let features = self.ipt.config().features;
-        let levels = weights.upsampler.iter().flatten().count();
-        let input = self.level(levels)?;
-        self.upsample(&weights, levels, (y + 1).min(input.side - 1))?;
-        let [a, b, d, e, f, g, h] = region::CONV;
-        let [from, out, a, b, d, e, f, g, h] =
-            self.plan.views(self.arena, [input.region, region::OUT_ROW, a, b, d, e, f, g, h])?;
-        let (from, out) = (cast_mut::<f16>(from)?, cast_mut::<f32>(out)?);
-        let row = input.side * features;
-        conv_row(
-            kernels,
-            &weights.exit,
-            Inputs::Signed,
-            (input.side, input.side),
-            (y, self.tile),
-            scratch([a, b, d, e, f, g, h]),
-            &mut |y, to| {
-                (kernels.widen)(part(from, slot(y, input.slots) * row, row)?, to);
-                Ok(())
-            },
-            Output::Write(Epilogue::None, &mut |x, values| {
-                let to = part_mut(out, x * COLOURS, values.len())?;
-                let shifted = values.iter().zip(mean.iter().cycle()).map(|(v, mean)| *v + *mean);
-                to.iter_mut().zip(shifted).for_each(|(to, v)| *to = v);
-                Ok(())
-            }),
-        )?;
+    /// `out[y] = W * upsampled + b + mean`, an output row; returns the number of the next. `made` counts the
+    /// rows that each step of the upsampler has made.
+    pub fn row(&self, w: &mut Workspace, made: &mut [usize; 2], y: usize) -> Result<usize, Fault> {
+        let (rows, side) = self.level(self.steps.len());
+        self.upsample(w, made, self.steps.len(), (y + 1).min(side - 1))?;
+        let exit = (&self.weights.exit, Inputs::Signed);
+        let out = Target::Pixels(self.slots.out_row, self.mean);
+        conv_row(w, &self.slots.conv, exit, (Source::Ring(rows), side, y), out)?;
         Ok(y + 1)
     }
 
-    /// Makes the rows of a level up to and with `last`.
-    fn upsample(&mut self, weights: &TailWeights, level: usize, last: usize) -> Result<(), Error> {
-        let kernels = self.kernels;
-        let steps = self.task().ok_or(Error::Internal(71))?.upsampler();
+    /// Makes the rows of a level up to and with `last`, and those above that they need.
+    fn upsample(
+        &self,
+        w: &mut Workspace,
+        made: &mut [usize; 2],
+        level: usize,
+        last: usize,
+    ) -> Result<(), Fault> {
         let Some(above) = level.checked_sub(1) else { return Ok(()) };
-        let (Some(Some(conv)), Some(&factor)) = (weights.upsampler.get(above), steps.get(above)) else {
-            return Err(Error::Internal(72));
+        let ((input, side), (output, _)) = (self.level(above), self.level(level));
+        let (Some(Some(conv)), Some(&factor)) = (self.weights.upsampler.get(above), self.steps.get(above))
+        else {
+            return Err(Fault::Weights);
         };
-        let (input, output) = (self.level(above)?, self.level(level)?);
-        let features = self.ipt.config().features;
-        let (from_row, to_row) = (input.side * features, output.side * features);
         loop {
-            let made = self.upsampled.get(above).copied().unwrap_or(usize::MAX);
-            if made > last {
+            let done = made.get(above).copied().unwrap_or(usize::MAX);
+            if done > last {
                 return Ok(());
             }
-            let y = made.checked_div(factor).unwrap_or(0);
-            self.upsample(weights, above, (y + 1).min(input.side - 1))?;
-            let [a, b, d, e, f, g, h] = region::CONV;
-            let [from, to, a, b, d, e, f, g, h] =
-                self.plan.views(self.arena, [input.region, output.region, a, b, d, e, f, g, h])?;
-            let (from, to) = (cast_mut::<f16>(from)?, cast_mut::<f16>(to)?);
-            conv_row(
-                kernels,
-                conv,
-                Inputs::Signed,
-                (input.side, input.side),
-                (y, self.tile),
-                scratch([a, b, d, e, f, g, h]),
-                &mut |y, to| {
-                    (kernels.widen)(part(from, slot(y, input.slots) * from_row, from_row)?, to);
-                    Ok(())
-                },
-                Output::Write(Epilogue::None, &mut |x, values| {
-                    // Outputs are ordered (row in the factor × factor square, column in it, feature): each
-                    // row is one run.
-                    for (x, pixel) in (x..).zip(rows(values, conv.outputs)) {
-                        for (i, run) in rows(pixel, factor * features).enumerate() {
-                            let start = slot(made + i, output.slots) * to_row + x * factor * features;
-                            let to = part_mut(to, start, run.len())?;
-                            (kernels.narrow)(run, to);
-                        }
-                    }
-                    Ok(())
-                }),
-            )?;
-            if let Some(made) = self.upsampled.get_mut(above) {
-                *made += factor;
+            let y = done.checked_div(factor).unwrap_or(0);
+            self.upsample(w, made, above, (y + 1).min(side - 1))?;
+            let shuffled = Target::Shuffle(output, done, factor);
+            conv_row(w, &self.slots.conv, (conv, Inputs::Signed), (Source::Ring(input), side, y), shuffled)?;
+            if let Some(done) = made.get_mut(above) {
+                *done += factor;
             }
         }
     }
-}
-
-/// Place of a row in a ring.
-fn slot(row: usize, slots: usize) -> usize {
-    row.checked_rem(slots).unwrap_or(0)
 }

@@ -5,11 +5,13 @@ use half::f16;
 
 use super::config::{IptConfig, BLOCK_KERNEL, COLOURS, HEAD_BLOCKS, OUTER_KERNEL};
 use super::section::IptSection;
-use crate::error::Error;
+use crate::blocks::{AttentionPrecision, AttentionWeights, HeadWeights, LayerShape, MlpWeights};
+use crate::error::{Error, Fault};
 use crate::format::{Cursor, Model, SectionKind, ARCHITECTURE_IPT};
-use crate::models::vit::linear_bytes;
+use crate::kernels::Activation;
 use crate::ops::Conv;
-use crate::tensor::{padded, Linear, NormWeights, Precision};
+use crate::run::DEFAULT_TILE_ROWS;
+use crate::tensor::{Linear, NormWeights, Precision};
 
 /// An IPT in a checked model file: every tensor has its length, every float is one that the engine computes
 /// with.
@@ -37,7 +39,7 @@ pub struct Ipt<'a> {
 }
 
 /// A task's head.
-pub(super) struct HeadWeights<'a> {
+pub(super) struct EntryWeights<'a> {
     /// RGB to features.
     pub entry: Conv<'a>,
     /// Both convolutions of each residual block.
@@ -52,21 +54,6 @@ pub(super) struct EncodeWeights<'a> {
     pub positions: &'a [f16],
 }
 
-/// Query, key, value `(head_dim, dim)` and projection `(dim, head_dim)` of one head.
-#[derive(Clone, Copy)]
-pub(super) struct AttentionWeights<'a> {
-    pub query: Linear<'a>,
-    pub key: Linear<'a>,
-    pub value: Linear<'a>,
-    pub proj: Linear<'a>,
-}
-
-/// Layers of an MLP.
-pub(super) struct MlpWeights<'a> {
-    pub fc1: Linear<'a>,
-    pub fc2: Linear<'a>,
-}
-
 /// A task's query and tail.
 pub(super) struct TailWeights<'a> {
     /// `(tokens, dim)`.
@@ -75,13 +62,6 @@ pub(super) struct TailWeights<'a> {
     pub upsampler: [Option<Conv<'a>>; 2],
     /// Features to RGB.
     pub exit: Conv<'a>,
-}
-
-/// One of the two attentions of a layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum AttentionKind {
-    Own,
-    Cross,
 }
 
 /// Sections before a task's head, between and behind: the configuration; the linear encoding and the MLP
@@ -107,11 +87,11 @@ impl<'a> Ipt<'a> {
         for task in 0..c.tasks.len() {
             ipt.read_head(task, true)?;
             ipt.read_tail(task, true)?;
-            ipt.plan_with_tile_rows(task, super::plan::DEFAULT_TILE_ROWS)?;
+            ipt.plan_with_tile_rows(task, DEFAULT_TILE_ROWS)?;
         }
         ipt.read_encode(true)?;
         for layer in 0..c.encoder_layers + c.decoder_layers {
-            ipt.check_layer(layer)?;
+            ipt.layer(layer).check(ipt.layer_cursor(layer, true)?)?;
         }
         ipt.read_mlp_head(true)?;
         Ok(ipt)
@@ -133,52 +113,29 @@ impl<'a> Ipt<'a> {
     }
 
     fn cursor(&self, index: usize, kind: SectionKind, check: bool) -> Result<Cursor<'a>, Error> {
-        Ok(Cursor::new(index, self.model.expect_section(index, kind)?, check))
+        Ok(Cursor::new(index, self.model.expect_section(index, kind)?, self.model.layout(), check))
     }
 
     fn encode_index(&self) -> usize {
         CONFIG_SECTIONS + self.config.tasks.len()
     }
 
-    fn read_head(&self, task: usize, check: bool) -> Result<HeadWeights<'a>, Error> {
+    fn read_head(&self, task: usize, check: bool) -> Result<EntryWeights<'a>, Error> {
         let mut cursor = self.cursor(CONFIG_SECTIONS + task, SectionKind::TaskHead, check)?;
         let features = self.config.features;
         let [a, b, c, d] = self.section.task(task).blocks;
-        let entry =
-            self.conv(&mut cursor, "head.0", OUTER_KERNEL, COLOURS, features, Precision::F16, false)?;
-        let mut block = |first, second| -> Result<[Conv<'a>; 2], Error> {
-            Ok([
-                self.conv(&mut cursor, "head.body.0", BLOCK_KERNEL, features, features, first, false)?,
-                self.conv(&mut cursor, "head.body.2", BLOCK_KERNEL, features, features, second, true)?,
-            ])
+        let entry = conv(&mut cursor, "head.0", OUTER_KERNEL, [COLOURS, features], Precision::F16);
+        let mut block = |first, second| {
+            [
+                conv(&mut cursor, "head.body.0", BLOCK_KERNEL, [features, features], first),
+                conv_of_positive(&mut cursor, "head.body.2", BLOCK_KERNEL, [features, features], second),
+            ]
         };
-        let blocks = [block(a, b)?, block(c, d)?];
-        cursor.finish()?;
-        Ok(HeadWeights { entry, blocks })
+        let blocks = [block(a, b), block(c, d)];
+        cursor.finish(EntryWeights { entry, blocks })
     }
 
-    /// A convolution; `zero_points` where its inputs are never negative.
-    #[allow(clippy::too_many_arguments, reason = "a layer's shape has that many numbers")]
-    fn conv(
-        &self,
-        cursor: &mut Cursor<'a>,
-        tensor: &'static str,
-        kernel: usize,
-        inputs: usize,
-        outputs: usize,
-        precision: Precision,
-        zero_points: bool,
-    ) -> Result<Conv<'a>, Error> {
-        let (taps, layout) = (kernel * kernel * inputs, self.model.layout());
-        let linear = if zero_points {
-            cursor.linear_for_zero_points(tensor, taps, outputs, precision, layout)?
-        } else {
-            cursor.linear(tensor, taps, outputs, precision, layout)?
-        };
-        Ok(Conv { linear, kernel, inputs, outputs })
-    }
-
-    pub(super) fn head(&self, task: usize) -> Result<HeadWeights<'a>, Error> {
+    pub(super) fn head(&self, task: usize) -> Result<EntryWeights<'a>, Error> {
         self.read_head(task, false)
     }
 
@@ -186,10 +143,11 @@ impl<'a> Ipt<'a> {
         let c = &self.config;
         let mut cursor = self.cursor(self.encode_index(), SectionKind::Encode, check)?;
         let precision = self.section.body().encoding;
-        let encoding = cursor.linear("linear_encoding", c.dim(), c.dim(), precision, self.model.layout())?;
-        let positions = cursor.f16s("position_encoding", c.tokens() * c.dim())?;
-        cursor.finish()?;
-        Ok(EncodeWeights { encoding, positions })
+        let weights = EncodeWeights {
+            encoding: cursor.linear("linear_encoding", c.dim(), c.dim(), precision),
+            positions: cursor.f16s("position_encoding", c.tokens() * c.dim()),
+        };
+        cursor.finish(weights)
     }
 
     pub(super) fn encode(&self) -> Result<EncodeWeights<'a>, Error> {
@@ -206,125 +164,40 @@ impl<'a> Ipt<'a> {
         layer >= self.config.encoder_layers
     }
 
-    fn check_layer(&self, layer: usize) -> Result<(), Error> {
-        let c = &self.config;
-        let mut cursor = self.layer_cursor(layer, true)?;
-        let kinds: &[AttentionKind] = if self.is_decoder(layer) {
-            &[AttentionKind::Own, AttentionKind::Cross]
-        } else {
-            &[AttentionKind::Own]
-        };
-        for kind in kinds {
-            cursor.norm("norm", c.dim(), c.norm_eps)?;
-            for _ in 0..c.heads {
-                self.read_attention(&mut cursor, layer, *kind)?;
-            }
+    fn layer(&self, layer: usize) -> LayerShape {
+        let (c, precision) = (&self.config, self.section.layer(layer));
+        let cross = AttentionPrecision { qkv: precision.cross_qkv, proj: precision.cross_proj };
+        LayerShape {
+            dim: c.dim(),
+            heads: c.heads,
+            hidden: c.hidden,
+            activation: Activation::Relu,
+            norm_eps: c.norm_eps,
+            layout: self.model.layout(),
+            own: AttentionPrecision { qkv: precision.qkv, proj: precision.proj },
+            cross: self.is_decoder(layer).then_some(cross),
+            mlp: [precision.fc1, precision.fc2],
         }
-        cursor.norm("norm", c.dim(), c.norm_eps)?;
-        self.read_mlp(&mut cursor, layer)?;
-        cursor.finish()
-    }
-
-    fn attention_precisions(&self, layer: usize, kind: AttentionKind) -> (Precision, Precision) {
-        let precision = self.section.layer(layer);
-        match kind {
-            AttentionKind::Own => (precision.qkv, precision.proj),
-            AttentionKind::Cross => (precision.cross_qkv, precision.cross_proj),
-        }
-    }
-
-    fn read_attention(
-        &self,
-        cursor: &mut Cursor<'a>,
-        layer: usize,
-        kind: AttentionKind,
-    ) -> Result<AttentionWeights<'a>, Error> {
-        let (dim, head_dim, layout) = (self.config.dim(), self.config.head_dim(), self.model.layout());
-        let (qkv, proj) = self.attention_precisions(layer, kind);
-        Ok(AttentionWeights {
-            query: cursor.linear("attn.query", dim, head_dim, qkv, layout)?,
-            key: cursor.linear("attn.key", dim, head_dim, qkv, layout)?,
-            value: cursor.linear("attn.value", dim, head_dim, qkv, layout)?,
-            proj: cursor.linear("attn.proj", head_dim, dim, proj, layout)?,
-        })
-    }
-
-    fn read_mlp(&self, cursor: &mut Cursor<'a>, layer: usize) -> Result<MlpWeights<'a>, Error> {
-        let (c, layout, precision) = (&self.config, self.model.layout(), self.section.layer(layer));
-        Ok(MlpWeights {
-            fc1: cursor.linear("linear1", c.dim(), c.hidden, precision.fc1, layout)?,
-            fc2: cursor.linear_for_zero_points("linear2", c.hidden, c.dim(), precision.fc2, layout)?,
-        })
-    }
-
-    fn norm_bytes(&self) -> usize {
-        2 * padded(4 * self.config.dim())
-    }
-
-    /// Bytes of an attention with its norm; all heads are alike.
-    fn attention_bytes(&self, layer: usize, kind: AttentionKind) -> usize {
-        self.norm_bytes() + self.config.heads * self.attention_head_bytes(layer, kind)
-    }
-
-    fn attention_head_bytes(&self, layer: usize, kind: AttentionKind) -> usize {
-        let (dim, head_dim, layout) = (self.config.dim(), self.config.head_dim(), self.model.layout());
-        let (qkv, proj) = self.attention_precisions(layer, kind);
-        3 * linear_bytes(dim, head_dim, qkv, layout) + linear_bytes(head_dim, dim, proj, layout)
-    }
-
-    /// A cursor at an attention's norm.
-    fn attention_cursor(&self, layer: usize, kind: AttentionKind) -> Result<Cursor<'a>, Error> {
-        let mut cursor = self.layer_cursor(layer, false)?;
-        if kind == AttentionKind::Cross {
-            cursor.skip(self.attention_bytes(layer, AttentionKind::Own));
-        }
-        Ok(cursor)
-    }
-
-    /// The norm before an attention.
-    pub(super) fn norm(&self, layer: usize, kind: AttentionKind) -> Result<NormWeights<'a>, Error> {
-        self.attention_cursor(layer, kind)?.norm("norm", self.config.dim(), self.config.norm_eps)
-    }
-
-    /// One head of an attention.
-    pub(super) fn attention(
-        &self,
-        layer: usize,
-        kind: AttentionKind,
-        head: usize,
-    ) -> Result<AttentionWeights<'a>, Error> {
-        let mut cursor = self.attention_cursor(layer, kind)?;
-        cursor.skip(self.norm_bytes() + head * self.attention_head_bytes(layer, kind));
-        self.read_attention(&mut cursor, layer, kind)
     }
 
     /// The MLP of a layer with its norm.
-    pub(super) fn mlp(&self, layer: usize) -> Result<(NormWeights<'a>, MlpWeights<'a>), Error> {
-        let mut cursor = self.layer_cursor(layer, false)?;
-        cursor.skip(self.attention_bytes(layer, AttentionKind::Own));
-        if self.is_decoder(layer) {
-            cursor.skip(self.attention_bytes(layer, AttentionKind::Cross));
-        }
-        let norm = cursor.norm("norm", self.config.dim(), self.config.norm_eps)?;
-        Ok((norm, self.read_mlp(&mut cursor, layer)?))
+    pub(super) fn mlp(&self, layer: usize) -> Result<MlpWeights<'a>, Error> {
+        self.layer(layer).mlp(self.layer_cursor(layer, false)?)
     }
 
     fn read_mlp_head(&self, check: bool) -> Result<MlpWeights<'a>, Error> {
-        let (c, layout, precision) = (&self.config, self.model.layout(), self.section.body());
+        let (c, precision) = (&self.config, self.section.body());
         let index = self.encode_index() + 1 + c.encoder_layers + c.decoder_layers;
         let mut cursor = self.cursor(index, SectionKind::MlpHead, check)?;
+        let (dim, hidden) = (c.dim(), c.head_hidden);
         let weights = MlpWeights {
-            fc1: cursor.linear("mlp_head.0", c.dim(), c.head_hidden, precision.fc1, layout)?,
-            fc2: cursor.linear_for_zero_points(
-                "mlp_head.3",
-                c.head_hidden,
-                c.dim(),
-                precision.fc2,
-                layout,
-            )?,
+            norm: None,
+            fc1: cursor.linear("mlp_head.0", dim, hidden, precision.fc1),
+            fc2: cursor.linear_for_zero_points("mlp_head.3", hidden, dim, precision.fc2),
+            activation: Activation::Relu,
+            hidden,
         };
-        cursor.finish()?;
-        Ok(weights)
+        cursor.finish(weights)
     }
 
     pub(super) fn mlp_head(&self) -> Result<MlpWeights<'a>, Error> {
@@ -335,29 +208,57 @@ impl<'a> Ipt<'a> {
         let c = &self.config;
         let index = self.encode_index() + 2 + c.encoder_layers + c.decoder_layers + task;
         let mut cursor = self.cursor(index, SectionKind::TaskTail, check)?;
-        let query = cursor.f16s("query_embed", c.tokens() * c.dim())?;
-        let steps = c.tasks.get(task).ok_or(Error::Internal(60))?.upsampler();
+        let query = cursor.f16s("query_embed", c.tokens() * c.dim());
+        let steps = c.tasks.get(task).ok_or(Fault::Weights)?.upsampler();
         let mut upsampler = [None, None];
         let precisions = self.section.task(task).upsampler;
-        for ((conv, factor), precision) in upsampler.iter_mut().zip(steps).zip(precisions) {
+        for ((step, factor), precision) in upsampler.iter_mut().zip(steps).zip(precisions) {
             let outputs = c.features * factor * factor;
-            *conv = Some(self.conv(
-                &mut cursor,
-                "tail.0",
-                OUTER_KERNEL,
-                c.features,
-                outputs,
-                precision,
-                false,
-            )?);
+            *step = Some(conv(&mut cursor, "tail.0", OUTER_KERNEL, [c.features, outputs], precision));
         }
-        let exit =
-            self.conv(&mut cursor, "tail.1", OUTER_KERNEL, c.features, COLOURS, Precision::F16, false)?;
-        cursor.finish()?;
-        Ok(TailWeights { query, upsampler, exit })
+        let exit = conv(&mut cursor, "tail.1", OUTER_KERNEL, [c.features, COLOURS], Precision::F16);
+        cursor.finish(TailWeights { query, upsampler, exit })
     }
 
     pub(super) fn tail(&self, task: usize) -> Result<TailWeights<'a>, Error> {
         self.read_tail(task, false)
     }
+}
+
+impl<'a> AttentionWeights<'a> for Ipt<'a> {
+    fn heads(&self) -> usize {
+        self.config.heads
+    }
+
+    fn norm(&self, layer: usize, is_cross: bool) -> Result<NormWeights<'a>, Error> {
+        self.layer(layer).norm(self.layer_cursor(layer, false)?, is_cross)
+    }
+
+    fn head(&self, layer: usize, is_cross: bool, head: usize) -> Result<HeadWeights<'a>, Error> {
+        self.layer(layer).head(self.layer_cursor(layer, false)?, is_cross, head)
+    }
+}
+
+/// A convolution of `[inputs, outputs]` channels.
+fn conv<'a>(
+    cursor: &mut Cursor<'a>,
+    tensor: &'static str,
+    kernel: usize,
+    [inputs, outputs]: [usize; 2],
+    precision: Precision,
+) -> Conv<'a> {
+    let linear = cursor.linear(tensor, kernel * kernel * inputs, outputs, precision);
+    Conv { linear, kernel, inputs, outputs }
+}
+
+/// The same whose inputs are never negative, so that they have zero points.
+fn conv_of_positive<'a>(
+    cursor: &mut Cursor<'a>,
+    tensor: &'static str,
+    kernel: usize,
+    [inputs, outputs]: [usize; 2],
+    precision: Precision,
+) -> Conv<'a> {
+    let linear = cursor.linear_for_zero_points(tensor, kernel * kernel * inputs, outputs, precision);
+    Conv { linear, kernel, inputs, outputs }
 }

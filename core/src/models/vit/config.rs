@@ -1,28 +1,6 @@
 //! The hyperparameters of a ViT.
 
-/// Nonlinearity of the MLP's hidden layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum Activation {
-    /// GELU with the Gauss error function: `x/2 · (1 + erf(x/√2))` (Hendrycks and Gimpel, arXiv 1606.08415,
-    /// §2).
-    GeluErf,
-    /// GELU's tanh form: `x/2 · (1 + tanh(√(2/π)·(x + 0.044715·x³)))` (ibid.).
-    GeluTanh,
-    /// `max(x, 0)`.
-    Relu,
-}
-
-impl Activation {
-    /// A lower bound of its values, from which the hidden layer's quantization starts: GELU's minimum is
-    /// −0.1700, with the steps of its table −0.1710.
-    pub const fn floor(self) -> f32 {
-        match self {
-            Activation::GeluErf | Activation::GeluTanh => -0.172,
-            Activation::Relu => 0.0,
-        }
-    }
-}
+use crate::kernels::Activation;
 
 /// How the token sequence becomes one feature vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

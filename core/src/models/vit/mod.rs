@@ -2,14 +2,15 @@
 
 mod config;
 mod forward;
-mod parts;
 mod plan;
 mod run;
 mod section;
 mod weights;
 
-pub use config::{Activation, Head, Output, Pool, VitConfig};
-pub use plan::{DEFAULT_TILE_ROWS, MAX_TILE_ROWS};
-pub use run::{Run, RunOptions};
-pub use section::{BlockPrecision, ConfigSection, MAX_DEPTH, MAX_INPUTS, MAX_TOKENS};
-pub use weights::{linear_bytes, Vit};
+pub use crate::kernels::Activation;
+pub use crate::run::{RunOptions, DEFAULT_TILE_ROWS, MAX_TILE_ROWS};
+pub use crate::tensor::{linear_bytes, MAX_DEPTH, MAX_INPUTS, MAX_TOKENS};
+pub use config::{Head, Output, Pool, VitConfig};
+pub use run::Run;
+pub use section::{BlockPrecision, ConfigSection};
+pub use weights::Vit;

@@ -1,114 +1,76 @@
-//! A forward pass that can be left and resumed after every tile.
+//! One image on its way through a ViT.
 
 use half::f16;
 
-use super::plan::{heads_together, region, DEFAULT_TILE_ROWS, MAX_HEADS_TOGETHER};
-use super::weights::{HeadWeights, Vit};
-use crate::arena::{cast, Plan};
-use crate::error::Error;
-use crate::fork::{ForkJoin, Serial};
-use crate::kernels::{default_kernels, Kernels};
+use super::forward;
+use super::plan::{self, Slots};
+use super::weights::Vit;
+use crate::arena::Plan;
+use crate::blocks::{mlp_tile, next_in_layer, AttentionState, PlaneSlots, Planes};
+use crate::error::{Error, Fault};
+use crate::kernels::{Kernels, TableSpec};
 use crate::profile::{Progress, Stage};
+use crate::run::{Machine, Position, RunOptions, Workspace, DEFAULT_TILE_ROWS};
 use crate::source::PixelSource;
+use crate::tensor::ALIGN;
 
-/// Which tile comes next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Cursor {
-    /// A tile of `Stage`, from this row on (a patch for [`Stage::Embed`], a token otherwise).
-    At(Stage, usize),
-    Done,
-    /// A step failed: what the arena holds is not to be used.
-    Failed,
-}
-
-/// One image on its way through a ViT. Holds the arena; nothing else is written to.
+/// One image on its way through a ViT, that can be left and resumed after every tile. Holds the arena; nothing
+/// else is written to.
 pub struct Run<'r, 'm> {
-    pub(super) vit: &'r Vit<'m>,
-    pub(super) kernels: &'static Kernels,
-    pub(super) pool: &'r dyn ForkJoin,
-    pub(super) plan: Plan,
-    pub(super) arena: &'r mut [u8],
-    pub(super) tile: usize,
-    /// Heads that are done together.
-    together: usize,
-    /// Largest scale of the values of each head at work.
-    pub(super) value_scales: [f32; MAX_HEADS_TOGETHER],
-    /// Weights of the heads at work, which every tile of them reads.
-    pub(super) heads: HeadCache<'m>,
-    cursor: Cursor,
-}
-
-/// Weights of some heads, found once for all of their tiles.
-pub(super) struct HeadCache<'m> {
-    /// Layer and first head.
-    of: Option<(usize, usize)>,
-    weights: Together<HeadWeights<'m>>,
-}
-
-/// Something of each head at work.
-pub(super) type Together<T> = heapless::Vec<T, MAX_HEADS_TOGETHER>;
-
-impl<'m> HeadCache<'m> {
-    pub(super) fn get(
-        &mut self,
-        vit: &Vit<'m>,
-        layer: usize,
-        heads: core::ops::Range<usize>,
-    ) -> Result<&[HeadWeights<'m>], Error> {
-        let of = Some((layer, heads.start));
-        if self.of != of {
-            // In place: they are kilobytes.
-            self.of = None;
-            self.weights.clear();
-            for head in heads {
-                self.weights.push(vit.head(layer, head)?).map_err(|_| Error::Internal(58))?;
-            }
-            self.of = of;
-        }
-        Ok(&self.weights)
-    }
-}
-
-/// What a run computes with. None of it changes a bit of the result.
-#[derive(Clone, Copy)]
-pub struct RunOptions<'a> {
-    /// Rows that go through a linear layer together.
-    pub tile_rows: usize,
-    /// The kernel table.
-    pub kernels: &'static Kernels,
-    /// Who shares the rows of a tile.
-    pub pool: &'a dyn ForkJoin,
-}
-
-#[cfg(feature = "defmt")]
-impl defmt::Format for RunOptions<'_> {
-    fn format(&self, f: defmt::Formatter<'_>) {
-        let (kernels, workers) = (self.kernels, self.pool.workers());
-        defmt::write!(
-            f,
-            "RunOptions {{ {}, tile_rows: {=usize}, workers: {=usize} }}",
-            kernels,
-            self.tile_rows,
-            workers
-        );
-    }
+    vit: &'r Vit<'m>,
+    workspace: Workspace<'r>,
+    slots: Slots,
+    attention: AttentionState<'m>,
+    position: Position,
 }
 
 #[cfg(feature = "defmt")]
 impl defmt::Format for Run<'_, '_> {
     fn format(&self, f: defmt::Formatter<'_>) {
-        defmt::write!(f, "Run {{ next: {:?}, arena_bytes: {=usize} }}", self.next_stage(), self.arena.len());
+        let arena = size_of_val(self.workspace.arena);
+        defmt::write!(f, "Run {{ next: {:?}, arena_bytes: {=usize} }}", self.next_stage(), arena);
     }
 }
 
 impl<'m> Vit<'m> {
+    /// The memory plan with [`DEFAULT_TILE_ROWS`] on the kernel table that the file is meant for, which is
+    /// what the model's header states.
+    pub fn plan(&self) -> Plan {
+        // Checked when the model was loaded.
+        self.plan_with_tile_rows(DEFAULT_TILE_ROWS).unwrap_or(Plan::new(ALIGN))
+    }
+
+    /// The memory plan with a tile height of one's own: more rows share each weight that is read, and need
+    /// more memory. The result of a run is the same to the bit.
+    ///
+    /// # Errors
+    /// [`Error::TileRows`], [`Error::PlanTooLarge`].
+    pub fn plan_with_tile_rows(&self, tile: usize) -> Result<Plan, Error> {
+        self.plan_for(tile, TableSpec::of_layout(self.model().layout()), 1)
+    }
+
+    /// The memory plan of a run on a kernel table and a number of workers: tables may order keys and values
+    /// differently and take several queries at a time, and each worker has scratch of its own. Several
+    /// workers may have keys and values of several heads, and no memory that serves two purposes
+    /// ([`TableSpec::has_room`]).
+    ///
+    /// # Errors
+    /// As [`Vit::plan_with_tile_rows`].
+    pub fn plan_for(&self, tile: usize, kernels: &TableSpec, workers: usize) -> Result<Plan, Error> {
+        let machine = Machine::new(tile, kernels, workers)?;
+        let mut plan = Plan::new(kernels.region_align);
+        plan::plan(&mut plan, self.config(), self.section(), &machine);
+        plan.check_size()?;
+        Ok(plan)
+    }
+
     /// Begins a run on the kernels of this build.
     ///
     /// # Errors
     /// [`Error::ArenaTooSmall`], [`Error::ArenaMisaligned`]; [`Error::Layout`] if the kernels can't read the
     /// weights.
     pub fn begin<'r>(&'r self, arena: &'r mut [u8]) -> Result<Run<'r, 'm>, Error> {
-        self.begin_with(arena, DEFAULT_TILE_ROWS, default_kernels())
+        self.begin_on(arena, RunOptions::default())
     }
 
     /// Begins a run with a tile height and kernels of one's own choice.
@@ -121,7 +83,7 @@ impl<'m> Vit<'m> {
         tile_rows: usize,
         kernels: &'static Kernels,
     ) -> Result<Run<'r, 'm>, Error> {
-        self.begin_on(arena, RunOptions { tile_rows, kernels, pool: &Serial })
+        self.begin_on(arena, RunOptions { tile_rows, kernels, ..RunOptions::default() })
     }
 
     /// Begins a run with a tile height, kernels and workers of one's own choice.
@@ -133,56 +95,77 @@ impl<'m> Vit<'m> {
         arena: &'r mut [u8],
         options: RunOptions<'r>,
     ) -> Result<Run<'r, 'm>, Error> {
-        let RunOptions { tile_rows, kernels, pool } = options;
-        let layout = self.model().layout();
-        if !kernels.spec.reads(layout) {
-            return Err(Error::Layout { nr: layout.nr, kr: layout.kr });
-        }
-        let plan = self.plan_for(tile_rows, kernels.spec, pool.workers())?;
-        let arena = plan.check(arena)?;
-        let cursor = Cursor::At(Stage::Embed, 0);
+        let machine = Machine::new(options.tile_rows, options.kernels.spec, options.pool.workers())?;
+        let (slots, arena) = self.slots(&machine, arena)?;
         Ok(Run {
             vit: self,
-            kernels,
-            pool,
-            plan,
-            arena,
-            tile: tile_rows,
-            together: heads_together(self.config().heads, kernels.spec, pool.workers()),
-            value_scales: [0.0; MAX_HEADS_TOGETHER],
-            heads: HeadCache { of: None, weights: Together::new() },
-            cursor,
+            workspace: Workspace::new(options, self.model().layout(), arena)?,
+            slots,
+            attention: AttentionState::new(machine.heads_at_work(self.config().heads)),
+            position: Position::At(Stage::Embed, 0),
         })
+    }
+
+    /// The slots, and the memory cut to the plan's size. Not inlined: the plan is large, and not kept.
+    #[inline(never)]
+    fn slots<'r>(&self, machine: &Machine, arena: &'r mut [u8]) -> Result<(Slots, &'r mut [u32]), Error> {
+        let mut plan = Plan::new(machine.table.region_align);
+        let slots = plan::plan(&mut plan, self.config(), self.section(), machine);
+        Ok((slots, plan.check(arena)?))
     }
 }
 
-impl<'m> Run<'_, 'm> {
+impl Run<'_, '_> {
     /// Does one tile and returns, so that a watchdog can be fed or another task can run.
     ///
     /// # Errors
     /// [`Error::Source`] if the pixels can't be had, [`Error::Finished`] after the last step. After an error
     /// the run is over.
     pub fn step<S: PixelSource + ?Sized>(&mut self, source: &mut S) -> Result<Progress, Error> {
-        let Cursor::At(stage, row) = self.cursor else { return Err(Error::Finished) };
-        self.cursor = Cursor::Failed;
-        let next_row = match stage {
-            Stage::Embed => self.embed_tile(row, source)?,
-            Stage::Norm { layer } => self.norm_tile(layer as usize, row)?,
-            Stage::Project { layer, head } => self.project_tile(layer as usize, head as usize, row)?,
-            Stage::Attention { layer, head } => self.attention_tile(layer as usize, head as usize, row)?,
-            Stage::Mlp { layer } => self.mlp_tile(layer as usize, row)?,
-            Stage::Head => {
-                self.head()?;
-                self.cursor = Cursor::Done;
-                return Ok(Progress::Done);
-            }
-            _ => return Err(Error::Internal(32)),
-        };
+        let (stage, row) = self.position.take()?;
+        let next = self.tile(stage, row, source)?;
         let c = self.vit.config();
         let rows = if stage == Stage::Embed { c.patches() } else { c.tokens() };
-        self.cursor =
-            if next_row < rows { Cursor::At(stage, next_row) } else { Cursor::At(self.after(stage), 0) };
-        Ok(Progress::Running(stage))
+        let at_work = self.attention.at_work;
+        Ok(self.position.advance(stage, next, rows, || {
+            let block = |layer: u16| {
+                if usize::from(layer) < c.depth {
+                    Stage::Norm { layer }
+                } else {
+                    Stage::Head
+                }
+            };
+            match stage {
+                Stage::Embed => Some(block(0)),
+                Stage::Mlp { layer } => Some(block(layer.saturating_add(1))),
+                _ => next_in_layer(stage, c.heads, at_work, false),
+            }
+        }))
+    }
+
+    /// Does a tile; returns the first row of the stage that is not done.
+    fn tile<S: PixelSource + ?Sized>(
+        &mut self,
+        stage: Stage,
+        row: usize,
+        source: &mut S,
+    ) -> Result<usize, Error> {
+        let (vit, c, w, s) = (self.vit, self.vit.config(), &mut self.workspace, &self.slots);
+        let tokens = s.layer.tokens;
+        match stage {
+            Stage::Embed => forward::embed_tile(w, c, &vit.embed()?, (tokens, &s.embed), row, source),
+            Stage::Norm { layer } | Stage::Project { layer, .. } | Stage::Attention { layer, .. } => {
+                let plane = s.plane.of(vit.block_precision(layer.into()).qkv);
+                let planes = Planes { plane, sum: PlaneSlots::EMPTY, addend: &[], memory: PlaneSlots::EMPTY };
+                self.attention.tile(w, vit, (&s.layer, &planes), stage, row)
+            }
+            Stage::Mlp { layer } => Ok(mlp_tile(w, &vit.mlp(layer.into())?, tokens, &s.mlp, row)?),
+            Stage::Head => {
+                forward::head(w, c, &vit.final_weights()?, (tokens, &s.head))?;
+                Ok(c.tokens())
+            }
+            _ => Err(Fault::Stage.into()),
+        }
     }
 
     /// Steps until the output is there.
@@ -194,45 +177,18 @@ impl<'m> Run<'_, 'm> {
         Ok(())
     }
 
-    /// The heads that are done with one.
-    pub(super) fn heads_from(&self, head: usize) -> core::ops::Range<usize> {
-        head..(head + self.together).min(self.vit.config().heads)
-    }
-
-    /// The stage that follows a completed one.
-    fn after(&self, stage: Stage) -> Stage {
-        let c = self.vit.config();
-        let block = |layer: u16| if (layer as usize) < c.depth { Stage::Norm { layer } } else { Stage::Head };
-        match stage {
-            Stage::Embed => block(0),
-            Stage::Norm { layer } => Stage::Project { layer, head: 0 },
-            Stage::Project { layer, head } => Stage::Attention { layer, head },
-            Stage::Attention { layer, head } if (head as usize) + self.together < c.heads => {
-                Stage::Project { layer, head: head.saturating_add(self.together as u16) }
-            }
-            Stage::Attention { layer, .. } => Stage::Mlp { layer },
-            Stage::Mlp { layer } => block(layer.saturating_add(1)),
-            _ => Stage::Head,
-        }
-    }
-
     /// The stage whose tile the next step does, or `None` when there is none.
     pub fn next_stage(&self) -> Option<Stage> {
-        match self.cursor {
-            Cursor::At(stage, _) => Some(stage),
-            Cursor::Done | Cursor::Failed => None,
-        }
+        self.position.stage()
     }
 
     /// The residual stream as it is now, `(tokens, dim)`: after the embedding, between blocks, and during
     /// them.
     ///
     /// # Errors
-    /// None on a run that [`Vit::begin`] made.
+    /// None: [`Vit::begin`] has seen to its memory.
     pub fn tokens(&self) -> Result<&[f16], Error> {
-        let c = self.vit.config();
-        let tokens = cast::<f16>(self.plan.view(self.arena, region::TOKENS)?)?;
-        tokens.get(..c.tokens() * c.dim).ok_or(Error::Internal(30))
+        Ok(self.slots.layer.tokens.read(self.workspace.arena)?)
     }
 
     /// Logits `(classes)`; empty for a model without head.
@@ -240,7 +196,9 @@ impl<'m> Run<'_, 'm> {
     /// # Errors
     /// [`Error::NotFinished`] before the last step.
     pub fn logits(&self) -> Result<&[f32], Error> {
-        self.output(region::LOGITS, self.vit.config().classes)
+        self.position.expect_done()?;
+        let head = &self.slots.head;
+        Ok(head.logits.read_at(self.workspace.arena, head.area.offset() + head.features.words())?)
     }
 
     /// Pooled features after the final norm `(dim)`: what the classifier sees (of two classifiers, the class
@@ -250,18 +208,8 @@ impl<'m> Run<'_, 'm> {
     /// # Errors
     /// [`Error::NotFinished`] before the last step.
     pub fn features(&self) -> Result<&[f32], Error> {
-        self.output(region::FEATURES, self.vit.config().dim)
-    }
-
-    fn output(&self, id: usize, count: usize) -> Result<&[f32], Error> {
-        if self.cursor != Cursor::Done {
-            return Err(Error::NotFinished);
-        }
-        cast::<f32>(self.plan.view(self.arena, id)?)?.get(..count).ok_or(Error::Internal(31))
-    }
-
-    /// The plan that this run follows.
-    pub fn plan(&self) -> &Plan {
-        &self.plan
+        self.position.expect_done()?;
+        let head = &self.slots.head;
+        Ok(head.features.read_at(self.workspace.arena, head.area.offset())?)
     }
 }

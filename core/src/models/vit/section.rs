@@ -1,19 +1,13 @@
 //! The configuration section of a ViT: as stored, and checked.
 
-use super::config::{Activation, Head, Output, Pool, VitConfig};
+use super::config::{Head, Output, Pool, VitConfig};
 use crate::error::Error;
 use crate::format::{u32_at, Words};
-use crate::tensor::{Precision, MIN_MAGNITUDE};
+use crate::kernels::Activation;
+use crate::tensor::{Precision, MAX_DEPTH, MAX_INPUTS, MAX_TOKENS, MIN_MAGNITUDE};
 
 /// Words (u32) before the precision words.
 const FIXED_WORDS: usize = 16;
-/// Most blocks that a model may have.
-pub const MAX_DEPTH: usize = 256;
-/// Longest dot product: 128·128·K stays below 2^31.
-pub const MAX_INPUTS: usize = 131_071;
-/// Most tokens: softmax weights keep at least 8 bits.
-pub const MAX_TOKENS: usize = 65_535;
-
 /// Precision of the linear layers of one block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -101,39 +95,43 @@ impl<'a> ConfigSection<'a> {
         }
         let reader = Words::new(bytes, start);
         let flags = reader.word(10);
-        let classes = reader.size("classes", 9, 0, 1 << 20)?;
-        let output =
-            reader.one_of("output", 15, &[Output::unsaid(classes), Output::Sigmoid, Output::Values])?;
+        let classes = reader.size("classes", 9, 0, 1 << 20);
+        let unsaid = Output::unsaid(classes);
+        let output = reader.one_of("output", 15, &[unsaid, Output::Sigmoid, Output::Values], unsaid);
         let config = VitConfig {
-            image_height: reader.size("image_height", 0, 1, 16_384)?,
-            image_width: reader.size("image_width", 1, 1, 16_384)?,
-            channels: reader.size("channels", 2, 1, 4)?,
-            patch_height: reader.size("patch_height", 3, 1, 16_384)?,
-            patch_width: reader.size("patch_width", 4, 1, 16_384)?,
-            dim: reader.size("dim", 5, 1, 16_384)?,
-            depth: reader.size("depth", 6, 1, MAX_DEPTH)?,
-            heads: reader.size("heads", 7, 1, 1024)?,
-            hidden: reader.size("hidden", 8, 1, 65_535)?,
+            image_height: reader.size("image_height", 0, 1, 16_384),
+            image_width: reader.size("image_width", 1, 1, 16_384),
+            channels: reader.size("channels", 2, 1, 4),
+            patch_height: reader.size("patch_height", 3, 1, 16_384),
+            patch_width: reader.size("patch_width", 4, 1, 16_384),
+            dim: reader.size("dim", 5, 1, 16_384),
+            depth: reader.size("depth", 6, 1, MAX_DEPTH),
+            heads: reader.size("heads", 7, 1, 1024),
+            hidden: reader.size("hidden", 8, 1, 65_535),
             classes,
             class_token: flags & 1 != 0,
             distill_token: flags & 2 != 0,
             norm_before_pool: flags & 4 != 0,
             norm_after_pool: flags & 8 != 0,
-            pool: reader.one_of("pool", 11, &[Pool::Token, Pool::Mean])?,
+            pool: reader.one_of("pool", 11, &[Pool::Token, Pool::Mean], Pool::Token),
             head: reader.one_of(
                 "head",
                 12,
                 &[Head::None, Head::Linear, Head::Distilled, Head::TokenAndMean],
-            )?,
+                Head::None,
+            ),
             activation: reader.one_of(
                 "activation",
                 13,
                 &[Activation::GeluErf, Activation::GeluTanh, Activation::Relu],
-            )?,
+                Activation::Relu,
+            ),
             norm_eps: f32::from_bits(reader.word(14)),
             output,
         };
-        check_relations(&reader, &config, flags)?;
+        reader.done()?;
+        check_relations(&reader, &config, flags);
+        reader.done()?;
         if bytes.len() != Self::bytes(config.depth) {
             let expected = Self::bytes(config.depth) as u32;
             return Err(Error::SectionLength { section: 0, offset: start, found, expected });
@@ -141,8 +139,9 @@ impl<'a> ConfigSection<'a> {
         let section = Self { bytes, head_precision: Precision::from_bit(flags >> 4 & 1) };
         for layer in 0..config.depth {
             let word = FIXED_WORDS + layer;
-            BlockPrecision::from_word(reader.word(word)).ok_or(reader.error("precision", word))?;
+            reader.check(BlockPrecision::from_word(reader.word(word)).is_some(), "precision", word);
         }
+        reader.done()?;
         Ok((section, config))
     }
 
@@ -154,24 +153,24 @@ impl<'a> ConfigSection<'a> {
 }
 
 /// What must hold between the fields. The bounds of [`ConfigSection::parse`] keep every product below 2^32.
-fn check_relations(words: &Words, c: &VitConfig, flags: u32) -> Result<(), Error> {
-    let ok_or = |good: bool, name, word| words.check(good, name, word);
-    ok_or(c.image_height.is_multiple_of(c.patch_height), "patch_height", 3)?;
-    ok_or(c.image_width.is_multiple_of(c.patch_width), "patch_width", 4)?;
+fn check_relations(words: &Words, c: &VitConfig, flags: u32) {
+    let check = |good: bool, name, word| words.check(good, name, word);
+    check(c.image_height.is_multiple_of(c.patch_height), "patch_height", 3);
+    check(c.image_width.is_multiple_of(c.patch_width), "patch_width", 4);
     let patch_bytes = (c.patch_height as u64) * (c.patch_width as u64) * (c.channels as u64);
-    ok_or(patch_bytes <= MAX_INPUTS as u64, "patch_height", 3)?;
-    ok_or(c.patches() + 2 <= MAX_TOKENS, "image_height", 0)?;
-    ok_or(c.dim.is_multiple_of(c.heads), "heads", 7)?;
-    ok_or(flags < 32, "flags", 10)?;
-    ok_or(c.class_token || !c.distill_token, "flags", 10)?;
-    ok_or(c.class_token || c.pool == Pool::Mean, "pool", 11)?;
-    ok_or((c.head == Head::None) == (c.classes == 0), "classes", 9)?;
+    check(patch_bytes <= MAX_INPUTS as u64, "patch_height", 3);
+    check(c.patches() + 2 <= MAX_TOKENS, "image_height", 0);
+    check(c.dim.is_multiple_of(c.heads), "heads", 7);
+    check(flags < 32, "flags", 10);
+    check(c.class_token || !c.distill_token, "flags", 10);
+    check(c.class_token || c.pool == Pool::Mean, "pool", 11);
+    check((c.head == Head::None) == (c.classes == 0), "classes", 9);
     let second_head_fits = match c.head {
         Head::None | Head::Linear => true,
         Head::Distilled => c.distill_token && c.pool == Pool::Token,
         Head::TokenAndMean => c.class_token && c.pool == Pool::Mean,
     };
-    ok_or(second_head_fits, "head", 12)?;
-    ok_or(c.norm_eps >= MIN_MAGNITUDE && c.norm_eps <= 1.0, "norm_eps", 14)?;
-    ok_or(c.head != Head::None || c.output == Output::Softmax, "output", 15)
+    check(second_head_fits, "head", 12);
+    check(c.norm_eps >= MIN_MAGNITUDE && c.norm_eps <= 1.0, "norm_eps", 14);
+    check(c.head != Head::None || c.output == Output::Softmax, "output", 15);
 }

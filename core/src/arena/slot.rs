@@ -1,0 +1,417 @@
+//! Slots: pieces of the arena that know what they hold.
+
+use core::marker::PhantomData;
+
+use bytemuck::{must_cast_slice, must_cast_slice_mut, AnyBitPattern, NoUninit};
+
+use super::Area;
+use crate::error::Fault;
+use crate::fork::{Share, Split};
+
+/// What can lie in an arena: of any bits, and no larger than a word.
+pub(crate) trait Element: AnyBitPattern + NoUninit {
+    fn of_words(words: &[u32]) -> &[Self];
+    fn of_words_mut(words: &mut [u32]) -> &mut [Self];
+}
+
+macro_rules! elements {
+    ($($element:ty),+) => {$(
+        impl Element for $element {
+            #[inline(always)]
+            fn of_words(words: &[u32]) -> &[Self] {
+                must_cast_slice(words)
+            }
+
+            #[inline(always)]
+            fn of_words_mut(words: &mut [u32]) -> &mut [Self] {
+                must_cast_slice_mut(words)
+            }
+        }
+    )+};
+}
+elements!(u8, i8, i16, i32, f32, half::f16);
+
+/// A piece of the arena, in words of 32 bits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Extent {
+    pub(super) offset: usize,
+    pub(super) words: usize,
+}
+
+impl Extent {
+    /// Nothing.
+    pub const EMPTY: Self = Self { offset: 0, words: 0 };
+
+    /// First word of it.
+    pub fn offset(&self) -> usize {
+        self.offset
+    }
+
+    /// Of multiples of the alignment of regions.
+    pub(super) const fn of_bytes(offset: usize, bytes: usize) -> Self {
+        Self { offset: offset / size_of::<u32>(), words: bytes / size_of::<u32>() }
+    }
+}
+
+/// A place for `rows × width` elements. The plan hands it out where the piece is declared, so that neither type
+/// nor shape is said a second time.
+#[derive(Debug)]
+pub(crate) struct Slot<T> {
+    place: Extent,
+    rows: usize,
+    width: usize,
+    element: PhantomData<fn() -> T>,
+}
+
+// Derived, these would ask for `T: Clone`.
+impl<T> Clone for Slot<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Slot<T> {}
+
+impl<T> Slot<T> {
+    /// No memory at all.
+    pub const EMPTY: Self = Self::new(Extent::EMPTY, 0, 0);
+
+    /// `rows × width` elements at a place that has room for them.
+    pub(super) const fn new(place: Extent, rows: usize, width: usize) -> Self {
+        Self { place, rows, width, element: PhantomData }
+    }
+
+    /// Where it lies.
+    #[inline(always)]
+    pub fn extent(&self) -> Extent {
+        self.place
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Elements of a row.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Place of row `row` of an image in a ring.
+    pub fn place(&self, row: usize) -> usize {
+        row.checked_rem(self.rows).unwrap_or(0)
+    }
+}
+
+impl<T: Element> Slot<T> {
+    /// Its words as its rows, behind which a few elements may follow that round them up.
+    #[inline(always)]
+    pub fn view<'a>(&self, words: &'a mut [u32]) -> Result<Rows<'a, T>, Fault> {
+        Ok(Rows { data: T::of_words_mut(words), width: self.width })
+    }
+
+    /// The elements, to read.
+    pub fn read<'a>(&self, arena: &'a [u32]) -> Result<&'a [T], Fault> {
+        let Extent { offset, words } = self.place;
+        part(T::of_words(part(arena, offset, words)?), 0, self.rows * self.width)
+    }
+}
+
+/// A slot of an area: it lies behind those that are declared before it.
+#[derive(Debug)]
+pub(crate) struct Piece<T> {
+    words: usize,
+    width: usize,
+    element: PhantomData<fn() -> T>,
+}
+
+// Derived, these would ask for `T: Clone`.
+impl<T> Clone for Piece<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Piece<T> {}
+
+impl<T> Piece<T> {
+    /// Elements of a row.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Words of it.
+    pub fn words(&self) -> usize {
+        self.words
+    }
+}
+
+impl<T: Element> Piece<T> {
+    /// Its rows, behind which a few elements may follow that round them up; the rest of the area remains.
+    #[inline(always)]
+    pub fn take<'a>(&self, area: &mut &'a mut [u32]) -> Result<Rows<'a, T>, Fault> {
+        let words = area.split_off_mut(..self.words).ok_or(Fault::Slot)?;
+        Ok(Rows { data: T::of_words_mut(words), width: self.width })
+    }
+
+    /// A single row, to read, which begins at a word of the arena.
+    pub fn read_at<'a>(&self, arena: &'a [u32], offset: usize) -> Result<&'a [T], Fault> {
+        part(T::of_words(part(arena, offset, self.words)?), 0, self.width)
+    }
+}
+
+/// Slots of one block, one behind the other: a struct of them, made by [`Plan::area`](super::Plan::area), and a
+/// struct of their rows, which [`carve`] makes of it.
+macro_rules! slots {
+    (
+        $(#[$doc:meta])* $name:ident => $views:ident {
+            $($(#[$field_doc:meta])* $field:ident: $element:ty,)+
+        }
+    ) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy)]
+        pub(crate) struct $name {
+            pub area: $crate::arena::Extent,
+            $($(#[$field_doc])* pub $field: $crate::arena::Piece<$element>,)+
+        }
+
+        #[doc = concat!("Rows of [`", stringify!($name), "`].")]
+        pub(crate) struct $views<'a> {
+            $(pub $field: $crate::arena::Rows<'a, $element>,)+
+        }
+
+        impl $name {
+            /// Where they lie.
+            #[inline(always)]
+            pub fn extent(&self) -> $crate::arena::Extent {
+                self.area
+            }
+
+            /// Their words as their rows.
+            #[inline]
+            pub fn view<'a>(&self, words: &'a mut [u32]) -> Result<$views<'a>, $crate::Fault> {
+                let mut rest = words;
+                $(let $field = self.$field.take(&mut rest)?;)+
+                Ok($views { $($field),+ })
+            }
+        }
+    };
+}
+pub(crate) use slots;
+
+/// Rows of one width, one behind the other.
+#[derive(Debug)]
+pub(crate) struct Rows<'a, T> {
+    pub data: &'a mut [T],
+    pub width: usize,
+}
+
+impl<'a, T> Rows<'a, T> {
+    /// `count` rows from row `first` on.
+    #[inline]
+    pub fn tile(self, first: usize, count: usize) -> Result<Self, Fault> {
+        let width = self.width;
+        Ok(Rows { data: part_mut(self.data, first * width, count * width)?, width })
+    }
+
+    /// The first `count` rows, where there is any memory at all.
+    #[inline]
+    pub fn first(self, count: usize) -> Result<Self, Fault> {
+        if self.data.is_empty() {
+            return Ok(Rows { width: 0, ..self });
+        }
+        self.tile(0, count)
+    }
+
+    /// The memory for `count` rows of another width, of which the slot has room for the widest.
+    #[inline]
+    pub fn of_width(self, count: usize, width: usize) -> Result<Self, Fault> {
+        Ok(Rows { data: part_mut(self.data, 0, count * width)?, width })
+    }
+
+    /// The rows before `at` and the others.
+    #[inline]
+    pub fn cut(self, at: usize) -> Result<(Self, Self), Fault> {
+        let width = self.width;
+        let halves = self.data.split_at_mut_checked(at * width).ok_or(Fault::Shape)?;
+        Ok((Rows { data: halves.0, width }, Rows { data: halves.1, width }))
+    }
+}
+
+impl<T: Send> Split for Rows<'_, T> {
+    fn split(self, at: usize, _: Share) -> Result<(Self, Self), Fault> {
+        self.cut(at)
+    }
+}
+
+/// Scratch memory with a row for every worker.
+#[derive(Debug)]
+pub(crate) struct PerWorker<'a, T>(pub Rows<'a, T>);
+
+impl<T: Send> Split for PerWorker<'_, T> {
+    fn split(self, _: usize, share: Share) -> Result<(Self, Self), Fault> {
+        let (left, right) = self.0.cut(share.left)?;
+        Ok((PerWorker(left), PerWorker(right)))
+    }
+}
+
+/// The elements `from..from + count` of a slice that the plan or the loader has sized.
+#[inline(always)]
+pub(crate) fn part<T>(slice: &[T], from: usize, count: usize) -> Result<&[T], Fault> {
+    slice.get(from..from + count).ok_or(Fault::Shape)
+}
+
+/// The same, to write.
+#[inline(always)]
+pub(crate) fn part_mut<T>(slice: &mut [T], from: usize, count: usize) -> Result<&mut [T], Fault> {
+    slice.get_mut(from..from + count).ok_or(Fault::Shape)
+}
+
+/// Takes slots and areas out of an arena, all of them at once, and binds the rows of each to its name:
+///
+/// ```ignore
+/// carve!(arena => tokens: slots.tokens, mlp: slots.mlp);
+/// ```
+macro_rules! carve {
+    ($arena:expr => $($name:ident: $slot:expr),+ $(,)?) => {
+        let [$($name),+] = $crate::arena::cut($arena, [$($slot.extent()),+])?;
+        $(let $name = $slot.view($name)?;)+
+    };
+}
+pub(crate) use carve;
+
+/// The words of some pieces that are alive together, in the order asked for.
+#[inline(always)]
+pub(crate) fn cut<const N: usize>(arena: &mut [u32], pieces: [Extent; N]) -> Result<[&mut [u32]; N], Fault> {
+    let mut views = core::array::from_fn(|_| [].as_mut_slice());
+    cut_into(arena, &pieces, &mut views)?;
+    Ok(views)
+}
+
+/// Cuts pieces off the front of the arena, from the lowest to the highest. One function for any number of them:
+/// every stage asks for another.
+#[inline(never)]
+fn cut_into<'a>(arena: &'a mut [u32], pieces: &[Extent], views: &mut [&'a mut [u32]]) -> Result<(), Fault> {
+    let mut rest = Rest::of(arena);
+    if is_ascending(pieces) {
+        for (piece, view) in pieces.iter().zip(views) {
+            *view = rest.cut(piece)?;
+        }
+        return Ok(());
+    }
+    let mut left = pieces.iter().filter(|piece| piece.words > 0).count();
+    while left > 0 {
+        // The lowest of those that are not cut yet: they begin where the last one ended, or behind. There are
+        // but a few.
+        let (mut lowest, mut at) = (usize::MAX, usize::MAX);
+        for (number, piece) in pieces.iter().enumerate() {
+            if piece.words > 0 && piece.offset >= rest.base && piece.offset < lowest {
+                (lowest, at) = (piece.offset, number);
+            }
+        }
+        let (Some(piece), Some(view)) = (pieces.get(at), views.get_mut(at)) else {
+            return Err(Fault::Slot);
+        };
+        *view = rest.cut(piece)?;
+        left -= 1;
+    }
+    Ok(())
+}
+
+/// Whether pieces are asked for in the order in which they lie. Most stages do.
+fn is_ascending(pieces: &[Extent]) -> bool {
+    let mut base = 0;
+    pieces.iter().filter(|piece| piece.words > 0).all(|piece| {
+        let is_behind = piece.offset >= base;
+        base = piece.offset + piece.words;
+        is_behind
+    })
+}
+
+/// What is left of an arena or an area, from word `base` on.
+struct Rest<'a> {
+    words: &'a mut [u32],
+    base: usize,
+}
+
+impl<'a> Rest<'a> {
+    fn of(words: &'a mut [u32]) -> Self {
+        Self { words, base: 0 }
+    }
+
+    #[inline(always)]
+    fn cut(&mut self, piece: &Extent) -> Result<&'a mut [u32], Fault> {
+        if piece.words == 0 {
+            return Ok(&mut []);
+        }
+        // A piece that overlaps the one before it begins below the base.
+        let gap = piece.offset.wrapping_sub(self.base);
+        let (found, tail) = core::mem::take(&mut self.words)
+            .get_mut(gap..)
+            .and_then(|rest| rest.split_at_mut_checked(piece.words))
+            .ok_or(Fault::Slot)?;
+        (self.words, self.base) = (tail, piece.offset + piece.words);
+        Ok(found)
+    }
+}
+
+impl Area<'_> {
+    /// A slot of `rows × width` elements behind those before it.
+    #[inline(always)]
+    pub fn slot<T: Element>(&mut self, name: &'static str, rows: usize, width: usize) -> Piece<T> {
+        Piece { words: self.add(name, rows, width, size_of::<T>()), width, element: PhantomData }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arena::{Arena, Phases, Plan};
+    use crate::tensor::ALIGN;
+
+    slots! {
+        /// Two of them.
+        PairSlots => Pair {
+            first: f32,
+            second: half::f16,
+        }
+    }
+
+    #[test]
+    fn slots_come_back_by_name_in_any_order_and_empty_ones_anywhere() -> Result<(), crate::Error> {
+        let mut plan = Plan::new(ALIGN);
+        let a = plan.slot::<f32>("a", 4, 4, Phases::only(0));
+        let empty = plan.slot::<i32>("empty", 0, 9, Phases::only(0));
+        let mut area = plan.area(Phases::only(0));
+        let (first, second) = (area.slot("first", 2, 3), area.slot("second", 1, 3));
+        let pair = PairSlots { first, second, area: area.place() };
+        let b = plan.slot::<i8>("b", 3, 7, Phases::only(0));
+        let mut arena = Arena::<256>::new();
+        let arena = plan.check(arena.bytes_mut())?;
+        carve!(arena => pair_view: pair, empty_view: empty, a_view: a, b_view: b);
+        assert_eq!([a_view.data.len(), b_view.data.len(), empty_view.data.len()], [16, 32, 0]);
+        assert_eq!([pair_view.first.data.len(), pair_view.second.data.len()], [8, 8]);
+        a_view.tile(1, 3)?.data.fill(1.0);
+        b_view.tile(2, 1)?.data.fill(2);
+        pair_view.second.data.fill(half::f16::ONE);
+        assert_eq!(a.read(arena)?.iter().sum::<f32>(), 12.0);
+        assert_eq!(b.read(arena)?[13..15], [0, 2]);
+        assert_eq!(pair.second.read_at(arena, pair.area.offset() + pair.first.words())?, [half::f16::ONE; 3]);
+        assert_eq!(cut(arena, [a.extent(), a.extent()]).err(), Some(Fault::Slot));
+        Ok(())
+    }
+
+    #[test]
+    fn rows_beyond_the_slot_are_refused() {
+        fn rows(data: &mut [u8]) -> Rows<'_, u8> {
+            Rows { data, width: 3 }
+        }
+        let fault = Some(Fault::Shape);
+        let mut data = [0u8; 12];
+        assert_eq!(rows(&mut data).tile(2, 3).err(), fault);
+        assert_eq!(rows(&mut data).cut(5).err(), fault);
+        assert_eq!(rows(&mut data).of_width(2, 7).err(), fault);
+        assert_eq!(rows(&mut data).tile(1, 2).map(|rows| rows.data.len()), Ok(6));
+        assert_eq!(rows(&mut data).of_width(4, 2).map(|rows| rows.data.len()), Ok(8));
+    }
+}

@@ -1,0 +1,175 @@
+//! A layer's attentions, stage by stage: in which order, on which planes, and with the weights of the heads at
+//! work.
+
+use core::ops::Range;
+
+use half::f16;
+
+use super::attention::{attention_tile, AttentionSlots};
+use super::cache::cache_tile;
+use super::norm::norm_tile;
+use super::weights::HeadWeights;
+use super::PlaneSlots;
+use crate::arena::Slot;
+use crate::error::{Error, Fault};
+use crate::profile::Stage;
+use crate::run::{PerHead, Workspace, MAX_HEADS_AT_WORK};
+use crate::tensor::NormWeights;
+
+/// The stage that follows a completed one within its layer, or `None` behind the layer's last one. `at_work` of
+/// the `heads` heads go together; `is_cross` says whether the layer has a cross-attention.
+pub(crate) fn next_in_layer(stage: Stage, heads: usize, at_work: usize, is_cross: bool) -> Option<Stage> {
+    let next_head = |head: u16| {
+        let next = usize::from(head) + at_work;
+        (next < heads).then_some(next as u16)
+    };
+    Some(match stage {
+        Stage::Norm { layer } => Stage::Project { layer, head: 0 },
+        Stage::Project { layer, head } => Stage::Attention { layer, head },
+        Stage::Attention { layer, head } => match next_head(head) {
+            Some(head) => Stage::Project { layer, head },
+            None if is_cross => Stage::CrossNorm { layer },
+            None => Stage::Mlp { layer },
+        },
+        Stage::CrossNorm { layer } => Stage::CrossProject { layer, head: 0 },
+        Stage::CrossProject { layer, head } => Stage::CrossAttention { layer, head },
+        Stage::CrossAttention { layer, head } => match next_head(head) {
+            Some(head) => Stage::CrossProject { layer, head },
+            None => Stage::Mlp { layer },
+        },
+        _ => return None,
+    })
+}
+
+/// Where a model has the weights of its attentions.
+pub(crate) trait AttentionWeights<'m> {
+    /// Heads of each.
+    fn heads(&self) -> usize;
+    /// The norm in front of a layer's self-attention, or of its cross-attention.
+    fn norm(&self, layer: usize, is_cross: bool) -> Result<NormWeights<'m>, Error>;
+    /// One head of it.
+    fn head(&self, layer: usize, is_cross: bool, head: usize) -> Result<HeadWeights<'m>, Error>;
+}
+
+/// The memory of all attentions of a model.
+#[derive(Clone, Copy)]
+pub(crate) struct LayerSlots {
+    /// Residual stream: `(tokens, dim)`.
+    pub tokens: Slot<f16>,
+    /// Normed rows on their way to a plane, as many as the kernels take together, for each worker.
+    pub normed: Slot<f32>,
+    pub attention: AttentionSlots,
+}
+
+/// The planes of an attention. What is not there is empty.
+#[derive(Clone, Copy)]
+pub(crate) struct Planes<'a> {
+    /// Normed rows.
+    pub plane: PlaneSlots,
+    /// Normed rows with `addend` added.
+    pub sum: PlaneSlots,
+    /// `(tokens, dim)`.
+    pub addend: &'a [f16],
+    /// The rows that a cross-attention is over.
+    pub memory: PlaneSlots,
+}
+
+impl Planes<'_> {
+    /// What queries are made of: the sum, where there is one.
+    fn queries(&self) -> &PlaneSlots {
+        if self.sum.is_empty() {
+            &self.plane
+        } else {
+            &self.sum
+        }
+    }
+
+    /// What keys are made of, and what values are made of, if that is another plane: the memory; or the same as
+    /// queries, and the normed rows as they are.
+    fn keys_and_values(&self) -> (&PlaneSlots, &PlaneSlots) {
+        match (self.memory.is_empty(), self.sum.is_empty()) {
+            (false, _) => (&self.memory, &PlaneSlots::EMPTY),
+            (true, true) => (&self.plane, &PlaneSlots::EMPTY),
+            (true, false) => (&self.sum, &self.plane),
+        }
+    }
+}
+
+/// The attention at work: what is kept from tile to tile.
+pub(crate) struct AttentionState<'m> {
+    /// Heads that go together.
+    pub at_work: usize,
+    /// Largest scale of the values of each head at work.
+    value_scales: [f32; MAX_HEADS_AT_WORK],
+    heads: HeadCache<'m>,
+}
+
+impl<'m> AttentionState<'m> {
+    pub const fn new(at_work: usize) -> Self {
+        let heads = HeadCache { of: None, weights: PerHead::new() };
+        Self { at_work, value_scales: [0.0; MAX_HEADS_AT_WORK], heads }
+    }
+
+    /// A tile of a stage of an attention, from `row` on. Returns the first row that is not done.
+    pub fn tile(
+        &mut self,
+        w: &mut Workspace,
+        model: &dyn AttentionWeights<'m>,
+        (slots, planes): (&LayerSlots, &Planes),
+        stage: Stage,
+        row: usize,
+    ) -> Result<usize, Error> {
+        let (layer, head, is_cross) = match stage {
+            Stage::Norm { layer } => (layer, None, false),
+            Stage::CrossNorm { layer } => (layer, None, true),
+            Stage::Project { layer, head } | Stage::Attention { layer, head } => (layer, Some(head), false),
+            Stage::CrossProject { layer, head } | Stage::CrossAttention { layer, head } => {
+                (layer, Some(head), true)
+            }
+            _ => return Err(Fault::Stage.into()),
+        };
+        let layer = usize::from(layer);
+        let Some(head) = head else {
+            let norm = model.norm(layer, is_cross)?;
+            return Ok(norm_tile(w, &norm, slots.tokens, slots.normed, planes, row)?);
+        };
+        let head = usize::from(head);
+        let heads = head..(head + self.at_work).min(model.heads());
+        let heads = self.heads.get(model, (layer, is_cross), heads)?;
+        let scales = &mut self.value_scales;
+        Ok(match stage {
+            Stage::Project { .. } | Stage::CrossProject { .. } => {
+                cache_tile(w, heads, planes.keys_and_values(), &slots.attention, scales, row)?
+            }
+            _ => attention_tile(w, heads, planes.queries(), slots, scales, row)?,
+        })
+    }
+}
+
+/// Weights of the heads at work, found once for all of their tiles.
+struct HeadCache<'m> {
+    /// Layer, whether it is its cross-attention, first head.
+    of: Option<(usize, bool, usize)>,
+    weights: PerHead<HeadWeights<'m>>,
+}
+
+impl<'m> HeadCache<'m> {
+    fn get(
+        &mut self,
+        model: &dyn AttentionWeights<'m>,
+        (layer, is_cross): (usize, bool),
+        heads: Range<usize>,
+    ) -> Result<&[HeadWeights<'m>], Error> {
+        let of = Some((layer, is_cross, heads.start));
+        if self.of != of {
+            // In place: they are kilobytes.
+            self.of = None;
+            self.weights.clear();
+            for head in heads {
+                self.weights.push(model.head(layer, is_cross, head)?).map_err(|_| Fault::Weights)?;
+            }
+            self.of = of;
+        }
+        Ok(&self.weights)
+    }
+}
