@@ -13,7 +13,6 @@ use crate::tensor::NormWeights;
 
 /// `plane[t] = LayerNorm(tokens[t])` (Ba et al., arXiv 1607.06450), `sum[t] = LayerNorm(tokens[t]) + addend[t]`,
 /// for the rows from `row` on. Returns the first row that is not done.
-
 pub(crate) fn norm_tile(
     w: &mut Workspace,
     norm: &NormWeights,
