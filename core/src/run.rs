@@ -120,7 +120,8 @@ pub(crate) enum Position {
     At(Stage, usize),
     /// The output is there.
     Done,
-    /// There is nothing to do: a step failed, and what the arena holds is not to be used, or nothing was begun.
+    /// There is nothing to do: a step failed, and what the arena holds is not to be used, or nothing was
+    /// begun.
     Idle,
 }
 

@@ -125,8 +125,8 @@ impl Plan {
     }
 
     /// Places `rows × width` elements at the lowest address that is free in all of their phases (first fit;
-    /// architectures name long-lived slots first, so nothing is ever moved). [`Plan::check_size`] tells whether
-    /// there was room for all.
+    /// architectures name long-lived slots first, so nothing is ever moved). [`Plan::check_size`] tells
+    /// whether there was room for all.
     #[inline(always)]
     pub(crate) fn slot<T: Element>(
         &mut self,

@@ -53,8 +53,8 @@ impl Extent {
     }
 }
 
-/// A place for `rows × width` elements. The plan hands it out where the piece is declared, so that neither type
-/// nor shape is said a second time.
+/// A place for `rows × width` elements. The plan hands it out where the piece is declared, so that neither
+/// type nor shape is said a second time.
 #[derive(Debug)]
 pub(crate) struct Slot<T> {
     place: Extent,
@@ -160,8 +160,8 @@ impl<T: Element> Piece<T> {
     }
 }
 
-/// Slots of one block, one behind the other: a struct of them, made by [`Plan::area`](super::Plan::area), and a
-/// struct of their rows, which [`carve`] makes of it.
+/// Slots of one block, one behind the other: a struct of them, made by [`Plan::area`](super::Plan::area), and
+/// a struct of their rows, which [`carve`] makes of it.
 macro_rules! slots {
     (
         $(#[$doc:meta])* $name:ident => $views:ident {
@@ -288,8 +288,8 @@ pub(crate) fn cut<const N: usize>(arena: &mut [u32], pieces: [Extent; N]) -> Res
     Ok(views)
 }
 
-/// Cuts pieces off the front of the arena, from the lowest to the highest. One function for any number of them:
-/// every stage asks for another.
+/// Cuts pieces off the front of the arena, from the lowest to the highest. One function for any number of
+/// them: every stage asks for another.
 #[inline(never)]
 fn cut_into<'a>(arena: &'a mut [u32], pieces: &[Extent], views: &mut [&'a mut [u32]]) -> Result<(), Fault> {
     let mut rest = Rest::of(arena);

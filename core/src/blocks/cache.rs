@@ -16,9 +16,9 @@ use crate::tensor::rows_mut;
 /// Tokens whose keys and values lie together in every table's order.
 const TOKENS_TOGETHER: usize = 16;
 
-/// `K_h = keys·W_Kᵀ + b`, `V_h = values·W_Vᵀ + b`, quantized per token, for the heads at work and the rows from
-/// `row` on. `values` is empty where both come from one plane. Behind the last row the largest scale of each
-/// head's values is in `value_scales`. Returns the first row that is not done.
+/// `K_h = keys·W_Kᵀ + b`, `V_h = values·W_Vᵀ + b`, quantized per token, for the heads at work and the rows
+/// from `row` on. `values` is empty where both come from one plane. Behind the last row the largest scale of
+/// each head's values is in `value_scales`. Returns the first row that is not done.
 #[inline(never)]
 pub(crate) fn cache_tile(
     w: &mut Workspace,

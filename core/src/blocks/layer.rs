@@ -1,5 +1,5 @@
-//! A layer's attentions, stage by stage: in which order, on which planes, and with the weights of the heads at
-//! work.
+//! A layer's attentions, stage by stage: in which order, on which planes, and with the weights of the heads
+//! at work.
 
 use core::ops::Range;
 
@@ -16,8 +16,8 @@ use crate::profile::Stage;
 use crate::run::{PerHead, Workspace, MAX_HEADS_AT_WORK};
 use crate::tensor::NormWeights;
 
-/// The stage that follows a completed one within its layer, or `None` behind the layer's last one. `at_work` of
-/// the `heads` heads go together; `is_cross` says whether the layer has a cross-attention.
+/// The stage that follows a completed one within its layer, or `None` behind the layer's last one. `at_work`
+/// of the `heads` heads go together; `is_cross` says whether the layer has a cross-attention.
 pub(crate) fn next_in_layer(stage: Stage, heads: usize, at_work: usize, is_cross: bool) -> Option<Stage> {
     let next_head = |head: u16| {
         let next = usize::from(head) + at_work;
@@ -84,8 +84,8 @@ impl Planes<'_> {
         }
     }
 
-    /// What keys are made of, and what values are made of, if that is another plane: the memory; or the same as
-    /// queries, and the normed rows as they are.
+    /// What keys are made of, and what values are made of, if that is another plane: the memory; or the same
+    /// as queries, and the normed rows as they are.
     fn keys_and_values(&self) -> (&PlaneSlots, &PlaneSlots) {
         match (self.memory.is_empty(), self.sum.is_empty()) {
             (false, _) => (&self.memory, &PlaneSlots::EMPTY),

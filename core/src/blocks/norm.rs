@@ -11,8 +11,8 @@ use crate::math::add_f16s;
 use crate::run::Workspace;
 use crate::tensor::NormWeights;
 
-/// `plane[t] = LayerNorm(tokens[t])` (Ba et al., arXiv 1607.06450), `sum[t] = LayerNorm(tokens[t]) + addend[t]`,
-/// for the rows from `row` on. Returns the first row that is not done.
+/// `plane[t] = LayerNorm(tokens[t])` (Ba et al., arXiv 1607.06450), `sum[t] = LayerNorm(tokens[t]) +
+/// addend[t]`, for the rows from `row` on. Returns the first row that is not done.
 pub(crate) fn norm_tile(
     w: &mut Workspace,
     norm: &NormWeights,

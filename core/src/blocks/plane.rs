@@ -134,7 +134,8 @@ impl Plane<'_> {
     }
 }
 
-/// Floats of a row of a tile of an f16 plane: `dim`; where int8 weights may meet it, also its codes and its scale.
+/// Floats of a row of a tile of an f16 plane: `dim`; where int8 weights may meet it, also its codes and its
+/// scale.
 pub(crate) fn wide_row(dim: usize, is_requantized: bool) -> usize {
     dim + if is_requantized { padded(dim) / size_of::<f32>() + 1 } else { 0 }
 }

@@ -34,7 +34,8 @@ slots! {
         band: f32,
         /// The same, quantized.
         codes: i8,
-        /// Neighbourhoods of a tile of pixels, for each worker: floats for f16 weights, codes for int8 weights.
+        /// Neighbourhoods of a tile of pixels, for each worker: floats for f16 weights, codes for int8
+        /// weights.
         neighbourhoods: f32,
         /// `(tile)`, for each worker.
         scales: f32,
@@ -114,8 +115,8 @@ pub(crate) enum Target {
     Row(Slot<f16>, usize, Epilogue),
     /// It is added to row `.1` of a ring, as into the residual stream.
     Add(Slot<f16>, usize),
-    /// Pixel shuffle (Shi et al., arXiv 1609.05158, §3.2): of each pixel `factor·factor` are made, in `factor`
-    /// rows from row `.1` of a ring on.
+    /// Pixel shuffle (Shi et al., arXiv 1609.05158, §3.2): of each pixel `factor·factor` are made, in
+    /// `factor` rows from row `.1` of a ring on.
     Shuffle(Slot<f16>, usize, usize),
     /// Pixels, to which a colour is added.
     Pixels(Slot<f32>, [f32; 3]),
@@ -294,7 +295,8 @@ impl Work for ConvTile<'_> {
         let Layer { conv, tile, codes, band, shape, kernels, .. } = self.layer;
         let taps = conv.kernel * conv.kernel * conv.inputs;
         let flip = kernels.spec.input_flip;
-        // Without a zero point there are none at all: kernels save the correction, and need no sums of weights.
+        // Without a zero point there are none at all: kernels save the correction, and need no sums of
+        // weights.
         let has_zero = self.layer.inputs == Inputs::NotNegative;
         self.scales.0.data.fill(self.layer.scale);
         self.zero_points.0.data.fill(self.layer.zero);
@@ -356,8 +358,8 @@ impl Work for ConvTile<'_> {
     }
 }
 
-/// Outputs are ordered (row in the factor × factor square, column in it, feature): of each pixel, one run goes
-/// to each row, behind those of the pixels before `done`.
+/// Outputs are ordered (row in the factor × factor square, column in it, feature): of each pixel, one run
+/// goes to each row, behind those of the pixels before `done`.
 fn shuffle(
     kernels: &Kernels,
     values: &[f32],

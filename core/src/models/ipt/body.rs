@@ -22,8 +22,8 @@ fn patch_rows(c: &IptConfig, token: usize) -> impl Iterator<Item = usize> {
     (top..top + patch).map(move |y| (y * window + left) * features)
 }
 
-/// `tokens[t] = f16(x + W·x + b + pos_t)` for the patches x of the maps (Chen et al., arXiv 2012.00364, eq. 2),
-/// from `row` on. Returns the first row that is not done.
+/// `tokens[t] = f16(x + W·x + b + pos_t)` for the patches x of the maps (Chen et al., arXiv 2012.00364, eq.
+/// 2), from `row` on. Returns the first row that is not done.
 pub(super) fn encode_tile(
     w: &mut Workspace,
     c: &IptConfig,

@@ -23,8 +23,8 @@ pub(super) fn entry_row(
 
 /// `map[y] += W₂ * relu(W₁ * map + b₁) + b₂`.
 ///
-/// The rows of the hidden maps are made as they are needed and kept in a ring; `made` counts them. `map[y]` can
-/// be updated in place: all hidden rows that see it have been made by then.
+/// The rows of the hidden maps are made as they are needed and kept in a ring; `made` counts them. `map[y]`
+/// can be updated in place: all hidden rows that see it have been made by then.
 pub(super) fn block_row(
     w: &mut Workspace,
     c: &IptConfig,

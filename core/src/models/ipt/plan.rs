@@ -23,7 +23,8 @@ pub(super) const HIDDEN_ROWS: usize = BLOCK_KERNEL;
 /// Everything that a run keeps in the arena.
 #[derive(Clone, Copy)]
 pub(super) struct Slots {
-    /// Feature maps: `(window, window·features)`. The head's output stays here until the body's is added to it.
+    /// Feature maps: `(window, window·features)`. The head's output stays here until the body's is added to
+    /// it.
     pub map: Slot<f16>,
     /// The residual stream, and the attentions' memory.
     pub layer: LayerSlots,

@@ -219,9 +219,9 @@ impl<'m> IptRun<'_, 'm> {
         })
     }
 
-    /// The planes of an attention. Encoder and decoder are those of Chen et al. (arXiv 2012.00364, eq. 3 and 4):
-    /// in the decoder the task's query is added to what queries, and in the self-attention keys, are made of;
-    /// keys and values of the cross-attention are made of the encoder's output.
+    /// The planes of an attention. Encoder and decoder are those of Chen et al. (arXiv 2012.00364, eq. 3 and
+    /// 4): in the decoder the task's query is added to what queries, and in the self-attention keys, are made
+    /// of; keys and values of the cross-attention are made of the encoder's output.
     fn planes(&self, layer: usize, is_cross: bool) -> Result<Planes<'m>, Error> {
         let (ipt, s) = (self.ipt, &self.slots);
         let precision = ipt.section().layer(layer);

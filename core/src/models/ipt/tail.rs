@@ -21,8 +21,8 @@ pub(super) struct Tail<'a> {
 }
 
 impl Tail<'_> {
-    /// The rows that a step of the upsampler has made, in a ring, and the side of their image in pixels. Level 0
-    /// are the feature maps.
+    /// The rows that a step of the upsampler has made, in a ring, and the side of their image in pixels.
+    /// Level 0 are the feature maps.
     fn level(&self, level: usize) -> (Slot<f16>, usize) {
         let (mut rows, mut side) = (self.slots.map, self.config.window);
         for (factor, ring) in self.steps.iter().zip(self.slots.upsampled).take(level) {

@@ -16,8 +16,8 @@ use bytemuck::must_cast_slice_mut;
 use half::f16;
 
 /// `tokens[p] = f16(W·(pixels_p − 128) + b + pos_p)` (Dosovitskiy et al., arXiv 2010.11929, eq. 1), for the
-/// patches from `patch` on; the first tile also places class and distillation token. A strip of pixels is read
-/// when its first patch comes, and stays until the next one. Returns the first patch that is not done.
+/// patches from `patch` on; the first tile also places class and distillation token. A strip of pixels is
+/// read when its first patch comes, and stays until the next one. Returns the first patch that is not done.
 #[inline(never)]
 pub(super) fn embed_tile<S: PixelSource + ?Sized>(
     w: &mut Workspace,
@@ -97,7 +97,8 @@ impl Work for EmbedTile<'_> {
     }
 }
 
-/// `features = Norm(pool(tokens))`, `logits = W·features + b`; the mean of two classifiers where there are two.
+/// `features = Norm(pool(tokens))`, `logits = W·features + b`; the mean of two classifiers where there are
+/// two.
 #[inline(never)]
 pub(super) fn head(
     w: &mut Workspace,

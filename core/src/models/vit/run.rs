@@ -14,8 +14,8 @@ use crate::run::{Machine, Position, RunOptions, Workspace, DEFAULT_TILE_ROWS};
 use crate::source::PixelSource;
 use crate::tensor::ALIGN;
 
-/// One image on its way through a ViT, that can be left and resumed after every tile. Holds the arena; nothing
-/// else is written to.
+/// One image on its way through a ViT, that can be left and resumed after every tile. Holds the arena;
+/// nothing else is written to.
 pub struct Run<'r, 'm> {
     vit: &'r Vit<'m>,
     workspace: Workspace<'r>,
