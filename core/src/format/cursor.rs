@@ -52,7 +52,6 @@ impl<'a> Cursor<'a> {
         });
     }
 
-    #[inline(never)]
     fn take_bytes(&mut self, count: usize, size: usize) -> &'a [u8] {
         let end = count.checked_mul(size).and_then(|bytes| self.position.checked_add(bytes));
         let end = end.filter(|end| *end <= usize::MAX - 16).unwrap_or(usize::MAX);
@@ -145,7 +144,6 @@ impl<'a> Cursor<'a> {
         self.linear_with_sums(tensor, inputs, outputs, precision, outputs)
     }
 
-    #[inline(never)]
     fn linear_with_sums(
         &mut self,
         tensor: &'static str,
