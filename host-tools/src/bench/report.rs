@@ -122,11 +122,11 @@ impl BenchReport {
     }
 
     /// Whether costs of this and another report are of the same machine, the same kind of run, and a model of
-    /// the same size.
+    /// the same size. Windows of two tasks are comparable: both tasks are named beside their costs.
     pub fn is_comparable(&self, other: &BenchReport) -> bool {
-        let kind =
-            |report: &BenchReport| (report.unit, report.target.clone(), report.window.is_some(), report.macs);
-        kind(self) == kind(other)
+        let kind = |report: &BenchReport| (report.unit, report.target.clone(), report.window.is_some());
+        let task = |report: &BenchReport| report.window.as_ref().map(|window| window.task.clone());
+        kind(self) == kind(other) && (task(self) != task(other) || self.macs == other.macs)
     }
 }
 

@@ -114,7 +114,7 @@ pub(super) fn config(
     config.heads = deriving.heads(dim)?;
     claims::check_heads(deriving.model, &config, metadata)?;
     config.activation = deriving.activation()?;
-    config.norm_eps = deriving.norm_eps(dim);
+    config.norm_eps = deriving.norm_eps();
     config.pool = deriving.pool(&config)?;
     config.output = deriving.output(classes);
     let sources = SizeSources {
@@ -271,11 +271,10 @@ impl Deriving<'_> {
         self.settings.decide("block", "--block", said, |BlockKind::PreNorm| "pre-norm".to_string());
     }
 
-    /// What the well-known architecture says, if it is of this width: many a model is called after a larger
-    /// one.
-    fn known<T>(&self, dim: usize, value: impl FnOnce(&Known) -> Option<T>) -> Option<Said<T>> {
-        let known = self.metadata.identity.timm.filter(|known| known.dim == Some(dim))?;
-        self.metadata.identity.says(value(known))
+    /// What the well-known architecture says. Of one of another width nothing is left here, unless its file
+    /// states that width.
+    fn known<T>(&self, value: impl FnOnce(&Known) -> Option<T>) -> Option<Said<T>> {
+        self.metadata.identity.says(value(self.metadata.identity.timm?))
     }
 
     fn heads(&mut self, dim: usize) -> Result<usize, CheckpointError> {
@@ -288,7 +287,7 @@ impl Deriving<'_> {
             || usual_heads(dim).map(|heads| Said::assumed(heads, format!("usual for a width of {dim}")));
         let said = option
             .or_else(file)
-            .or_else(|| self.known(dim, |known| known.heads))
+            .or_else(|| self.known(|known| known.heads))
             .or_else(moco)
             .or_else(usual);
         let said =
@@ -326,7 +325,7 @@ impl Deriving<'_> {
         Ok(decide_activation(self.settings, said))
     }
 
-    fn norm_eps(&mut self, dim: usize) -> f32 {
+    fn norm_eps(&mut self) -> f32 {
         let option = self.options.norm_eps.map(Said::by_option);
         let identity = &self.metadata.identity;
         let of_type = || identity.says(identity.model_type.map(|known| known.norm_eps));
@@ -338,7 +337,7 @@ impl Deriving<'_> {
             }
         };
         let file = || self.metadata.norm_eps.clone();
-        let known = || self.known(dim, |known| known.norm_eps);
+        let known = || self.known(|known| known.norm_eps);
         let said = option.or_else(file).or_else(known).or_else(of_type).unwrap_or_else(library);
         decide_eps(self.settings, said)
     }

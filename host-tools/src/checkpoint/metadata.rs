@@ -152,8 +152,13 @@ impl Metadata {
             true => format!("the file is called {name}"),
             false => format!("{} names {name}", identity.place),
         };
-        let is_stated = |claim: &Claim| claim.what == "dim" && claim.stated == Stated::Size(width);
-        identity.is_variant = !identity.is_file_name && self.claims.iter().any(is_stated);
+        let is_stated = |claim: &&Claim| claim.what == "dim" && claim.stated == Stated::Size(width);
+        let stated: Vec<_> = self.claims.iter().filter(is_stated).collect();
+        // timm builds the named architecture with another width: all else of it holds.
+        if !identity.is_file_name && stated.iter().any(|claim| claim.place.ends_with("model_args.embed_dim`")) {
+            return;
+        }
+        identity.is_variant = !identity.is_file_name && !stated.is_empty();
         identity.timm = None;
         self.warnings.push(format!(
             "{who}, whose tokens have a width of {named}, and the tensors have {width}: no value is taken \

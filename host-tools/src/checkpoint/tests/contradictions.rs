@@ -91,11 +91,20 @@ fn an_architecture_of_another_width_says_nothing_and_that_is_said() {
     for name in ["block", "activation", "norm-eps", "pool", "mean", "resize"] {
         assert_eq!(setting(&model, name).origin, Origin::Assumed, "{name}");
     }
-    // Its own width in the same file makes it a variant, whose blocks are those of the name.
-    let variant = json!({ "architecture": "vit_base_patch16_224", "model_args": { "embed_dim": 12 } });
+    // A file that only tells the width names a variant, whose blocks are those of the name.
+    let variant = json!({ "architecture": "vit_base_patch16_224", "num_features": 12,
+        "model_args": { "num_heads": 3 } });
     let model = with_config(variant).unwrap();
     assert_eq!(setting(&model, "block").origin, Origin::Architecture);
     assert_eq!(setting(&model, "activation").origin, Origin::Assumed);
+    // The argument of timm's constructor replaces the width alone.
+    let narrower = json!({ "architecture": "vit_base_patch16_224",
+        "model_args": { "embed_dim": 12, "num_heads": 3 } });
+    let model = with_config(narrower).unwrap();
+    for name in ["block", "activation", "norm-eps"] {
+        assert_eq!(setting(&model, name).origin, Origin::Architecture, "{name}");
+    }
+    assert!(!model.warnings.iter().any(|w| w.contains("no value is taken")), "{:?}", model.warnings);
 }
 
 #[test]
