@@ -15,12 +15,12 @@ INTRODUCTION = """
 Every vision transformer of timm {timm} (`timm.list_models` of `vit*`, `deit*`, `eva*` and `beit*`), and those
 of transformers {transformers}, torchvision {torchvision} and DINOv2, given to the importer as their libraries
 save them. An accepted model gives the logits of PyTorch within 1e-5 of the largest, on the same 8-bit pixels;
-heads, epsilon, activation, pooling, mean, standard deviation and resize are compared too. A refused one has what
-its message names. `tests/goldens/timm_table.py` makes this page.
+heads, epsilon, activation, pooling, mean, standard deviation and resize are compared too. A refused one has
+what its message names. `tests/goldens/timm_table.py` makes this page.
 
-Each model has two blocks of its own kind and random weights under which every tensor matters. Models wider than
-1024 or of more than 1100 patches are made narrower, with heads of the same width, and more than 1000 classes
-become 1000.
+Each model has two blocks of its own kind and random weights under which every tensor matters. Models wider
+than 1024 or of more than 1100 patches are made narrower, with heads of the same width, and more than 1000
+classes become 1000.
 """
 
 
