@@ -109,10 +109,9 @@ fn a_window_of_a_task_is_timed() {
     assert!(fail(&bench).contains("pass --task with one of denoise30, x2"));
     let errors = fail(&[&bench[..], &["--task", "x4"]].concat());
     assert!(errors.contains("has no task x4; it has denoise30, x2"), "{errors}");
-    let threads: serde_json::Value = serde_json::from_str(&succeed(
-        &[&bench[..], &["--task", "x2", "--threads", "2", "--json"]].concat(),
-    ))
-    .expect("JSON");
+    let threads: serde_json::Value =
+        serde_json::from_str(&succeed(&[&bench[..], &["--task", "x2", "--threads", "2", "--json"]].concat()))
+            .expect("JSON");
     assert_eq!(threads["threads"], 2);
 
     let digits = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/digits").display().to_string();

@@ -285,11 +285,8 @@ impl Deriving<'_> {
             || self.model.prefix.contains("base_encoder").then(|| Said::assumed(12, "usual for MoCo v3"));
         let usual =
             || usual_heads(dim).map(|heads| Said::assumed(heads, format!("usual for a width of {dim}")));
-        let said = option
-            .or_else(file)
-            .or_else(|| self.known(|known| known.heads))
-            .or_else(moco)
-            .or_else(usual);
+        let said =
+            option.or_else(file).or_else(|| self.known(|known| known.heads)).or_else(moco).or_else(usual);
         let said =
             said.ok_or_else(|| CheckpointError::HeadsUnknown { path: self.model.path.clone(), dim })?;
         Ok(decide_heads(self.settings, said))

@@ -155,7 +155,8 @@ impl Metadata {
         let is_stated = |claim: &&Claim| claim.what == "dim" && claim.stated == Stated::Size(width);
         let stated: Vec<_> = self.claims.iter().filter(is_stated).collect();
         // timm builds the named architecture with another width: all else of it holds.
-        if !identity.is_file_name && stated.iter().any(|claim| claim.place.ends_with("model_args.embed_dim`")) {
+        if !identity.is_file_name && stated.iter().any(|claim| claim.place.ends_with("model_args.embed_dim`"))
+        {
             return;
         }
         identity.is_variant = !identity.is_file_name && !stated.is_empty();
