@@ -70,7 +70,8 @@ def chosen(names):
         found = {key: engine for key, engine in ENGINES.items() if key == name or key.startswith(f"{name}-")}
         if not found:
             raise ValueError(
-                f"no engine {name!r}; there are vitreous, {', '.join(ENGINES)}, or the beginning of one of them"
+                f"no engine {name!r}; there are vitreous, {', '.join(ENGINES)}, "
+                "or the beginning of one of them"
             )
         picked.update(found)
     return {key: engine for key, engine in ENGINES.items() if key in picked}

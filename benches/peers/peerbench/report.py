@@ -29,15 +29,16 @@ def print_table(results, left_out):
     """Vitreous first, then the peers as they are listed."""
     own = next((each for each in results if each["name"] == "vitreous"), None)
     print(
-        f"{'':27}{'median ms':>11}{'least ms':>10}{'/ Vitreous by median, least':>29}{'peak MB':>9}{'of it model':>13}{'cosine':>9}  version"
+        f"{'':27}{'median ms':>11}{'least ms':>10}{'/ Vitreous by median, least':>29}"
+        f"{'peak MB':>9}{'of it model':>13}{'cosine':>9}  version"
     )
     for each in results:
         ratio = f"{paired_ratio(each, own):.2f} {each['least_ms'] / own['least_ms']:9.2f}" if own else "-"
         peak, model = each["peak_kib"] / 1024, (each["peak_kib"] - each["base_kib"]) / 1024
         note = "" if each["sound"] else "  WRONG: far from the float logits"
         print(
-            f"{each['label']:27}{each['median_ms']:11.3f}{each['least_ms']:10.3f}{ratio:>29}{peak:9.1f}{model:13.1f}"
-            f"{each['cosine']:9.5f}  {each['version']}{note}"
+            f"{each['label']:27}{each['median_ms']:11.3f}{each['least_ms']:10.3f}{ratio:>29}"
+            f"{peak:9.1f}{model:13.1f}{each['cosine']:9.5f}  {each['version']}{note}"
         )
     for name, reason in left_out.items():
         print(f"left out: {name}: {reason}")
@@ -59,6 +60,6 @@ def print_fastest(results, own):
             median = min(peers, key=lambda each: paired_ratio(each, own))
             least = min(peers, key=lambda each: each["least_ms"])
             print(
-                f"fastest {precision} peer: by medians {median['label']}, {paired_ratio(median, own):.2f} times as long as Vitreous; "
-                f"by least times {least['label']}, {least['least_ms'] / own['least_ms']:.2f}"
+                f"fastest {precision} peer: by medians {median['label']}, {paired_ratio(median, own):.2f} times "
+                f"as long as Vitreous; by least times {least['label']}, {least['least_ms'] / own['least_ms']:.2f}"
             )

@@ -22,8 +22,8 @@ pub fn shown(command: Command) -> Command {
         train
             .mut_subcommand("vit", |vit_command| {
                 with_defaults(vit_command, &vit).after_help(
-                    "Defaults by data are those of IDX files of 28 pixels and of photographs of 32. Larger images get \
-                     larger patches; the first line of a run says which.",
+                    "Defaults by data are those of IDX files of 28 pixels and of photographs of 32. \
+                     Larger images get larger patches; the first line of a run says which.",
                 )
             })
             .mut_subcommand("ipt", |ipt_command| with_defaults(ipt_command, &ipt))

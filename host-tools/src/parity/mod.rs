@@ -242,7 +242,8 @@ fn check_same_model(engine: &Engine, reference: &ReferenceVit) -> Result<()> {
     }
     anyhow::ensure!(
         in_their_units == *theirs,
-        "the reference is another network than {path}: pooling, norms, classifier, activation or epsilon differ"
+        "the reference is another network than {path}: pooling, norms, classifier, activation or epsilon \
+         differ"
     );
     anyhow::bail!(
         "the reference has another preprocessing than {path}: the model has {input:?}, the reference \
