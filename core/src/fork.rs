@@ -47,6 +47,19 @@ impl<T: ?Sized> Split for &T {
     }
 }
 
+/// Of each something.
+impl<T: Split, const N: usize> Split for heapless::Vec<T, N> {
+    fn split(self, rows: usize, share: Share) -> Result<(Self, Self), Fault> {
+        let (mut left, mut right) = (Self::new(), Self::new());
+        for item in self {
+            let (of_left, of_right) = item.split(rows, share)?;
+            // Both have the capacity of the whole.
+            let (Ok(()), Ok(())) = (left.push(of_left), right.push(of_right)) else { continue };
+        }
+        Ok((left, right))
+    }
+}
+
 /// [`Split`] for a struct: field by field.
 macro_rules! split_fields {
     ($name:ident { $($field:ident),+ $(,)? }) => {

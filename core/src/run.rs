@@ -1,6 +1,6 @@
 //! A forward pass that can be left and resumed after every tile: written once, for every architecture.
 
-use crate::error::Error;
+use crate::error::{Error, Fault};
 use crate::fork::{ForkJoin, Serial};
 use crate::kernels::{default_kernels, Kernels, TableSpec};
 use crate::profile::{Progress, Stage};
@@ -17,6 +17,15 @@ pub(crate) const MAX_HEADS_AT_WORK: usize = if cfg!(feature = "parallel") { 16 }
 
 /// Something of each head at work.
 pub(crate) type PerHead<T> = heapless::Vec<T, MAX_HEADS_AT_WORK>;
+
+/// Something of each head; at most so many are at work.
+pub(crate) fn per_head<T>(items: impl Iterator<Item = Result<T, Fault>>) -> Result<PerHead<T>, Fault> {
+    let mut all = PerHead::new();
+    for item in items {
+        all.push(item?).map_err(|_| Fault::Shape)?;
+    }
+    Ok(all)
+}
 
 /// What a run computes with. None of it changes a bit of the result.
 #[derive(Clone, Copy)]

@@ -118,6 +118,16 @@ pub enum Linear<'a> {
     F16(LinearF16<'a>),
 }
 
+impl Linear<'_> {
+    /// Number of outputs.
+    pub const fn outputs(&self) -> usize {
+        match self {
+            Linear::Int8(weights) => weights.outputs,
+            Linear::F16(weights) => weights.outputs,
+        }
+    }
+}
+
 /// Precision of a linear layer's weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]

@@ -2,7 +2,9 @@
 
 mod slot;
 
-pub(crate) use slot::{carve, cut, part, part_mut, slots, Element, Extent, PerWorker, Piece, Rows, Slot};
+pub(crate) use slot::{
+    carve, cut, halves, part, part_mut, slots, Element, Extent, Given, PerWorker, Piece, Rows, Slot,
+};
 
 use heapless::Vec;
 
@@ -228,6 +230,11 @@ impl Area<'_> {
         self.plan.too_large |= end.is_none() || is_full;
         self.bytes = offset + bytes;
         bytes / size_of::<u32>()
+    }
+
+    /// Words of the slots so far.
+    pub(crate) fn words(&self) -> usize {
+        self.bytes / size_of::<u32>()
     }
 
     /// Places the area.

@@ -42,6 +42,13 @@ impl Extent {
     /// Nothing.
     pub const EMPTY: Self = Self { offset: 0, words: 0 };
 
+    /// Its first words and the others.
+    pub fn split(self, words: usize) -> (Self, Self) {
+        let words = words.min(self.words);
+        let others = Self { offset: self.offset + words, words: self.words - words };
+        (Self { words, ..self }, others)
+    }
+
     /// First word of it.
     pub fn offset(&self) -> usize {
         self.offset
@@ -161,11 +168,32 @@ impl<T: Element> Piece<T> {
 }
 
 /// Slots of one block, one behind the other: a struct of them, made by [`Plan::area`](super::Plan::area), and
-/// a struct of their rows, which [`carve`] makes of it.
+/// a struct of their views, which [`carve`] makes of it. Each view is [`Rows`] or [`PerWorker`].
+///
+/// Slots for the rows of a `tile` come back for as many rows as it has, and can be shared between workers.
 macro_rules! slots {
     (
+        $(#[$doc:meta])* tile $name:ident => $views:ident {
+            $($(#[$field_doc:meta])* $field:ident: $view:ident<$element:ty>,)+
+        }
+    ) => {
+        $crate::arena::slots! {
+            $(#[$doc])* $name => $views { $($(#[$field_doc])* $field: $view<$element>,)+ }
+        }
+
+        impl $views<'_> {
+            /// The memory of a tile of `count` rows.
+            #[inline(always)]
+            pub fn tile(self, count: usize) -> Result<Self, $crate::Fault> {
+                Ok(Self { $($field: self.$field.tile(0, count)?),+ })
+            }
+        }
+
+        $crate::fork::split_fields!($views { $($field),+ });
+    };
+    (
         $(#[$doc:meta])* $name:ident => $views:ident {
-            $($(#[$field_doc:meta])* $field:ident: $element:ty,)+
+            $($(#[$field_doc:meta])* $field:ident: $view:ident<$element:ty>,)+
         }
     ) => {
         $(#[$doc])*
@@ -175,9 +203,9 @@ macro_rules! slots {
             $($(#[$field_doc])* pub $field: $crate::arena::Piece<$element>,)+
         }
 
-        #[doc = concat!("Rows of [`", stringify!($name), "`].")]
+        #[doc = concat!("Views of [`", stringify!($name), "`].")]
         pub(crate) struct $views<'a> {
-            $(pub $field: $crate::arena::Rows<'a, $element>,)+
+            $(pub $field: $crate::arena::$view<'a, $element>,)+
         }
 
         impl $name {
@@ -187,11 +215,11 @@ macro_rules! slots {
                 self.area
             }
 
-            /// Their words as their rows.
+            /// Their words as their views.
             #[inline]
             pub fn view<'a>(&self, words: &'a mut [u32]) -> Result<$views<'a>, $crate::Fault> {
                 let mut rest = words;
-                $(let $field = self.$field.take(&mut rest)?;)+
+                $(let $field = self.$field.take(&mut rest)?.into();)+
                 Ok($views { $($field),+ })
             }
         }
@@ -214,15 +242,6 @@ impl<'a, T> Rows<'a, T> {
         Ok(Rows { data: part_mut(self.data, first * width, count * width)?, width })
     }
 
-    /// The first `count` rows, where there is any memory at all.
-    #[inline]
-    pub fn first(self, count: usize) -> Result<Self, Fault> {
-        if self.data.is_empty() {
-            return Ok(Rows { width: 0, ..self });
-        }
-        self.tile(0, count)
-    }
-
     /// The memory for `count` rows of another width, of which the slot has room for the widest.
     #[inline]
     pub fn of_width(self, count: usize, width: usize) -> Result<Self, Fault> {
@@ -233,8 +252,8 @@ impl<'a, T> Rows<'a, T> {
     #[inline]
     pub fn cut(self, at: usize) -> Result<(Self, Self), Fault> {
         let width = self.width;
-        let halves = self.data.split_at_mut_checked(at * width).ok_or(Fault::Shape)?;
-        Ok((Rows { data: halves.0, width }, Rows { data: halves.1, width }))
+        let (left, right) = halves(self.data, at * width)?;
+        Ok((Rows { data: left, width }, Rows { data: right, width }))
     }
 }
 
@@ -246,12 +265,44 @@ impl<T: Send> Split for Rows<'_, T> {
 
 /// Scratch memory with a row for every worker.
 #[derive(Debug)]
-pub(crate) struct PerWorker<'a, T>(pub Rows<'a, T>);
+pub(crate) struct PerWorker<'a, T> {
+    pub data: &'a mut [T],
+    width: usize,
+}
+
+impl<'a, T> From<Rows<'a, T>> for PerWorker<'a, T> {
+    #[inline(always)]
+    fn from(Rows { data, width }: Rows<'a, T>) -> Self {
+        Self { data, width }
+    }
+}
+
+impl<T> PerWorker<'_, T> {
+    /// The same, however many rows a tile has.
+    #[inline(always)]
+    pub fn tile(self, _: usize, _: usize) -> Result<Self, Fault> {
+        Ok(self)
+    }
+}
 
 impl<T: Send> Split for PerWorker<'_, T> {
     fn split(self, _: usize, share: Share) -> Result<(Self, Self), Fault> {
-        let (left, right) = self.0.cut(share.left)?;
-        Ok((PerWorker(left), PerWorker(right)))
+        let (left, right) = Rows { data: self.data, width: self.width }.cut(share.left)?;
+        Ok((left.into(), right.into()))
+    }
+}
+
+/// Rows to read that lie outside the arena; empty where there are none.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Given<'a, T> {
+    pub data: &'a [T],
+    pub width: usize,
+}
+
+impl<T: Sync> Split for Given<'_, T> {
+    fn split(self, at: usize, _: Share) -> Result<(Self, Self), Fault> {
+        let (left, right) = self.data.split_at(self.data.len().min(at * self.width));
+        Ok((Self { data: left, ..self }, Self { data: right, ..self }))
     }
 }
 
@@ -265,6 +316,12 @@ pub(crate) fn part<T>(slice: &[T], from: usize, count: usize) -> Result<&[T], Fa
 #[inline(always)]
 pub(crate) fn part_mut<T>(slice: &mut [T], from: usize, count: usize) -> Result<&mut [T], Fault> {
     slice.get_mut(from..from + count).ok_or(Fault::Shape)
+}
+
+/// The elements before `at` and the others.
+#[inline(always)]
+pub(crate) fn halves<T>(slice: &mut [T], at: usize) -> Result<(&mut [T], &mut [T]), Fault> {
+    slice.split_at_mut_checked(at).ok_or(Fault::Shape)
 }
 
 /// Takes slots and areas out of an arena, all of them at once, and binds the rows of each to its name:
@@ -372,8 +429,8 @@ mod tests {
     slots! {
         /// Two of them.
         PairSlots => Pair {
-            first: f32,
-            second: half::f16,
+            first: Rows<f32>,
+            second: Rows<half::f16>,
         }
     }
 

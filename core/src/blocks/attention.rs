@@ -5,43 +5,56 @@ use half::f16;
 use super::plane::{wide_row, Plane};
 use super::weights::HeadWeights;
 use super::{LayerSlots, PlaneSlots};
-use crate::arena::{carve, slots, PerWorker, Phases, Plan, Rows};
+use crate::arena::{carve, slots, Extent, Phases, Plan, Rows};
 use crate::error::Fault;
 use crate::fork::{fork, split_fields, Work};
 use crate::kernels::{Attention, AttentionScratch, Epilogue, Kernels, RowShape};
 use crate::math::inverse_sqrt;
 use crate::ops::{apply, apply_residual, quantize_rows};
-use crate::run::{Machine, PerHead, Workspace};
+use crate::run::{per_head, Machine, Workspace};
 use crate::tensor::{self, padded, RowsI8};
 
 slots! {
-    /// Memory for the heads at work.
-    AttentionSlots => AttentionRows {
+    /// Keys and values of the heads at work.
+    CacheSlots => CacheRows {
         /// All keys of each head, in the kernel table's order.
-        keys: i8,
+        keys: Rows<i8>,
         /// `(heads, tokens)`.
-        key_scales: f32,
+        key_scales: Rows<f32>,
         /// All values of each head, in the kernel table's order.
-        values: i8,
+        values: Rows<i8>,
         /// `(heads, tokens)`; relative to the head's largest once all of its values are there.
-        value_scales: f32,
-        /// Keys, values, queries or attended values of a tile: `(tile, head_dim)`.
-        rows: f32,
-        /// The same, quantized.
-        codes: i8,
-        /// `(tile)`.
-        scales: f32,
-        /// Scores of the queries at work, for each worker.
-        scores: f32,
-        /// Their softmax weights.
-        probabilities: i16,
-        /// Their weighted sums of values.
-        sums: i32,
-        /// A tile of an f16 plane ([`wide_row`]).
-        wide: f32,
-        /// Of the linear layers.
-        scratch: i32,
+        value_scales: Rows<f32>,
     }
+}
+
+slots! {
+    /// What a tile of tokens works in, on its way to keys and values or to attended values.
+    tile TileSlots => TileRows {
+        /// Keys, values, queries or attended values: `(tile, head_dim)`.
+        rows: Rows<f32>,
+        /// The same, quantized.
+        codes: Rows<i8>,
+        /// `(tile)`.
+        scales: Rows<f32>,
+        /// Scores of the queries at work.
+        scores: PerWorker<f32>,
+        /// Their softmax weights.
+        probabilities: PerWorker<i16>,
+        /// Their weighted sums of values.
+        sums: PerWorker<i32>,
+        /// A tile of an f16 plane ([`wide_row`]).
+        wide: Rows<f32>,
+        /// Of the linear layers.
+        scratch: PerWorker<i32>,
+    }
+}
+
+/// Memory for the heads at work.
+#[derive(Clone, Copy)]
+pub(crate) struct AttentionSlots {
+    pub cache: CacheSlots,
+    pub tile: TileSlots,
 }
 
 /// What the memory of an attention depends on.
@@ -62,23 +75,29 @@ impl AttentionSlots {
         let head_dim = dim.checked_div(shape.heads).unwrap_or(0);
         let (heads, tile) = (m.heads_at_work(shape.heads), m.tile);
         let memory = (m.table.attention_memory)(tokens, head_dim);
-        let widened = if shape.is_widened { tile } else { 0 };
+        let wide = if shape.is_widened { wide_row(dim, shape.is_requantized) } else { 0 };
         let mut area = plan.area(phases);
-        Self {
+        let mut cache = CacheSlots {
             keys: area.slot("keys", heads, memory.keys),
             key_scales: area.slot("key scales", heads, tokens),
             values: area.slot("values", heads, memory.values),
             value_scales: area.slot("value scales", heads, tokens),
+            area: Extent::EMPTY,
+        };
+        let cache_words = area.words();
+        let mut work = TileSlots {
             rows: area.slot("head rows", tile, head_dim),
             codes: area.slot("head rows i8", tile, padded(head_dim)),
             scales: area.slot("head row scales", tile, 1),
             scores: area.slot("scores", m.workers, memory.scores / size_of::<f32>()),
             probabilities: area.slot("probabilities", m.workers, memory.weights / size_of::<i16>()),
             sums: area.slot("weighted sum", m.workers, memory.sums / size_of::<i32>()),
-            wide: area.slot("wide rows", widened, wide_row(dim, shape.is_requantized)),
+            wide: area.slot("wide rows", tile, wide),
             scratch: area.slot("attention scratch", m.workers, m.linear_scratch(dim.max(head_dim))),
-            area: area.place(),
-        }
+            area: Extent::EMPTY,
+        };
+        (cache.area, work.area) = area.place().split(cache_words);
+        Self { cache, tile: work }
     }
 }
 
@@ -95,38 +114,30 @@ pub(crate) fn attention_tile(
     row: usize,
 ) -> Result<usize, Fault> {
     let rows = w.rows(row, stream.rows());
-    carve!(w.arena => tokens: stream, queries: *plane, memory: *slots);
-    let head_dim = slots.rows.width();
+    carve!(w.arena => tokens: stream, queries: *plane, cache: slots.cache, memory: slots.tile);
+    let head_dim = memory.rows.width;
     let factor = core::f32::consts::LOG2_E * inverse_sqrt(head_dim as f32);
-    let mut keys = tensor::rows(memory.keys.data, memory.keys.width);
-    let mut key_scales = tensor::rows(memory.key_scales.data, memory.key_scales.width);
-    let mut values = tensor::rows(memory.values.data, memory.values.width);
-    let mut relative_scales = tensor::rows(memory.value_scales.data, memory.value_scales.width);
-    let mut attentions = PerHead::<Head>::new();
-    for (weights, value_scale) in heads.iter().zip(value_scales) {
+    let mut keys = tensor::rows(cache.keys.data, cache.keys.width);
+    let mut key_scales = tensor::rows(cache.key_scales.data, cache.key_scales.width);
+    let mut values = tensor::rows(cache.values.data, cache.values.width);
+    let mut relative_scales = tensor::rows(cache.value_scales.data, cache.value_scales.width);
+    let attentions = per_head(heads.iter().zip(value_scales).map(|(weights, value_scale)| {
         let cache = Attention {
             queries: RowsI8 { data: &[], scales: &[], zero_points: &[], pitch: padded(head_dim) },
             head_dim,
             factor,
-            keys: keys.next().unwrap_or(&[]),
-            key_scales: key_scales.next().unwrap_or(&[]),
-            values: values.next().unwrap_or(&[]),
-            relative_scales: relative_scales.next().unwrap_or(&[]),
+            keys: keys.next().unwrap_or_default(),
+            key_scales: key_scales.next().unwrap_or_default(),
+            values: values.next().unwrap_or_default(),
+            relative_scales: relative_scales.next().unwrap_or_default(),
             value_scale: *value_scale,
         };
-        attentions.push(Head { weights, cache }).map_err(|_| Fault::Shape)?;
-    }
+        Ok(Head { weights, cache })
+    }))?;
     let tile = AttentionTile {
         layer: &Layer { kernels: w.kernels, heads: &attentions },
         queries: queries.tile(row, rows)?,
-        wide: memory.wide.first(rows)?,
-        out: memory.rows.tile(0, rows)?,
-        codes: memory.codes.tile(0, rows)?,
-        scales: memory.scales.tile(0, rows)?,
-        scores: PerWorker(memory.scores),
-        probabilities: PerWorker(memory.probabilities),
-        sums: PerWorker(memory.sums),
-        scratch: PerWorker(memory.scratch),
+        memory: memory.tile(rows)?,
         tokens: tokens.tile(row, rows)?,
     };
     fork(w.pool, tile)?;
@@ -148,56 +159,34 @@ struct Layer<'a> {
 struct AttentionTile<'a> {
     layer: &'a Layer<'a>,
     queries: Plane<'a>,
-    wide: Rows<'a, f32>,
-    /// Queries, then attended values.
-    out: Rows<'a, f32>,
-    codes: Rows<'a, i8>,
-    scales: Rows<'a, f32>,
-    scores: PerWorker<'a, f32>,
-    probabilities: PerWorker<'a, i16>,
-    sums: PerWorker<'a, i32>,
-    scratch: PerWorker<'a, i32>,
+    memory: TileRows<'a>,
     tokens: Rows<'a, f16>,
 }
 
-split_fields!(AttentionTile {
-    layer,
-    queries,
-    wide,
-    out,
-    codes,
-    scales,
-    scores,
-    probabilities,
-    sums,
-    scratch,
-    tokens,
-});
+split_fields!(AttentionTile { layer, queries, memory, tokens });
 
 impl Work for AttentionTile<'_> {
     fn rows(&self) -> usize {
-        self.scales.data.len()
+        self.memory.scales.data.len()
     }
 
     #[inline(always)]
     fn run(mut self) -> Result<(), Fault> {
         let Layer { kernels, heads } = *self.layer;
         let Some(first) = heads.first() else { return Ok(()) };
-        let (head_dim, out) = (self.out.width, self.out.data);
-        let (codes, scales, linear) = (self.codes.data, self.scales.data, self.scratch.0.data);
-        let shape = RowShape { width: head_dim, pitch: self.codes.width };
-        let mut scratch = AttentionScratch {
-            scores: self.scores.0.data,
-            weights: self.probabilities.0.data,
-            sums: self.sums.0.data,
-        };
-        let x = self.queries.operand(kernels, &first.weights.query, &mut self.wide)?;
+        let TileRows { rows, codes, scales, scores, probabilities, sums, scratch, .. } = self.memory;
+        let shape = RowShape { width: rows.width, pitch: codes.width };
+        // Queries, then attended values.
+        let (out, codes, scales, linear) = (rows.data, codes.data, scales.data, scratch.data);
+        let mut scratch =
+            AttentionScratch { scores: scores.data, weights: probabilities.data, sums: sums.data };
+        let x = self.queries.operand(kernels, &first.weights.query, &mut self.memory.wide)?;
         for Head { weights, cache } in heads {
             apply(kernels, &x, &weights.query, Epilogue::None, out, linear)?;
             (kernels.quantize_rows)(out, shape, codes, scales);
             let queries = RowsI8 { data: codes, scales, zero_points: &[], pitch: shape.pitch };
             (kernels.attend)(&Attention { queries, ..*cache }, &mut scratch, out);
-            let attended = quantize_rows(kernels, out, head_dim, &weights.proj, codes, scales);
+            let attended = quantize_rows(kernels, out, shape.width, &weights.proj, codes, scales);
             apply_residual(kernels, &attended, &weights.proj, self.tokens.data, linear)?;
         }
         Ok(())

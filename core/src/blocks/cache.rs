@@ -1,16 +1,16 @@
 //! Keys and values of some heads.
 
-use super::attention::AttentionSlots;
+use super::attention::{AttentionSlots, TileRows};
 use super::plane::Plane;
 use super::weights::HeadWeights;
 use super::PlaneSlots;
-use crate::arena::{carve, part_mut, PerWorker, Rows};
+use crate::arena::{carve, halves, part_mut, Rows};
 use crate::error::Fault;
-use crate::fork::{fork, Share, Split, Work};
+use crate::fork::{fork, split_fields, Share, Split, Work};
 use crate::kernels::{Epilogue, Kernels};
 use crate::ops::apply;
 use crate::quant::make_relative;
-use crate::run::{PerHead, Workspace};
+use crate::run::{per_head, PerHead, Workspace};
 use crate::tensor::rows_mut;
 
 /// Tokens whose keys and values lie together in every table's order.
@@ -28,159 +28,125 @@ pub(crate) fn cache_tile(
     value_scales: &mut [f32],
     row: usize,
 ) -> Result<usize, Fault> {
-    let tokens = slots.key_scales.width();
-    let (rows, head_dim) = (w.rows(row, tokens), slots.rows.width());
-    carve!(w.arena => key_plane: keys, value_plane: values, memory: *slots);
+    let tokens = slots.cache.key_scales.width();
+    let rows = w.rows(row, tokens);
+    carve!(w.arena => key_plane: keys, value_plane: values, cache: slots.cache, memory: slots.tile);
     // Keys and values are stored from the last token on where they can be separated.
-    let (start, key_bytes, value_bytes) = place(w.kernels, row, head_dim);
-    let caches = {
-        let mut keys = rows_mut(memory.keys.data, memory.keys.width);
-        let mut key_scales = rows_mut(memory.key_scales.data, tokens);
-        let mut values = rows_mut(memory.values.data, memory.values.width);
-        let mut value_scales = rows_mut(memory.value_scales.data, tokens);
-        let mut caches = PerHead::<HeadCaches>::new();
-        for weights in heads {
-            let cache = HeadCaches {
-                weights,
-                keys: keys.next().and_then(|keys| keys.get_mut(key_bytes..)).unwrap_or(&mut []),
-                key_scales: part_mut(key_scales.next().unwrap_or(&mut []), row, rows)?,
-                values: values.next().and_then(|values| values.get_mut(value_bytes..)).unwrap_or(&mut []),
-                value_scales: part_mut(value_scales.next().unwrap_or(&mut []), row, rows)?,
-            };
-            caches.push(cache).map_err(|_| Fault::Shape)?;
-        }
-        caches
+    let start = row / TOKENS_TOGETHER * TOKENS_TOGETHER;
+    let before = (w.kernels.spec.attention_memory)(start, memory.rows.width);
+    let heads = {
+        let mut keys = rows_mut(cache.keys.data, cache.keys.width);
+        let mut key_scales = rows_mut(cache.key_scales.data, tokens);
+        let mut values = rows_mut(cache.values.data, cache.values.width);
+        let mut relative_scales = rows_mut(cache.value_scales.data, tokens);
+        per_head(heads.iter().map(|weights| {
+            Ok(HeadCache {
+                layer: Layer { kernels: w.kernels, weights },
+                first: row - start,
+                keys: keys.next().and_then(|keys| keys.get_mut(before.keys..)).unwrap_or_default(),
+                key_scales: part_mut(key_scales.next().unwrap_or_default(), row, rows)?,
+                values: values.next().and_then(|values| values.get_mut(before.values..)).unwrap_or_default(),
+                value_scales: part_mut(relative_scales.next().unwrap_or_default(), row, rows)?,
+            })
+        }))?
     };
     let tile = CacheTile {
-        kernels: w.kernels,
         keys: key_plane.tile(row, rows)?,
         values: value_plane.tile(row, rows)?,
-        wide: memory.wide.first(rows)?,
-        out: memory.rows.tile(0, rows)?,
-        first: row - start,
-        heads: caches,
-        scratch: PerWorker(memory.scratch),
+        memory: memory.tile(rows)?,
+        heads,
     };
     fork(w.pool, tile)?;
     if row + rows == tokens {
-        carve!(w.arena => memory: *slots);
-        for (scales, largest) in rows_mut(memory.value_scales.data, tokens).zip(value_scales) {
+        carve!(w.arena => cache: slots.cache);
+        for (scales, largest) in rows_mut(cache.value_scales.data, tokens).zip(value_scales) {
             *largest = make_relative(scales);
         }
     }
     Ok(row + rows)
 }
 
-/// The last token up to `row` at which keys and values can be separated, and the bytes that the keys and the
-/// values before it take.
-fn place(kernels: &Kernels, row: usize, head_dim: usize) -> (usize, usize, usize) {
-    let start = row / TOKENS_TOGETHER * TOKENS_TOGETHER;
-    let memory = (kernels.spec.attention_memory)(start, head_dim);
-    (start, memory.keys, memory.values)
+/// What all workers read.
+#[derive(Clone, Copy)]
+struct Layer<'a> {
+    kernels: &'static Kernels,
+    weights: &'a HeadWeights<'a>,
 }
 
-/// Weights of a head, and its keys and values from some token on.
-struct HeadCaches<'a> {
-    weights: &'a HeadWeights<'a>,
+/// Keys and values of a head from some token on.
+struct HeadCache<'a> {
+    layer: Layer<'a>,
+    /// Tokens between the beginning of the keys and values and the first row: fewer than [`TOKENS_TOGETHER`].
+    first: usize,
     keys: &'a mut [i8],
+    /// `(rows)`.
     key_scales: &'a mut [f32],
     values: &'a mut [i8],
+    /// `(rows)`.
     value_scales: &'a mut [f32],
 }
 
-impl HeadCaches<'_> {
-    /// The first `at` tokens, which take so many bytes of keys and of values; and the others.
-    fn split(self, at: usize, key_bytes: usize, value_bytes: usize) -> Option<(Self, Self)> {
-        let weights = self.weights;
-        let (keys, keys_right) = self.keys.split_at_mut_checked(key_bytes)?;
-        let (key_scales, key_scales_right) = self.key_scales.split_at_mut_checked(at)?;
-        let (values, values_right) = self.values.split_at_mut_checked(value_bytes)?;
-        let (value_scales, value_scales_right) = self.value_scales.split_at_mut_checked(at)?;
+impl Split for HeadCache<'_> {
+    fn split(self, at: usize, _: Share) -> Result<(Self, Self), Fault> {
+        let Self { layer, first, .. } = self;
+        let head_dim = layer.weights.head_dim();
+        let before = (layer.kernels.spec.attention_memory)(first + at, head_dim);
+        let (keys, keys_right) = halves(self.keys, before.keys)?;
+        let (key_scales, key_scales_right) = halves(self.key_scales, at)?;
+        let (values, values_right) = halves(self.values, before.values)?;
+        let (value_scales, value_scales_right) = halves(self.value_scales, at)?;
         let right = Self {
-            weights,
+            layer,
+            first: 0,
             keys: keys_right,
             key_scales: key_scales_right,
             values: values_right,
             value_scales: value_scales_right,
         };
-        Some((Self { weights, keys, key_scales, values, value_scales }, right))
+        Ok((Self { layer, first, keys, key_scales, values, value_scales }, right))
     }
 }
 
 struct CacheTile<'a> {
-    kernels: &'static Kernels,
     keys: Plane<'a>,
     /// Empty where they come from the same plane.
     values: Plane<'a>,
-    wide: Rows<'a, f32>,
-    out: Rows<'a, f32>,
-    /// Tokens between the beginning of the heads' keys and values and the first row: fewer than
-    /// [`TOKENS_TOGETHER`].
-    first: usize,
-    heads: PerHead<HeadCaches<'a>>,
-    scratch: PerWorker<'a, i32>,
+    memory: TileRows<'a>,
+    heads: PerHead<HeadCache<'a>>,
 }
 
-impl Split for CacheTile<'_> {
-    fn split(self, at: usize, share: Share) -> Result<(Self, Self), Fault> {
-        let Self { kernels, first, .. } = self;
-        let (_, key_bytes, value_bytes) = place(kernels, first + at, self.out.width);
-        let (keys, keys_right) = self.keys.split(at, share)?;
-        let (values, values_right) = self.values.split(at, share)?;
-        let (wide, wide_right) = self.wide.split(at, share)?;
-        let (out, out_right) = self.out.split(at, share)?;
-        let (scratch, scratch_right) = self.scratch.split(at, share)?;
-        let (mut heads, mut heads_right) = (PerHead::new(), PerHead::new());
-        for head in self.heads {
-            let halves = head.split(at, key_bytes, value_bytes);
-            let pushed = halves.and_then(|(left, right)| {
-                heads.push(left).ok()?;
-                heads_right.push(right).ok()
-            });
-            pushed.ok_or(Fault::Shape)?;
-        }
-        let right = Self {
-            kernels,
-            keys: keys_right,
-            values: values_right,
-            wide: wide_right,
-            out: out_right,
-            first: 0,
-            heads: heads_right,
-            scratch: scratch_right,
-        };
-        Ok((Self { kernels, keys, values, wide, out, first, heads, scratch }, right))
-    }
-}
+split_fields!(CacheTile { keys, values, memory, heads });
 
 impl Work for CacheTile<'_> {
     const GRANULE: usize = TOKENS_TOGETHER;
 
     fn offset(&self) -> usize {
-        self.first
+        self.heads.first().map_or(0, |head| head.first)
     }
 
     fn rows(&self) -> usize {
-        self.out.data.len().checked_div(self.out.width).unwrap_or(0)
+        self.memory.scales.data.len()
     }
 
     #[inline(always)]
     fn run(mut self) -> Result<(), Fault> {
-        let Self { kernels, first, .. } = self;
-        let Some(weights) = self.heads.first().map(|head| head.weights) else { return Ok(()) };
-        let (out, head_dim, scratch) = (self.out.data, self.out.width, self.scratch.0.data);
-        let x = self.keys.operand(kernels, &weights.key, &mut self.wide)?;
+        let Some(Layer { kernels, weights }) = self.heads.first().map(|head| head.layer) else {
+            return Ok(());
+        };
+        let TileRows { rows: Rows { data: out, width: head_dim }, scratch, .. } = self.memory;
+        let wide = &mut self.memory.wide;
+        let x = self.keys.operand(kernels, &weights.key, wide)?;
         for head in &mut self.heads {
-            apply(kernels, &x, &head.weights.key, Epilogue::None, out, scratch)?;
-            (kernels.store_keys)(out, head_dim, first, head.keys, head.key_scales);
+            apply(kernels, &x, &head.layer.weights.key, Epilogue::None, out, scratch.data)?;
+            (kernels.store_keys)(out, head_dim, head.first, head.keys, head.key_scales);
         }
         let x = match self.values.is_empty() {
             true => x,
-            false => self.values.operand(kernels, &weights.value, &mut self.wide)?,
+            false => self.values.operand(kernels, &weights.value, wide)?,
         };
         for head in &mut self.heads {
-            apply(kernels, &x, &head.weights.value, Epilogue::None, out, scratch)?;
-            (kernels.store_values)(out, head_dim, first, head.values, head.value_scales);
+            apply(kernels, &x, &head.layer.weights.value, Epilogue::None, out, scratch.data)?;
+            (kernels.store_values)(out, head_dim, head.first, head.values, head.value_scales);
         }
         Ok(())
     }

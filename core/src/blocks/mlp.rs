@@ -3,7 +3,7 @@
 use half::f16;
 
 use super::weights::MlpWeights;
-use crate::arena::{carve, slots, PerWorker, Phases, Plan, Rows, Slot};
+use crate::arena::{carve, slots, Phases, Plan, Rows, Slot};
 use crate::error::Fault;
 use crate::fork::{fork, split_fields, Work};
 use crate::kernels::{Epilogue, Kernels};
@@ -13,21 +13,21 @@ use crate::tensor::padded;
 
 slots! {
     /// Memory for a tile.
-    MlpSlots => MlpRows {
+    tile MlpSlots => MlpRows {
         /// Normed rows: `(tile, dim)`.
-        rows: f32,
+        rows: Rows<f32>,
         /// The same, quantized.
-        codes: i8,
+        codes: Rows<i8>,
         /// Of either quantized rows: `(tile)`.
-        scales: f32,
+        scales: Rows<f32>,
         /// Of the hidden layer: `(tile)`.
-        zero_points: i32,
+        zero_points: Rows<i32>,
         /// The hidden layer: `(tile, hidden)`.
-        hidden: f32,
+        hidden: Rows<f32>,
         /// The same, quantized.
-        hidden_codes: i8,
+        hidden_codes: Rows<i8>,
         /// Of the linear layers.
-        scratch: i32,
+        scratch: PerWorker<i32>,
     }
 }
 
@@ -60,59 +60,39 @@ pub(crate) fn mlp_tile(
 ) -> Result<usize, Fault> {
     let (rows, width) = (w.rows(row, stream.rows()), weights.hidden);
     carve!(w.arena => tokens: stream, memory: *slots);
-    let tile = MlpTile {
-        layer: &Layer { kernels: w.kernels, weights },
-        tokens: tokens.tile(row, rows)?,
-        normed: memory.rows.tile(0, rows)?,
-        codes: memory.codes.tile(0, rows)?,
-        scales: memory.scales.tile(0, rows)?,
-        zero_points: memory.zero_points.tile(0, rows)?,
-        hidden: memory.hidden.of_width(rows, width)?,
-        hidden_codes: memory.hidden_codes.of_width(rows, padded(width))?,
-        scratch: PerWorker(memory.scratch),
-    };
-    fork(w.pool, tile)?;
+    let mut memory = memory.tile(rows)?;
+    memory.hidden = memory.hidden.of_width(rows, width)?;
+    memory.hidden_codes = memory.hidden_codes.of_width(rows, padded(width))?;
+    fork(w.pool, MlpTile { layer: &(w.kernels, weights), tokens: tokens.tile(row, rows)?, memory })?;
     Ok(row + rows)
 }
 
-/// What all workers read.
-struct Layer<'a> {
-    kernels: &'static Kernels,
-    weights: &'a MlpWeights<'a>,
-}
-
 struct MlpTile<'a> {
-    layer: &'a Layer<'a>,
+    layer: &'a (&'static Kernels, &'a MlpWeights<'a>),
     tokens: Rows<'a, f16>,
-    normed: Rows<'a, f32>,
-    codes: Rows<'a, i8>,
-    scales: Rows<'a, f32>,
-    zero_points: Rows<'a, i32>,
-    hidden: Rows<'a, f32>,
-    hidden_codes: Rows<'a, i8>,
-    scratch: PerWorker<'a, i32>,
+    memory: MlpRows<'a>,
 }
 
-split_fields!(MlpTile { layer, tokens, normed, codes, scales, zero_points, hidden, hidden_codes, scratch });
+split_fields!(MlpTile { layer, tokens, memory });
 
 impl Work for MlpTile<'_> {
     fn rows(&self) -> usize {
-        self.scales.data.len()
+        self.memory.scales.data.len()
     }
 
     #[inline(always)]
     fn run(self) -> Result<(), Fault> {
-        let Layer { kernels, weights: MlpWeights { norm, fc1, fc2, activation, .. } } = self.layer;
-        let (normed, hidden, scales) = (self.normed, self.hidden, self.scales.data);
-        let scratch = self.scratch.0.data;
+        let (kernels, MlpWeights { norm, fc1, fc2, activation, .. }) = *self.layer;
+        let MlpRows { rows, codes, scales, zero_points, hidden, hidden_codes, scratch } = self.memory;
+        let (scales, scratch) = (scales.data, scratch.data);
         match norm {
-            Some(norm) => (kernels.layer_norm)(self.tokens.data, norm, normed.data),
-            None => (kernels.widen)(self.tokens.data, normed.data),
+            Some(norm) => (kernels.layer_norm)(self.tokens.data, norm, rows.data),
+            None => (kernels.widen)(self.tokens.data, rows.data),
         }
-        let x = quantize_rows(kernels, normed.data, normed.width, fc1, self.codes.data, scales);
+        let x = quantize_rows(kernels, rows.data, rows.width, fc1, codes.data, scales);
         apply(kernels, &x, fc1, Epilogue::Activation(*activation), hidden.data, scratch)?;
-        let zero_points = self.zero_points.data;
-        let quantized = QuantizedScratch { data: self.hidden_codes.data, scales, zero_points };
+        let zero_points = zero_points.data;
+        let quantized = QuantizedScratch { data: hidden_codes.data, scales, zero_points };
         let x = quantize_rows_above(kernels, hidden.data, hidden.width, activation.floor(), fc2, quantized);
         apply_residual(kernels, &x, fc2, self.tokens.data, scratch)
     }

@@ -15,6 +15,6 @@ mod weights;
 
 pub(crate) use attention::{AttentionShape, AttentionSlots};
 pub(crate) use layer::{next_in_layer, AttentionState, AttentionWeights, LayerSlots, Planes};
-pub(crate) use mlp::{mlp_tile, MlpSlots};
+pub(crate) use mlp::{mlp_tile, MlpRows, MlpSlots};
 pub(crate) use plane::{Plane, PlaneSlots};
 pub(crate) use weights::{AttentionPrecision, HeadWeights, LayerShape, MlpWeights};

@@ -3,9 +3,9 @@
 use half::f16;
 
 use super::{Plane, Planes};
-use crate::arena::{carve, part, part_mut, PerWorker, Slot};
+use crate::arena::{carve, part, part_mut, Given, PerWorker, Rows, Slot};
 use crate::error::Fault;
-use crate::fork::{fork, Share, Split, Work};
+use crate::fork::{fork, split_fields, Work};
 use crate::kernels::Kernels;
 use crate::math::add_f16s;
 use crate::run::Workspace;
@@ -27,9 +27,12 @@ pub(crate) fn norm_tile(
     let tile = NormTile {
         kernels: w.kernels,
         norm,
-        tokens: tokens.tile(row, rows)?.data,
-        addend: if to.addend.is_empty() { &[] } else { part(to.addend, row * dim, rows * dim)? },
-        normed: PerWorker(normed),
+        tokens: tokens.tile(row, rows)?,
+        addend: Given {
+            data: if to.addend.is_empty() { &[] } else { part(to.addend, row * dim, rows * dim)? },
+            width: dim,
+        },
+        normed: normed.into(),
         plane: plane.tile(row, rows)?,
         sum: sum.tile(row, rows)?,
     };
@@ -41,55 +44,35 @@ struct NormTile<'a> {
     kernels: &'static Kernels,
     norm: &'a NormWeights<'a>,
     /// `(rows, dim)`.
-    tokens: &'a [f16],
+    tokens: Rows<'a, f16>,
     /// `(rows, dim)`, or empty.
-    addend: &'a [f16],
+    addend: Given<'a, f16>,
     /// Normed rows, as many as the kernels take together.
     normed: PerWorker<'a, f32>,
     plane: Plane<'a>,
     sum: Plane<'a>,
 }
 
-impl Split for NormTile<'_> {
-    fn split(self, at: usize, share: Share) -> Result<(Self, Self), Fault> {
-        let Self { kernels, norm, .. } = self;
-        let middle = at * norm.gamma.len();
-        let (tokens, tokens_right) = self.tokens.split_at_checked(middle).unwrap_or((&[], &[]));
-        let (addend, addend_right) = self.addend.split_at_checked(middle).unwrap_or((&[], &[]));
-        let (normed, normed_right) = self.normed.split(at, share)?;
-        let (plane, plane_right) = self.plane.split(at, share)?;
-        let (sum, sum_right) = self.sum.split(at, share)?;
-        let right = Self {
-            kernels,
-            norm,
-            tokens: tokens_right,
-            addend: addend_right,
-            normed: normed_right,
-            plane: plane_right,
-            sum: sum_right,
-        };
-        Ok((Self { kernels, norm, tokens, addend, normed, plane, sum }, right))
-    }
-}
+split_fields!(NormTile { kernels, norm, tokens, addend, normed, plane, sum });
 
 impl Work for NormTile<'_> {
     fn rows(&self) -> usize {
-        self.tokens.len().checked_div(self.norm.gamma.len()).unwrap_or(0)
+        self.tokens.data.len().checked_div(self.norm.gamma.len()).unwrap_or(0)
     }
 
     #[inline(always)]
     fn run(mut self) -> Result<(), Fault> {
         let (dim, at_once) = (self.norm.gamma.len(), self.kernels.spec.norm_rows);
-        let (mut row, mut tokens) = (0, self.tokens);
+        let (mut row, mut tokens) = (0, &*self.tokens.data);
         while !tokens.is_empty() {
             let count = at_once.saturating_mul(dim).min(tokens.len()).max(1);
             let (some, rest) = tokens.split_at_checked(count).unwrap_or((tokens, &[]));
             tokens = rest;
-            let normed = part_mut(self.normed.0.data, 0, some.len())?;
+            let normed = part_mut(self.normed.data, 0, some.len())?;
             (self.kernels.layer_norm)(some, self.norm, normed);
             self.plane.store(self.kernels, normed, row);
-            if !self.addend.is_empty() {
-                let addend = part(self.addend, row * dim, some.len())?;
+            if !self.addend.data.is_empty() {
+                let addend = part(self.addend.data, row * dim, some.len())?;
                 add_f16s(normed, addend);
                 self.sum.store(self.kernels, normed, row);
             }

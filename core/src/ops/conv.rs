@@ -31,20 +31,20 @@ slots! {
     /// Memory for one output row.
     ConvSlots => ConvRows {
         /// The rows that it sees: `(kernel, width, inputs)`.
-        band: f32,
+        band: Rows<f32>,
         /// The same, quantized.
-        codes: i8,
+        codes: Rows<i8>,
         /// Neighbourhoods of a tile of pixels, for each worker: floats for f16 weights, codes for int8
         /// weights.
-        neighbourhoods: f32,
+        neighbourhoods: PerWorker<f32>,
         /// `(tile)`, for each worker.
-        scales: f32,
+        scales: PerWorker<f32>,
         /// `(tile)`, for each worker.
-        zero_points: i32,
+        zero_points: PerWorker<i32>,
         /// `(tile, outputs)`, for each worker.
-        out: f32,
+        out: PerWorker<f32>,
         /// Of the linear layer.
-        linear: i32,
+        linear: PerWorker<i32>,
     }
 }
 
@@ -177,11 +177,11 @@ pub(crate) fn conv_row(
         count: side,
         rows: target_rows(target, to.data, conv.outputs)?,
         pixels: Rows { width: if to_pixels.data.is_empty() { 0 } else { conv.outputs }, ..to_pixels },
-        neighbourhoods: PerWorker(memory.neighbourhoods),
-        scales: PerWorker(memory.scales),
-        zero_points: PerWorker(memory.zero_points),
-        out: PerWorker(memory.out),
-        linear: PerWorker(memory.linear),
+        neighbourhoods: memory.neighbourhoods,
+        scales: memory.scales,
+        zero_points: memory.zero_points,
+        out: memory.out,
+        linear: memory.linear,
     };
     fork(w.pool, tile)
 }
@@ -298,29 +298,28 @@ impl Work for ConvTile<'_> {
         // Without a zero point there are none at all: kernels save the correction, and need no sums of
         // weights.
         let has_zero = self.layer.inputs == Inputs::NotNegative;
-        self.scales.0.data.fill(self.layer.scale);
-        self.zero_points.0.data.fill(self.layer.zero);
+        self.scales.data.fill(self.layer.scale);
+        self.zero_points.data.fill(self.layer.zero);
         let mut done = 0;
         while done < self.count {
             let (x, count) = (self.first + done, (*tile).min(self.count - done));
-            let (out, linear) =
-                (part_mut(self.out.0.data, 0, count * conv.outputs)?, &mut *self.linear.0.data);
+            let (out, linear) = (part_mut(self.out.data, 0, count * conv.outputs)?, &mut *self.linear.data);
             let operand = match conv.linear {
                 Linear::Int8(weights) => {
-                    let data = must_cast_slice_mut::<f32, i8>(&mut *self.neighbourhoods.0.data);
+                    let data = must_cast_slice_mut::<f32, i8>(&mut *self.neighbourhoods.data);
                     for (x, to) in (x..).zip(rows_mut(&mut *data, weights.pitch).take(count)) {
                         shape.gather(codes, x, self.layer.zero as i8 ^ flip, to);
                         to.iter_mut().skip(taps).for_each(|code| *code = flip);
                     }
                     Operand::Int8(RowsI8 {
                         data,
-                        scales: part(self.scales.0.data, 0, count)?,
-                        zero_points: part(self.zero_points.0.data, 0, if has_zero { count } else { 0 })?,
+                        scales: part(self.scales.data, 0, count)?,
+                        zero_points: part(self.zero_points.data, 0, if has_zero { count } else { 0 })?,
                         pitch: weights.pitch,
                     })
                 }
                 Linear::F16(_) => {
-                    let data = part_mut(self.neighbourhoods.0.data, 0, count * taps)?;
+                    let data = part_mut(self.neighbourhoods.data, 0, count * taps)?;
                     for (x, to) in (x..).zip(rows_mut(&mut *data, taps)) {
                         shape.gather(band, x, 0.0, to);
                     }

@@ -5,8 +5,8 @@ use half::f16;
 use super::config::IptConfig;
 use super::plan::Slots;
 use super::weights::EncodeWeights;
-use crate::arena::{carve, part, part_mut, PerWorker, Rows};
-use crate::blocks::PlaneSlots;
+use crate::arena::{carve, part, part_mut, Rows};
+use crate::blocks::{MlpRows, PlaneSlots};
 use crate::error::Fault;
 use crate::fork::{fork, split_fields, Work};
 use crate::kernels::{Epilogue, Kernels};
@@ -33,8 +33,9 @@ pub(super) fn encode_tile(
 ) -> Result<usize, Fault> {
     let (dim, count, run) = (c.dim(), w.rows(row, c.tokens()), c.patch * c.features);
     carve!(w.arena => map: slots.map, tokens: slots.layer.tokens, memory: slots.mlp);
-    let x = memory.rows.tile(0, count)?;
-    for (token, to) in (row..).zip(rows_mut(&mut *x.data, dim)) {
+    let mut memory = memory.tile(count)?;
+    memory.hidden = memory.hidden.of_width(count, dim)?;
+    for (token, to) in (row..).zip(rows_mut(&mut *memory.rows.data, dim)) {
         for (from, to) in patch_rows(c, token).zip(rows_mut(to, run)) {
             (w.kernels.widen)(part(map.data, from, run)?, to);
         }
@@ -42,44 +43,31 @@ pub(super) fn encode_tile(
     let positions = part(weights.positions, row * dim, count * dim)?;
     let tokens = tokens.tile(row, count)?;
     tokens.data.iter_mut().zip(positions).for_each(|(to, from)| *to = *from);
-    let tile = EncodeTile {
-        layer: &(w.kernels, &weights.encoding),
-        x,
-        codes: memory.codes.tile(0, count)?,
-        scales: memory.scales.tile(0, count)?,
-        out: memory.hidden.of_width(count, dim)?,
-        tokens,
-        scratch: PerWorker(memory.scratch),
-    };
-    fork(w.pool, tile)?;
+    fork(w.pool, EncodeTile { layer: &(w.kernels, &weights.encoding), memory, tokens })?;
     Ok(row + count)
 }
 
 /// `tokens = f16(x + x·Wᵀ + b + tokens)`.
 struct EncodeTile<'a> {
     layer: &'a (&'static Kernels, &'a Linear<'a>),
-    x: Rows<'a, f32>,
-    codes: Rows<'a, i8>,
-    scales: Rows<'a, f32>,
-    out: Rows<'a, f32>,
+    memory: MlpRows<'a>,
     tokens: Rows<'a, f16>,
-    scratch: PerWorker<'a, i32>,
 }
 
-split_fields!(EncodeTile { layer, x, codes, scales, out, tokens, scratch });
+split_fields!(EncodeTile { layer, memory, tokens });
 
 impl Work for EncodeTile<'_> {
     fn rows(&self) -> usize {
-        self.scales.data.len()
+        self.memory.scales.data.len()
     }
 
     #[inline(always)]
     fn run(self) -> Result<(), Fault> {
         let (kernels, weights) = *self.layer;
-        let Rows { data: x, width } = self.x;
-        let quantized = quantize_rows(kernels, x, width, weights, self.codes.data, self.scales.data);
-        let out = self.out.data;
-        apply(kernels, &quantized, weights, Epilogue::None, out, self.scratch.0.data)?;
+        let MlpRows { rows: Rows { data: x, width }, codes, scales, hidden, scratch, .. } = self.memory;
+        let quantized = quantize_rows(kernels, x, width, weights, codes.data, scales.data);
+        let out = hidden.data;
+        apply(kernels, &quantized, weights, Epilogue::None, out, scratch.data)?;
         out.iter_mut().zip(&*x).for_each(|(out, x)| *out += *x);
         add_f16s(out, self.tokens.data);
         (kernels.narrow)(out, self.tokens.data);

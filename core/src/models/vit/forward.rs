@@ -1,9 +1,9 @@
 //! The forward pass, tile by tile: the patch embedding, and what stands behind the blocks.
 
 use super::config::{Pool, VitConfig};
-use super::plan::{EmbedRows, EmbedSlots, HeadRows, HeadSlots};
+use super::plan::{EmbedRows, HeadRows, Slots};
 use super::weights::{EmbedWeights, FinalWeights};
-use crate::arena::{carve, part, part_mut, PerWorker, Rows, Slot};
+use crate::arena::{carve, part, part_mut, Rows};
 use crate::error::{Error, Fault};
 use crate::fork::{fork, split_fields, Work};
 use crate::kernels::{Epilogue, Kernels};
@@ -23,22 +23,20 @@ pub(super) fn embed_tile<S: PixelSource + ?Sized>(
     w: &mut Workspace,
     c: &VitConfig,
     weights: &EmbedWeights,
-    (stream, slots): (Slot<f16>, &EmbedSlots),
+    slots: &Slots,
     patch: usize,
     source: &mut S,
 ) -> Result<usize, Error> {
     let Linear::Int8(linear) = &weights.patch else { return Err(Fault::Form.into()) };
     let rows = w.rows(patch, c.patches());
-    carve!(w.arena => tokens: stream, memory: *slots);
-    let EmbedRows { strip, patches, scales, scratch } = memory;
-    let (strip, patches) = (strip.tile(0, c.patch_height)?, patches.tile(0, rows)?);
-    let scales = scales.tile(0, rows)?;
+    carve!(w.arena => tokens: slots.layer.tokens, strip: slots.strip, memory: slots.embed);
+    let (strip, memory) = (strip.tile(0, c.patch_height)?, memory.tile(rows)?);
     if patch == 0 {
         let prefix = part_mut(tokens.data, 0, c.prefix_tokens() * c.dim)?;
         prefix.iter_mut().zip(weights.prefix).for_each(|(to, from)| *to = *from);
     }
     let columns = c.patch_columns().max(1);
-    for (patch, to) in (patch..patch + rows).zip(tensor::rows_mut(patches.data, linear.pitch)) {
+    for (patch, to) in (patch..patch + rows).zip(tensor::rows_mut(&mut *memory.patches.data, linear.pitch)) {
         let (strip_row, column) = (patch / columns, patch % columns);
         if column == 0 {
             source.read_rows(strip_row * c.patch_height, strip.data).map_err(Error::Source)?;
@@ -46,13 +44,13 @@ pub(super) fn embed_tile<S: PixelSource + ?Sized>(
         let width = c.patch_width * c.channels;
         gather_patch(strip.data, strip.width, column * width, width, w.kernels.spec.input_flip, to);
     }
-    scales.data.iter_mut().for_each(|scale| *scale = 1.0);
+    memory.scales.data.iter_mut().for_each(|scale| *scale = 1.0);
     let positions = part(weights.positions, patch * c.dim, rows * c.dim)?;
     let tokens = tokens.tile(c.prefix_tokens() + patch, rows)?;
     // The residual stream begins as the positions.
     tokens.data.iter_mut().zip(positions).for_each(|(to, from)| *to = *from);
     let layer = &(w.kernels, &weights.patch);
-    fork(w.pool, EmbedTile { layer, patches, scales, tokens, scratch: PerWorker(scratch) })?;
+    fork(w.pool, EmbedTile { layer, memory, tokens })?;
     Ok(patch + rows)
 }
 
@@ -75,25 +73,23 @@ fn gather_patch(strip: &[u8], row_bytes: usize, left: usize, width: usize, flip:
 /// `tokens += patches·Wᵀ + b`.
 struct EmbedTile<'a> {
     layer: &'a (&'static Kernels, &'a Linear<'a>),
-    patches: Rows<'a, i8>,
-    scales: Rows<'a, f32>,
+    memory: EmbedRows<'a>,
     tokens: Rows<'a, f16>,
-    scratch: PerWorker<'a, i32>,
 }
 
-split_fields!(EmbedTile { layer, patches, scales, tokens, scratch });
+split_fields!(EmbedTile { layer, memory, tokens });
 
 impl Work for EmbedTile<'_> {
     fn rows(&self) -> usize {
-        self.scales.data.len()
+        self.memory.scales.data.len()
     }
 
     #[inline(always)]
     fn run(self) -> Result<(), Fault> {
         let (kernels, weights) = *self.layer;
-        let Rows { data, width } = self.patches;
-        let x = RowsI8 { data, scales: self.scales.data, zero_points: &[], pitch: width };
-        apply_residual(kernels, &Operand::Int8(x), weights, self.tokens.data, self.scratch.0.data)
+        let EmbedRows { patches, scales, scratch } = self.memory;
+        let x = RowsI8 { data: patches.data, scales: scales.data, zero_points: &[], pitch: patches.width };
+        apply_residual(kernels, &Operand::Int8(x), weights, self.tokens.data, scratch.data)
     }
 }
 
@@ -104,13 +100,12 @@ pub(super) fn head(
     w: &mut Workspace,
     c: &VitConfig,
     weights: &FinalWeights,
-    (stream, slots): (Slot<f16>, &HeadSlots),
+    slots: &Slots,
 ) -> Result<(), Fault> {
     let kernels = w.kernels;
-    carve!(w.arena => tokens: stream, memory: *slots);
-    let HeadRows { features, input, codes, logits, second_logits, scratch } = memory;
-    let (features, input) = (features.tile(0, 1)?.data, input.tile(0, 1)?.data);
-    let logits = logits.tile(0, 1)?.data;
+    carve!(w.arena => tokens: slots.layer.tokens, memory: slots.head);
+    let HeadRows { features, input, codes, logits, second_logits, scratch } = memory.tile(1)?;
+    let (features, input, logits) = (features.data, input.data, logits.data);
     let norm = |token: &[f16], out: &mut [f32]| match &weights.norm_before_pool {
         Some(norm) => (kernels.layer_norm)(token, norm, out),
         None => (kernels.widen)(token, out),
@@ -138,7 +133,7 @@ pub(super) fn head(
     }
     if let (Some(head), Some(token)) = (&weights.head_dist, c.second_head_token()) {
         norm(part(tokens.data, token * c.dim, c.dim)?, input);
-        let second = second_logits.tile(0, 1)?.data;
+        let second = second_logits.data;
         classify(kernels, input, head, codes.data, second, scratch.data)?;
         logits.iter_mut().zip(second.iter()).for_each(|(logit, second)| *logit = (*logit + *second) * 0.5);
     }

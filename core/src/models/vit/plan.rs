@@ -2,7 +2,7 @@
 
 use super::config::VitConfig;
 use super::section::ConfigSection;
-use crate::arena::{slots, Phases, Plan};
+use crate::arena::{slots, Phases, Plan, Slot};
 use crate::blocks::{AttentionShape, AttentionSlots, LayerSlots, MlpSlots, PlaneSlots};
 use crate::run::Machine;
 use crate::tensor::{padded, Precision};
@@ -20,6 +20,8 @@ const HEAD: u8 = 4;
 pub(super) struct Slots {
     /// The residual stream, and the attentions' memory.
     pub layer: LayerSlots,
+    /// One row of patches: `(patch_height, image_width·channels)` of pixels.
+    pub strip: Slot<u8>,
     pub embed: EmbedSlots,
     /// Normed tokens.
     pub plane: PlaneSlots,
@@ -29,33 +31,31 @@ pub(super) struct Slots {
 
 slots! {
     /// The patch embedding.
-    EmbedSlots => EmbedRows {
-        /// One row of patches: `(patch_height, image_width·channels)` of pixels.
-        strip: u8,
+    tile EmbedSlots => EmbedRows {
         /// Pixels − 128 of a tile of patches: `(tile, patch_bytes)`.
-        patches: i8,
+        patches: Rows<i8>,
         /// Their scales, all 1: `(tile)`.
-        scales: f32,
+        scales: Rows<f32>,
         /// Of the linear layer.
-        scratch: i32,
+        scratch: PerWorker<i32>,
     }
 }
 
 slots! {
     /// Pooling and classifiers.
-    HeadSlots => HeadRows {
+    tile HeadSlots => HeadRows {
         /// Pooled features: `(dim)`.
-        features: f32,
+        features: Rows<f32>,
         /// `(classes)`.
-        logits: f32,
+        logits: Rows<f32>,
         /// A row on its way to a classifier: `(dim)`.
-        input: f32,
+        input: Rows<f32>,
         /// The same, quantized.
-        codes: i8,
+        codes: Rows<i8>,
         /// Of the second classifier.
-        second_logits: f32,
+        second_logits: Rows<f32>,
         /// Of the linear layers.
-        scratch: i32,
+        scratch: PerWorker<i32>,
     }
 }
 
@@ -72,9 +72,9 @@ pub(super) fn plan(plan: &mut Plan, c: &VitConfig, section: &ConfigSection, m: &
         is_requantized: false,
     };
     let tokens = plan.slot("tokens", c.tokens(), c.dim, Phases::through(EMBED, HEAD));
+    let strip = plan.slot("strip", c.patch_height, c.image_width * c.channels, phases(Phases::only(EMBED)));
     let mut area = plan.area(phases(Phases::only(EMBED)));
     let embed = EmbedSlots {
-        strip: area.slot("strip", c.patch_height, c.image_width * c.channels),
         patches: area.slot("patches", m.tile, padded(c.patch_bytes())),
         scales: area.slot("patch scales", m.tile, 1),
         scratch: area.slot("embed scratch", m.workers, m.linear_scratch(c.patch_bytes())),
@@ -98,5 +98,5 @@ pub(super) fn plan(plan: &mut Plan, c: &VitConfig, section: &ConfigSection, m: &
         scratch: area.slot("head scratch", m.workers, m.linear_scratch(c.dim)),
         area: area.place(),
     };
-    Slots { layer: LayerSlots { tokens, normed, attention }, embed, plane, mlp, head }
+    Slots { layer: LayerSlots { tokens, normed, attention }, strip, embed, plane, mlp, head }
 }

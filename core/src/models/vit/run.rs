@@ -153,7 +153,7 @@ impl Run<'_, '_> {
         let (vit, c, w, s) = (self.vit, self.vit.config(), &mut self.workspace, &self.slots);
         let tokens = s.layer.tokens;
         match stage {
-            Stage::Embed => forward::embed_tile(w, c, &vit.embed()?, (tokens, &s.embed), row, source),
+            Stage::Embed => forward::embed_tile(w, c, &vit.embed()?, s, row, source),
             Stage::Norm { layer } | Stage::Project { layer, .. } | Stage::Attention { layer, .. } => {
                 let plane = s.plane.of(vit.block_precision(layer.into()).qkv);
                 let planes = Planes { plane, sum: PlaneSlots::EMPTY, addend: &[], memory: PlaneSlots::EMPTY };
@@ -161,7 +161,7 @@ impl Run<'_, '_> {
             }
             Stage::Mlp { layer } => Ok(mlp_tile(w, &vit.mlp(layer.into())?, tokens, &s.mlp, row)?),
             Stage::Head => {
-                forward::head(w, c, &vit.final_weights()?, (tokens, &s.head))?;
+                forward::head(w, c, &vit.final_weights()?, s)?;
                 Ok(c.tokens())
             }
             _ => Err(Fault::Stage.into()),
