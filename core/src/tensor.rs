@@ -154,6 +154,21 @@ impl Precision {
             Precision::F16
         }
     }
+
+    /// The word that precisions of several layers are stored as: bit i is that of layer i.
+    pub(crate) fn to_word(of: impl IntoIterator<Item = Self>) -> u32 {
+        of.into_iter().zip(0..u32::BITS).fold(0, |word, (precision, bit)| word | precision.bit() << bit)
+    }
+
+    /// The precisions of the first layers of such a word.
+    pub(crate) fn from_word<const N: usize>(word: u32) -> [Self; N] {
+        let mut rest = word;
+        [(); N].map(|()| {
+            let bit = rest & 1;
+            rest >>= 1;
+            Self::from_bit(bit)
+        })
+    }
 }
 
 /// Bytes of a linear layer as stored: weights, scales (int8), bias, each padded to 16.

@@ -273,7 +273,7 @@ impl<'e> Session<'e> {
         let mut source = SliceSource::new(pixels, c.image_width * c.channels);
         let pool: &dyn ForkJoin = self.pool.map_or(&Serial, |pool| pool);
         let options = RunOptions { tile_rows: self.tile_rows, kernels: self.engine.kernels, pool };
-        let mut run = self.vit.begin_on(self.arena.as_mut_slice(), options)?;
+        let mut run = self.vit.begin_with(self.arena.as_mut_slice(), options)?;
         let mut steps = Vec::new();
         let mut last = Instant::now();
         while let Some(stage) = run.next_stage() {
@@ -305,7 +305,7 @@ impl<'e> Session<'e> {
         let mut source = SliceSource::new(pixels, c.image_width * c.channels);
         let pool: &dyn ForkJoin = self.pool.map_or(&Serial, |pool| pool);
         let options = RunOptions { tile_rows: self.tile_rows, kernels: self.engine.kernels, pool };
-        let mut run = self.vit.begin_on(self.arena.as_mut_slice(), options)?;
+        let mut run = self.vit.begin_with(self.arena.as_mut_slice(), options)?;
         let mut kept = Vec::new();
         let mut saturation = Saturation::default();
         while let Progress::Running(stage) = run.step(&mut source)? {

@@ -127,7 +127,7 @@ fn classify(vit: &Vit, kernels: &'static Kernels) -> Result<Vec<u32>, Error> {
     let plan = vit.plan_for(DEFAULT_TILE_ROWS, kernels.spec, 1)?;
     let mut arena = Aligned::zeroed(plan.arena_bytes().min(MOST_BYTES));
     let mut source = Pattern { row_bytes: vit.config().image_width * vit.config().channels, next: 0 };
-    let mut run = vit.begin_with(arena.as_mut_slice(), DEFAULT_TILE_ROWS, kernels)?;
+    let mut run = vit.begin_with(arena.as_mut_slice(), RunOptions { kernels, ..RunOptions::default() })?;
     for _ in 0..MOST_STEPS {
         if run.step(&mut source)? == Progress::Done {
             let logits = run.logits()?;

@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use vitreous::format::{Crop, Filter, Preprocess};
+use vitreous::kernels::PORTABLE;
 use vitreous::models::ipt::IptConfig;
 use vitreous::models::vit::{Activation, Head, Output, Pool, VitConfig};
+use vitreous::RunOptions;
 use vitreous_tools::checkpoint::ipt::{parse_task, tensor_shapes as ipt_tensor_shapes, FloatIpt};
 use vitreous_tools::checkpoint::{tensor_shapes, FloatTensor, FloatVit};
 use vitreous_tools::degrade::Picture;
@@ -27,6 +29,11 @@ pub fn shared_data(folder: &str, test: &str) -> Option<PathBuf> {
     }
     vitreous_tools::target::note_skipped(&format!("{test}: ../shared/data/{folder} is not there"));
     None
+}
+
+/// A run on the portable kernels, with so many rows per tile.
+pub fn portable(tile_rows: usize) -> RunOptions<'static> {
+    RunOptions { tile_rows, kernels: &PORTABLE, ..RunOptions::default() }
 }
 
 /// A small ViT to vary.

@@ -5,7 +5,7 @@ use vitreous::models::vit::{Output, Vit};
 use vitreous::pipeline::top_k;
 use vitreous::tensor::PanelLayout;
 use vitreous::{Error, Model, PixelSource, Progress, SliceSource, SourceError};
-use vitreous_tests::{configs, random_image, random_vit, repository, small_config};
+use vitreous_tests::{configs, portable, random_image, random_vit, repository, small_config};
 use vitreous_tools::checkpoint::FloatVit;
 use vitreous_tools::engine::Engine;
 use vitreous_tools::parity::sqnr_db;
@@ -71,11 +71,11 @@ fn tile_height_and_weight_layout_change_no_bit() {
         engine
             .with_vit(|vit| {
                 for tile_rows in [1, 2, 3, 5, 7, 64] {
-                    let bytes = vit.plan_with_tile_rows(tile_rows).expect("a plan").arena_bytes();
+                    let bytes = vit.plan_for(tile_rows, PORTABLE.spec, 1).expect("a plan").arena_bytes();
                     let mut arena = AlignedBytes::zeroed(bytes);
                     arena.as_mut_slice().fill(0xa5);
                     let mut source = SliceSource::new(&image, config.image_width * config.channels);
-                    let mut run = vit.begin_with(arena.as_mut_slice(), tile_rows, &PORTABLE).expect("a run");
+                    let mut run = vit.begin_with(arena.as_mut_slice(), portable(tile_rows)).expect("a run");
                     run.finish(&mut source).expect("an output");
                     assert_eq!(
                         run.logits().expect("logits"),
@@ -103,7 +103,7 @@ fn misuse_gets_a_specific_error() {
     assert_eq!(short, Some(Error::ArenaTooSmall { needed, found: needed - 1 }));
     let crooked = vit.begin(&mut arena.as_mut_slice()[1..]).err();
     assert_eq!(crooked, Some(Error::ArenaMisaligned { required: 16 }));
-    let tall = vit.begin_with(arena.as_mut_slice(), 0, &PORTABLE).err();
+    let tall = vit.begin_with(arena.as_mut_slice(), portable(0)).err();
     assert_eq!(tall, Some(Error::TileRows { found: 0, limit: 256 }));
 
     let mut run = vit.begin(arena.as_mut_slice()).expect("a run");

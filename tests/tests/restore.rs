@@ -5,7 +5,7 @@ use vitreous::models::ipt::{Ipt, IptConfig, Task, COLOURS};
 use vitreous::pipeline::{default_overlap, BandPlan, Restore, RestoreOptions, WindowGrid};
 use vitreous::tensor::PanelLayout;
 use vitreous::{Error, PixelSink, PixelSource, Progress, SliceSink, SliceSource, SourceError, Stage};
-use vitreous_tests::{random_ipt, random_rgb, small_ipt_config};
+use vitreous_tests::{portable, random_ipt, random_rgb, small_ipt_config};
 use vitreous_tools::checkpoint::ipt::FloatIpt;
 use vitreous_tools::degrade::Picture;
 use vitreous_tools::parity::sqnr_db;
@@ -24,10 +24,10 @@ fn restorer(float: &FloatIpt, options: &IptQuantizeOptions) -> Restorer {
 fn window(restorer: &Restorer, task: usize, pixels: &[u8], tile_rows: usize) -> Vec<f32> {
     restorer
         .with_ipt(|ipt| {
-            let bytes = ipt.plan_with_tile_rows(task, tile_rows).expect("a plan").arena_bytes();
+            let bytes = ipt.plan_for(task, tile_rows, PORTABLE.spec, 1).expect("a plan").arena_bytes();
             let mut arena = AlignedBytes::zeroed(bytes);
             arena.as_mut_slice().fill(0xa5);
-            let mut run = ipt.begin_with(task, arena.as_mut_slice(), tile_rows, &PORTABLE).expect("a run");
+            let mut run = ipt.begin_with(task, arena.as_mut_slice(), portable(tile_rows)).expect("a run");
             let fill = |to: &mut [u8]| {
                 to.copy_from_slice(pixels);
                 Ok(())

@@ -8,17 +8,16 @@ use half::f16;
 use super::attention::{attention_tile, AttentionSlots};
 use super::cache::cache_tile;
 use super::norm::norm_tile;
-use super::weights::HeadWeights;
+use super::weights::{HeadWeights, LayerSection};
 use super::PlaneSlots;
 use crate::arena::Slot;
 use crate::error::{Error, Fault};
 use crate::profile::Stage;
 use crate::run::{PerHead, Workspace, MAX_HEADS_AT_WORK};
-use crate::tensor::NormWeights;
 
 /// The stage that follows a completed one within its layer, or `None` behind the layer's last one. `at_work`
-/// of the `heads` heads go together; `is_cross` says whether the layer has a cross-attention.
-pub(crate) fn next_in_layer(stage: Stage, heads: usize, at_work: usize, is_cross: bool) -> Option<Stage> {
+/// of the `heads` heads go together; layers from `cross_from` on have a cross-attention.
+pub(crate) fn next_in_layer(stage: Stage, heads: usize, at_work: usize, cross_from: usize) -> Option<Stage> {
     let next_head = |head: u16| {
         let next = usize::from(head) + at_work;
         (next < heads).then_some(next as u16)
@@ -28,7 +27,7 @@ pub(crate) fn next_in_layer(stage: Stage, heads: usize, at_work: usize, is_cross
         Stage::Project { layer, head } => Stage::Attention { layer, head },
         Stage::Attention { layer, head } => match next_head(head) {
             Some(head) => Stage::Project { layer, head },
-            None if is_cross => Stage::CrossNorm { layer },
+            None if usize::from(layer) >= cross_from => Stage::CrossNorm { layer },
             None => Stage::Mlp { layer },
         },
         Stage::CrossNorm { layer } => Stage::CrossProject { layer, head: 0 },
@@ -41,14 +40,43 @@ pub(crate) fn next_in_layer(stage: Stage, heads: usize, at_work: usize, is_cross
     })
 }
 
-/// Where a model has the weights of its attentions.
-pub(crate) trait AttentionWeights<'m> {
-    /// Heads of each.
+/// What a stage of an attention does: the norm in front of it, keys and values, or the attention itself. The
+/// last two are of the heads from the given one on.
+enum Work {
+    Norm,
+    Cache(u16),
+    Attend(u16),
+}
+
+/// A stage of an attention.
+pub(crate) struct AttentionStage {
+    pub layer: usize,
+    pub is_cross: bool,
+    work: Work,
+}
+
+impl AttentionStage {
+    /// The stage as one of an attention, which it has to be.
+    pub fn of(stage: Stage) -> Result<Self, Fault> {
+        let (layer, is_cross, work) = match stage {
+            Stage::Norm { layer } => (layer, false, Work::Norm),
+            Stage::Project { layer, head } => (layer, false, Work::Cache(head)),
+            Stage::Attention { layer, head } => (layer, false, Work::Attend(head)),
+            Stage::CrossNorm { layer } => (layer, true, Work::Norm),
+            Stage::CrossProject { layer, head } => (layer, true, Work::Cache(head)),
+            Stage::CrossAttention { layer, head } => (layer, true, Work::Attend(head)),
+            _ => return Err(Fault::Stage),
+        };
+        Ok(Self { layer: layer.into(), is_cross, work })
+    }
+}
+
+/// A model's layers, where it has their weights.
+pub(crate) trait Layers<'m> {
+    /// Heads of each attention.
     fn heads(&self) -> usize;
-    /// The norm in front of a layer's self-attention, or of its cross-attention.
-    fn norm(&self, layer: usize, is_cross: bool) -> Result<NormWeights<'m>, Error>;
-    /// One head of it.
-    fn head(&self, layer: usize, is_cross: bool, head: usize) -> Result<HeadWeights<'m>, Error>;
+    /// A layer, which the loader has checked.
+    fn layer(&self, layer: usize) -> Result<LayerSection<'m>, Error>;
 }
 
 /// The memory of all attentions of a model.
@@ -114,34 +142,22 @@ impl<'m> AttentionState<'m> {
     pub fn tile(
         &mut self,
         w: &mut Workspace,
-        model: &dyn AttentionWeights<'m>,
+        model: &dyn Layers<'m>,
         (slots, planes): (&LayerSlots, &Planes),
-        stage: Stage,
+        AttentionStage { layer, is_cross, work }: AttentionStage,
         row: usize,
     ) -> Result<usize, Error> {
-        let (layer, head, is_cross) = match stage {
-            Stage::Norm { layer } => (layer, None, false),
-            Stage::CrossNorm { layer } => (layer, None, true),
-            Stage::Project { layer, head } | Stage::Attention { layer, head } => (layer, Some(head), false),
-            Stage::CrossProject { layer, head } | Stage::CrossAttention { layer, head } => {
-                (layer, Some(head), true)
-            }
-            _ => return Err(Fault::Stage.into()),
-        };
-        let layer = usize::from(layer);
-        let Some(head) = head else {
-            let norm = model.norm(layer, is_cross)?;
+        let (Work::Cache(head) | Work::Attend(head)) = work else {
+            let norm = model.layer(layer)?.norm(is_cross)?;
             return Ok(norm_tile(w, &norm, slots.tokens, slots.normed, planes, row)?);
         };
         let head = usize::from(head);
         let heads = head..(head + self.at_work).min(model.heads());
         let heads = self.heads.get(model, (layer, is_cross), heads)?;
         let scales = &mut self.value_scales;
-        Ok(match stage {
-            Stage::Project { .. } | Stage::CrossProject { .. } => {
-                cache_tile(w, heads, planes.keys_and_values(), &slots.attention, scales, row)?
-            }
-            _ => attention_tile(w, heads, planes.queries(), slots, scales, row)?,
+        Ok(match work {
+            Work::Attend(_) => attention_tile(w, heads, planes.queries(), slots, scales, row)?,
+            _ => cache_tile(w, heads, planes.keys_and_values(), &slots.attention, scales, row)?,
         })
     }
 }
@@ -156,7 +172,7 @@ struct HeadCache<'m> {
 impl<'m> HeadCache<'m> {
     fn get(
         &mut self,
-        model: &dyn AttentionWeights<'m>,
+        model: &dyn Layers<'m>,
         (layer, is_cross): (usize, bool),
         heads: Range<usize>,
     ) -> Result<&[HeadWeights<'m>], Error> {
@@ -166,7 +182,8 @@ impl<'m> HeadCache<'m> {
             self.of = None;
             self.weights.clear();
             for head in heads {
-                self.weights.push(model.head(layer, is_cross, head)?).map_err(|_| Fault::Weights)?;
+                let weights = model.layer(layer)?.head(is_cross, head)?;
+                self.weights.push(weights).map_err(|_| Fault::Weights)?;
             }
             self.of = of;
         }

@@ -14,7 +14,7 @@ mod plane;
 mod weights;
 
 pub(crate) use attention::{AttentionShape, AttentionSlots};
-pub(crate) use layer::{next_in_layer, AttentionState, AttentionWeights, LayerSlots, Planes};
+pub(crate) use layer::{next_in_layer, AttentionStage, AttentionState, LayerSlots, Layers, Planes};
 pub(crate) use mlp::{mlp_tile, MlpRows, MlpSlots};
 pub(crate) use plane::{Plane, PlaneSlots};
-pub(crate) use weights::{AttentionPrecision, HeadWeights, LayerShape, MlpWeights};
+pub(crate) use weights::{AttentionPrecision, LayerSection, MlpWeights};

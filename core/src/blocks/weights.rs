@@ -3,7 +3,7 @@
 use crate::error::Error;
 use crate::format::Cursor;
 use crate::kernels::Activation;
-use crate::tensor::{linear_bytes, padded, Linear, NormWeights, PanelLayout, Precision};
+use crate::tensor::{linear_bytes, padded, Linear, NormWeights, Precision};
 
 /// Query, key, value `(head_dim, dim)` and projection `(dim, head_dim)` of one head.
 #[derive(Clone, Copy)]
@@ -31,6 +31,22 @@ pub(crate) struct MlpWeights<'a> {
     pub hidden: usize,
 }
 
+impl<'a> MlpWeights<'a> {
+    /// Two layers, `dim` to `hidden` and back.
+    pub fn read(
+        cursor: &mut Cursor<'a>,
+        norm: Option<NormWeights<'a>>,
+        [first, second]: [&'static str; 2],
+        [dim, hidden]: [usize; 2],
+        activation: Activation,
+        [fc1, fc2]: [Precision; 2],
+    ) -> Self {
+        let fc1 = cursor.linear(first, dim, hidden, fc1);
+        let fc2 = cursor.linear_for_zero_points(second, hidden, dim, fc2);
+        Self { norm, fc1, fc2, activation, hidden }
+    }
+}
+
 /// Precisions of an attention.
 #[derive(Clone, Copy)]
 pub(crate) struct AttentionPrecision {
@@ -38,16 +54,16 @@ pub(crate) struct AttentionPrecision {
     pub proj: Precision,
 }
 
-/// The shape of a layer. Its section has, for each of its attentions, a norm and the heads; then the MLP with
-/// its norm.
-#[derive(Clone, Copy)]
-pub(crate) struct LayerShape {
+/// A layer in its section, which has, for each of its attentions, a norm and the heads; then the MLP with its
+/// norm.
+pub(crate) struct LayerSection<'a> {
+    /// At the section's beginning.
+    pub cursor: Cursor<'a>,
     pub dim: usize,
     pub heads: usize,
     pub hidden: usize,
     pub activation: Activation,
     pub norm_eps: f32,
-    pub layout: PanelLayout,
     /// The self-attention.
     pub own: AttentionPrecision,
     /// The cross-attention behind it, if there is one.
@@ -56,58 +72,55 @@ pub(crate) struct LayerShape {
     pub mlp: [Precision; 2],
 }
 
-impl LayerShape {
-    fn head_dim(&self) -> usize {
-        self.dim.checked_div(self.heads).unwrap_or(0)
-    }
-
-    /// Checks a whole section.
-    pub fn check(&self, mut cursor: Cursor) -> Result<(), Error> {
+impl<'a> LayerSection<'a> {
+    /// Checks the whole section.
+    pub fn check(mut self) -> Result<(), Error> {
         for attention in [Some(self.own), self.cross].into_iter().flatten() {
-            cursor.norm("norm", self.dim, self.norm_eps);
+            self.read_norm();
             for _ in 0..self.heads {
-                self.read_head(&mut cursor, attention);
+                self.read_head(attention);
             }
         }
-        self.read_mlp(&mut cursor);
-        cursor.finish(())
+        self.read_mlp();
+        self.cursor.finish(())
     }
 
-    /// The norm in front of the self-attention, or of the cross-attention, of a section that `cursor` has not
-    /// begun.
-    pub fn norm<'a>(&self, mut cursor: Cursor<'a>, is_cross: bool) -> Result<NormWeights<'a>, Error> {
-        cursor.skip(if is_cross { self.attention_bytes(self.own) } else { 0 });
-        let norm = cursor.norm("norm", self.dim, self.norm_eps);
-        cursor.done(norm)
+    /// The norm in front of the self-attention, or of the cross-attention.
+    pub fn norm(mut self, is_cross: bool) -> Result<NormWeights<'a>, Error> {
+        self.cursor.skip(if is_cross { self.attention_bytes(self.own) } else { 0 });
+        let norm = self.read_norm();
+        self.cursor.done(norm)
     }
 
     /// A head of the self-attention, or of the cross-attention.
-    pub fn head<'a>(
-        &self,
-        mut cursor: Cursor<'a>,
-        is_cross: bool,
-        head: usize,
-    ) -> Result<HeadWeights<'a>, Error> {
+    pub fn head(mut self, is_cross: bool, head: usize) -> Result<HeadWeights<'a>, Error> {
         let (before, attention) = match self.cross.filter(|_| is_cross) {
             Some(cross) => (self.attention_bytes(self.own), cross),
             None => (0, self.own),
         };
-        cursor.skip(before + self.norm_bytes() + head * self.head_bytes(attention));
-        let head = self.read_head(&mut cursor, attention);
-        cursor.done(head)
+        self.cursor.skip(before + self.norm_bytes() + head * self.head_bytes(attention));
+        let head = self.read_head(attention);
+        self.cursor.done(head)
     }
 
-    /// The MLP.
-    pub fn mlp<'a>(&self, mut cursor: Cursor<'a>) -> Result<MlpWeights<'a>, Error> {
+    /// The MLP with its norm.
+    pub fn mlp(mut self) -> Result<MlpWeights<'a>, Error> {
         let cross = self.cross.map_or(0, |cross| self.attention_bytes(cross));
-        cursor.skip(self.attention_bytes(self.own) + cross);
-        let mlp = self.read_mlp(&mut cursor);
-        cursor.done(mlp)
+        self.cursor.skip(self.attention_bytes(self.own) + cross);
+        let mlp = self.read_mlp();
+        self.cursor.done(mlp)
     }
 
-    fn read_head<'a>(&self, cursor: &mut Cursor<'a>, precision: AttentionPrecision) -> HeadWeights<'a> {
-        let (dim, head_dim) = (self.dim, self.head_dim());
-        let AttentionPrecision { qkv, proj } = precision;
+    fn head_dim(&self) -> usize {
+        self.dim.checked_div(self.heads).unwrap_or(0)
+    }
+
+    fn read_norm(&mut self) -> NormWeights<'a> {
+        self.cursor.norm("norm", self.dim, self.norm_eps)
+    }
+
+    fn read_head(&mut self, AttentionPrecision { qkv, proj }: AttentionPrecision) -> HeadWeights<'a> {
+        let (dim, head_dim, cursor) = (self.dim, self.head_dim(), &mut self.cursor);
         HeadWeights {
             query: cursor.linear("attn.query", dim, head_dim, qkv),
             key: cursor.linear("attn.key", dim, head_dim, qkv),
@@ -116,15 +129,10 @@ impl LayerShape {
         }
     }
 
-    fn read_mlp<'a>(&self, cursor: &mut Cursor<'a>) -> MlpWeights<'a> {
-        let Self { dim, hidden, activation, mlp: [fc1, fc2], .. } = *self;
-        MlpWeights {
-            norm: Some(cursor.norm("mlp.norm", dim, self.norm_eps)),
-            fc1: cursor.linear("mlp.fc1", dim, hidden, fc1),
-            fc2: cursor.linear_for_zero_points("mlp.fc2", hidden, dim, fc2),
-            activation,
-            hidden,
-        }
+    fn read_mlp(&mut self) -> MlpWeights<'a> {
+        let Self { ref mut cursor, dim, hidden, activation, norm_eps, mlp, .. } = *self;
+        let norm = Some(cursor.norm("mlp.norm", dim, norm_eps));
+        MlpWeights::read(cursor, norm, ["mlp.fc1", "mlp.fc2"], [dim, hidden], activation, mlp)
     }
 
     fn norm_bytes(&self) -> usize {
@@ -133,7 +141,7 @@ impl LayerShape {
 
     /// Bytes of one head's weights; all heads of an attention are alike.
     fn head_bytes(&self, precision: AttentionPrecision) -> usize {
-        let (dim, head_dim, layout) = (self.dim, self.head_dim(), self.layout);
+        let (dim, head_dim, layout) = (self.dim, self.head_dim(), self.cursor.layout());
         3 * linear_bytes(dim, head_dim, precision.qkv, layout)
             + linear_bytes(head_dim, dim, precision.proj, layout)
     }

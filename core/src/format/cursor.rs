@@ -2,10 +2,20 @@
 
 use half::f16;
 
+use super::header::{Model, SectionKind};
 use crate::error::{Error, Fault};
 use crate::tensor::{
     padded, Linear, LinearF16, LinearI8, NormWeights, PanelLayout, Precision, MIN_MAGNITUDE,
 };
+
+/// What is known of the values of tensors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Values {
+    /// Nothing: the model is being loaded. Each is checked.
+    New,
+    /// All were checked when the model was loaded.
+    Checked,
+}
 
 /// A place in a section. Each tensor is padded to 16 bytes, so the next one is aligned.
 ///
@@ -18,19 +28,29 @@ pub(crate) struct Cursor<'a> {
     position: usize,
     /// Order of the int8 weights.
     layout: PanelLayout,
-    /// Whether values are checked (at load) or were checked before (at run time).
-    check: bool,
+    values: Values,
     error: Option<Error>,
 }
 
 impl<'a> Cursor<'a> {
+    /// At the beginning of the section at `index`, which must be of `kind`.
+    ///
+    /// # Errors
+    /// [`Error::SectionKind`].
     pub(crate) fn new(
-        section: usize,
-        (start, bytes): (u32, &'a [u8]),
-        layout: PanelLayout,
-        check: bool,
-    ) -> Self {
-        Self { section: section as u16, start, bytes, position: 0, layout, check, error: None }
+        model: &Model<'a>,
+        index: usize,
+        kind: SectionKind,
+        values: Values,
+    ) -> Result<Self, Error> {
+        let (start, bytes) = model.expect_section(index, kind)?;
+        let (section, layout) = (index as u16, model.layout());
+        Ok(Self { section, start, bytes, position: 0, layout, values, error: None })
+    }
+
+    /// Order of the int8 weights.
+    pub(crate) fn layout(&self) -> PanelLayout {
+        self.layout
     }
 
     fn offset(&self) -> u32 {
@@ -112,7 +132,7 @@ impl<'a> Cursor<'a> {
     }
 
     fn check_all<T>(&mut self, tensor: &'static str, start: u32, values: &[T], good: impl Fn(&T) -> bool) {
-        if !self.check {
+        if self.values == Values::Checked {
             return;
         }
         if let Some(at) = values.iter().position(|v| !good(v)) {

@@ -9,7 +9,7 @@ mod labels;
 mod preprocess;
 mod words;
 
-pub(crate) use cursor::Cursor;
+pub(crate) use cursor::{Cursor, Values};
 pub use header::{
     Model, SectionKind, ARCHITECTURE_IPT, ARCHITECTURE_VIT, FORMAT_VERSION, HEADER_BYTES, MAGIC, NAME_BYTES,
     NUMERICS_VERSION, SECTION_ALIGN, SECTION_ENTRY_BYTES,

@@ -15,8 +15,34 @@ pub(crate) struct Words<'a> {
 }
 
 impl<'a> Words<'a> {
-    pub(crate) fn new(bytes: &'a [u8], start: u32) -> Self {
-        Self { bytes, start, wrong: Cell::new(None) }
+    /// Of a configuration section, which is the first of a file, and is `least` bytes long or longer.
+    ///
+    /// # Errors
+    /// [`Error::SectionLength`].
+    pub(crate) fn new((start, bytes): (u32, &'a [u8]), least: usize) -> Result<Self, Error> {
+        let words = Self { bytes, start, wrong: Cell::new(None) };
+        if bytes.len() < least {
+            return Err(words.length_error(least));
+        }
+        Ok(words)
+    }
+
+    /// Succeeds where the section is exactly as long as this.
+    ///
+    /// # Errors
+    /// [`Error::SectionLength`].
+    pub(crate) fn expect_length(&self, expected: usize) -> Result<(), Error> {
+        if self.bytes.len() == expected {
+            Ok(())
+        } else {
+            Err(self.length_error(expected))
+        }
+    }
+
+    #[cold]
+    fn length_error(&self, expected: usize) -> Error {
+        let (found, expected) = (self.bytes.len() as u32, expected as u32);
+        Error::SectionLength { section: 0, offset: self.start, found, expected }
     }
 
     pub(crate) fn word(&self, index: usize) -> u32 {

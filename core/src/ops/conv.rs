@@ -9,6 +9,7 @@ use half::f16;
 use crate::arena::{carve, part, part_mut, slots, PerWorker, Phases, Plan, Rows, Slot};
 use crate::error::Fault;
 use crate::fork::{fork, Share, Split, Work};
+use crate::format::Cursor;
 use crate::kernels::{Epilogue, Kernels, RowShape};
 use crate::ops::{apply, apply_residual, Operand};
 use crate::run::{Machine, Workspace};
@@ -25,6 +26,27 @@ pub(crate) struct Conv<'a> {
     pub inputs: usize,
     /// Channels out.
     pub outputs: usize,
+    /// What its inputs are known to be.
+    pub range: Inputs,
+}
+
+impl<'a> Conv<'a> {
+    /// Takes a convolution of `[inputs, outputs]` channels from a section.
+    pub fn read(
+        cursor: &mut Cursor<'a>,
+        tensor: &'static str,
+        kernel: usize,
+        [inputs, outputs]: [usize; 2],
+        range: Inputs,
+        precision: Precision,
+    ) -> Self {
+        let taps = kernel * kernel * inputs;
+        let linear = match range {
+            Inputs::Signed => cursor.linear(tensor, taps, outputs, precision),
+            Inputs::NotNegative => cursor.linear_for_zero_points(tensor, taps, outputs, precision),
+        };
+        Self { linear, kernel, inputs, outputs, range }
+    }
 }
 
 slots! {
@@ -129,7 +151,7 @@ const MAX_FACTOR: usize = 3;
 pub(crate) fn conv_row(
     w: &mut Workspace,
     slots: &ConvSlots,
-    (conv, inputs): (&Conv, Inputs),
+    conv: &Conv,
     (source, side, y): (Source, usize, usize),
     target: Target,
 ) -> Result<(), Fault> {
@@ -163,14 +185,14 @@ pub(crate) fn conv_row(
     let (codes, shape) =
         (part_mut(memory.codes.data, 0, elements)?, RowShape { width: elements, pitch: elements });
     let (mut scale, mut zero) = ([0.0], [0]);
-    match inputs {
+    match conv.range {
         _ if !is_int8 => 0,
         Inputs::Signed => (kernels.quantize_rows)(band, shape, codes, &mut scale),
         Inputs::NotNegative => (kernels.quantize_rows_above)(band, shape, 0.0, codes, &mut scale, &mut zero),
     };
     let ([scale], [zero]) = (scale, zero);
     let shape = Neighbourhood { width: side, channels: conv.inputs, kernel: conv.kernel };
-    let layer = &Layer { kernels, conv, inputs, target, tile: w.tile, shape, band, codes, scale, zero };
+    let layer = &Layer { kernels, conv, target, tile: w.tile, shape, band, codes, scale, zero };
     let tile = ConvTile {
         layer,
         first: 0,
@@ -218,7 +240,6 @@ fn target_rows<'a>(
 struct Layer<'a> {
     kernels: &'static Kernels,
     conv: &'a Conv<'a>,
-    inputs: Inputs,
     target: Target,
     /// Pixels at a time.
     tile: usize,
@@ -297,7 +318,7 @@ impl Work for ConvTile<'_> {
         let flip = kernels.spec.input_flip;
         // Without a zero point there are none at all: kernels save the correction, and need no sums of
         // weights.
-        let has_zero = self.layer.inputs == Inputs::NotNegative;
+        let has_zero = conv.range == Inputs::NotNegative;
         self.scales.data.fill(self.layer.scale);
         self.zero_points.data.fill(self.layer.zero);
         let mut done = 0;

@@ -83,13 +83,13 @@ impl defmt::Format for Restore<'_, '_> {
 
 impl<'r, 'm> Restore<'r, 'm> {
     /// Begins the restoration of an image `(height, width, 3)` by a task of the model, counted from 0.
-    /// `arena` is memory of at least [`Ipt::plan_with_tile_rows`], `band` of at least
+    /// `arena` is memory of at least [`Ipt::plan_for`], `band` of at least
     /// [`BandPlan::bytes`](crate::pipeline::BandPlan::bytes), both aligned to 16 bytes; neither needs to be
     /// cleared.
     ///
     /// # Errors
     /// [`Error::Task`], [`Error::ImageSize`], [`Error::Overlap`], [`Error::BandTooSmall`],
-    /// [`Error::ArenaMisaligned`], and those of [`Ipt::begin_on`].
+    /// [`Error::ArenaMisaligned`], and those of [`Ipt::begin_with`].
     pub fn begin(
         ipt: &'r Ipt<'m>,
         task: usize,
@@ -98,7 +98,7 @@ impl<'r, 'm> Restore<'r, 'm> {
         band: &'r mut [u8],
         options: RestoreOptions<'r>,
     ) -> Result<Self, Error> {
-        let run = ipt.begin_on(task, arena, options.run)?;
+        let run = ipt.begin_with(task, arena, options.run)?;
         let (window, scale) = (ipt.config().window, run.task().scale);
         let shape = BandShape { window, scale, overlap: options.overlap, width, height };
         Ok(Self { run, band: Band::begin(shape, band)?, next: 0, out_row: 0, failed: false })

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use serde::Serialize;
+use vitreous::kernels::TableSpec;
 use vitreous::models::ipt::{Ipt, Task};
 use vitreous::pipeline::{default_overlap, BandPlan, WindowGrid};
 
@@ -77,20 +78,21 @@ pub fn example_windows(window: usize) -> usize {
 
 fn inspect_ipt(restorer: &Restorer, ipt: &Ipt, task: Option<&Task>, tile_rows: usize) -> Result<Inspection> {
     let (c, model) = (ipt.config(), ipt.model());
+    let table = TableSpec::of_layout(model.layout());
     let overlap = default_overlap(c.window);
     let mut tasks = Vec::new();
     for (index, task) in c.tasks.iter().enumerate() {
         tasks.push(TaskSummary {
             task: task.to_string(),
             macs_per_window: restorer_layers(ipt, index).iter().map(|l| l.macs).sum(),
-            arena_bytes: ipt.plan_with_tile_rows(index, tile_rows)?.arena_bytes(),
+            arena_bytes: ipt.plan_for(index, tile_rows, table, 1)?.arena_bytes(),
             band_bytes_320: BandPlan::new(c.window, task.scale, EXAMPLE.0)?.bytes(),
             windows_320x240: example_windows(c.window),
         });
     }
     let largest = || (0..tasks.len()).max_by_key(|&i| (tasks[i].arena_bytes, usize::MAX - i)).unwrap_or(0);
     let shown = task.map(|task| restorer.task_index(task)).transpose()?.unwrap_or_else(largest);
-    let plan = ipt.plan_with_tile_rows(shown, tile_rows)?;
+    let plan = ipt.plan_for(shown, tile_rows, table, 1)?;
     let (regions, phase_bytes) = planned(&plan, &PHASES);
     let layers = restorer_layers(ipt, shown);
     // Parameters of all tasks: those of the body once, those of heads and tails each.

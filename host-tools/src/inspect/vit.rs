@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use serde::Serialize;
+use vitreous::kernels::TableSpec;
 use vitreous::models::vit::{Output, Vit};
 
 use super::{hexadecimal, layers, planned, Architecture, Inspection};
@@ -50,7 +51,7 @@ pub fn inspect(engine: &Engine, tile_rows: usize) -> Result<Inspection> {
 
 fn inspect_vit(engine: &Engine, vit: &Vit, tile_rows: usize) -> Result<Inspection> {
     let (c, model) = (vit.config(), vit.model());
-    let plan = vit.plan_with_tile_rows(tile_rows)?;
+    let plan = vit.plan_for(tile_rows, TableSpec::of_layout(vit.model().layout()), 1)?;
     let (regions, phase_bytes) = planned(&plan, &PHASES);
     let layers = layers(vit);
     let preprocess = engine.preprocess();

@@ -160,7 +160,7 @@ impl<'e> WindowSession<'e> {
     fn begin(&mut self, fill: impl FnOnce(&mut [u8]) -> Result<(), Error>) -> Result<IptRun<'_, 'e>> {
         let pool: &dyn ForkJoin = self.pool.map_or(&Serial, |pool| pool);
         let options = RunOptions { tile_rows: HOST_TILE_ROWS, kernels: self.kernels, pool };
-        let mut run = self.ipt.begin_on(self.task, self.arena.as_mut_slice(), options)?;
+        let mut run = self.ipt.begin_with(self.task, self.arena.as_mut_slice(), options)?;
         run.begin_window(fill)?;
         Ok(run)
     }

@@ -32,13 +32,11 @@
 //! The arithmetic is fixed by docs/numerics.md (section 7), the file by docs/format.md, the memory by
 //! docs/memory.md.
 
-mod body;
 mod config;
-mod head;
+mod forward;
 mod plan;
 mod run;
 mod section;
-mod tail;
 mod weights;
 
 pub use crate::run::{DEFAULT_TILE_ROWS, MAX_TILE_ROWS};

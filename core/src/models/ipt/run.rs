@@ -3,14 +3,14 @@
 use half::f16;
 
 use super::config::{Task, HEAD_BLOCKS};
+use super::forward::{self, Tail};
 use super::plan::{self, memory_precision, Slots};
-use super::tail::Tail;
 use super::weights::Ipt;
-use super::{body, head};
 use crate::arena::{carve, Plan};
-use crate::blocks::{mlp_tile, next_in_layer, AttentionState, PlaneSlots, Planes};
-use crate::error::{Error, Fault};
-use crate::kernels::{Kernels, TableSpec};
+use crate::blocks::{mlp_tile, next_in_layer, AttentionStage, AttentionState, Layers, PlaneSlots, Planes};
+use crate::error::Error;
+use crate::format::Values;
+use crate::kernels::TableSpec;
 use crate::profile::{Progress, Stage};
 use crate::run::{Machine, Position, RunOptions, Workspace, DEFAULT_TILE_ROWS};
 
@@ -43,74 +43,48 @@ impl defmt::Format for IptRun<'_, '_> {
 }
 
 impl<'m> Ipt<'m> {
-    /// The memory plan of a task with [`DEFAULT_TILE_ROWS`].
+    /// The memory plan of a task on one core with [`DEFAULT_TILE_ROWS`], on the kernel table that the file is
+    /// meant for.
     ///
     /// # Errors
-    /// [`Error::Task`] if the model has fewer tasks.
+    /// [`Error::Task`] if the model has fewer tasks, [`Error::PlanTooLarge`].
     pub fn plan(&self, task: usize) -> Result<Plan, Error> {
-        self.plan_with_tile_rows(task, DEFAULT_TILE_ROWS)
+        self.plan_for(task, DEFAULT_TILE_ROWS, TableSpec::of_layout(self.model().layout()), 1)
     }
 
-    /// The memory plan with a tile height of one's own; the result of a run is the same to the bit.
+    /// The memory plan of a run with so many rows per tile, on a kernel table and a number of workers, as that
+    /// of a ViT ([`Vit::plan_for`](crate::models::vit::Vit::plan_for)).
     ///
     /// # Errors
     /// [`Error::Task`], [`Error::TileRows`], [`Error::PlanTooLarge`].
-    pub fn plan_with_tile_rows(&self, task: usize, tile: usize) -> Result<Plan, Error> {
-        self.plan_for(task, tile, TableSpec::of_layout(self.model().layout()), 1)
-    }
-
-    /// The memory plan of a run on a kernel table and a number of workers: tables may order keys and values
-    /// differently, and take several queries at a time, and each worker has scratch of its own.
-    ///
-    /// # Errors
-    /// As [`Ipt::plan_with_tile_rows`].
     pub fn plan_for(
         &self,
         task: usize,
-        tile: usize,
+        tile_rows: usize,
         kernels: &TableSpec,
         workers: usize,
     ) -> Result<Plan, Error> {
-        let machine = Machine::new(tile, kernels, workers)?;
+        let machine = Machine::new(tile_rows, kernels, workers)?;
         let mut plan = Plan::new(kernels.region_align);
         plan::plan(&mut plan, self.config(), self.section(), (task, self.task(task)?), &machine);
         plan.check_size()?;
         Ok(plan)
     }
 
-    fn task(&self, task: usize) -> Result<&Task, Error> {
-        let tasks = &self.config().tasks;
-        tasks.get(task).ok_or(Error::Task { found: task, tasks: tasks.len() })
-    }
-
-    /// Begins windows of a task on the kernels of this build.
+    /// Begins windows of a task with default options: the kernels of this build, one worker.
     ///
     /// # Errors
     /// [`Error::Task`], [`Error::ArenaTooSmall`], [`Error::ArenaMisaligned`]; [`Error::Layout`] if the
     /// kernels can't read the weights.
     pub fn begin<'r>(&'r self, task: usize, arena: &'r mut [u8]) -> Result<IptRun<'r, 'm>, Error> {
-        self.begin_on(task, arena, RunOptions::default())
-    }
-
-    /// Begins with a tile height and kernels of one's own choice; neither changes a bit of the result.
-    ///
-    /// # Errors
-    /// As [`Ipt::begin`], and those of [`Ipt::plan_for`].
-    pub fn begin_with<'r>(
-        &'r self,
-        task: usize,
-        arena: &'r mut [u8],
-        tile_rows: usize,
-        kernels: &'static Kernels,
-    ) -> Result<IptRun<'r, 'm>, Error> {
-        self.begin_on(task, arena, RunOptions { tile_rows, kernels, ..RunOptions::default() })
+        self.begin_with(task, arena, RunOptions::default())
     }
 
     /// Begins with a tile height, kernels and workers of one's own choice.
     ///
     /// # Errors
-    /// As [`Ipt::begin_with`].
-    pub fn begin_on<'r>(
+    /// As [`Ipt::begin`], and those of [`Ipt::plan_for`].
+    pub fn begin_with<'r>(
         &'r self,
         task: usize,
         arena: &'r mut [u8],
@@ -179,43 +153,37 @@ impl<'m> IptRun<'_, 'm> {
     /// Does a tile; returns the first row of the stage that is not done.
     fn tile(&mut self, stage: Stage, row: usize) -> Result<usize, Error> {
         let (ipt, c, w, s) = (self.ipt, self.ipt.config(), &mut self.workspace, &self.slots);
-        let mean = ipt.section().mean();
+        let (mean, values, tokens) = (ipt.section().mean(), Values::Checked, s.layer.tokens);
         Ok(match stage {
-            Stage::Conv { part: 0 } => head::entry_row(w, c, (&ipt.head(self.index)?.entry, mean), s, row)?,
-            Stage::Conv { part } => {
-                let weights = ipt.head(self.index)?;
-                let block = weights.blocks.get(usize::from(part) - 1);
-                let block = block.ok_or(Error::Internal(Fault::Stage))?;
-                head::block_row(w, c, block, s, &mut self.hidden_rows, row)?
+            Stage::Conv { part: 0 } => {
+                forward::entry_row(w, c, (&ipt.head(self.index, values)?.entry, mean), s, row)?
             }
-            Stage::Encode => body::encode_tile(w, c, &ipt.encode()?, s, row)?,
+            Stage::Conv { part } => {
+                let [first, second] = &ipt.head(self.index, values)?.blocks;
+                let block = if part == 1 { first } else { second };
+                forward::block_row(w, c, block, s, &mut self.hidden_rows, row)?
+            }
+            Stage::Encode => forward::encode_tile(w, c, &ipt.encode(values)?, s, row)?,
             Stage::Memory => {
                 let memory = s.memory.of(memory_precision(c, ipt.section()));
-                body::memory_tile(w, (s, memory), row)?
+                forward::memory_tile(w, (s, memory), row)?
             }
-            Stage::Mlp { layer } => mlp_tile(w, &ipt.mlp(layer.into())?, s.layer.tokens, &s.mlp, row)?,
+            Stage::Mlp { layer } => mlp_tile(w, &ipt.layer(layer.into())?.mlp()?, tokens, &s.mlp, row)?,
             Stage::Decode => {
-                mlp_tile(w, &ipt.mlp_head()?, s.layer.tokens, &s.mlp, row)?;
-                body::decode_tile(w, c, s, row)?
+                mlp_tile(w, &ipt.mlp_head(values)?, tokens, &s.mlp, row)?;
+                forward::decode_tile(w, c, s, row)?
             }
             Stage::Tail => {
-                let (weights, steps) = (ipt.tail(self.index)?, self.task.upsampler());
+                let (weights, steps) = (ipt.tail(self.index, values)?, self.task.upsampler());
                 let tail = Tail { config: c, weights, steps, mean, slots: s };
                 tail.row(w, &mut self.upsampled, row)?
             }
-            Stage::Norm { layer } | Stage::Project { layer, .. } | Stage::Attention { layer, .. } => {
-                let planes = self.planes(layer.into(), false)?;
+            stage => {
+                let stage = AttentionStage::of(stage)?;
+                let planes = self.planes(stage.layer, stage.is_cross)?;
                 let (w, s) = (&mut self.workspace, &self.slots);
                 self.attention.tile(w, ipt, (&s.layer, &planes), stage, row)?
             }
-            Stage::CrossNorm { layer }
-            | Stage::CrossProject { layer, .. }
-            | Stage::CrossAttention { layer, .. } => {
-                let planes = self.planes(layer.into(), true)?;
-                let (w, s) = (&mut self.workspace, &self.slots);
-                self.attention.tile(w, ipt, (&s.layer, &planes), stage, row)?
-            }
-            Stage::Embed | Stage::Head => return Err(Fault::Stage.into()),
         })
     }
 
@@ -230,7 +198,7 @@ impl<'m> IptRun<'_, 'm> {
         if !ipt.is_decoder(layer) {
             return Ok(Planes { plane, sum: none, addend: &[], memory: none });
         }
-        let (sum, addend) = (s.query_plane.of(qkv), ipt.tail(self.index)?.query);
+        let (sum, addend) = (s.query_plane.of(qkv), ipt.tail(self.index, Values::Checked)?.query);
         if is_cross {
             let memory = s.memory.of(memory_precision(ipt.config(), ipt.section()));
             return Ok(Planes { plane: none, sum, addend, memory });
@@ -261,16 +229,7 @@ impl<'m> IptRun<'_, 'm> {
             Stage::Mlp { .. } => Stage::Decode,
             Stage::Memory => Stage::Norm { layer: encoder as u16 },
             Stage::Decode => Stage::Tail,
-            Stage::Norm { layer }
-            | Stage::Project { layer, .. }
-            | Stage::Attention { layer, .. }
-            | Stage::CrossNorm { layer }
-            | Stage::CrossProject { layer, .. }
-            | Stage::CrossAttention { layer, .. } => {
-                let is_decoder = self.ipt.is_decoder(layer.into());
-                return next_in_layer(stage, c.heads, self.attention.at_work, is_decoder);
-            }
-            Stage::Tail | Stage::Embed | Stage::Head => return None,
+            _ => return next_in_layer(stage, c.heads, self.attention.at_work, encoder),
         })
     }
 

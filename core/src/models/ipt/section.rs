@@ -6,7 +6,8 @@ use super::config::{IptConfig, Task, TaskKind, BLOCK_KERNEL, COLOURS, MAX_TASKS,
 use crate::error::Error;
 use crate::format::{u32_at, Words};
 use crate::run::MAX_TILE_ROWS;
-use crate::tensor::{Precision, MAX_DEPTH, MAX_INPUTS, MAX_TOKENS, MIN_MAGNITUDE};
+use crate::tensor::Precision::{self, Int8};
+use crate::tensor::{MAX_DEPTH, MAX_INPUTS, MAX_TOKENS, MIN_MAGNITUDE};
 
 /// Words (u32) before those of the tasks.
 const FIXED_WORDS: usize = 16;
@@ -74,34 +75,18 @@ pub struct LayerPrecision {
 
 impl LayerPrecision {
     /// All int8.
-    pub const INT8: Self = Self {
-        qkv: Precision::Int8,
-        proj: Precision::Int8,
-        fc1: Precision::Int8,
-        fc2: Precision::Int8,
-        cross_qkv: Precision::Int8,
-        cross_proj: Precision::Int8,
-    };
+    pub const INT8: Self =
+        Self { qkv: Int8, proj: Int8, fc1: Int8, fc2: Int8, cross_qkv: Int8, cross_proj: Int8 };
 
     /// Bit i set where layer i (in the fields' order) keeps f16 weights.
-    pub const fn to_word(self) -> u32 {
-        self.qkv.bit()
-            | self.proj.bit() << 1
-            | self.fc1.bit() << 2
-            | self.fc2.bit() << 3
-            | self.cross_qkv.bit() << 4
-            | self.cross_proj.bit() << 5
+    pub fn to_word(self) -> u32 {
+        let Self { qkv, proj, fc1, fc2, cross_qkv, cross_proj } = self;
+        Precision::to_word([qkv, proj, fc1, fc2, cross_qkv, cross_proj])
     }
 
-    const fn from_word(word: u32) -> Self {
-        Self {
-            qkv: Precision::from_bit(word & 1),
-            proj: Precision::from_bit(word >> 1 & 1),
-            fc1: Precision::from_bit(word >> 2 & 1),
-            fc2: Precision::from_bit(word >> 3 & 1),
-            cross_qkv: Precision::from_bit(word >> 4 & 1),
-            cross_proj: Precision::from_bit(word >> 5 & 1),
-        }
+    fn from_word(word: u32) -> Self {
+        let [qkv, proj, fc1, fc2, cross_qkv, cross_proj] = Precision::from_word(word);
+        Self { qkv, proj, fc1, fc2, cross_qkv, cross_proj }
     }
 }
 
@@ -118,25 +103,16 @@ pub struct TaskPrecision {
 
 impl TaskPrecision {
     /// All int8.
-    pub const INT8: Self = Self { blocks: [Precision::Int8; 4], upsampler: [Precision::Int8; 2] };
+    pub const INT8: Self = Self { blocks: [Int8; 4], upsampler: [Int8; 2] };
 
     /// Bit i set where convolution i keeps f16 weights: those of the blocks, then those of the upsampler.
-    pub const fn to_word(self) -> u32 {
-        let [a, b, c, d] = self.blocks;
-        let [e, f] = self.upsampler;
-        a.bit() | b.bit() << 1 | c.bit() << 2 | d.bit() << 3 | e.bit() << 4 | f.bit() << 5
+    pub fn to_word(self) -> u32 {
+        Precision::to_word(self.blocks.into_iter().chain(self.upsampler))
     }
 
-    const fn from_word(word: u32) -> Self {
-        Self {
-            blocks: [
-                Precision::from_bit(word & 1),
-                Precision::from_bit(word >> 1 & 1),
-                Precision::from_bit(word >> 2 & 1),
-                Precision::from_bit(word >> 3 & 1),
-            ],
-            upsampler: [Precision::from_bit(word >> 4 & 1), Precision::from_bit(word >> 5 & 1)],
-        }
+    fn from_word(word: u32) -> Self {
+        let [a, b, c, d, e, f] = Precision::from_word(word);
+        Self { blocks: [a, b, c, d], upsampler: [e, f] }
     }
 }
 
@@ -154,19 +130,16 @@ pub struct BodyPrecision {
 
 impl BodyPrecision {
     /// All int8.
-    pub const INT8: Self = Self { encoding: Precision::Int8, fc1: Precision::Int8, fc2: Precision::Int8 };
+    pub const INT8: Self = Self { encoding: Int8, fc1: Int8, fc2: Int8 };
 
     /// Bit i set where layer i (in the fields' order) keeps f16 weights.
-    pub const fn to_word(self) -> u32 {
-        self.encoding.bit() | self.fc1.bit() << 1 | self.fc2.bit() << 2
+    pub fn to_word(self) -> u32 {
+        Precision::to_word([self.encoding, self.fc1, self.fc2])
     }
 
-    const fn from_word(word: u32) -> Self {
-        Self {
-            encoding: Precision::from_bit(word & 1),
-            fc1: Precision::from_bit(word >> 1 & 1),
-            fc2: Precision::from_bit(word >> 2 & 1),
-        }
+    fn from_word(word: u32) -> Self {
+        let [encoding, fc1, fc2] = Precision::from_word(word);
+        Self { encoding, fc1, fc2 }
     }
 }
 
@@ -221,17 +194,8 @@ impl<'a> IptSection<'a> {
     }
 
     /// Reads and checks the section at `start` of the file.
-    pub(super) fn parse((start, bytes): (u32, &'a [u8])) -> Result<(Self, IptConfig), Error> {
-        let length_error = |expected: usize| Error::SectionLength {
-            section: 0,
-            offset: start,
-            found: bytes.len() as u32,
-            expected: expected as u32,
-        };
-        if bytes.len() < Self::bytes(0, 0) {
-            return Err(length_error(Self::bytes(0, 0)));
-        }
-        let words = Words::new(bytes, start);
+    pub(super) fn parse(section: (u32, &'a [u8])) -> Result<(Self, IptConfig), Error> {
+        let words = Words::new(section, Self::bytes(0, 0))?;
         let tasks = words.size("tasks", 8, 1, MAX_TASKS);
         let mut config = IptConfig {
             features: words.size("features", 0, COLOURS, MAX_FEATURES),
@@ -246,10 +210,7 @@ impl<'a> IptSection<'a> {
             norm_eps: f32::from_bits(words.word(9)),
         };
         words.done()?;
-        let expected = Self::bytes(tasks, config.encoder_layers + config.decoder_layers);
-        if bytes.len() != expected {
-            return Err(length_error(expected));
-        }
+        words.expect_length(Self::bytes(tasks, config.encoder_layers + config.decoder_layers))?;
         check_relations(&words, &config);
         for index in 0..tasks {
             let task = parse_task(&words, FIXED_WORDS + TASK_WORDS * index);
@@ -262,7 +223,7 @@ impl<'a> IptSection<'a> {
             words.check(words.word(word) < limit, "precision", word);
         }
         words.done()?;
-        Ok((Self { bytes, tasks }, config))
+        Ok((Self { bytes: section.1, tasks }, config))
     }
 
     fn word(&self, index: usize) -> u32 {

@@ -3,15 +3,14 @@
 
 use half::f16;
 
-use super::config::{IptConfig, BLOCK_KERNEL, COLOURS, HEAD_BLOCKS, OUTER_KERNEL};
-use super::section::IptSection;
-use crate::blocks::{AttentionPrecision, AttentionWeights, HeadWeights, LayerShape, MlpWeights};
-use crate::error::{Error, Fault};
-use crate::format::{Cursor, Model, SectionKind, ARCHITECTURE_IPT};
+use super::config::{IptConfig, Task, BLOCK_KERNEL, COLOURS, HEAD_BLOCKS, OUTER_KERNEL};
+use super::section::{BodyPrecision, IptSection};
+use crate::blocks::{AttentionPrecision, LayerSection, Layers, MlpWeights};
+use crate::error::Error;
+use crate::format::{Cursor, Model, SectionKind, Values, ARCHITECTURE_IPT};
 use crate::kernels::Activation;
-use crate::ops::Conv;
-use crate::run::DEFAULT_TILE_ROWS;
-use crate::tensor::{Linear, NormWeights, Precision};
+use crate::ops::{Conv, Inputs};
+use crate::tensor::{Linear, Precision};
 
 /// An IPT in a checked model file: every tensor has its length, every float is one that the engine computes
 /// with.
@@ -85,15 +84,15 @@ impl<'a> Ipt<'a> {
         let c = &ipt.config;
         model.expect_end(CONFIG_SECTIONS + 2 * c.tasks.len() + 2 + c.encoder_layers + c.decoder_layers)?;
         for task in 0..c.tasks.len() {
-            ipt.read_head(task, true)?;
-            ipt.read_tail(task, true)?;
-            ipt.plan_with_tile_rows(task, DEFAULT_TILE_ROWS)?;
+            ipt.head(task, Values::New)?;
+            ipt.tail(task, Values::New)?;
+            ipt.plan(task)?;
         }
-        ipt.read_encode(true)?;
+        ipt.encode(Values::New)?;
         for layer in 0..c.encoder_layers + c.decoder_layers {
-            ipt.layer(layer).check(ipt.layer_cursor(layer, true)?)?;
+            ipt.body_layer(layer, Values::New)?.check()?;
         }
-        ipt.read_mlp_head(true)?;
+        ipt.mlp_head(Values::New)?;
         Ok(ipt)
     }
 
@@ -112,36 +111,31 @@ impl<'a> Ipt<'a> {
         &self.section
     }
 
-    fn cursor(&self, index: usize, kind: SectionKind, check: bool) -> Result<Cursor<'a>, Error> {
-        Ok(Cursor::new(index, self.model.expect_section(index, kind)?, self.model.layout(), check))
-    }
-
     fn encode_index(&self) -> usize {
         CONFIG_SECTIONS + self.config.tasks.len()
     }
 
-    fn read_head(&self, task: usize, check: bool) -> Result<EntryWeights<'a>, Error> {
-        let mut cursor = self.cursor(CONFIG_SECTIONS + task, SectionKind::TaskHead, check)?;
+    pub(super) fn head(&self, task: usize, values: Values) -> Result<EntryWeights<'a>, Error> {
         let features = self.config.features;
         let [a, b, c, d] = self.section.task(task).blocks;
-        let entry = conv(&mut cursor, "head.0", OUTER_KERNEL, [COLOURS, features], Precision::F16);
+        let mut cursor = Cursor::new(&self.model, CONFIG_SECTIONS + task, SectionKind::TaskHead, values)?;
+        let mut conv = |tensor, kernel, inputs, range, precision| {
+            Conv::read(&mut cursor, tensor, kernel, [inputs, features], range, precision)
+        };
+        let entry = conv("head.0", OUTER_KERNEL, COLOURS, Inputs::Signed, Precision::F16);
         let mut block = |first, second| {
             [
-                conv(&mut cursor, "head.body.0", BLOCK_KERNEL, [features, features], first),
-                conv_of_positive(&mut cursor, "head.body.2", BLOCK_KERNEL, [features, features], second),
+                conv("head.body.0", BLOCK_KERNEL, features, Inputs::Signed, first),
+                conv("head.body.2", BLOCK_KERNEL, features, Inputs::NotNegative, second),
             ]
         };
         let blocks = [block(a, b), block(c, d)];
         cursor.finish(EntryWeights { entry, blocks })
     }
 
-    pub(super) fn head(&self, task: usize) -> Result<EntryWeights<'a>, Error> {
-        self.read_head(task, false)
-    }
-
-    fn read_encode(&self, check: bool) -> Result<EncodeWeights<'a>, Error> {
+    pub(super) fn encode(&self, values: Values) -> Result<EncodeWeights<'a>, Error> {
         let c = &self.config;
-        let mut cursor = self.cursor(self.encode_index(), SectionKind::Encode, check)?;
+        let mut cursor = Cursor::new(&self.model, self.encode_index(), SectionKind::Encode, values)?;
         let precision = self.section.body().encoding;
         let weights = EncodeWeights {
             encoding: cursor.linear("linear_encoding", c.dim(), c.dim(), precision),
@@ -150,115 +144,74 @@ impl<'a> Ipt<'a> {
         cursor.finish(weights)
     }
 
-    pub(super) fn encode(&self) -> Result<EncodeWeights<'a>, Error> {
-        self.read_encode(false)
-    }
-
-    fn layer_cursor(&self, layer: usize, check: bool) -> Result<Cursor<'a>, Error> {
-        let kind = if self.is_decoder(layer) { SectionKind::DecoderLayer } else { SectionKind::EncoderLayer };
-        self.cursor(self.encode_index() + 1 + layer, kind, check)
-    }
-
     /// Layers of the decoder are counted on from those of the encoder.
     pub(super) fn is_decoder(&self, layer: usize) -> bool {
         layer >= self.config.encoder_layers
     }
 
-    fn layer(&self, layer: usize) -> LayerShape {
-        let (c, precision) = (&self.config, self.section.layer(layer));
+    fn body_layer(&self, layer: usize, values: Values) -> Result<LayerSection<'a>, Error> {
+        let (c, precision, is_decoder) = (&self.config, self.section.layer(layer), self.is_decoder(layer));
+        let kind = if is_decoder { SectionKind::DecoderLayer } else { SectionKind::EncoderLayer };
         let cross = AttentionPrecision { qkv: precision.cross_qkv, proj: precision.cross_proj };
-        LayerShape {
+        Ok(LayerSection {
+            cursor: Cursor::new(&self.model, self.encode_index() + 1 + layer, kind, values)?,
             dim: c.dim(),
             heads: c.heads,
             hidden: c.hidden,
             activation: Activation::Relu,
             norm_eps: c.norm_eps,
-            layout: self.model.layout(),
             own: AttentionPrecision { qkv: precision.qkv, proj: precision.proj },
-            cross: self.is_decoder(layer).then_some(cross),
+            cross: is_decoder.then_some(cross),
             mlp: [precision.fc1, precision.fc2],
-        }
+        })
     }
 
-    /// The MLP of a layer with its norm.
-    pub(super) fn mlp(&self, layer: usize) -> Result<MlpWeights<'a>, Error> {
-        self.layer(layer).mlp(self.layer_cursor(layer, false)?)
-    }
-
-    fn read_mlp_head(&self, check: bool) -> Result<MlpWeights<'a>, Error> {
-        let (c, precision) = (&self.config, self.section.body());
+    /// The MLP behind the decoder.
+    pub(super) fn mlp_head(&self, values: Values) -> Result<MlpWeights<'a>, Error> {
+        let (c, BodyPrecision { fc1, fc2, .. }) = (&self.config, self.section.body());
         let index = self.encode_index() + 1 + c.encoder_layers + c.decoder_layers;
-        let mut cursor = self.cursor(index, SectionKind::MlpHead, check)?;
-        let (dim, hidden) = (c.dim(), c.head_hidden);
-        let weights = MlpWeights {
-            norm: None,
-            fc1: cursor.linear("mlp_head.0", dim, hidden, precision.fc1),
-            fc2: cursor.linear_for_zero_points("mlp_head.3", hidden, dim, precision.fc2),
-            activation: Activation::Relu,
-            hidden,
-        };
+        let mut cursor = Cursor::new(&self.model, index, SectionKind::MlpHead, values)?;
+        let (names, widths) = (["mlp_head.0", "mlp_head.3"], [c.dim(), c.head_hidden]);
+        let weights = MlpWeights::read(&mut cursor, None, names, widths, Activation::Relu, [fc1, fc2]);
         cursor.finish(weights)
     }
 
-    pub(super) fn mlp_head(&self) -> Result<MlpWeights<'a>, Error> {
-        self.read_mlp_head(false)
-    }
-
-    fn read_tail(&self, task: usize, check: bool) -> Result<TailWeights<'a>, Error> {
+    pub(super) fn tail(&self, task: usize, values: Values) -> Result<TailWeights<'a>, Error> {
         let c = &self.config;
         let index = self.encode_index() + 2 + c.encoder_layers + c.decoder_layers + task;
-        let mut cursor = self.cursor(index, SectionKind::TaskTail, check)?;
+        let mut cursor = Cursor::new(&self.model, index, SectionKind::TaskTail, values)?;
         let query = cursor.f16s("query_embed", c.tokens() * c.dim());
-        let steps = c.tasks.get(task).ok_or(Fault::Weights)?.upsampler();
+        let mut conv = |tensor, outputs, precision| {
+            let channels = [c.features, outputs];
+            Conv::read(&mut cursor, tensor, OUTER_KERNEL, channels, Inputs::Signed, precision)
+        };
         let mut upsampler = [None, None];
         let precisions = self.section.task(task).upsampler;
-        for ((step, factor), precision) in upsampler.iter_mut().zip(steps).zip(precisions) {
-            let outputs = c.features * factor * factor;
-            *step = Some(conv(&mut cursor, "tail.0", OUTER_KERNEL, [c.features, outputs], precision));
+        for ((step, factor), precision) in
+            upsampler.iter_mut().zip(self.task(task)?.upsampler()).zip(precisions)
+        {
+            *step = Some(conv("tail.0", c.features * factor * factor, precision));
         }
-        let exit = conv(&mut cursor, "tail.1", OUTER_KERNEL, [c.features, COLOURS], Precision::F16);
+        let exit = conv("tail.1", COLOURS, Precision::F16);
         cursor.finish(TailWeights { query, upsampler, exit })
     }
 
-    pub(super) fn tail(&self, task: usize) -> Result<TailWeights<'a>, Error> {
-        self.read_tail(task, false)
+    /// A task of the model.
+    ///
+    /// # Errors
+    /// [`Error::Task`].
+    pub(super) fn task(&self, task: usize) -> Result<&Task, Error> {
+        let tasks = &self.config.tasks;
+        tasks.get(task).ok_or(Error::Task { found: task, tasks: tasks.len() })
     }
 }
 
-impl<'a> AttentionWeights<'a> for Ipt<'a> {
+impl<'a> Layers<'a> for Ipt<'a> {
     fn heads(&self) -> usize {
         self.config.heads
     }
 
-    fn norm(&self, layer: usize, is_cross: bool) -> Result<NormWeights<'a>, Error> {
-        self.layer(layer).norm(self.layer_cursor(layer, false)?, is_cross)
+    fn layer(&self, layer: usize) -> Result<LayerSection<'a>, Error> {
+        self.body_layer(layer, Values::Checked)
     }
-
-    fn head(&self, layer: usize, is_cross: bool, head: usize) -> Result<HeadWeights<'a>, Error> {
-        self.layer(layer).head(self.layer_cursor(layer, false)?, is_cross, head)
-    }
-}
-
-/// A convolution of `[inputs, outputs]` channels.
-fn conv<'a>(
-    cursor: &mut Cursor<'a>,
-    tensor: &'static str,
-    kernel: usize,
-    [inputs, outputs]: [usize; 2],
-    precision: Precision,
-) -> Conv<'a> {
-    let linear = cursor.linear(tensor, kernel * kernel * inputs, outputs, precision);
-    Conv { linear, kernel, inputs, outputs }
-}
-
-/// The same whose inputs are never negative, so that they have zero points.
-fn conv_of_positive<'a>(
-    cursor: &mut Cursor<'a>,
-    tensor: &'static str,
-    kernel: usize,
-    [inputs, outputs]: [usize; 2],
-    precision: Precision,
-) -> Conv<'a> {
-    let linear = cursor.linear_for_zero_points(tensor, kernel * kernel * inputs, outputs, precision);
-    Conv { linear, kernel, inputs, outputs }
 }

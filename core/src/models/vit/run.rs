@@ -6,9 +6,10 @@ use super::forward;
 use super::plan::{self, Slots};
 use super::weights::Vit;
 use crate::arena::Plan;
-use crate::blocks::{mlp_tile, next_in_layer, AttentionState, PlaneSlots, Planes};
-use crate::error::{Error, Fault};
-use crate::kernels::{Kernels, TableSpec};
+use crate::blocks::{mlp_tile, next_in_layer, AttentionStage, AttentionState, Layers, PlaneSlots, Planes};
+use crate::error::Error;
+use crate::format::Values;
+use crate::kernels::TableSpec;
 use crate::profile::{Progress, Stage};
 use crate::run::{Machine, Position, RunOptions, Workspace, DEFAULT_TILE_ROWS};
 use crate::source::PixelSource;
@@ -33,64 +34,44 @@ impl defmt::Format for Run<'_, '_> {
 }
 
 impl<'m> Vit<'m> {
-    /// The memory plan with [`DEFAULT_TILE_ROWS`] on the kernel table that the file is meant for, which is
-    /// what the model's header states.
+    /// The memory plan of a run on one core with [`DEFAULT_TILE_ROWS`], on the kernel table that the file is
+    /// meant for, which is what the model's header states.
     pub fn plan(&self) -> Plan {
+        let table = TableSpec::of_layout(self.model().layout());
         // Checked when the model was loaded.
-        self.plan_with_tile_rows(DEFAULT_TILE_ROWS).unwrap_or(Plan::new(ALIGN))
+        self.plan_for(DEFAULT_TILE_ROWS, table, 1).unwrap_or(Plan::new(ALIGN))
     }
 
-    /// The memory plan with a tile height of one's own: more rows share each weight that is read, and need
-    /// more memory. The result of a run is the same to the bit.
+    /// The memory plan of a run with so many rows per tile, on a kernel table and a number of workers. More
+    /// rows share each weight that is read, and need more memory. Tables may order keys and values
+    /// differently and take several queries at a time, and each worker has scratch of its own. Several
+    /// workers may have keys and values of several heads, and no memory that serves two purposes
+    /// ([`TableSpec::has_room`]). The result of a run is the same to the bit.
     ///
     /// # Errors
     /// [`Error::TileRows`], [`Error::PlanTooLarge`].
-    pub fn plan_with_tile_rows(&self, tile: usize) -> Result<Plan, Error> {
-        self.plan_for(tile, TableSpec::of_layout(self.model().layout()), 1)
-    }
-
-    /// The memory plan of a run on a kernel table and a number of workers: tables may order keys and values
-    /// differently and take several queries at a time, and each worker has scratch of its own. Several
-    /// workers may have keys and values of several heads, and no memory that serves two purposes
-    /// ([`TableSpec::has_room`]).
-    ///
-    /// # Errors
-    /// As [`Vit::plan_with_tile_rows`].
-    pub fn plan_for(&self, tile: usize, kernels: &TableSpec, workers: usize) -> Result<Plan, Error> {
-        let machine = Machine::new(tile, kernels, workers)?;
+    pub fn plan_for(&self, tile_rows: usize, kernels: &TableSpec, workers: usize) -> Result<Plan, Error> {
+        let machine = Machine::new(tile_rows, kernels, workers)?;
         let mut plan = Plan::new(kernels.region_align);
         plan::plan(&mut plan, self.config(), self.section(), &machine);
         plan.check_size()?;
         Ok(plan)
     }
 
-    /// Begins a run on the kernels of this build.
+    /// Begins a run with default options: the kernels of this build, one worker.
     ///
     /// # Errors
     /// [`Error::ArenaTooSmall`], [`Error::ArenaMisaligned`]; [`Error::Layout`] if the kernels can't read the
     /// weights.
     pub fn begin<'r>(&'r self, arena: &'r mut [u8]) -> Result<Run<'r, 'm>, Error> {
-        self.begin_on(arena, RunOptions::default())
-    }
-
-    /// Begins a run with a tile height and kernels of one's own choice.
-    ///
-    /// # Errors
-    /// As [`Vit::begin`], and those of [`Vit::plan_for`].
-    pub fn begin_with<'r>(
-        &'r self,
-        arena: &'r mut [u8],
-        tile_rows: usize,
-        kernels: &'static Kernels,
-    ) -> Result<Run<'r, 'm>, Error> {
-        self.begin_on(arena, RunOptions { tile_rows, kernels, ..RunOptions::default() })
+        self.begin_with(arena, RunOptions::default())
     }
 
     /// Begins a run with a tile height, kernels and workers of one's own choice.
     ///
     /// # Errors
-    /// As [`Vit::begin_with`].
-    pub fn begin_on<'r>(
+    /// As [`Vit::begin`], and those of [`Vit::plan_for`].
+    pub fn begin_with<'r>(
         &'r self,
         arena: &'r mut [u8],
         options: RunOptions<'r>,
@@ -128,17 +109,14 @@ impl Run<'_, '_> {
         let rows = if stage == Stage::Embed { c.patches() } else { c.tokens() };
         let at_work = self.attention.at_work;
         Ok(self.position.advance(stage, next, rows, || {
-            let block = |layer: u16| {
-                if usize::from(layer) < c.depth {
-                    Stage::Norm { layer }
-                } else {
-                    Stage::Head
-                }
+            let block = |layer: u16| match usize::from(layer) < c.depth {
+                true => Stage::Norm { layer },
+                false => Stage::Head,
             };
             match stage {
                 Stage::Embed => Some(block(0)),
                 Stage::Mlp { layer } => Some(block(layer.saturating_add(1))),
-                _ => next_in_layer(stage, c.heads, at_work, false),
+                _ => next_in_layer(stage, c.heads, at_work, usize::MAX),
             }
         }))
     }
@@ -151,20 +129,21 @@ impl Run<'_, '_> {
         source: &mut S,
     ) -> Result<usize, Error> {
         let (vit, c, w, s) = (self.vit, self.vit.config(), &mut self.workspace, &self.slots);
-        let tokens = s.layer.tokens;
         match stage {
-            Stage::Embed => forward::embed_tile(w, c, &vit.embed()?, s, row, source),
-            Stage::Norm { layer } | Stage::Project { layer, .. } | Stage::Attention { layer, .. } => {
-                let plane = s.plane.of(vit.block_precision(layer.into()).qkv);
+            Stage::Embed => forward::embed_tile(w, c, &vit.embed(Values::Checked)?, s, row, source),
+            Stage::Mlp { layer } => {
+                Ok(mlp_tile(w, &vit.layer(layer.into())?.mlp()?, s.layer.tokens, &s.mlp, row)?)
+            }
+            Stage::Head => {
+                forward::head(w, c, &vit.final_weights(Values::Checked)?, s)?;
+                Ok(c.tokens())
+            }
+            stage => {
+                let stage = AttentionStage::of(stage)?;
+                let plane = s.plane.of(vit.block_precision(stage.layer).qkv);
                 let planes = Planes { plane, sum: PlaneSlots::EMPTY, addend: &[], memory: PlaneSlots::EMPTY };
                 self.attention.tile(w, vit, (&s.layer, &planes), stage, row)
             }
-            Stage::Mlp { layer } => Ok(mlp_tile(w, &vit.mlp(layer.into())?, tokens, &s.mlp, row)?),
-            Stage::Head => {
-                forward::head(w, c, &vit.final_weights()?, s)?;
-                Ok(c.tokens())
-            }
-            _ => Err(Fault::Stage.into()),
         }
     }
 

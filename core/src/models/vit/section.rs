@@ -4,7 +4,8 @@ use super::config::{Head, Output, Pool, VitConfig};
 use crate::error::Error;
 use crate::format::{u32_at, Words};
 use crate::kernels::Activation;
-use crate::tensor::{Precision, MAX_DEPTH, MAX_INPUTS, MAX_TOKENS, MIN_MAGNITUDE};
+use crate::tensor::Precision::{self, Int8};
+use crate::tensor::{MAX_DEPTH, MAX_INPUTS, MAX_TOKENS, MIN_MAGNITUDE};
 
 /// Words (u32) before the precision words.
 const FIXED_WORDS: usize = 16;
@@ -24,24 +25,16 @@ pub struct BlockPrecision {
 
 impl BlockPrecision {
     /// All int8.
-    pub const INT8: Self =
-        Self { qkv: Precision::Int8, proj: Precision::Int8, fc1: Precision::Int8, fc2: Precision::Int8 };
+    pub const INT8: Self = Self { qkv: Int8, proj: Int8, fc1: Int8, fc2: Int8 };
 
     /// Bit i set where layer i (qkv, proj, fc1, fc2) keeps f16 weights.
-    pub const fn to_word(self) -> u32 {
-        self.qkv.bit() | self.proj.bit() << 1 | self.fc1.bit() << 2 | self.fc2.bit() << 3
+    pub fn to_word(self) -> u32 {
+        Precision::to_word([self.qkv, self.proj, self.fc1, self.fc2])
     }
 
-    const fn from_word(word: u32) -> Option<Self> {
-        if word > 15 {
-            return None;
-        }
-        Some(Self {
-            qkv: Precision::from_bit(word & 1),
-            proj: Precision::from_bit(word >> 1 & 1),
-            fc1: Precision::from_bit(word >> 2 & 1),
-            fc2: Precision::from_bit(word >> 3 & 1),
-        })
+    fn from_word(word: u32) -> Self {
+        let [qkv, proj, fc1, fc2] = Precision::from_word(word);
+        Self { qkv, proj, fc1, fc2 }
     }
 }
 
@@ -88,12 +81,8 @@ impl<'a> ConfigSection<'a> {
     }
 
     /// Reads and checks the section at `start` of the file.
-    pub(super) fn parse((start, bytes): (u32, &'a [u8])) -> Result<(Self, VitConfig), Error> {
-        let (found, needed) = (bytes.len() as u32, Self::bytes(0) as u32);
-        if bytes.len() < Self::bytes(0) {
-            return Err(Error::SectionLength { section: 0, offset: start, found, expected: needed });
-        }
-        let reader = Words::new(bytes, start);
+    pub(super) fn parse(section: (u32, &'a [u8])) -> Result<(Self, VitConfig), Error> {
+        let reader = Words::new(section, Self::bytes(0))?;
         let flags = reader.word(10);
         let classes = reader.size("classes", 9, 0, 1 << 20);
         let unsaid = Output::unsaid(classes);
@@ -132,14 +121,11 @@ impl<'a> ConfigSection<'a> {
         reader.done()?;
         check_relations(&reader, &config, flags);
         reader.done()?;
-        if bytes.len() != Self::bytes(config.depth) {
-            let expected = Self::bytes(config.depth) as u32;
-            return Err(Error::SectionLength { section: 0, offset: start, found, expected });
-        }
-        let section = Self { bytes, head_precision: Precision::from_bit(flags >> 4 & 1) };
+        reader.expect_length(Self::bytes(config.depth))?;
+        let section = Self { bytes: section.1, head_precision: Precision::from_bit(flags >> 4 & 1) };
         for layer in 0..config.depth {
             let word = FIXED_WORDS + layer;
-            reader.check(BlockPrecision::from_word(reader.word(word)).is_some(), "precision", word);
+            reader.check(reader.word(word) < 16, "precision", word);
         }
         reader.done()?;
         Ok((section, config))
@@ -148,7 +134,6 @@ impl<'a> ConfigSection<'a> {
     /// Precision of the linear layers of block `layer`.
     pub fn block(&self, layer: usize) -> BlockPrecision {
         BlockPrecision::from_word(u32_at(self.bytes, 4 * (FIXED_WORDS + layer)))
-            .unwrap_or(BlockPrecision::INT8)
     }
 }
 

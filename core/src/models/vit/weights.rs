@@ -5,9 +5,10 @@ use half::f16;
 
 use super::config::{Head, VitConfig};
 use super::section::{BlockPrecision, ConfigSection};
-use crate::blocks::{AttentionPrecision, AttentionWeights, HeadWeights, LayerShape, MlpWeights};
+use crate::blocks::{AttentionPrecision, LayerSection, Layers};
 use crate::error::Error;
-use crate::format::{Cursor, Model, SectionKind, ARCHITECTURE_VIT};
+use crate::format::{Cursor, Model, SectionKind, Values, ARCHITECTURE_VIT};
+use crate::kernels::TableSpec;
 use crate::run::DEFAULT_TILE_ROWS;
 use crate::tensor::{Linear, NormWeights, Precision};
 
@@ -58,12 +59,12 @@ impl<'a> Vit<'a> {
         model.labels()?;
         let vit = Self { model: *model, config, section };
         model.expect_end(FIRST_TENSOR_SECTION + config.depth + 2)?;
-        vit.read_embed(true)?;
+        vit.embed(Values::New)?;
         for layer in 0..config.depth {
-            vit.block(layer).check(vit.block_cursor(layer, true)?)?;
+            vit.block(layer, Values::New)?.check()?;
         }
-        vit.read_final(true)?;
-        vit.plan_with_tile_rows(DEFAULT_TILE_ROWS)?;
+        vit.final_weights(Values::New)?;
+        vit.plan_for(DEFAULT_TILE_ROWS, TableSpec::of_layout(model.layout()), 1)?;
         Ok(vit)
     }
 
@@ -82,14 +83,9 @@ impl<'a> Vit<'a> {
         self.section.block(layer)
     }
 
-    fn cursor(&self, index: usize, kind: SectionKind, check: bool) -> Result<Cursor<'a>, Error> {
-        Ok(Cursor::new(index, self.model.expect_section(index, kind)?, self.model.layout(), check))
-    }
-
-    fn read_embed(&self, check: bool) -> Result<EmbedWeights<'a>, Error> {
+    pub(super) fn embed(&self, values: Values) -> Result<EmbedWeights<'a>, Error> {
         let c = &self.config;
-        let index = FIRST_TENSOR_SECTION;
-        let mut cursor = self.cursor(index, SectionKind::Embed, check)?;
+        let mut cursor = Cursor::new(&self.model, FIRST_TENSOR_SECTION, SectionKind::Embed, values)?;
         let weights = EmbedWeights {
             patch: cursor.linear("patch_embed", c.patch_bytes(), c.dim, Precision::Int8),
             prefix: cursor.f16s("prefix_tokens", c.prefix_tokens() * c.dim),
@@ -98,40 +94,27 @@ impl<'a> Vit<'a> {
         cursor.finish(weights)
     }
 
-    pub(super) fn embed(&self) -> Result<EmbedWeights<'a>, Error> {
-        self.read_embed(false)
-    }
-
-    fn block_cursor(&self, layer: usize, check: bool) -> Result<Cursor<'a>, Error> {
-        let index = FIRST_TENSOR_SECTION + 1 + layer;
-        self.cursor(index, SectionKind::Block, check)
-    }
-
-    fn block(&self, layer: usize) -> LayerShape {
+    fn block(&self, layer: usize, values: Values) -> Result<LayerSection<'a>, Error> {
         let c = &self.config;
+        let index = FIRST_TENSOR_SECTION + 1 + layer;
         let BlockPrecision { qkv, proj, fc1, fc2 } = self.section.block(layer);
-        LayerShape {
+        Ok(LayerSection {
+            cursor: Cursor::new(&self.model, index, SectionKind::Block, values)?,
             dim: c.dim,
             heads: c.heads,
             hidden: c.hidden,
             activation: c.activation,
             norm_eps: c.norm_eps,
-            layout: self.model.layout(),
             own: AttentionPrecision { qkv, proj },
             cross: None,
             mlp: [fc1, fc2],
-        }
+        })
     }
 
-    /// A block's MLP with its norm.
-    pub(super) fn mlp(&self, layer: usize) -> Result<MlpWeights<'a>, Error> {
-        self.block(layer).mlp(self.block_cursor(layer, false)?)
-    }
-
-    fn read_final(&self, check: bool) -> Result<FinalWeights<'a>, Error> {
+    pub(super) fn final_weights(&self, values: Values) -> Result<FinalWeights<'a>, Error> {
         let c = &self.config;
         let index = FIRST_TENSOR_SECTION + 1 + c.depth;
-        let mut cursor = self.cursor(index, SectionKind::Head, check)?;
+        let mut cursor = Cursor::new(&self.model, index, SectionKind::Head, values)?;
         let norm_before_pool = c.norm_before_pool.then(|| cursor.norm("norm", c.dim, c.norm_eps));
         let norm_after_pool = c.norm_after_pool.then(|| cursor.norm("fc_norm", c.dim, c.norm_eps));
         let precision = self.section.head_precision;
@@ -140,10 +123,6 @@ impl<'a> Vit<'a> {
         let head = classifier("head", c.head != Head::None);
         let head_dist = classifier("head_dist", c.second_head_token().is_some());
         cursor.finish(FinalWeights { norm_before_pool, norm_after_pool, head, head_dist })
-    }
-
-    pub(super) fn final_weights(&self) -> Result<FinalWeights<'a>, Error> {
-        self.read_final(false)
     }
 
     /// The configuration section in place.
@@ -157,16 +136,12 @@ impl<'a> Vit<'a> {
     }
 }
 
-impl<'a> AttentionWeights<'a> for Vit<'a> {
+impl<'a> Layers<'a> for Vit<'a> {
     fn heads(&self) -> usize {
         self.config.heads
     }
 
-    fn norm(&self, layer: usize, is_cross: bool) -> Result<NormWeights<'a>, Error> {
-        self.block(layer).norm(self.block_cursor(layer, false)?, is_cross)
-    }
-
-    fn head(&self, layer: usize, is_cross: bool, head: usize) -> Result<HeadWeights<'a>, Error> {
-        self.block(layer).head(self.block_cursor(layer, false)?, is_cross, head)
+    fn layer(&self, layer: usize) -> Result<LayerSection<'a>, Error> {
+        self.block(layer, Values::Checked)
     }
 }
