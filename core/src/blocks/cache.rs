@@ -140,12 +140,16 @@ impl Work for CacheTile<'_> {
             apply(kernels, &x, &head.layer.weights.key, Epilogue::None, out, scratch.data)?;
             (kernels.store_keys)(out, head_dim, head.first, head.keys, head.key_scales);
         }
+        let of_values;
         let x = match self.values.is_empty() {
-            true => x,
-            false => self.values.operand(kernels, &weights.value, wide)?,
+            true => &x,
+            false => {
+                of_values = self.values.operand(kernels, &weights.value, wide)?;
+                &of_values
+            }
         };
         for head in &mut self.heads {
-            apply(kernels, &x, &head.layer.weights.value, Epilogue::None, out, scratch.data)?;
+            apply(kernels, x, &head.layer.weights.value, Epilogue::None, out, scratch.data)?;
             (kernels.store_values)(out, head_dim, head.first, head.values, head.value_scales);
         }
         Ok(())
