@@ -10,6 +10,9 @@ use crate::source::SourceError;
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
+// What stands behind a byte is copied byte by byte on cores without unaligned access: a result takes a word
+// more, and is moved faster.
+#[repr(u32)]
 pub enum Error {
     /// The model's first byte is not aligned as its tensors need it.
     ModelMisaligned {
@@ -189,7 +192,8 @@ pub enum Error {
 /// been seen; it is an error and not a panic, so that no panic is linked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[repr(u8)]
+// As wide as a word for the same reason as [`Error`].
+#[repr(u32)]
 pub enum Fault {
     /// Slots of the arena that are alive together overlap, or exceed it.
     Slot = 1,
@@ -377,7 +381,7 @@ impl fmt::Display for Error {
             Error::Source(error) => write!(f, "the source of pixels failed with code {}", error.code),
             Error::Finished => write!(f, "the run is over: begin a new one"),
             Error::NotFinished => write!(f, "the run is not over: step until it is done"),
-            Error::Internal(fault) => write!(f, "internal error {}: please report it", fault as u8),
+            Error::Internal(fault) => write!(f, "internal error {}: please report it", fault as u32),
         }
     }
 }
