@@ -3,7 +3,7 @@
 use bytemuck::{must_cast_slice, must_cast_slice_mut, try_cast_slice, try_cast_slice_mut};
 use half::f16;
 
-use crate::arena::{part_mut, Extent, Phases, Plan, Rows};
+use crate::arena::{halves, part_mut, Extent, Phases, Plan, Rows};
 use crate::error::Fault;
 use crate::fork::{Share, Split};
 use crate::kernels::{Kernels, RowShape};
@@ -59,7 +59,7 @@ impl PlaneSlots {
     #[inline]
     pub fn view<'a>(&self, words: &'a mut [u32]) -> Result<Plane<'a>, Fault> {
         let Self { dim, is_f16, .. } = *self;
-        let (rows, scales) = words.split_at_mut_checked(self.rows).ok_or(Fault::Slot)?;
+        let (rows, scales) = halves(words, self.rows)?;
         let width = if is_f16 { 2 * dim } else { padded(dim) };
         let (rows, scales) = (must_cast_slice_mut(rows), must_cast_slice_mut(scales));
         Ok(Plane { rows: Rows { data: rows, width }, scales: Rows { data: scales, width: 1 }, dim, is_f16 })
@@ -148,15 +148,14 @@ fn widened<'w>(
     weights: &Linear,
     wide: &'w mut [f32],
 ) -> Result<Operand<'w>, Fault> {
-    let fault = Fault::Shape;
-    let halves: &[f16] = try_cast_slice(rows).map_err(|_| fault)?;
-    let count = halves.len().checked_div(dim).unwrap_or(0);
-    let (rows, rest) = wide.split_at_mut_checked(halves.len()).ok_or(fault)?;
-    (kernels.widen)(halves, rows);
+    let f16s: &[f16] = try_cast_slice(rows).map_err(|_| Fault::Shape)?;
+    let count = f16s.len().checked_div(dim).unwrap_or(0);
+    let (rows, rest) = halves(wide, f16s.len())?;
+    (kernels.widen)(f16s, rows);
     if let Linear::F16(_) = weights {
         return Ok(Operand::Float(rows));
     }
-    let (scales, rest) = rest.split_at_mut_checked(count).ok_or(fault)?;
+    let (scales, rest) = halves(rest, count)?;
     let codes = part_mut(must_cast_slice_mut::<f32, i8>(rest), 0, count * padded(dim))?;
     Ok(quantize_rows(kernels, rows, dim, weights, codes, scales))
 }

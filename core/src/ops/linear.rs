@@ -4,7 +4,7 @@ use half::f16;
 
 use crate::error::Fault;
 use crate::kernels::{Epilogue, Kernels, RowShape};
-use crate::tensor::{Linear, RowsI8};
+use crate::tensor::{Linear, LinearF16, LinearI8, RowsI8};
 
 /// Input rows of a linear layer, in the form that its precision wants.
 pub(crate) enum Operand<'a> {
@@ -12,6 +12,23 @@ pub(crate) enum Operand<'a> {
     Int8(RowsI8<'a>),
     /// For f16 weights: `(rows, inputs)`.
     Float(&'a [f32]),
+}
+
+/// Input rows with weights that want them as they are.
+enum Pair<'a> {
+    Int8(&'a RowsI8<'a>, &'a LinearI8<'a>),
+    F16(&'a [f32], &'a LinearF16<'a>),
+}
+
+impl<'a> Pair<'a> {
+    #[inline(always)]
+    fn of(x: &'a Operand, weights: &'a Linear) -> Result<Self, Fault> {
+        match (x, weights) {
+            (Operand::Int8(x), Linear::Int8(weights)) => Ok(Pair::Int8(x, weights)),
+            (Operand::Float(x), Linear::F16(weights)) => Ok(Pair::F16(x, weights)),
+            _ => Err(Fault::Form),
+        }
+    }
 }
 
 /// `out = f(x·Wᵀ + b)`: out `(rows, outputs)`; scratch as long as
@@ -24,10 +41,9 @@ pub(crate) fn apply(
     out: &mut [f32],
     scratch: &mut [i32],
 ) -> Result<(), Fault> {
-    match (x, weights) {
-        (Operand::Int8(x), Linear::Int8(weights)) => (kernels.linear_i8)(x, weights, epilogue, out, scratch),
-        (Operand::Float(x), Linear::F16(weights)) => (kernels.linear_f16)(x, weights, epilogue, out),
-        _ => return Err(Fault::Form),
+    match Pair::of(x, weights)? {
+        Pair::Int8(x, weights) => (kernels.linear_i8)(x, weights, epilogue, out, scratch),
+        Pair::F16(x, weights) => (kernels.linear_f16)(x, weights, epilogue, out),
     }
     Ok(())
 }
@@ -40,12 +56,9 @@ pub(crate) fn apply_residual(
     residual: &mut [f16],
     scratch: &mut [i32],
 ) -> Result<(), Fault> {
-    match (x, weights) {
-        (Operand::Int8(x), Linear::Int8(weights)) => {
-            (kernels.linear_i8_residual)(x, weights, residual, scratch)
-        }
-        (Operand::Float(x), Linear::F16(weights)) => (kernels.linear_f16_residual)(x, weights, residual),
-        _ => return Err(Fault::Form),
+    match Pair::of(x, weights)? {
+        Pair::Int8(x, weights) => (kernels.linear_i8_residual)(x, weights, residual, scratch),
+        Pair::F16(x, weights) => (kernels.linear_f16_residual)(x, weights, residual),
     }
     Ok(())
 }

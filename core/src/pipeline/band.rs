@@ -1,7 +1,7 @@
 //! The rows of an image that windows at work see and make, and how overlapping windows become one image.
 
 use crate::arena::{part, part_mut};
-use crate::error::{Error, Fault};
+use crate::error::Error;
 use crate::math::{round_to_i32, Lane};
 use crate::models::ipt::COLOURS;
 use crate::pipeline::{mirror, WindowGrid};
@@ -130,7 +130,8 @@ impl<'r> Band<'r> {
         let (input, rest) = memory.split_at_mut_checked(plan.input_bytes).ok_or(too_small)?;
         let (sums, rest) = rest.split_at_mut_checked(plan.sum_bytes).ok_or(too_small)?;
         let row = rest.get_mut(..width * scale * COLOURS).ok_or(too_small)?;
-        let sums = bytemuck::try_cast_slice_mut::<u8, i16>(sums).map_err(|_| Error::Internal(Fault::Slot))?;
+        let misaligned = |_| Error::ArenaMisaligned { required: ALIGN };
+        let sums = bytemuck::try_cast_slice_mut::<u8, i16>(sums).map_err(misaligned)?;
         sums.iter_mut().for_each(|sum| *sum = 0);
         let rows = WindowGrid::new(height, window, overlap);
         let columns = WindowGrid::new(width, window, overlap);
