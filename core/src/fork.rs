@@ -2,6 +2,7 @@
 //! none.
 
 use crate::error::Fault;
+use crate::tensor::quotient;
 
 /// Runs pieces of work at the same time: a thread pool of a host, the second core of a microcontroller.
 /// Without the feature `parallel` the engine never asks it to.
@@ -102,8 +103,8 @@ pub(crate) fn fork<W: Work>(pool: &dyn ForkJoin, work: W) -> Result<(), Fault> {
 fn halve<W: Work>(pool: &dyn ForkJoin, work: W, workers: usize) -> Result<(), Fault> {
     let share = Share { left: workers / 2 };
     let (offset, rows) = (work.offset(), work.rows());
-    let ideal = (offset + rows).saturating_mul(share.left).checked_div(workers).unwrap_or(0);
-    let granules = (ideal + W::GRANULE / 2).checked_div(W::GRANULE).unwrap_or(0);
+    let ideal = quotient((offset + rows).saturating_mul(share.left), workers);
+    let granules = quotient(ideal + W::GRANULE / 2, W::GRANULE);
     let cut = (granules * W::GRANULE).saturating_sub(offset);
     if workers < 2 || cut == 0 || cut >= rows {
         return work.run();

@@ -22,6 +22,14 @@ pub const fn padded(n: usize) -> usize {
     n.wrapping_add(ALIGN - 1) & !(ALIGN - 1)
 }
 
+/// `a / b`; 0 for the b = 0 that no checked model has, so that no panic is linked for it.
+pub(crate) const fn quotient(a: usize, b: usize) -> usize {
+    match a.checked_div(b) {
+        Some(quotient) => quotient,
+        None => 0,
+    }
+}
+
 /// How int8 weights lie in memory: panels of `nr` output columns, and in a panel groups of `kr` inputs of
 /// each column.
 ///

@@ -12,7 +12,7 @@ use crate::kernels::{Attention, AttentionScratch, Epilogue, Kernels, RowShape};
 use crate::math::inverse_sqrt;
 use crate::ops::{apply, apply_residual, quantize_rows};
 use crate::run::{per_head, Machine, Workspace};
-use crate::tensor::{self, padded, RowsI8};
+use crate::tensor::{self, padded, quotient, RowsI8};
 
 slots! {
     /// Keys and values of the heads at work.
@@ -72,7 +72,7 @@ pub(crate) struct AttentionShape {
 impl AttentionSlots {
     pub fn plan(plan: &mut Plan, m: &Machine, shape: &AttentionShape, phases: Phases) -> Self {
         let AttentionShape { tokens, dim, .. } = *shape;
-        let head_dim = dim.checked_div(shape.heads).unwrap_or(0);
+        let head_dim = quotient(dim, shape.heads);
         let (heads, tile) = (m.heads_at_work(shape.heads), m.tile);
         let memory = (m.table.attention_memory)(tokens, head_dim);
         let wide = if shape.is_widened { wide_row(dim, shape.is_requantized) } else { 0 };

@@ -5,15 +5,15 @@ use core::ops::Range;
 
 use half::f16;
 
-use super::attention::{attention_tile, AttentionSlots};
+use super::attention::{attention_tile, AttentionShape, AttentionSlots};
 use super::cache::cache_tile;
 use super::norm::norm_tile;
 use super::weights::{HeadWeights, LayerSection};
 use super::PlaneSlots;
-use crate::arena::Slot;
+use crate::arena::{Phases, Plan, Slot};
 use crate::error::{Error, Fault};
 use crate::profile::Stage;
-use crate::run::{PerHead, Workspace, MAX_HEADS_AT_WORK};
+use crate::run::{Machine, PerHead, Workspace, MAX_HEADS_AT_WORK};
 
 /// The stage that follows a completed one within its layer, or `None` behind the layer's last one. `at_work`
 /// of the `heads` heads go together; layers from `cross_from` on have a cross-attention.
@@ -89,6 +89,24 @@ pub(crate) struct LayerSlots {
     pub attention: AttentionSlots,
 }
 
+impl LayerSlots {
+    /// For a residual stream that is planned already; `norm` and `attention` are the phases of those.
+    pub fn plan(
+        plan: &mut Plan,
+        m: &Machine,
+        tokens: Slot<f16>,
+        shape: &AttentionShape,
+        [norm, attention]: [Phases; 2],
+    ) -> Self {
+        let normed = m.table.norm_rows.min(m.tile) * shape.dim;
+        Self {
+            tokens,
+            normed: plan.slot("normed row", m.workers, normed, norm),
+            attention: AttentionSlots::plan(plan, m, shape, attention),
+        }
+    }
+}
+
 /// The planes of an attention. What is not there is empty.
 #[derive(Clone, Copy)]
 pub(crate) struct Planes<'a> {
@@ -103,6 +121,10 @@ pub(crate) struct Planes<'a> {
 }
 
 impl Planes<'_> {
+    /// None of them.
+    pub const NONE: Self =
+        Self { plane: PlaneSlots::EMPTY, sum: PlaneSlots::EMPTY, addend: &[], memory: PlaneSlots::EMPTY };
+
     /// What queries are made of: the sum, where there is one.
     fn queries(&self) -> &PlaneSlots {
         if self.sum.is_empty() {

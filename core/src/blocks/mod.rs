@@ -13,8 +13,9 @@ mod norm;
 mod plane;
 mod weights;
 
-pub(crate) use attention::{AttentionShape, AttentionSlots};
+pub(crate) use attention::AttentionShape;
 pub(crate) use layer::{next_in_layer, AttentionStage, AttentionState, LayerSlots, Layers, Planes};
 pub(crate) use mlp::{mlp_tile, MlpRows, MlpSlots};
 pub(crate) use plane::{Plane, PlaneSlots};
-pub(crate) use weights::{AttentionPrecision, LayerSection, MlpWeights};
+pub use weights::LayerPrecision;
+pub(crate) use weights::{LayerSection, MlpWeights};

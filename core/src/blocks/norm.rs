@@ -9,7 +9,7 @@ use crate::fork::{fork, split_fields, Work};
 use crate::kernels::Kernels;
 use crate::math::add_f16s;
 use crate::run::Workspace;
-use crate::tensor::NormWeights;
+use crate::tensor::{quotient, NormWeights};
 
 /// `plane[t] = LayerNorm(tokens[t])` (Ba et al., arXiv 1607.06450), `sum[t] = LayerNorm(tokens[t]) +
 /// addend[t]`, for the rows from `row` on. Returns the first row that is not done.
@@ -57,7 +57,7 @@ split_fields!(NormTile { kernels, norm, tokens, addend, normed, plane, sum });
 
 impl Work for NormTile<'_> {
     fn rows(&self) -> usize {
-        self.tokens.data.len().checked_div(self.norm.gamma.len()).unwrap_or(0)
+        quotient(self.tokens.data.len(), self.tokens.width)
     }
 
     #[inline(always)]

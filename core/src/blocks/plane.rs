@@ -5,10 +5,10 @@ use half::f16;
 
 use crate::arena::{halves, part_mut, Extent, Phases, Plan, Rows};
 use crate::error::Fault;
-use crate::fork::{Share, Split};
+use crate::fork::split_fields;
 use crate::kernels::{Kernels, RowShape};
 use crate::ops::{quantize_rows, Operand};
-use crate::tensor::{padded, Linear, Precision, RowsI8};
+use crate::tensor::{padded, quotient, Linear, Precision, RowsI8};
 
 /// The memory of a plane of `(tokens, dim)`: int8 with a scale per row, or f16 in the same memory.
 #[derive(Clone, Copy)]
@@ -57,12 +57,13 @@ impl PlaneSlots {
 
     /// Its words as its rows.
     #[inline]
-    pub fn view<'a>(&self, words: &'a mut [u32]) -> Result<Plane<'a>, Fault> {
-        let Self { dim, is_f16, .. } = *self;
+    pub fn view<'a>(&'a self, words: &'a mut [u32]) -> Result<Plane<'a>, Fault> {
         let (rows, scales) = halves(words, self.rows)?;
-        let width = if is_f16 { 2 * dim } else { padded(dim) };
-        let (rows, scales) = (must_cast_slice_mut(rows), must_cast_slice_mut(scales));
-        Ok(Plane { rows: Rows { data: rows, width }, scales: Rows { data: scales, width: 1 }, dim, is_f16 })
+        let width = if self.is_f16 { 2 * self.dim } else { padded(self.dim) };
+        let rows = Rows { data: must_cast_slice_mut(rows), width };
+        // An empty plane has as many empty rows as anyone asks for.
+        let scales = Rows { data: must_cast_slice_mut(scales), width: usize::from(!self.is_empty()) };
+        Ok(Plane { rows, scales, slots: self })
     }
 }
 
@@ -72,31 +73,20 @@ pub(crate) struct Plane<'a> {
     rows: Rows<'a, u8>,
     /// Of rows of codes.
     scales: Rows<'a, f32>,
-    dim: usize,
-    is_f16: bool,
+    slots: &'a PlaneSlots,
 }
 
-impl Split for Plane<'_> {
-    fn split(self, at: usize, share: Share) -> Result<(Self, Self), Fault> {
-        let Self { dim, is_f16, .. } = self;
-        let at = if self.is_empty() { 0 } else { at };
-        let ((rows, rows_right), (scales, scales_right)) =
-            (self.rows.split(at, share)?, self.scales.split(at, share)?);
-        let right = Self { rows: rows_right, scales: scales_right, dim, is_f16 };
-        Ok((Self { rows, scales, dim, is_f16 }, right))
-    }
-}
+split_fields!(Plane { rows, scales, slots });
 
 impl Plane<'_> {
     /// Whether there is no such plane.
     pub fn is_empty(&self) -> bool {
-        self.dim == 0
+        self.slots.is_empty()
     }
 
     /// `count` rows from row `first` on; of an empty plane, nothing.
     #[inline]
     pub fn tile(self, first: usize, count: usize) -> Result<Self, Fault> {
-        let (first, count) = if self.is_empty() { (0, 0) } else { (first, count) };
         Ok(Self { rows: self.rows.tile(first, count)?, scales: self.scales.tile(first, count)?, ..self })
     }
 
@@ -109,8 +99,8 @@ impl Plane<'_> {
         weights: &Linear,
         wide: &'w mut Rows<'_, f32>,
     ) -> Result<Operand<'w>, Fault> {
-        if self.is_f16 {
-            return widened(kernels, self.rows.data, self.dim, weights, wide.data);
+        if self.slots.is_f16 {
+            return widened(kernels, self.rows.data, self.slots.dim, weights, wide.data);
         }
         Ok(Operand::Int8(RowsI8 {
             data: must_cast_slice(self.rows.data),
@@ -122,12 +112,12 @@ impl Plane<'_> {
 
     /// Stores normed rows `(rows, dim)` as the rows from `row` on; nothing where the plane is empty.
     pub fn store(&mut self, kernels: &Kernels, normed: &[f32], row: usize) {
-        let Rows { data, width } = &mut self.rows;
+        let (slots, Rows { data, width }) = (self.slots, &mut self.rows);
         let rows = data.get_mut(row * *width..).unwrap_or(&mut []);
-        if self.is_f16 {
+        if slots.is_f16 {
             (kernels.narrow)(normed, try_cast_slice_mut(rows).unwrap_or(&mut []));
-        } else if self.dim > 0 {
-            let shape = RowShape { width: self.dim, pitch: *width };
+        } else if !slots.is_empty() {
+            let shape = RowShape { width: slots.dim, pitch: *width };
             let scales = self.scales.data.get_mut(row..).unwrap_or(&mut []);
             (kernels.quantize_rows)(normed, shape, must_cast_slice_mut(rows), scales);
         }
@@ -149,7 +139,7 @@ fn widened<'w>(
     wide: &'w mut [f32],
 ) -> Result<Operand<'w>, Fault> {
     let f16s: &[f16] = try_cast_slice(rows).map_err(|_| Fault::Shape)?;
-    let count = f16s.len().checked_div(dim).unwrap_or(0);
+    let count = quotient(f16s.len(), dim);
     let (rows, rest) = halves(wide, f16s.len())?;
     (kernels.widen)(f16s, rows);
     if let Linear::F16(_) = weights {

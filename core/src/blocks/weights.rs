@@ -3,7 +3,8 @@
 use crate::error::Error;
 use crate::format::Cursor;
 use crate::kernels::Activation;
-use crate::tensor::{linear_bytes, padded, Linear, NormWeights, Precision};
+use crate::tensor::Precision::{self, Int8};
+use crate::tensor::{linear_bytes, padded, quotient, Linear, NormWeights};
 
 /// Query, key, value `(head_dim, dim)` and projection `(dim, head_dim)` of one head.
 #[derive(Clone, Copy)]
@@ -47,11 +48,40 @@ impl<'a> MlpWeights<'a> {
     }
 }
 
-/// Precisions of an attention.
-#[derive(Clone, Copy)]
-pub(crate) struct AttentionPrecision {
+/// Precisions of the linear layers of a transformer layer. Without a cross-attention `cross_qkv` and
+/// `cross_proj` are not used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct LayerPrecision {
+    /// Query, key and value of the self-attention.
     pub qkv: Precision,
+    /// The projection behind it.
     pub proj: Precision,
+    /// The MLP's first layer.
+    pub fc1: Precision,
+    /// The MLP's second layer.
+    pub fc2: Precision,
+    /// Query, key and value of the cross-attention.
+    pub cross_qkv: Precision,
+    /// The projection behind it.
+    pub cross_proj: Precision,
+}
+
+impl LayerPrecision {
+    /// All int8.
+    pub const INT8: Self =
+        Self { qkv: Int8, proj: Int8, fc1: Int8, fc2: Int8, cross_qkv: Int8, cross_proj: Int8 };
+
+    /// Bit i is set where layer i, in the order of the fields, keeps f16 weights.
+    pub fn to_word(self) -> u32 {
+        let Self { qkv, proj, fc1, fc2, cross_qkv, cross_proj } = self;
+        Precision::to_word([qkv, proj, fc1, fc2, cross_qkv, cross_proj])
+    }
+
+    pub(crate) fn from_word(word: u32) -> Self {
+        let [qkv, proj, fc1, fc2, cross_qkv, cross_proj] = Precision::from_word(word);
+        Self { qkv, proj, fc1, fc2, cross_qkv, cross_proj }
+    }
 }
 
 /// A layer in its section, which has, for each of its attentions, a norm and the heads; then the MLP with its
@@ -64,21 +94,21 @@ pub(crate) struct LayerSection<'a> {
     pub hidden: usize,
     pub activation: Activation,
     pub norm_eps: f32,
-    /// The self-attention.
-    pub own: AttentionPrecision,
-    /// The cross-attention behind it, if there is one.
-    pub cross: Option<AttentionPrecision>,
-    /// Of both layers of the MLP.
-    pub mlp: [Precision; 2],
+    pub precision: LayerPrecision,
+    /// There is a cross-attention behind the self-attention.
+    pub has_cross: bool,
 }
 
 impl<'a> LayerSection<'a> {
     /// Checks the whole section.
     pub fn check(mut self) -> Result<(), Error> {
-        for attention in [Some(self.own), self.cross].into_iter().flatten() {
+        for is_cross in [false, true] {
+            if is_cross && !self.has_cross {
+                continue;
+            }
             self.read_norm();
             for _ in 0..self.heads {
-                self.read_head(attention);
+                self.read_head(is_cross);
             }
         }
         self.read_mlp();
@@ -87,39 +117,47 @@ impl<'a> LayerSection<'a> {
 
     /// The norm in front of the self-attention, or of the cross-attention.
     pub fn norm(mut self, is_cross: bool) -> Result<NormWeights<'a>, Error> {
-        self.cursor.skip(if is_cross { self.attention_bytes(self.own) } else { 0 });
+        self.cursor.skip(if is_cross { self.attention_bytes(false) } else { 0 });
         let norm = self.read_norm();
         self.cursor.done(norm)
     }
 
     /// A head of the self-attention, or of the cross-attention.
     pub fn head(mut self, is_cross: bool, head: usize) -> Result<HeadWeights<'a>, Error> {
-        let (before, attention) = match self.cross.filter(|_| is_cross) {
-            Some(cross) => (self.attention_bytes(self.own), cross),
-            None => (0, self.own),
-        };
-        self.cursor.skip(before + self.norm_bytes() + head * self.head_bytes(attention));
-        let head = self.read_head(attention);
+        let before = if is_cross { self.attention_bytes(false) } else { 0 };
+        self.cursor.skip(before + self.norm_bytes() + head * self.head_bytes(is_cross));
+        let head = self.read_head(is_cross);
         self.cursor.done(head)
     }
 
     /// The MLP with its norm.
     pub fn mlp(mut self) -> Result<MlpWeights<'a>, Error> {
-        let cross = self.cross.map_or(0, |cross| self.attention_bytes(cross));
-        self.cursor.skip(self.attention_bytes(self.own) + cross);
+        let cross = if self.has_cross { self.attention_bytes(true) } else { 0 };
+        self.cursor.skip(self.attention_bytes(false) + cross);
         let mlp = self.read_mlp();
         self.cursor.done(mlp)
     }
 
+    /// Precisions of query, key and value and of the projection.
+    fn attention(&self, is_cross: bool) -> [Precision; 2] {
+        let LayerPrecision { qkv, proj, cross_qkv, cross_proj, .. } = self.precision;
+        if is_cross {
+            [cross_qkv, cross_proj]
+        } else {
+            [qkv, proj]
+        }
+    }
+
     fn head_dim(&self) -> usize {
-        self.dim.checked_div(self.heads).unwrap_or(0)
+        quotient(self.dim, self.heads)
     }
 
     fn read_norm(&mut self) -> NormWeights<'a> {
         self.cursor.norm("norm", self.dim, self.norm_eps)
     }
 
-    fn read_head(&mut self, AttentionPrecision { qkv, proj }: AttentionPrecision) -> HeadWeights<'a> {
+    fn read_head(&mut self, is_cross: bool) -> HeadWeights<'a> {
+        let [qkv, proj] = self.attention(is_cross);
         let (dim, head_dim, cursor) = (self.dim, self.head_dim(), &mut self.cursor);
         HeadWeights {
             query: cursor.linear("attn.query", dim, head_dim, qkv),
@@ -130,9 +168,10 @@ impl<'a> LayerSection<'a> {
     }
 
     fn read_mlp(&mut self) -> MlpWeights<'a> {
-        let Self { ref mut cursor, dim, hidden, activation, norm_eps, mlp, .. } = *self;
+        let Self { ref mut cursor, dim, hidden, activation, norm_eps, precision, .. } = *self;
+        let LayerPrecision { fc1, fc2, .. } = precision;
         let norm = Some(cursor.norm("mlp.norm", dim, norm_eps));
-        MlpWeights::read(cursor, norm, ["mlp.fc1", "mlp.fc2"], [dim, hidden], activation, mlp)
+        MlpWeights::read(cursor, norm, ["mlp.fc1", "mlp.fc2"], [dim, hidden], activation, [fc1, fc2])
     }
 
     fn norm_bytes(&self) -> usize {
@@ -140,14 +179,14 @@ impl<'a> LayerSection<'a> {
     }
 
     /// Bytes of one head's weights; all heads of an attention are alike.
-    fn head_bytes(&self, precision: AttentionPrecision) -> usize {
+    fn head_bytes(&self, is_cross: bool) -> usize {
         let (dim, head_dim, layout) = (self.dim, self.head_dim(), self.cursor.layout());
-        3 * linear_bytes(dim, head_dim, precision.qkv, layout)
-            + linear_bytes(head_dim, dim, precision.proj, layout)
+        let [qkv, proj] = self.attention(is_cross);
+        3 * linear_bytes(dim, head_dim, qkv, layout) + linear_bytes(head_dim, dim, proj, layout)
     }
 
     /// Bytes of an attention with its norm.
-    fn attention_bytes(&self, precision: AttentionPrecision) -> usize {
-        self.norm_bytes() + self.heads * self.head_bytes(precision)
+    fn attention_bytes(&self, is_cross: bool) -> usize {
+        self.norm_bytes() + self.heads * self.head_bytes(is_cross)
     }
 }

@@ -2,7 +2,7 @@
 
 use anyhow::{ensure, Context, Result};
 use vitreous::format::{SectionKind, ARCHITECTURE_VIT};
-use vitreous::models::vit::{BlockPrecision, ConfigSection, Head, VitConfig, DEFAULT_TILE_ROWS};
+use vitreous::models::vit::{ConfigSection, Head, LayerPrecision, VitConfig, DEFAULT_TILE_ROWS};
 use vitreous::tensor::{PanelLayout, Precision};
 
 use super::balance::{balance_block, balance_head, Extents, Tensors};
@@ -160,13 +160,13 @@ struct Quantizer<'a> {
     float: &'a FloatVit,
     config: VitConfig,
     options: &'a QuantizeOptions,
-    blocks: Vec<BlockPrecision>,
+    blocks: Vec<LayerPrecision>,
     head: Precision,
 }
 
 impl<'a> Quantizer<'a> {
     fn new(float: &'a FloatVit, options: &'a QuantizeOptions) -> Result<Self> {
-        let mut blocks = vec![BlockPrecision::INT8; float.config.depth];
+        let mut blocks = vec![LayerPrecision::INT8; float.config.depth];
         let mut head = Precision::Int8;
         for &layer in &options.keep_f16 {
             let depth = float.config.depth;

@@ -2,6 +2,8 @@
 
 use heapless::Vec;
 
+use crate::tensor::quotient;
+
 /// Most tasks that a model may have.
 pub const MAX_TASKS: usize = 16;
 
@@ -106,10 +108,7 @@ impl IptConfig {
 
     /// Tokens in one row of the window.
     pub const fn token_columns(&self) -> usize {
-        match self.window.checked_div(self.patch) {
-            Some(columns) => columns,
-            None => 0,
-        }
+        quotient(self.window, self.patch)
     }
 
     /// Tokens of a window.
@@ -119,10 +118,7 @@ impl IptConfig {
 
     /// Width of one attention head.
     pub const fn head_dim(&self) -> usize {
-        match self.dim().checked_div(self.heads) {
-            Some(head_dim) => head_dim,
-            None => 0,
-        }
+        quotient(self.dim(), self.heads)
     }
 }
 

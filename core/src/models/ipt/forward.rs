@@ -15,7 +15,7 @@ use crate::kernels::{Activation, Epilogue, Kernels};
 use crate::math::add_f16s;
 use crate::ops::{apply, conv_row, quantize_rows, Conv, Source, Target};
 use crate::run::Workspace;
-use crate::tensor::{rows, rows_mut, Linear};
+use crate::tensor::{quotient, rows, rows_mut, Linear};
 
 /// `map[y] = W * (pixels − mean) + b`.
 pub(super) fn entry_row(
@@ -200,7 +200,7 @@ impl Tail<'_> {
             if done > last {
                 return Ok(());
             }
-            let y = done.checked_div(factor).unwrap_or(0);
+            let y = quotient(done, factor);
             self.upsample(w, made, above, (y + 1).min(side - 1))?;
             let shuffled = Target::Shuffle(output, done, factor);
             conv_row(w, &self.slots.conv, conv, (Source::Ring(input), side, y), shuffled)?;

@@ -39,8 +39,9 @@ mod run;
 mod section;
 mod weights;
 
+pub use crate::blocks::LayerPrecision;
 pub use crate::run::{DEFAULT_TILE_ROWS, MAX_TILE_ROWS};
 pub use config::{IptConfig, Task, TaskKind, BLOCK_KERNEL, COLOURS, HEAD_BLOCKS, MAX_TASKS, OUTER_KERNEL};
 pub use run::IptRun;
-pub use section::{BodyPrecision, IptSection, LayerPrecision, TaskPrecision};
+pub use section::{BodyPrecision, IptSection, TaskPrecision};
 pub use weights::Ipt;

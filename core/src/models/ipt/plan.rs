@@ -5,7 +5,7 @@ use half::f16;
 use super::config::{IptConfig, Task, BLOCK_KERNEL, COLOURS, OUTER_KERNEL};
 use super::section::IptSection;
 use crate::arena::{Phases, Plan, Slot};
-use crate::blocks::{AttentionShape, AttentionSlots, LayerSlots, MlpSlots, PlaneSlots};
+use crate::blocks::{AttentionShape, LayerSlots, MlpSlots, PlaneSlots};
 use crate::ops::{ConvNeeds, ConvSlots};
 use crate::run::Machine;
 use crate::tensor::Precision;
@@ -86,30 +86,17 @@ pub(super) fn plan(
     let mut ring = |name, (rows, width): (usize, usize)| plan.slot(name, rows, width, Phases::only(TAIL));
     let upsampled = [ring("upsampled rows", rings[0]), ring("upsampled rows 2", rings[1])];
     let out_row = plan.slot("output row", 1, width * COLOURS, Phases::only(TAIL));
-    let mut plane = |names, is_f16, phases| PlaneSlots::plan(plan, names, (tokens, dim), is_f16, phases);
+    let mut planned = |names, is_f16, phases| PlaneSlots::plan(plan, names, (tokens, dim), is_f16, phases);
     let planes = phases(Phases::through(NORM, ATTENTION));
     // What lives longest goes first: so no hole is left that an area is too large for.
-    let memory = plane(["memory", "memory scales"], cross_f16, Phases::through(NORM, MLP));
-    let own = plane(["normed plane", "plane scales"], own_f16, planes);
-    let query_plane = plane(["query plane", "query plane scales"], own_f16 || cross_f16, planes);
-    let normed_rows = m.table.norm_rows.min(m.tile);
-    let normed = plan.slot("normed row", m.workers, normed_rows * dim, phases(Phases::only(NORM)));
-    let attention = AttentionSlots::plan(plan, m, &shape, phases(Phases::only(ATTENTION)));
+    let memory = planned(["memory", "memory scales"], cross_f16, Phases::through(NORM, MLP));
+    let plane = planned(["normed plane", "plane scales"], own_f16, planes);
+    let query_plane = planned(["query plane", "query plane scales"], own_f16 || cross_f16, planes);
+    let layer_phases = [NORM, ATTENTION].map(|phase| phases(Phases::only(phase)));
+    let layer = LayerSlots::plan(plan, m, tokens_slot, &shape, layer_phases);
     let widest = c.hidden.max(c.head_hidden).max(dim);
     let mlp = MlpSlots::plan(plan, m, dim, widest, Phases::only(MLP));
-    Slots {
-        map,
-        layer: LayerSlots { tokens: tokens_slot, normed, attention },
-        window,
-        conv,
-        hidden_rows,
-        upsampled,
-        out_row,
-        plane: own,
-        query_plane,
-        memory,
-        mlp,
-    }
+    Slots { map, layer, window, conv, hidden_rows, upsampled, out_row, plane, query_plane, memory, mlp }
 }
 
 /// What the convolutions need, the shapes of the rings between them, and the width of the output in pixels.

@@ -7,7 +7,7 @@ use super::forward::{self, Tail};
 use super::plan::{self, memory_precision, Slots};
 use super::weights::Ipt;
 use crate::arena::{carve, Plan};
-use crate::blocks::{mlp_tile, next_in_layer, AttentionStage, AttentionState, Layers, PlaneSlots, Planes};
+use crate::blocks::{mlp_tile, next_in_layer, AttentionStage, AttentionState, Layers, Planes};
 use crate::error::Error;
 use crate::format::Values;
 use crate::kernels::TableSpec;
@@ -194,16 +194,16 @@ impl<'m> IptRun<'_, 'm> {
         let (ipt, s) = (self.ipt, &self.slots);
         let precision = ipt.section().layer(layer);
         let qkv = if is_cross { precision.cross_qkv } else { precision.qkv };
-        let (plane, none) = (s.plane.of(qkv), PlaneSlots::EMPTY);
+        let plane = s.plane.of(qkv);
         if !ipt.is_decoder(layer) {
-            return Ok(Planes { plane, sum: none, addend: &[], memory: none });
+            return Ok(Planes { plane, ..Planes::NONE });
         }
         let (sum, addend) = (s.query_plane.of(qkv), ipt.tail(self.index, Values::Checked)?.query);
         if is_cross {
             let memory = s.memory.of(memory_precision(ipt.config(), ipt.section()));
-            return Ok(Planes { plane: none, sum, addend, memory });
+            return Ok(Planes { sum, addend, memory, ..Planes::NONE });
         }
-        Ok(Planes { plane, sum, addend, memory: none })
+        Ok(Planes { plane, sum, addend, ..Planes::NONE })
     }
 
     /// Rows of a stage.

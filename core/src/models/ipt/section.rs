@@ -3,6 +3,7 @@
 use heapless::Vec;
 
 use super::config::{IptConfig, Task, TaskKind, BLOCK_KERNEL, COLOURS, MAX_TASKS, OUTER_KERNEL};
+use crate::blocks::LayerPrecision;
 use crate::error::Error;
 use crate::format::{u32_at, Words};
 use crate::run::MAX_TILE_ROWS;
@@ -53,42 +54,6 @@ const _: () = {
     // The band of a tail's last convolution, four times as wide as the window; the ring in front of it.
     assert!((5 * 4 * MAX_WINDOW * MAX_FEATURES) as u64 * 4 <= LIMIT);
 };
-
-/// Precisions of the layers of an encoder or decoder layer. In an encoder `cross_qkv` and `cross_proj` are
-/// not used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct LayerPrecision {
-    /// Query, key and value of the self-attention.
-    pub qkv: Precision,
-    /// The projection behind it.
-    pub proj: Precision,
-    /// The MLP's first layer.
-    pub fc1: Precision,
-    /// The MLP's second layer.
-    pub fc2: Precision,
-    /// Query, key and value of the cross-attention.
-    pub cross_qkv: Precision,
-    /// The projection behind it.
-    pub cross_proj: Precision,
-}
-
-impl LayerPrecision {
-    /// All int8.
-    pub const INT8: Self =
-        Self { qkv: Int8, proj: Int8, fc1: Int8, fc2: Int8, cross_qkv: Int8, cross_proj: Int8 };
-
-    /// Bit i set where layer i (in the fields' order) keeps f16 weights.
-    pub fn to_word(self) -> u32 {
-        let Self { qkv, proj, fc1, fc2, cross_qkv, cross_proj } = self;
-        Precision::to_word([qkv, proj, fc1, fc2, cross_qkv, cross_proj])
-    }
-
-    fn from_word(word: u32) -> Self {
-        let [qkv, proj, fc1, fc2, cross_qkv, cross_proj] = Precision::from_word(word);
-        Self { qkv, proj, fc1, fc2, cross_qkv, cross_proj }
-    }
-}
 
 /// Precisions of a task's own convolutions. The first convolution of the head and the last of the tail always
 /// have f16 weights: what goes through them is the picture itself.

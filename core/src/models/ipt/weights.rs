@@ -5,7 +5,7 @@ use half::f16;
 
 use super::config::{IptConfig, Task, BLOCK_KERNEL, COLOURS, HEAD_BLOCKS, OUTER_KERNEL};
 use super::section::{BodyPrecision, IptSection};
-use crate::blocks::{AttentionPrecision, LayerSection, Layers, MlpWeights};
+use crate::blocks::{LayerSection, Layers, MlpWeights};
 use crate::error::Error;
 use crate::format::{Cursor, Model, SectionKind, Values, ARCHITECTURE_IPT};
 use crate::kernels::Activation;
@@ -13,22 +13,7 @@ use crate::ops::{Conv, Inputs};
 use crate::tensor::{Linear, Precision};
 
 /// An IPT in a checked model file: every tensor has its length, every float is one that the engine computes
-/// with.
-///
-/// ```no_run
-/// use vitreous::models::ipt::Ipt;
-/// use vitreous::Model;
-///
-/// # fn main() -> Result<(), vitreous::Error> {
-/// # let bytes: &[u8] = &[];
-/// let model = Model::parse(bytes)?;
-/// let ipt = Ipt::new(&model)?;
-/// for (index, task) in ipt.config().tasks.iter().enumerate() {
-///     println!("{task}: {} bytes of arena", ipt.plan(index)?.arena_bytes());
-/// }
-/// # Ok(())
-/// # }
-/// ```
+/// with (example: [`crate::models::ipt`]).
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Ipt<'a> {
@@ -150,9 +135,8 @@ impl<'a> Ipt<'a> {
     }
 
     fn body_layer(&self, layer: usize, values: Values) -> Result<LayerSection<'a>, Error> {
-        let (c, precision, is_decoder) = (&self.config, self.section.layer(layer), self.is_decoder(layer));
+        let (c, is_decoder) = (&self.config, self.is_decoder(layer));
         let kind = if is_decoder { SectionKind::DecoderLayer } else { SectionKind::EncoderLayer };
-        let cross = AttentionPrecision { qkv: precision.cross_qkv, proj: precision.cross_proj };
         Ok(LayerSection {
             cursor: Cursor::new(&self.model, self.encode_index() + 1 + layer, kind, values)?,
             dim: c.dim(),
@@ -160,9 +144,8 @@ impl<'a> Ipt<'a> {
             hidden: c.hidden,
             activation: Activation::Relu,
             norm_eps: c.norm_eps,
-            own: AttentionPrecision { qkv: precision.qkv, proj: precision.proj },
-            cross: is_decoder.then_some(cross),
-            mlp: [precision.fc1, precision.fc2],
+            precision: self.section.layer(layer),
+            has_cross: is_decoder,
         })
     }
 

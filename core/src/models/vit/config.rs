@@ -1,6 +1,7 @@
 //! The hyperparameters of a ViT.
 
 use crate::kernels::Activation;
+use crate::tensor::quotient;
 
 /// How the token sequence becomes one feature vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,13 +141,5 @@ impl VitConfig {
     /// Bytes of one patch: `patch_height · patch_width · channels`.
     pub const fn patch_bytes(&self) -> usize {
         self.patch_height * self.patch_width * self.channels
-    }
-}
-
-/// `a / b`; 0 for the b = 0 that no checked model has, so that no panic is linked for it.
-const fn quotient(a: usize, b: usize) -> usize {
-    match a.checked_div(b) {
-        Some(quotient) => quotient,
-        None => 0,
     }
 }

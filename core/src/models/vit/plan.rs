@@ -3,7 +3,7 @@
 use super::config::VitConfig;
 use super::section::ConfigSection;
 use crate::arena::{slots, Phases, Plan, Slot};
-use crate::blocks::{AttentionShape, AttentionSlots, LayerSlots, MlpSlots, PlaneSlots};
+use crate::blocks::{AttentionShape, LayerSlots, MlpSlots, PlaneSlots};
 use crate::run::Machine;
 use crate::tensor::{padded, Precision};
 
@@ -83,9 +83,8 @@ pub(super) fn plan(plan: &mut Plan, c: &VitConfig, section: &ConfigSection, m: &
     let names = ["normed plane", "plane scales"];
     let plane =
         PlaneSlots::plan(plan, names, (c.tokens(), c.dim), is_f16, phases(Phases::through(NORM, ATTENTION)));
-    let normed_rows = m.table.norm_rows.min(m.tile);
-    let normed = plan.slot("normed row", m.workers, normed_rows * c.dim, phases(Phases::only(NORM)));
-    let attention = AttentionSlots::plan(plan, m, &shape, phases(Phases::only(ATTENTION)));
+    let layer_phases = [NORM, ATTENTION].map(|phase| phases(Phases::only(phase)));
+    let layer = LayerSlots::plan(plan, m, tokens, &shape, layer_phases);
     let mlp = MlpSlots::plan(plan, m, c.dim, c.hidden, Phases::only(MLP));
     let second_classes = if c.second_head_token().is_some() { c.classes } else { 0 };
     let mut area = plan.area(Phases::only(HEAD));
@@ -98,5 +97,5 @@ pub(super) fn plan(plan: &mut Plan, c: &VitConfig, section: &ConfigSection, m: &
         scratch: area.slot("head scratch", m.workers, m.linear_scratch(c.dim)),
         area: area.place(),
     };
-    Slots { layer: LayerSlots { tokens, normed, attention }, strip, embed, plane, mlp, head }
+    Slots { layer, strip, embed, plane, mlp, head }
 }

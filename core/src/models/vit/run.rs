@@ -6,7 +6,7 @@ use super::forward;
 use super::plan::{self, Slots};
 use super::weights::Vit;
 use crate::arena::Plan;
-use crate::blocks::{mlp_tile, next_in_layer, AttentionStage, AttentionState, Layers, PlaneSlots, Planes};
+use crate::blocks::{mlp_tile, next_in_layer, AttentionStage, AttentionState, Layers, Planes};
 use crate::error::Error;
 use crate::format::Values;
 use crate::kernels::TableSpec;
@@ -141,8 +141,7 @@ impl Run<'_, '_> {
             stage => {
                 let stage = AttentionStage::of(stage)?;
                 let plane = s.plane.of(vit.block_precision(stage.layer).qkv);
-                let planes = Planes { plane, sum: PlaneSlots::EMPTY, addend: &[], memory: PlaneSlots::EMPTY };
-                self.attention.tile(w, vit, (&s.layer, &planes), stage, row)
+                self.attention.tile(w, vit, (&s.layer, &Planes { plane, ..Planes::NONE }), stage, row)
             }
         }
     }

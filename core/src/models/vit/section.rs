@@ -1,42 +1,14 @@
 //! The configuration section of a ViT: as stored, and checked.
 
 use super::config::{Head, Output, Pool, VitConfig};
+use crate::blocks::LayerPrecision;
 use crate::error::Error;
 use crate::format::{u32_at, Words};
 use crate::kernels::Activation;
-use crate::tensor::Precision::{self, Int8};
-use crate::tensor::{MAX_DEPTH, MAX_INPUTS, MAX_TOKENS, MIN_MAGNITUDE};
+use crate::tensor::{Precision, MAX_DEPTH, MAX_INPUTS, MAX_TOKENS, MIN_MAGNITUDE};
 
 /// Words (u32) before the precision words.
 const FIXED_WORDS: usize = 16;
-/// Precision of the linear layers of one block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct BlockPrecision {
-    /// Query, key and value.
-    pub qkv: Precision,
-    /// The projection behind the attention.
-    pub proj: Precision,
-    /// The MLP's first layer.
-    pub fc1: Precision,
-    /// The MLP's second layer.
-    pub fc2: Precision,
-}
-
-impl BlockPrecision {
-    /// All int8.
-    pub const INT8: Self = Self { qkv: Int8, proj: Int8, fc1: Int8, fc2: Int8 };
-
-    /// Bit i set where layer i (qkv, proj, fc1, fc2) keeps f16 weights.
-    pub fn to_word(self) -> u32 {
-        Precision::to_word([self.qkv, self.proj, self.fc1, self.fc2])
-    }
-
-    fn from_word(word: u32) -> Self {
-        let [qkv, proj, fc1, fc2] = Precision::from_word(word);
-        Self { qkv, proj, fc1, fc2 }
-    }
-}
 
 /// The configuration section in place: precisions of the blocks are read when they are needed.
 #[derive(Clone, Copy, Debug)]
@@ -87,6 +59,8 @@ impl<'a> ConfigSection<'a> {
         let classes = reader.size("classes", 9, 0, 1 << 20);
         let unsaid = Output::unsaid(classes);
         let output = reader.one_of("output", 15, &[unsaid, Output::Sigmoid, Output::Values], unsaid);
+        let heads = [Head::None, Head::Linear, Head::Distilled, Head::TokenAndMean];
+        let activations = [Activation::GeluErf, Activation::GeluTanh, Activation::Relu];
         let config = VitConfig {
             image_height: reader.size("image_height", 0, 1, 16_384),
             image_width: reader.size("image_width", 1, 1, 16_384),
@@ -103,18 +77,8 @@ impl<'a> ConfigSection<'a> {
             norm_before_pool: flags & 4 != 0,
             norm_after_pool: flags & 8 != 0,
             pool: reader.one_of("pool", 11, &[Pool::Token, Pool::Mean], Pool::Token),
-            head: reader.one_of(
-                "head",
-                12,
-                &[Head::None, Head::Linear, Head::Distilled, Head::TokenAndMean],
-                Head::None,
-            ),
-            activation: reader.one_of(
-                "activation",
-                13,
-                &[Activation::GeluErf, Activation::GeluTanh, Activation::Relu],
-                Activation::Relu,
-            ),
+            head: reader.one_of("head", 12, &heads, Head::None),
+            activation: reader.one_of("activation", 13, &activations, Activation::Relu),
             norm_eps: f32::from_bits(reader.word(14)),
             output,
         };
@@ -132,8 +96,8 @@ impl<'a> ConfigSection<'a> {
     }
 
     /// Precision of the linear layers of block `layer`.
-    pub fn block(&self, layer: usize) -> BlockPrecision {
-        BlockPrecision::from_word(u32_at(self.bytes, 4 * (FIXED_WORDS + layer)))
+    pub fn block(&self, layer: usize) -> LayerPrecision {
+        LayerPrecision::from_word(u32_at(self.bytes, 4 * (FIXED_WORDS + layer)))
     }
 }
 

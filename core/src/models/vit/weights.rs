@@ -4,8 +4,8 @@
 use half::f16;
 
 use super::config::{Head, VitConfig};
-use super::section::{BlockPrecision, ConfigSection};
-use crate::blocks::{AttentionPrecision, LayerSection, Layers};
+use super::section::ConfigSection;
+use crate::blocks::{LayerPrecision, LayerSection, Layers};
 use crate::error::Error;
 use crate::format::{Cursor, Model, SectionKind, Values, ARCHITECTURE_VIT};
 use crate::kernels::TableSpec;
@@ -79,7 +79,7 @@ impl<'a> Vit<'a> {
     }
 
     /// Precision of the linear layers of a block.
-    pub fn block_precision(&self, layer: usize) -> BlockPrecision {
+    pub fn block_precision(&self, layer: usize) -> LayerPrecision {
         self.section.block(layer)
     }
 
@@ -97,7 +97,6 @@ impl<'a> Vit<'a> {
     fn block(&self, layer: usize, values: Values) -> Result<LayerSection<'a>, Error> {
         let c = &self.config;
         let index = FIRST_TENSOR_SECTION + 1 + layer;
-        let BlockPrecision { qkv, proj, fc1, fc2 } = self.section.block(layer);
         Ok(LayerSection {
             cursor: Cursor::new(&self.model, index, SectionKind::Block, values)?,
             dim: c.dim,
@@ -105,9 +104,8 @@ impl<'a> Vit<'a> {
             hidden: c.hidden,
             activation: c.activation,
             norm_eps: c.norm_eps,
-            own: AttentionPrecision { qkv, proj },
-            cross: None,
-            mlp: [fc1, fc2],
+            precision: self.section.block(layer),
+            has_cross: false,
         })
     }
 
