@@ -122,6 +122,27 @@ impl<'r> Workspace<'r> {
     }
 }
 
+/// [`defmt::Format`] of a run.
+#[cfg(feature = "defmt")]
+macro_rules! format_run {
+    ($name:ident) => {
+        impl defmt::Format for $name<'_, '_> {
+            fn format(&self, f: defmt::Formatter<'_>) {
+                let (next, arena) = (self.next_stage(), size_of_val(self.workspace.arena));
+                defmt::write!(
+                    f,
+                    "{=str} {{ next: {}, arena_bytes: {=usize} }}",
+                    stringify!($name),
+                    next,
+                    arena
+                );
+            }
+        }
+    };
+}
+#[cfg(feature = "defmt")]
+pub(crate) use format_run;
+
 /// Which tile comes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Position {

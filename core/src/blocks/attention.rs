@@ -70,6 +70,8 @@ pub(crate) struct AttentionShape {
 }
 
 impl AttentionSlots {
+    // A frame of its own: that of the whole plan lies deepest in the stack.
+    #[inline(never)]
     pub fn plan(plan: &mut Plan, m: &Machine, shape: &AttentionShape, phases: Phases) -> Self {
         let AttentionShape { tokens, dim, .. } = *shape;
         let head_dim = quotient(dim, shape.heads);
@@ -135,7 +137,7 @@ pub(crate) fn attention_tile(
         Ok(Head { weights, cache })
     }))?;
     let tile = AttentionTile {
-        layer: &Layer { kernels: w.kernels, heads: &attentions },
+        layer: &(w.kernels, &attentions),
         queries: queries.tile(row, rows)?,
         memory: memory.tile(rows)?,
         tokens: tokens.tile(row, rows)?,
@@ -150,14 +152,8 @@ struct Head<'a> {
     cache: Attention<'a>,
 }
 
-/// What all workers read.
-struct Layer<'a> {
-    kernels: &'static Kernels,
-    heads: &'a [Head<'a>],
-}
-
 struct AttentionTile<'a> {
-    layer: &'a Layer<'a>,
+    layer: &'a (&'static Kernels, &'a [Head<'a>]),
     queries: Plane<'a>,
     memory: TileRows<'a>,
     tokens: Rows<'a, f16>,
@@ -172,7 +168,7 @@ impl Work for AttentionTile<'_> {
 
     #[inline(always)]
     fn run(mut self) -> Result<(), Fault> {
-        let Layer { kernels, heads } = *self.layer;
+        let (kernels, heads) = *self.layer;
         let Some(first) = heads.first() else { return Ok(()) };
         let TileRows { rows, codes, scales, scores, probabilities, sums, scratch, .. } = self.memory;
         let shape = RowShape { width: rows.width, pitch: codes.width };

@@ -41,7 +41,8 @@ pub(crate) fn cache_tile(
         let mut relative_scales = rows_mut(cache.value_scales.data, tokens);
         per_head(heads.iter().map(|weights| {
             Ok(HeadCache {
-                layer: Layer { kernels: w.kernels, weights },
+                kernels: w.kernels,
+                weights,
                 first: row - start,
                 keys: keys.next().and_then(|keys| keys.get_mut(before.keys..)).unwrap_or_default(),
                 key_scales: part_mut(key_scales.next().unwrap_or_default(), row, rows)?,
@@ -66,16 +67,10 @@ pub(crate) fn cache_tile(
     Ok(row + rows)
 }
 
-/// What all workers read.
-#[derive(Clone, Copy)]
-struct Layer<'a> {
-    kernels: &'static Kernels,
-    weights: &'a HeadWeights<'a>,
-}
-
 /// Keys and values of a head from some token on.
 struct HeadCache<'a> {
-    layer: Layer<'a>,
+    kernels: &'static Kernels,
+    weights: &'a HeadWeights<'a>,
     /// Tokens between the beginning of the keys and values and the first row: fewer than [`TOKENS_TOGETHER`].
     first: usize,
     keys: &'a mut [i8],
@@ -88,22 +83,22 @@ struct HeadCache<'a> {
 
 impl Split for HeadCache<'_> {
     fn split(self, at: usize, _: Share) -> Result<(Self, Self), Fault> {
-        let Self { layer, first, .. } = self;
-        let head_dim = layer.weights.head_dim();
-        let before = (layer.kernels.spec.attention_memory)(first + at, head_dim);
+        let Self { kernels, weights, first, .. } = self;
+        let before = (kernels.spec.attention_memory)(first + at, weights.key.outputs());
         let (keys, keys_right) = halves(self.keys, before.keys)?;
         let (key_scales, key_scales_right) = halves(self.key_scales, at)?;
         let (values, values_right) = halves(self.values, before.values)?;
         let (value_scales, value_scales_right) = halves(self.value_scales, at)?;
         let right = Self {
-            layer,
+            kernels,
+            weights,
             first: 0,
             keys: keys_right,
             key_scales: key_scales_right,
             values: values_right,
             value_scales: value_scales_right,
         };
-        Ok((Self { layer, first, keys, key_scales, values, value_scales }, right))
+        Ok((Self { kernels, weights, first, keys, key_scales, values, value_scales }, right))
     }
 }
 
@@ -130,14 +125,12 @@ impl Work for CacheTile<'_> {
 
     #[inline(always)]
     fn run(mut self) -> Result<(), Fault> {
-        let Some(Layer { kernels, weights }) = self.heads.first().map(|head| head.layer) else {
-            return Ok(());
-        };
+        let Some(&HeadCache { kernels, weights, .. }) = self.heads.first() else { return Ok(()) };
         let TileRows { rows: Rows { data: out, width: head_dim }, scratch, .. } = self.memory;
         let wide = &mut self.memory.wide;
         let x = self.keys.operand(kernels, &weights.key, wide)?;
         for head in &mut self.heads {
-            apply(kernels, &x, &head.layer.weights.key, Epilogue::None, out, scratch.data)?;
+            apply(kernels, &x, &head.weights.key, Epilogue::None, out, scratch.data)?;
             (kernels.store_keys)(out, head_dim, head.first, head.keys, head.key_scales);
         }
         let of_values;
@@ -149,7 +142,7 @@ impl Work for CacheTile<'_> {
             }
         };
         for head in &mut self.heads {
-            apply(kernels, x, &head.layer.weights.value, Epilogue::None, out, scratch.data)?;
+            apply(kernels, x, &head.weights.value, Epilogue::None, out, scratch.data)?;
             (kernels.store_values)(out, head_dim, head.first, head.values, head.value_scales);
         }
         Ok(())

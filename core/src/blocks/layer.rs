@@ -91,6 +91,7 @@ pub(crate) struct LayerSlots {
 
 impl LayerSlots {
     /// For a residual stream that is planned already; `norm` and `attention` are the phases of those.
+    #[inline(always)]
     pub fn plan(
         plan: &mut Plan,
         m: &Machine,
@@ -151,12 +152,12 @@ pub(crate) struct AttentionState<'m> {
     pub at_work: usize,
     /// Largest scale of the values of each head at work.
     value_scales: [f32; MAX_HEADS_AT_WORK],
-    heads: HeadCache<'m>,
+    heads: HeadsAtWork<'m>,
 }
 
 impl<'m> AttentionState<'m> {
     pub const fn new(at_work: usize) -> Self {
-        let heads = HeadCache { of: None, weights: PerHead::new() };
+        let heads = HeadsAtWork { of: None, weights: PerHead::new() };
         Self { at_work, value_scales: [0.0; MAX_HEADS_AT_WORK], heads }
     }
 
@@ -185,13 +186,13 @@ impl<'m> AttentionState<'m> {
 }
 
 /// Weights of the heads at work, found once for all of their tiles.
-struct HeadCache<'m> {
+struct HeadsAtWork<'m> {
     /// Layer, whether it is its cross-attention, first head.
     of: Option<(usize, bool, usize)>,
     weights: PerHead<HeadWeights<'m>>,
 }
 
-impl<'m> HeadCache<'m> {
+impl<'m> HeadsAtWork<'m> {
     fn get(
         &mut self,
         model: &dyn Layers<'m>,

@@ -24,7 +24,7 @@ impl PlaneSlots {
     /// Nothing.
     pub const EMPTY: Self = Self { area: Extent::EMPTY, rows: 0, dim: 0, is_f16: false };
 
-    /// `may_be_f16` where some layer wants it so. `names` are those of the rows and of their scales.
+    /// `may_be_f16` where some layer wants it so, and then it is, unless [`PlaneSlots::of`] says otherwise. `names` are those of the rows and of their scales.
     pub fn plan(
         plan: &mut Plan,
         names: [&'static str; 2],
@@ -36,7 +36,7 @@ impl PlaneSlots {
         let mut area = plan.area(phases);
         let rows = area.slot::<u8>(names[0], tokens, row_bytes).words();
         area.slot::<f32>(names[1], tokens, 1);
-        Self { area: area.place(), rows, dim, is_f16: false }
+        Self { area: area.place(), rows, dim, is_f16: may_be_f16 }
     }
 
     /// The plane as a layer has it whose weights have this precision.

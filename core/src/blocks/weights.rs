@@ -15,13 +15,6 @@ pub(crate) struct HeadWeights<'a> {
     pub proj: Linear<'a>,
 }
 
-impl HeadWeights<'_> {
-    /// Width of a query, key or value.
-    pub fn head_dim(&self) -> usize {
-        self.key.outputs()
-    }
-}
-
 /// The layers of an MLP.
 pub(crate) struct MlpWeights<'a> {
     pub norm: Option<NormWeights<'a>>,

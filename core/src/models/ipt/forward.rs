@@ -8,7 +8,7 @@ use super::config::{IptConfig, BLOCK_KERNEL, COLOURS};
 use super::plan::{Slots, HIDDEN_ROWS};
 use super::weights::{EncodeWeights, TailWeights};
 use crate::arena::{carve, part, part_mut, Rows, Slot};
-use crate::blocks::{MlpRows, PlaneSlots};
+use crate::blocks::MlpRows;
 use crate::error::Fault;
 use crate::fork::{fork, split_fields, Work};
 use crate::kernels::{Activation, Epilogue, Kernels};
@@ -18,6 +18,7 @@ use crate::run::Workspace;
 use crate::tensor::{quotient, rows, rows_mut, Linear};
 
 /// `map[y] = W * (pixels − mean) + b`.
+#[inline(never)]
 pub(super) fn entry_row(
     w: &mut Workspace,
     c: &IptConfig,
@@ -34,6 +35,7 @@ pub(super) fn entry_row(
 ///
 /// The rows of the hidden maps are made as they are needed and kept in a ring; `made` counts them. `map[y]`
 /// can be updated in place: all hidden rows that see it have been made by then.
+#[inline(never)]
 pub(super) fn block_row(
     w: &mut Workspace,
     c: &IptConfig,
@@ -63,6 +65,7 @@ fn patch_rows(c: &IptConfig, token: usize) -> impl Iterator<Item = usize> {
 
 /// `tokens[t] = f16(x + W·x + b + pos_t)` for the patches x of the maps (Chen et al., arXiv 2012.00364, eq.
 /// 2), from `row` on.
+#[inline(never)]
 pub(super) fn encode_tile(
     w: &mut Workspace,
     c: &IptConfig,
@@ -115,13 +118,9 @@ impl Work for EncodeTile<'_> {
 }
 
 /// Keeps the encoder's output, from `row` on, as the decoder's keys and values read it.
-pub(super) fn memory_tile(
-    w: &mut Workspace,
-    (slots, memory): (&Slots, PlaneSlots),
-    row: usize,
-) -> Result<usize, Fault> {
+pub(super) fn memory_tile(w: &mut Workspace, slots: &Slots, row: usize) -> Result<usize, Fault> {
     let count = w.rows(row, slots.layer.tokens.rows());
-    carve!(w.arena => tokens: slots.layer.tokens, plane: memory, scratch: slots.mlp);
+    carve!(w.arena => tokens: slots.layer.tokens, plane: slots.memory, scratch: slots.mlp);
     let tokens = tokens.tile(row, count)?;
     let wide = scratch.rows.tile(0, count)?.data;
     (w.kernels.widen)(tokens.data, wide);

@@ -47,15 +47,6 @@ pub(super) struct Slots {
     pub mlp: MlpSlots,
 }
 
-/// Whether the encoder's output is kept as f16: one cross-attention has f16 weights.
-pub(super) fn memory_precision(c: &IptConfig, section: &IptSection) -> Precision {
-    let mut layers = c.encoder_layers..c.encoder_layers + c.decoder_layers;
-    match layers.any(|layer| section.layer(layer).cross_qkv == Precision::F16) {
-        true => Precision::F16,
-        false => Precision::Int8,
-    }
-}
-
 /// Plans the memory of windows of `task`, which is the `index`th of the model, in `plan`, which is empty.
 #[inline(never)]
 pub(super) fn plan(
@@ -67,9 +58,10 @@ pub(super) fn plan(
 ) -> Slots {
     let phases = |phases: Phases| if m.has_room() { Phases::through(ENTRY, MLP) } else { phases };
     let (tokens, dim, row) = (c.tokens(), c.dim(), c.window * c.features);
-    let mut layers = (0..c.encoder_layers + c.decoder_layers).map(|layer| section.layer(layer));
-    let own_f16 = layers.any(|layer| layer.qkv == Precision::F16);
-    let cross_f16 = memory_precision(c, section) == Precision::F16;
+    let layers = c.encoder_layers + c.decoder_layers;
+    let own_f16 = (0..layers).any(|layer| section.layer(layer).qkv == Precision::F16);
+    // The encoder's output is kept once for all layers of the decoder: as f16 if one of them wants it so.
+    let cross_f16 = (c.encoder_layers..layers).any(|layer| section.layer(layer).cross_qkv == Precision::F16);
     let shape = AttentionShape {
         tokens,
         dim,

@@ -4,7 +4,7 @@ use half::f16;
 
 use super::config::{Task, HEAD_BLOCKS};
 use super::forward::{self, Tail};
-use super::plan::{self, memory_precision, Slots};
+use super::plan::{self, Slots};
 use super::weights::Ipt;
 use crate::arena::{carve, Plan};
 use crate::blocks::{mlp_tile, next_in_layer, AttentionStage, AttentionState, Layers, Planes};
@@ -35,12 +35,7 @@ pub struct IptRun<'r, 'm> {
 }
 
 #[cfg(feature = "defmt")]
-impl defmt::Format for IptRun<'_, '_> {
-    fn format(&self, f: defmt::Formatter<'_>) {
-        let arena = size_of_val(self.workspace.arena);
-        defmt::write!(f, "IptRun {{ next: {:?}, arena_bytes: {=usize} }}", self.next_stage(), arena);
-    }
-}
+crate::run::format_run!(IptRun);
 
 impl<'m> Ipt<'m> {
     /// The memory plan of a task on one core with [`DEFAULT_TILE_ROWS`], on the kernel table that the file is
@@ -155,19 +150,17 @@ impl<'m> IptRun<'_, 'm> {
         let (ipt, c, w, s) = (self.ipt, self.ipt.config(), &mut self.workspace, &self.slots);
         let (mean, values, tokens) = (ipt.section().mean(), Values::Checked, s.layer.tokens);
         Ok(match stage {
-            Stage::Conv { part: 0 } => {
-                forward::entry_row(w, c, (&ipt.head(self.index, values)?.entry, mean), s, row)?
-            }
             Stage::Conv { part } => {
-                let [first, second] = &ipt.head(self.index, values)?.blocks;
-                let block = if part == 1 { first } else { second };
-                forward::block_row(w, c, block, s, &mut self.hidden_rows, row)?
+                let head = ipt.head(self.index, values)?;
+                let [first, second] = &head.blocks;
+                match part {
+                    0 => forward::entry_row(w, c, (&head.entry, mean), s, row)?,
+                    1 => forward::block_row(w, c, first, s, &mut self.hidden_rows, row)?,
+                    _ => forward::block_row(w, c, second, s, &mut self.hidden_rows, row)?,
+                }
             }
             Stage::Encode => forward::encode_tile(w, c, &ipt.encode(values)?, s, row)?,
-            Stage::Memory => {
-                let memory = s.memory.of(memory_precision(c, ipt.section()));
-                forward::memory_tile(w, (s, memory), row)?
-            }
+            Stage::Memory => forward::memory_tile(w, s, row)?,
             Stage::Mlp { layer } => mlp_tile(w, &ipt.layer(layer.into())?.mlp()?, tokens, &s.mlp, row)?,
             Stage::Decode => {
                 mlp_tile(w, &ipt.mlp_head(values)?, tokens, &s.mlp, row)?;
@@ -200,8 +193,7 @@ impl<'m> IptRun<'_, 'm> {
         }
         let (sum, addend) = (s.query_plane.of(qkv), ipt.tail(self.index, Values::Checked)?.query);
         if is_cross {
-            let memory = s.memory.of(memory_precision(ipt.config(), ipt.section()));
-            return Ok(Planes { sum, addend, memory, ..Planes::NONE });
+            return Ok(Planes { sum, addend, memory: s.memory, ..Planes::NONE });
         }
         Ok(Planes { plane, sum, addend, ..Planes::NONE })
     }

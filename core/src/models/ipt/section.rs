@@ -125,32 +125,19 @@ impl<'a> IptSection<'a> {
         body: BodyPrecision,
         tasks: &[TaskPrecision],
     ) -> Vec<u32, { FIXED_WORDS + TASK_WORDS * MAX_TASKS }> {
+        let c = config;
+        let sizes = [c.features, c.window, c.patch, c.heads, c.hidden, c.head_hidden];
+        let layers = [c.encoder_layers, c.decoder_layers, c.tasks.len()];
+        let sizes = sizes.into_iter().chain(layers).map(|size| size as u32);
         let [red, green, blue] = mean.map(f32::to_bits);
-        let mut words = Vec::new();
-        let fixed = [
-            config.features as u32,
-            config.window as u32,
-            config.patch as u32,
-            config.heads as u32,
-            config.hidden as u32,
-            config.head_hidden as u32,
-            config.encoder_layers as u32,
-            config.decoder_layers as u32,
-            config.tasks.len() as u32,
-            config.norm_eps.to_bits(),
-            red,
-            green,
-            blue,
-            body.to_word(),
-            0,
-            0,
-        ];
+        let others = [c.norm_eps.to_bits(), red, green, blue, body.to_word(), 0, 0];
         let task = |(task, precision): (&Task, &TaskPrecision)| {
             [task.kind as u32, task.scale as u32, task.strength as u32, precision.to_word()]
         };
-        let of_tasks = config.tasks.iter().zip(tasks).flat_map(task);
+        let of_tasks = c.tasks.iter().zip(tasks).flat_map(task);
         // The capacity is that of a config with the most tasks.
-        words.extend(fixed.into_iter().chain(of_tasks));
+        let mut words = Vec::new();
+        words.extend(sizes.chain(others).chain(of_tasks));
         words
     }
 

@@ -26,12 +26,7 @@ pub struct Run<'r, 'm> {
 }
 
 #[cfg(feature = "defmt")]
-impl defmt::Format for Run<'_, '_> {
-    fn format(&self, f: defmt::Formatter<'_>) {
-        let arena = size_of_val(self.workspace.arena);
-        defmt::write!(f, "Run {{ next: {:?}, arena_bytes: {=usize} }}", self.next_stage(), arena);
-    }
-}
+crate::run::format_run!(Run);
 
 impl<'m> Vit<'m> {
     /// The memory plan of a run on one core with [`DEFAULT_TILE_ROWS`], on the kernel table that the file is
