@@ -28,6 +28,8 @@ pub mod quant;
 mod run;
 mod source;
 pub mod tensor;
+#[cfg(test)]
+mod tests;
 
 pub use arena::{Arena, Plan, Region, MAX_REGIONS};
 pub use error::{Error, Fault};

@@ -1,0 +1,3 @@
+//! Tests of what several rooms of the engine do together.
+
+mod sequence_encoder;
