@@ -29,7 +29,7 @@ const TILE_ROWS: usize = 8;
 
 /// Kernel tables whose plans are recorded: those of microcontrollers, and the portable one.
 const PLANNED: [&TableSpec; 4] =
-    [&spec::PORTABLE, &spec::SCALAR, &spec::CORTEX_M_DSP, &spec::CORTEX_M_HELIUM];
+    [&spec::PORTABLE, &spec::SOFT_FLOAT, &spec::CORTEX_M_DSP, &spec::CORTEX_M_HELIUM];
 
 type Record = BTreeMap<String, String>;
 

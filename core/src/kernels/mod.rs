@@ -7,31 +7,31 @@
 
 #![allow(unsafe_code)]
 
-#[cfg(all(target_arch = "aarch64", target_feature = "neon", not(table = "scalar")))]
+#[cfg(all(target_arch = "aarch64", target_feature = "neon", not(table = "soft-float")))]
 mod aarch64;
 #[cfg(table = "cortex-m-dsp")]
 mod cortex_m_dsp;
 #[cfg(table = "cortex-m-helium")]
 mod cortex_m_helium;
 mod portable;
-#[cfg(any(test, table = "scalar"))]
-mod scalar;
+#[cfg(any(test, table = "soft-float"))]
+mod soft_float;
 pub mod spec;
 #[cfg(test)]
 mod tests;
 #[cfg(all(
     any(target_arch = "x86_64", all(target_arch = "aarch64", target_feature = "neon")),
-    not(table = "scalar")
+    not(table = "soft-float")
 ))]
 mod vector;
-#[cfg(all(target_arch = "x86_64", not(table = "scalar")))]
+#[cfg(all(target_arch = "x86_64", not(table = "soft-float")))]
 mod x86;
 
 pub use portable::PORTABLE;
 pub use spec::{AttentionMemory, TableSpec};
 
 // What the machine has beside `portable`: `default`, `supported`, `SPECS`.
-#[cfg(all(target_arch = "aarch64", target_feature = "neon", not(table = "scalar")))]
+#[cfg(all(target_arch = "aarch64", target_feature = "neon", not(table = "soft-float")))]
 use aarch64 as native;
 #[cfg(table = "cortex-m-dsp")]
 use cortex_m_dsp as native;
@@ -40,14 +40,14 @@ use cortex_m_helium as native;
 #[cfg(not(any(
     table = "cortex-m-dsp",
     table = "cortex-m-helium",
-    table = "scalar",
+    table = "soft-float",
     target_arch = "x86_64",
     all(target_arch = "aarch64", target_feature = "neon")
 )))]
 use portable as native;
-#[cfg(table = "scalar")]
-use scalar as native;
-#[cfg(all(target_arch = "x86_64", not(table = "scalar")))]
+#[cfg(table = "soft-float")]
+use soft_float as native;
+#[cfg(all(target_arch = "x86_64", not(table = "soft-float")))]
 use x86 as native;
 
 use half::f16;

@@ -66,7 +66,7 @@ impl TableSpec {
 }
 
 /// Tables that are picked at compile time; of those of one layout the one that takes the most memory.
-const ON_TARGETS: [&TableSpec; 4] = [&CORTEX_M_DSP, &CORTEX_M_HELIUM, &SCALAR, &NEON_DOTPROD];
+const ON_TARGETS: [&TableSpec; 4] = [&CORTEX_M_DSP, &CORTEX_M_HELIUM, &SOFT_FLOAT, &NEON_DOTPROD];
 
 /// Plain Rust, on every machine.
 pub static PORTABLE: TableSpec = TableSpec {
@@ -164,15 +164,15 @@ pub static CORTEX_M_HELIUM: TableSpec = TableSpec {
 
 /// RV32IM, and Cortex-M without FPU: plain Rust without floats. Panels of four outputs, two weights of each
 /// in turn.
-pub static SCALAR: TableSpec = TableSpec {
-    name: "scalar",
+pub static SOFT_FLOAT: TableSpec = TableSpec {
+    name: "soft-float",
     layout: PanelLayout { nr: 4, kr: 2 },
     reads_every_layout: false,
     region_align: ALIGN,
     input_flip: 0,
     has_room: false,
     norm_rows: 1,
-    attention_memory: scalar_memory,
+    attention_memory: soft_float_memory,
     // Four rows, two of them in a word.
     linear_scratch: |pitch| pitch.saturating_mul(2),
 };
@@ -222,7 +222,7 @@ fn dsp_memory(tokens: usize, head_dim: usize) -> AttentionMemory {
 
 /// Keys in panels of four tokens, values in blocks of 16; four queries at a time, which are packed where
 /// weighted sums would be, as those stay in registers.
-fn scalar_memory(tokens: usize, head_dim: usize) -> AttentionMemory {
+fn soft_float_memory(tokens: usize, head_dim: usize) -> AttentionMemory {
     const QUERIES: usize = 4;
     let pitch = padded(head_dim);
     let fours = tokens.div_ceil(4).saturating_mul(4);

@@ -84,7 +84,7 @@ fn kept(table: &Kernels, codes: &[i8]) -> Vec<i8> {
 
 /// Those of this machine, and those of others that any machine can run.
 fn tables() -> impl Iterator<Item = &'static Kernels> {
-    let of_others = [&super::scalar::TABLE];
+    let of_others = [&super::soft_float::TABLE];
     supported_kernels().filter(|table| table.spec.name != PORTABLE.spec.name).chain(of_others)
 }
 

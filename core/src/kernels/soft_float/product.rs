@@ -80,13 +80,13 @@ core::arch::global_asm!(include_str!("riscv.s"));
 
 #[cfg(target_arch = "riscv32")]
 extern "C" {
-    fn vitreous_scalar_four_rows(
+    fn vitreous_soft_float_four_rows(
         activations: *const i32,
         activations_end: *const i32,
         panel: *const i8,
         sums: *mut Sums,
     );
-    fn vitreous_scalar_weighted(
+    fn vitreous_soft_float_weighted(
         weights: *const i16,
         weights_end: *const i16,
         values: *const i8,
@@ -105,7 +105,7 @@ pub(super) fn four_rows(activations: &[i32], panel: &[i8], sums: &mut Sums) {
     }
     let of = activations.as_ptr_range();
     // SAFETY: eight inputs are 16 words of activations and 32 weights, of which there are as many.
-    unsafe { vitreous_scalar_four_rows(of.start, of.end, panel.as_ptr(), sums) };
+    unsafe { vitreous_soft_float_four_rows(of.start, of.end, panel.as_ptr(), sums) };
 }
 
 /// Weighted sums of four features: of each query's weights, those of the four. Blocks of sixteen tokens of
@@ -122,7 +122,7 @@ pub(super) fn weighted(weights: &[i16], values: &[i8], stride: usize, sums: &mut
     let of = weights.as_ptr_range();
     let step = stride - ALIGN * BLOCK;
     // SAFETY: a token is four weights and four values; those of the last one end at `end`, which is inside.
-    unsafe { vitreous_scalar_weighted(of.start, of.end, values.as_ptr(), sums, step) };
+    unsafe { vitreous_soft_float_weighted(of.start, of.end, values.as_ptr(), sums, step) };
 }
 
 /// Products of packed rows with a panel of four columns, whose weights stand in pairs of inputs (4×2).

@@ -7,7 +7,7 @@
     .option push
     .option arch, +m
 
-    .macro  vitreous_scalar_enter
+    .macro  vitreous_soft_float_enter
     addi    sp, sp, -64
     sw      ra, 60(sp)
     sw      s0, 56(sp)
@@ -24,13 +24,13 @@
     sw      s11, 12(sp)
     .endm
 
-    .macro  vitreous_scalar_clear
+    .macro  vitreous_soft_float_clear
     .irp    sum, s0, s1, s2, s3, s4, s5, s6, s7, s8, s9, s10, s11, a4, a5, a6, a7
     li      \sum, 0
     .endr
     .endm
 
-    .macro  vitreous_scalar_leave
+    .macro  vitreous_soft_float_leave
     lw      ra, 60(sp)
     lw      s0, 56(sp)
     lw      s1, 52(sp)
@@ -49,7 +49,7 @@
     .endm
 
 # Two inputs of a column: words and upper halves of two pairs of rows (product.rs). t0 to t3: the inputs' words; a3: the offset.
-    .macro  vitreous_scalar_column at, words0, upper0, words1, upper1
+    .macro  vitreous_soft_float_column at, words0, upper0, words1, upper1
     lb      t4, \at(a2)
     lb      t5, \at+1(a2)
     mul     t6, t0, t4
@@ -68,19 +68,19 @@
     add     \upper1, \upper1, t4
     .endm
 
-    .macro  vitreous_scalar_inputs words, weights
+    .macro  vitreous_soft_float_inputs words, weights
     lw      t0, \words(a0)
     lw      t1, \words+4(a0)
     lw      t2, \words+8(a0)
     lw      t3, \words+12(a0)
-    vitreous_scalar_column \weights, s0, s1, s2, s3
-    vitreous_scalar_column \weights+2, s4, s5, s6, s7
-    vitreous_scalar_column \weights+4, s8, s9, s10, s11
-    vitreous_scalar_column \weights+6, a4, a5, a6, a7
+    vitreous_soft_float_column \weights, s0, s1, s2, s3
+    vitreous_soft_float_column \weights+2, s4, s5, s6, s7
+    vitreous_soft_float_column \weights+4, s8, s9, s10, s11
+    vitreous_soft_float_column \weights+6, a4, a5, a6, a7
     .endm
 
 # Stores both sums of a pair of rows; t1: what the upper halves' sums lack.
-    .macro  vitreous_scalar_pair at, words, upper
+    .macro  vitreous_soft_float_pair at, words, upper
     add     \upper, \upper, t1
     slli    t0, \upper, 16
     sub     t0, \words, t0
@@ -89,12 +89,12 @@
     .endm
 
 # a0: activations, a1: their end, a2: panel, a3: sums. A whole number of eight inputs, at least one.
-    .section .text.vitreous_scalar_four_rows, "ax", @progbits
-    .globl  vitreous_scalar_four_rows
-    .type   vitreous_scalar_four_rows, @function
-vitreous_scalar_four_rows:
-    vitreous_scalar_enter
-    vitreous_scalar_clear
+    .section .text.vitreous_soft_float_four_rows, "ax", @progbits
+    .globl  vitreous_soft_float_four_rows
+    .type   vitreous_soft_float_four_rows, @function
+vitreous_soft_float_four_rows:
+    vitreous_soft_float_enter
+    vitreous_soft_float_clear
     sw      a3, 8(sp)
     # 64 for each input, of eight bytes.
     sub     t0, a1, a0
@@ -102,28 +102,28 @@ vitreous_scalar_four_rows:
     sw      t0, 4(sp)
     # OFFSET of product.rs.
     li      a3, 0x7fff - (128 << 16)
-1:  vitreous_scalar_inputs 0, 0
-    vitreous_scalar_inputs 16, 8
-    vitreous_scalar_inputs 32, 16
-    vitreous_scalar_inputs 48, 24
+1:  vitreous_soft_float_inputs 0, 0
+    vitreous_soft_float_inputs 16, 8
+    vitreous_soft_float_inputs 32, 16
+    vitreous_soft_float_inputs 48, 24
     addi    a0, a0, 64
     addi    a2, a2, 32
     bne     a0, a1, 1b
     lw      a3, 8(sp)
     lw      t1, 4(sp)
-    vitreous_scalar_pair 0, s0, s1
-    vitreous_scalar_pair 8, s2, s3
-    vitreous_scalar_pair 16, s4, s5
-    vitreous_scalar_pair 24, s6, s7
-    vitreous_scalar_pair 32, s8, s9
-    vitreous_scalar_pair 40, s10, s11
-    vitreous_scalar_pair 48, a4, a5
-    vitreous_scalar_pair 56, a6, a7
-    vitreous_scalar_leave
-    .size   vitreous_scalar_four_rows, . - vitreous_scalar_four_rows
+    vitreous_soft_float_pair 0, s0, s1
+    vitreous_soft_float_pair 8, s2, s3
+    vitreous_soft_float_pair 16, s4, s5
+    vitreous_soft_float_pair 24, s6, s7
+    vitreous_soft_float_pair 32, s8, s9
+    vitreous_soft_float_pair 40, s10, s11
+    vitreous_soft_float_pair 48, a4, a5
+    vitreous_soft_float_pair 56, a6, a7
+    vitreous_soft_float_leave
+    .size   vitreous_soft_float_four_rows, . - vitreous_soft_float_four_rows
 
 # A query's weight of a token with its four features.
-    .macro  vitreous_scalar_query at, sum0, sum1, sum2, sum3
+    .macro  vitreous_soft_float_query at, sum0, sum1, sum2, sum3
     lh      t4, \at(a0)
     mul     t5, t0, t4
     mul     t6, t1, t4
@@ -135,27 +135,27 @@ vitreous_scalar_four_rows:
     add     \sum3, \sum3, t4
     .endm
 
-    .macro  vitreous_scalar_token weights, values
+    .macro  vitreous_soft_float_token weights, values
     lb      t0, \values(a2)
     lb      t1, \values+1(a2)
     lb      t2, \values+2(a2)
     lb      t3, \values+3(a2)
-    vitreous_scalar_query \weights, s0, s1, s2, s3
-    vitreous_scalar_query \weights+2, s4, s5, s6, s7
-    vitreous_scalar_query \weights+4, s8, s9, s10, s11
-    vitreous_scalar_query \weights+6, a4, a5, a6, a7
+    vitreous_soft_float_query \weights, s0, s1, s2, s3
+    vitreous_soft_float_query \weights+2, s4, s5, s6, s7
+    vitreous_soft_float_query \weights+4, s8, s9, s10, s11
+    vitreous_soft_float_query \weights+6, a4, a5, a6, a7
     .endm
 
 # a0: weights of four queries, a1: their end, a2: values of four features in blocks of sixteen tokens, a3: sums, a4: bytes from the end
 # of a block to the next. Any number of tokens but none.
-    .section .text.vitreous_scalar_weighted, "ax", @progbits
-    .globl  vitreous_scalar_weighted
-    .type   vitreous_scalar_weighted, @function
-vitreous_scalar_weighted:
-    vitreous_scalar_enter
+    .section .text.vitreous_soft_float_weighted, "ax", @progbits
+    .globl  vitreous_soft_float_weighted
+    .type   vitreous_soft_float_weighted, @function
+vitreous_soft_float_weighted:
+    vitreous_soft_float_enter
     sw      a1, 4(sp)
     sw      a4, 8(sp)
-    vitreous_scalar_clear
+    vitreous_soft_float_clear
 1:  lw      t0, 4(sp)
     addi    a1, a0, 128
     bgeu    t0, a1, 2f
@@ -164,12 +164,12 @@ vitreous_scalar_weighted:
     andi    t0, t0, 8
     beqz    t0, 4f
     # An odd token first.
-    vitreous_scalar_token 0, 0
+    vitreous_soft_float_token 0, 0
     addi    a0, a0, 8
     addi    a2, a2, 4
     j       4f
-3:  vitreous_scalar_token 0, 0
-    vitreous_scalar_token 8, 4
+3:  vitreous_soft_float_token 0, 0
+    vitreous_soft_float_token 8, 4
     addi    a0, a0, 16
     addi    a2, a2, 8
 4:  bne     a0, a1, 3b
@@ -177,16 +177,16 @@ vitreous_scalar_weighted:
     lw      t1, 8(sp)
     add     a2, a2, t1
     bne     a0, t0, 1b
-    .macro  vitreous_scalar_store at, sum0, sum1, sum2, sum3
+    .macro  vitreous_soft_float_store at, sum0, sum1, sum2, sum3
     sw      \sum0, \at(a3)
     sw      \sum1, \at+4(a3)
     sw      \sum2, \at+8(a3)
     sw      \sum3, \at+12(a3)
     .endm
-    vitreous_scalar_store 0, s0, s1, s2, s3
-    vitreous_scalar_store 16, s4, s5, s6, s7
-    vitreous_scalar_store 32, s8, s9, s10, s11
-    vitreous_scalar_store 48, a4, a5, a6, a7
-    vitreous_scalar_leave
-    .size   vitreous_scalar_weighted, . - vitreous_scalar_weighted
+    vitreous_soft_float_store 0, s0, s1, s2, s3
+    vitreous_soft_float_store 16, s4, s5, s6, s7
+    vitreous_soft_float_store 32, s8, s9, s10, s11
+    vitreous_soft_float_store 48, a4, a5, a6, a7
+    vitreous_soft_float_leave
+    .size   vitreous_soft_float_weighted, . - vitreous_soft_float_weighted
     .option pop

@@ -48,7 +48,7 @@ fn multiply<E: To>(
     scratch: &mut [i32],
 ) -> Option<()> {
     let (pitch, outputs) = (weights.pitch, weights.outputs);
-    if weights.layout != spec::SCALAR.layout || rows.pitch != pitch || pitch == 0 || pitch % 8 != 0 {
+    if weights.layout != spec::SOFT_FLOAT.layout || rows.pitch != pitch || pitch == 0 || pitch % 8 != 0 {
         return None;
     }
     let (mut data, mut scales, mut zero_points, mut out) = (rows.data, rows.scales, rows.zero_points, out);
