@@ -34,7 +34,7 @@ impl Dot for Products {
         native!([vdupq_n_s32(0); 8])
     }
     #[inline(always)]
-    unsafe fn begin(panel: *const i8, steps: usize) -> Self::Sums {
+    unsafe fn initial_sums(panel: *const i8, steps: usize) -> Self::Sums {
         let mut sums = Self::start();
         native!(
             // What 16 bits hold of sums of two bytes.
@@ -60,21 +60,21 @@ impl Dot for Products {
         sums
     }
     #[inline(always)]
-    fn begin_from(begin: &[i32]) -> Option<Self::Sums> {
-        let begin = begin.first_chunk::<{ Self::BEGIN }>()?;
+    fn initial_from_ints(initial: &[i32]) -> Option<Self::Sums> {
+        let initial = initial.first_chunk::<{ Self::INITIAL_INTS }>()?;
         let mut sums = Self::start();
-        for (sum, begin) in sums.iter_mut().zip(begin.as_chunks::<4>().0) {
-            *sum = native!(vld1q_s32(begin.as_ptr()));
+        for (sum, initial) in sums.iter_mut().zip(initial.as_chunks::<4>().0) {
+            *sum = native!(vld1q_s32(initial.as_ptr()));
         }
         Some(sums)
     }
     #[inline(always)]
-    fn begin_to(sums: Self::Sums, begin: &mut [i32]) {
-        for (sum, begin) in sums.into_iter().zip(begin.as_chunks_mut::<4>().0) {
-            native!(vst1q_s32(begin.as_mut_ptr(), sum));
+    fn initial_to_ints(sums: Self::Sums, initial: &mut [i32]) {
+        for (sum, initial) in sums.into_iter().zip(initial.as_chunks_mut::<4>().0) {
+            native!(vst1q_s32(initial.as_mut_ptr(), sum));
         }
     }
-    const BEGIN: usize = spec::NEON_BEGIN;
+    const INITIAL_INTS: usize = spec::NEON_INITIAL_INTS;
     #[inline(always)]
     unsafe fn load_weights(groups: *const i8) -> Self::Weights {
         native!([
@@ -108,12 +108,12 @@ impl Dot for Products {
     #[inline(never)]
     unsafe fn block<const MR: usize, const NV: usize>(
         x: [*const i8; MR],
-        begin: &[Self::Sums; NV],
+        initial: &[Self::Sums; NV],
         weights: &WeightsAt,
     ) -> [[Self::Sums; NV]; MR] {
         // Half the weights at a time: all of them, the inputs and the sums don't fit into the registers. Not
         // inlined, lest what comes behind keep some of them.
-        let mut sums = [*begin; MR];
+        let mut sums = [*initial; MR];
         for step in 0..weights.steps {
             let mut inputs = [Self::no_inputs(); MR];
             for r in 0..MR {

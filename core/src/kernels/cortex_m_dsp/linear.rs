@@ -5,8 +5,7 @@ use core::ptr;
 
 use half::f16;
 
-use crate::kernels::Activation;
-use crate::kernels::Epilogue;
+use crate::kernels::{Activation, Epilogue};
 use crate::math::{GateTable, GATE_ERF, GATE_TANH, GATE_ZERO};
 use crate::tensor::{self, rows_mut, LinearI8, PanelLayout, RowsI8};
 
@@ -198,7 +197,7 @@ pub(super) fn pack_one<'s>(row: &[i8], to: &'s mut [i32]) -> &'s [i32] {
 
 /// What becomes of a panel's sums.
 #[derive(Clone, Copy)]
-struct After {
+struct EpilogueLabels {
     /// Where sums are as the inner loop leaves them.
     sums: Label,
     /// Where they are floats.
@@ -214,13 +213,13 @@ pub(super) fn linear_i8(
     out: &mut [f32],
     scratch: &mut [i32],
 ) {
-    let gelu = |table: &'static GateTable| After {
+    let gelu = |table: &'static GateTable| EpilogueLabels {
         sums: vitreous_dsp_gelu_to_f32,
         floats: vitreous_dsp_floats_gelu_to_f32,
         // The table's second half begins with the gate of 0; entries before it are read as well.
         gate: table.entries().as_ptr().wrapping_add(GATE_ZERO),
     };
-    let plain = |sums: Label, floats: Label| After { sums, floats, gate: ptr::null() };
+    let plain = |sums: Label, floats: Label| EpilogueLabels { sums, floats, gate: ptr::null() };
     let after = match epilogue {
         Epilogue::None => plain(vitreous_dsp_to_f32, vitreous_dsp_floats_to_f32),
         Epilogue::Activation(Activation::GeluErf) => gelu(&GATE_ERF),
@@ -240,8 +239,11 @@ pub(super) fn linear_i8_residual(
     scratch: &mut [i32],
 ) {
     let results = Results { bytes: bytemuck::cast_slice_mut(residual), size: size_of::<f16>() };
-    let after =
-        After { sums: vitreous_dsp_to_residual, floats: vitreous_dsp_floats_to_residual, gate: ptr::null() };
+    let after = EpilogueLabels {
+        sums: vitreous_dsp_to_residual,
+        floats: vitreous_dsp_floats_to_residual,
+        gate: ptr::null(),
+    };
     let _ = multiply(rows, weights, after, results, scratch);
 }
 
@@ -262,7 +264,7 @@ pub(super) fn is_aligned(bytes: &[i8]) -> bool {
 fn multiply(
     rows: &RowsI8,
     weights: &LinearI8,
-    after: After,
+    after: EpilogueLabels,
     results: Results,
     scratch: &mut [i32],
 ) -> Option<()> {
@@ -303,7 +305,7 @@ fn multiply_blocks(
     count: usize,
     rows: &RowsI8,
     weights: &LinearI8,
-    after: After,
+    after: EpilogueLabels,
     results: Results,
     scratch: &mut [i32],
 ) -> Option<()> {

@@ -101,10 +101,10 @@ pub(super) fn store_values(x: &[f32], head_dim: usize, first: usize, values: &mu
 }
 
 /// Quantizes rows by `code`. A token's codes begin at `place`, element i of them at `element(i)` from there;
-/// all of `TOGETHER` tokens lie together.
+/// all of `INTERLEAVED` tokens lie together.
 #[inline(always)]
 #[allow(clippy::too_many_arguments, reason = "a kernel's arguments, and an order")]
-fn store<const TOGETHER: usize>(
+fn store<const INTERLEAVED: usize>(
     x: &[f32],
     head_dim: usize,
     first: usize,
@@ -117,7 +117,7 @@ fn store<const TOGETHER: usize>(
     let pitch = padded(head_dim);
     let count = x.len().checked_div(head_dim).unwrap_or(0).min(scales.len());
     // Where all tokens that lie together with these fit, no place of one of them wraps.
-    let end = first.saturating_add(count).div_ceil(TOGETHER).saturating_mul(TOGETHER);
+    let end = first.saturating_add(count).div_ceil(INTERLEAVED).saturating_mul(INTERLEAVED);
     if count == 0 || end.saturating_mul(pitch) > cache.len() {
         return;
     }

@@ -6,12 +6,11 @@ use core::slice;
 
 use half::f16;
 
-use super::linear_f16::{activate, add_residual, middle};
+use super::linear_f16::{activate, add_residual, zero_entry};
 use super::PORTABLE;
 use crate::kernels::spec::CORTEX_M_HELIUM;
-use crate::kernels::Epilogue;
+use crate::kernels::{Activation, Epilogue};
 use crate::math::{GATE_ERF, GATE_TANH};
-use crate::models::vit::Activation;
 use crate::tensor::{self, LinearI8, RowsI8};
 
 core::arch::global_asm!(".cpu cortex-m55", include_str!("linear.s"), options(raw));
@@ -93,8 +92,8 @@ pub(super) fn linear_i8(x: &RowsI8, w: &LinearI8, epilogue: Epilogue, out: &mut 
         _ if shape.zero => (null(), vitreous_helium_linear_wide_zero),
         Epilogue::None if narrow => (null(), vitreous_helium_linear),
         Epilogue::None => (null(), vitreous_helium_linear_wide),
-        Epilogue::Activation(Activation::GeluErf) => (middle(&GATE_ERF), gelu),
-        Epilogue::Activation(Activation::GeluTanh) => (middle(&GATE_TANH), gelu),
+        Epilogue::Activation(Activation::GeluErf) => (zero_entry(&GATE_ERF), gelu),
+        Epilogue::Activation(Activation::GeluTanh) => (zero_entry(&GATE_TANH), gelu),
         Epilogue::Activation(Activation::Relu) => (null(), vitreous_helium_linear_wide_relu),
     };
     let (blocks, groups) = shape.single_row(w);

@@ -3,9 +3,8 @@
 use half::f16;
 
 use super::PORTABLE;
-use crate::kernels::Epilogue;
+use crate::kernels::{Activation, Epilogue};
 use crate::math::{gelu_erf, gelu_tanh, relu, to_f16, GateTable, GATE_ERF, GATE_TANH, GATE_ZERO};
-use crate::models::vit::Activation;
 use crate::tensor::{self, LinearF16};
 
 core::arch::global_asm!(".cpu cortex-m55", include_str!("linear_f16.s"), options(raw));
@@ -85,7 +84,7 @@ pub(super) unsafe fn add_residual(sums: &[f32], eighths: usize, residual: *mut f
 }
 
 /// The entry of 0.
-pub(super) fn middle(table: &'static GateTable) -> *const f16 {
+pub(super) fn zero_entry(table: &'static GateTable) -> *const f16 {
     table.entries().as_ptr().wrapping_add(GATE_ZERO)
 }
 
@@ -99,7 +98,7 @@ pub(super) fn activate(activation: Activation, out: &mut [f32]) {
     let (quarters, rest) = out.as_chunks_mut::<4>();
     if !quarters.is_empty() {
         // SAFETY: that many quarters; indices are cut to the table.
-        unsafe { vitreous_helium_gelu(quarters.as_mut_ptr().cast(), quarters.len(), middle(table)) };
+        unsafe { vitreous_helium_gelu(quarters.as_mut_ptr().cast(), quarters.len(), zero_entry(table)) };
     }
     rest.iter_mut().for_each(|x| *x = one(*x));
 }

@@ -85,7 +85,7 @@ pub(super) unsafe fn quantize(
     length: usize,
     code: Quantize,
     to: *mut i8,
-    mut put: impl FnMut(usize, i8),
+    mut store: impl FnMut(usize, i8),
 ) -> f32 {
     let (rounds, rest) = x.as_chunks::<ROUND>();
     let largest = rest.iter().fold(0, |bits, x| x.abs().to_bits().max(bits));
@@ -100,10 +100,10 @@ pub(super) unsafe fn quantize(
     };
     let (scale, factor) = row_scale(largest);
     for (i, x) in x.iter().enumerate().skip(done) {
-        put(i, to_i8(*x, factor));
+        store(i, to_i8(*x, factor));
     }
     for i in x.len()..length {
-        put(i, 0);
+        store(i, 0);
     }
     scale
 }

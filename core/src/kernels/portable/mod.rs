@@ -1,5 +1,5 @@
-//! Plain Rust, the oracle of every other table. Written so that no call can panic: lengths come from zipped
-//! iterators.
+//! Plain Rust, the oracle of every other table. No call can panic, since zipped iterators determine all
+//! lengths.
 
 mod attention;
 mod linear;

@@ -68,7 +68,7 @@ fn dequantize_any(sum: i32, w_scale: f32, x_scale: f32, bias: f32) -> f32 {
 }
 
 /// Where results go.
-pub(super) trait To {
+pub(super) trait OutputOp {
     /// What is stored.
     type Out;
     /// A moderate number.
@@ -78,7 +78,7 @@ pub(super) trait To {
 
     /// Dequantizes and stores.
     #[inline(always)]
-    fn finish(&self, sum: i32, column: &Column, row: &Row, to: &mut Self::Out) {
+    fn dequantize_and_store(&self, sum: i32, column: &Column, row: &Row, to: &mut Self::Out) {
         match dequantize(sum, column, row) {
             Some(y) => self.store(y, to),
             None => {
@@ -92,7 +92,7 @@ pub(super) trait To {
 /// f32.
 pub(super) struct ToF32;
 
-impl To for ToF32 {
+impl OutputOp for ToF32 {
     type Out = f32;
 
     #[inline(always)]
@@ -128,7 +128,7 @@ impl Gelu<'_> {
     }
 }
 
-impl To for Gelu<'_> {
+impl OutputOp for Gelu<'_> {
     type Out = f32;
 
     #[inline(always)]
@@ -160,7 +160,7 @@ impl To for Gelu<'_> {
 /// Added to the residual stream.
 pub(super) struct ToResidual;
 
-impl To for ToResidual {
+impl OutputOp for ToResidual {
     type Out = f16;
 
     #[inline(always)]

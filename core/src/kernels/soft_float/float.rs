@@ -93,7 +93,7 @@ fn round<const BITS: u32>(x: u32, is_tie: impl FnOnce() -> bool) -> u32 {
 
 /// The same where what lies below is taken away: what looks like a tie then is less than one.
 #[inline(always)]
-fn round_less<const BITS: u32>(x: u32, is_tie: impl FnOnce() -> bool) -> u32 {
+fn round_difference<const BITS: u32>(x: u32, is_tie: impl FnOnce() -> bool) -> u32 {
     let up = x.wrapping_add(1 << (BITS - 1));
     let low = (1 << BITS) - 1;
     if up & low == 0 {
@@ -235,7 +235,7 @@ impl Number {
         if (self.sign ^ other.sign) as i32 >= 0 {
             big.plus_part(small, apart)
         } else {
-            big.less_part(small, apart)
+            big.minus_part(small, apart)
         }
     }
 
@@ -254,15 +254,15 @@ impl Number {
 
     /// `self − small`, where the sign is that of `self`.
     #[inline(always)]
-    pub fn less_part(self, small: Self, apart: u32) -> Self {
+    pub fn minus_part(self, small: Self, apart: u32) -> Self {
         let part = small.mantissa >> apart;
         let is_whole = || part << apart == small.mantissa;
         let mut rest = self.mantissa.wrapping_sub(part);
         if rest as i32 >= ONE as i32 {
-            return Self { mantissa: round_less::<7>(rest, is_whole), ..self };
+            return Self { mantissa: round_difference::<7>(rest, is_whole), ..self };
         }
         if rest as i32 >= (ONE / 2) as i32 {
-            let mantissa = round_less::<6>(rest, is_whole) << 1;
+            let mantissa = round_difference::<6>(rest, is_whole) << 1;
             return Self { mantissa, exponent: self.exponent - 1, sign: self.sign };
         }
         // So much is only lost where exponents differ by one at most: nothing lies below, and the result is
@@ -287,11 +287,11 @@ impl Number {
         Self { mantissa, ..self }
     }
 
-    /// [`less_part`](Self::less_part) where the difference has the exponent of `self`.
+    /// [`minus_part`](Self::minus_part) where the difference has the exponent of `self`.
     #[inline(always)]
-    pub fn less_within(self, small: Self, apart: u32) -> Self {
+    pub fn minus_within(self, small: Self, apart: u32) -> Self {
         let part = small.mantissa >> apart;
-        let mantissa = round_less::<7>(self.mantissa - part, || part << apart == small.mantissa);
+        let mantissa = round_difference::<7>(self.mantissa - part, || part << apart == small.mantissa);
         Self { mantissa, ..self }
     }
 }

@@ -2,10 +2,9 @@
 
 use half::f16;
 
-use super::epilogue::{Column, Gelu, Row, To, ToF32, ToResidual};
+use super::epilogue::{Column, Gelu, OutputOp, Row, ToF32, ToResidual};
 use super::product::{four_rows, one_row, pack, Sums, BLOCK};
-use crate::kernels::Activation;
-use crate::kernels::{spec, Epilogue};
+use crate::kernels::{spec, Activation, Epilogue};
 use crate::math::{GATE_ERF, GATE_TANH};
 use crate::tensor::{rows_mut, LinearI8, RowsI8};
 
@@ -40,7 +39,7 @@ pub(super) fn linear_i8_residual(
 }
 
 /// All rows; nothing more from the first view on that is too short.
-fn multiply<E: To>(
+fn multiply<E: OutputOp>(
     rows: &RowsI8,
     weights: &LinearI8,
     epilogue: &E,
@@ -82,7 +81,7 @@ enum Activations<'a> {
 }
 
 /// All columns of a block, `out` being as many rows of results.
-fn columns<E: To>(
+fn columns<E: OutputOp>(
     x: Activations,
     weights: &LinearI8,
     of_rows: &[Row; BLOCK],
@@ -106,7 +105,7 @@ fn columns<E: To>(
             for ((to, row), sum) in out.iter_mut().zip(of_rows).zip(sums) {
                 if let Some(to) = to.next() {
                     let sum = sum.wrapping_sub(row.zero_point.wrapping_mul(sum_of_weights));
-                    epilogue.finish(sum, &column, row, to);
+                    epilogue.dequantize_and_store(sum, &column, row, to);
                 }
             }
         }

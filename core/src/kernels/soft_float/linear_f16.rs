@@ -2,7 +2,7 @@
 
 use half::f16;
 
-use super::epilogue::{To, ToF32, ToResidual};
+use super::epilogue::{OutputOp, ToF32, ToResidual};
 use super::float::{is_moderate, Factor, Number};
 use crate::kernels::{portable, Epilogue, PORTABLE};
 use crate::tensor::{rows, rows_mut, LinearF16};
@@ -44,7 +44,7 @@ fn are_sound(w: &LinearF16) -> bool {
 }
 
 /// `out[n] = Σ_k x[k]·w[n,k] + bias[n]`, with k ascending.
-fn row<E: To>(x: &[f32], w: &LinearF16, epilogue: &E, out: &mut [E::Out]) {
+fn row<E: OutputOp>(x: &[f32], w: &LinearF16, epilogue: &E, out: &mut [E::Out]) {
     let panels = rows(w.panels, w.inputs.saturating_mul(PANEL)).zip(w.bias.chunks(PANEL));
     for (out, (panel, bias)) in out.chunks_mut(PANEL).zip(panels) {
         for (n, (out, bias)) in out.iter_mut().zip(bias).enumerate() {

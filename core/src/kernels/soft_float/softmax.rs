@@ -145,8 +145,8 @@ fn step<const NEGATIVE: bool, const CROSSES: bool>(p: Number, f: Factor, coeffic
         (31.., _, _) => coefficient,
         (_, false, false) => coefficient.plus_within(product, apart),
         (_, false, true) => coefficient.plus_part(product, apart),
-        (_, true, false) => coefficient.less_within(product, apart),
-        (_, true, true) => coefficient.less_part(product, apart),
+        (_, true, false) => coefficient.minus_within(product, apart),
+        (_, true, true) => coefficient.minus_part(product, apart),
     }
 }
 

@@ -5,7 +5,7 @@
 //! `(tokens/2, pitch, 2)`.
 
 use super::gemm::{multiply, Epilogue, Inputs, Panels};
-use super::quantize::{quantize, Codes, Place};
+use super::quantize::{quantize, CodeRow, CodeRows};
 use super::{load, store, Dot, Floats, Ints, GROUP, LANES};
 use crate::kernels::{can_store, Attention, AttentionScratch};
 use crate::math::Lane;
@@ -33,7 +33,7 @@ struct Keys<'a> {
     first: usize,
 }
 
-impl<I: Ints> Place<I> for Keys<'_> {
+impl<I: Ints> CodeRows<I> for Keys<'_> {
     type Row<'a>
         = Key<'a>
     where
@@ -49,9 +49,9 @@ impl<I: Ints> Place<I> for Keys<'_> {
 /// A panel of keys, from a token's first group on.
 struct Key<'a>(&'a mut [i8]);
 
-impl<I: Ints> Codes<I> for Key<'_> {
+impl<I: Ints> CodeRow<I> for Key<'_> {
     #[inline(always)]
-    fn take(&mut self, column: usize, codes: I) {
+    fn store(&mut self, column: usize, codes: I) {
         let codes = codes.to_i8();
         // From the token's first group to the end of its last.
         let Some(groups) =
@@ -90,7 +90,7 @@ struct Values<'a> {
     first: usize,
 }
 
-impl<I: Ints> Place<I> for Values<'_> {
+impl<I: Ints> CodeRows<I> for Values<'_> {
     type Row<'a>
         = Value<'a>
     where
@@ -110,9 +110,9 @@ struct Value<'a> {
     second: bool,
 }
 
-impl<I: Ints> Codes<I> for Value<'_> {
+impl<I: Ints> CodeRow<I> for Value<'_> {
     #[inline(always)]
-    fn take(&mut self, column: usize, codes: I) {
+    fn store(&mut self, column: usize, codes: I) {
         let pair = self.pairs.get_mut(column..).and_then(|pairs| pairs.first_chunk_mut::<LANES>());
         let Some(pair) = pair else { return };
         if self.second {
@@ -130,7 +130,7 @@ pub(in crate::kernels) struct Steps {
     /// Queries of a block.
     pub rows: usize,
     /// What the sums of each panel of keys start at.
-    pub begins: fn(&Attention, &mut [i32]),
+    pub initial_sums: fn(&Attention, &mut [i32]),
     /// Scores `(rows, stride)` of the queries from one on, and of each the largest by lane.
     pub scores: fn(&Attention, usize, &[i32], &mut [f32], &mut Maxima),
     /// Their softmax weights; then what each weighted sum is to be multiplied with.
@@ -164,7 +164,7 @@ pub(in crate::kernels) fn attend(
         return;
     }
     let (scores, weights) = (&mut scratch.scores[..rows * stride], &mut scratch.weights[..rows * stride]);
-    (steps.begins)(a, scratch.sums);
+    (steps.initial_sums)(a, scratch.sums);
     let mut maxima = [[0.0; LANES]; MAX_ROWS];
     for (block, out) in out.chunks_mut(rows * a.head_dim).enumerate() {
         let mut factors = [0.0f32; MAX_ROWS];
@@ -175,10 +175,10 @@ pub(in crate::kernels) fn attend(
     }
 }
 
-/// See [`Steps::begins`].
+/// See [`Steps::initial_sums`].
 #[inline(always)]
-pub(in crate::kernels) fn begins<D: Dot>(a: &Attention, begins: &mut [i32]) {
-    Panels::new(a.keys, a.tokens(), a.queries.pitch).begin_all::<D>(begins);
+pub(in crate::kernels) fn initial_sums<D: Dot>(a: &Attention, initial_sums: &mut [i32]) {
+    Panels::new(a.keys, a.tokens(), a.queries.pitch).all_initial_sums::<D>(initial_sums);
 }
 
 /// See [`Steps::scores`].
@@ -186,7 +186,7 @@ pub(in crate::kernels) fn begins<D: Dot>(a: &Attention, begins: &mut [i32]) {
 pub(in crate::kernels) fn scores<D: Dot, const MR: usize, const NV: usize>(
     a: &Attention,
     first: usize,
-    begins: &[i32],
+    initial_sums: &[i32],
     scores: &mut [f32],
     maxima: &mut Maxima,
 ) {
@@ -200,7 +200,7 @@ pub(in crate::kernels) fn scores<D: Dot, const MR: usize, const NV: usize>(
     let stride = padded(a.tokens());
     let mut epilogue =
         Scores { scores, maxima, stride, query_scales, factor: a.factor, key_scales: a.key_scales };
-    let keys = Panels::new(a.keys, a.tokens(), pitch).begun(begins);
+    let keys = Panels::new(a.keys, a.tokens(), pitch).with_initial_sums(initial_sums);
     multiply::<D, MR, NV>(Inputs::new(codes, query_scales.len(), pitch), keys, &mut epilogue);
 }
 
@@ -258,10 +258,10 @@ struct KeyScales<F, const NV: usize> {
 }
 
 impl<F: Floats> Epilogue<F> for Scores<'_> {
-    type Panels<const NV: usize> = KeyScales<F, NV>;
+    type Constants<const NV: usize> = KeyScales<F, NV>;
 
     #[inline(always)]
-    fn panels<const NV: usize>(&self, panel: usize) -> Option<KeyScales<F, NV>> {
+    fn constants<const NV: usize>(&self, panel: usize) -> Option<KeyScales<F, NV>> {
         let start = panel * LANES;
         let there = self.key_scales.get(start..)?;
         let mut scales = [F::splat(0.0); NV];
@@ -272,7 +272,7 @@ impl<F: Floats> Epilogue<F> for Scores<'_> {
     }
 
     #[inline(always)]
-    fn take<const NV: usize>(&mut self, row: usize, keys: &KeyScales<F, NV>, dots: [F::Ints; NV]) {
+    fn store_row<const NV: usize>(&mut self, row: usize, keys: &KeyScales<F, NV>, dots: [F::Ints; NV]) {
         let at = row * self.stride + keys.start;
         let out =
             self.scores.get_mut(at..).and_then(|scores| scores.as_chunks_mut().0.first_chunk_mut::<NV>());

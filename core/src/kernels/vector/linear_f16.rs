@@ -2,10 +2,9 @@
 
 use half::f16;
 
-use super::put::{Gelu, GeluTanh, Plain, Put, Relu, Residual};
+use super::output_op::{Gelu, GeluTanh, OutputOp, Plain, Relu, Residual};
 use super::{load, Floats, LANES};
-use crate::kernels::Epilogue;
-use crate::models::vit::Activation;
+use crate::kernels::{Activation, Epilogue};
 use crate::tensor::LinearF16;
 
 /// Rows that share each weight.
@@ -38,7 +37,7 @@ pub(in crate::kernels) fn linear_f16_residual<F: Floats>(
 }
 
 #[inline(always)]
-fn linear<F: Floats, P: Put<F>>(x: &[f32], weights: &LinearF16, out: &mut [P::Element]) {
+fn linear<F: Floats, P: OutputOp<F>>(x: &[f32], weights: &LinearF16, out: &mut [P::Element]) {
     let (inputs, outputs) = (weights.inputs, weights.outputs);
     if inputs == 0 || outputs == 0 {
         return;
@@ -54,7 +53,7 @@ fn linear<F: Floats, P: Put<F>>(x: &[f32], weights: &LinearF16, out: &mut [P::El
             let rows = x.len() / inputs;
             for (sum, out) in sums.into_iter().take(rows).zip(out.chunks_exact_mut(outputs)) {
                 if let Some(out) = out.get_mut(columns.clone()) {
-                    P::put(sum + bias, out);
+                    P::store(sum + bias, out);
                     P::finish(out);
                 }
             }

@@ -13,13 +13,13 @@ mod gemm;
 mod linear;
 mod linear_f16;
 mod norm;
-mod put;
+mod output_op;
 mod quantize;
 mod rows;
 pub(super) mod table;
 
 pub(super) use attention::{
-    attend, begins, scores, softmax, store_keys, store_values, weighted_sums, Maxima, Steps,
+    attend, initial_sums, scores, softmax, store_keys, store_values, weighted_sums, Maxima, Steps,
 };
 pub(super) use gemm::{block, peak, peak_macs, FirstBlock, WeightsAt};
 pub(super) use linear::{linear_i8, linear_i8_residual};
@@ -59,7 +59,7 @@ pub(super) trait Floats: Lane {
     /// The largest lane; none is a NaN.
     fn largest(self) -> f32;
     /// Whether scales of rows are found sooner for sixteen of them at a time.
-    const SIDE_BY_SIDE: bool = false;
+    const SCALES_IN_GROUPS: bool = false;
     /// Lane by lane the largest of a vector's lanes; none is a NaN.
     #[inline(always)]
     fn largest_of_each(x: &[Self; LANES]) -> Self {
@@ -90,7 +90,7 @@ pub(super) trait Floats: Lane {
         self + Self::splat(x) * y
     }
     /// Whether gates want so many registers that the sums of a block shouldn't lie beside them.
-    const GATES_ALONE: bool = false;
+    const SEPARATE_GATES: bool = false;
     /// [`Lane::gate`] of each.
     #[inline(always)]
     fn gate_of_each<const N: usize>(mut x: [Self; N], table: &GateTable) -> [Self; N] {
@@ -163,19 +163,19 @@ pub(super) trait Dot {
     /// # Safety
     /// `64·GROUPS·steps` bytes can be read there.
     #[inline(always)]
-    unsafe fn begin(_panel: *const i8, _steps: usize) -> Self::Sums {
+    unsafe fn initial_sums(_panel: *const i8, _steps: usize) -> Self::Sums {
         Self::start()
     }
-    /// As integers, where that isn't nothing: see [`Self::BEGIN`].
+    /// As integers, where that isn't nothing: see [`Self::INITIAL_INTS`].
     #[inline(always)]
-    fn begin_from(_begin: &[i32]) -> Option<Self::Sums> {
-        (Self::BEGIN == 0).then(Self::start)
+    fn initial_from_ints(_initial: &[i32]) -> Option<Self::Sums> {
+        (Self::INITIAL_INTS == 0).then(Self::start)
     }
     /// The reverse.
     #[inline(always)]
-    fn begin_to(_sums: Self::Sums, _begin: &mut [i32]) {}
+    fn initial_to_ints(_sums: Self::Sums, _initial: &mut [i32]) {}
     /// How many integers that takes.
-    const BEGIN: usize = 0;
+    const INITIAL_INTS: usize = 0;
     /// # Safety
     /// 64·`GROUPS` bytes can be read there.
     unsafe fn load_weights(groups: *const i8) -> Self::Weights;
@@ -183,7 +183,7 @@ pub(super) trait Dot {
     /// 4·`GROUPS` bytes can be read there.
     unsafe fn load_inputs(x: *const i8) -> Self::Inputs;
     fn dot(sums: Self::Sums, weights: Self::Weights, x: Self::Inputs) -> Self::Sums;
-    /// `MR` rows times `NV` panels, sums that start at `begin`.
+    /// `MR` rows times `NV` panels, sums that start at `initial`.
     ///
     /// # Safety
     /// `4·GROUPS·steps` inputs can be read at each of `x`, `NV` panels of `64·GROUPS·steps` bytes at the
@@ -191,14 +191,14 @@ pub(super) trait Dot {
     #[inline(always)]
     unsafe fn block<const MR: usize, const NV: usize>(
         x: [*const i8; MR],
-        begin: &[Self::Sums; NV],
+        initial: &[Self::Sums; NV],
         weights: &WeightsAt,
     ) -> [[Self::Sums; NV]; MR]
     where
         Self: Sized,
     {
         // SAFETY: as the caller promises.
-        unsafe { block::<Self, MR, NV>(x, begin, weights) }
+        unsafe { block::<Self, MR, NV>(x, initial, weights) }
     }
     /// The same of the first `MR − 1` rows, where what sums start at is found beside them sooner than before.
     ///
@@ -228,7 +228,7 @@ pub(super) trait Dot {
 /// Rows of `width` floats that go through a step before the first one goes through the next: no more than the
 /// first cache holds.
 #[inline(always)]
-fn rows_together(width: usize) -> usize {
+fn rows_per_group(width: usize) -> usize {
     const MOST_FLOATS: usize = 4096;
     (MOST_FLOATS / width.max(1)).clamp(1, LANES)
 }

@@ -3,7 +3,7 @@
 
 use half::f16;
 
-use super::{rows_together, Floats, LANES};
+use super::{rows_per_group, Floats, LANES};
 use crate::math::inverse_sqrt;
 use crate::tensor::NormWeights;
 
@@ -14,7 +14,7 @@ pub(in crate::kernels) fn layer_norm<F: Floats>(x: &[f16], weights: &NormWeights
     if width == 0 || weights.beta.len() != width {
         return;
     }
-    let floats = rows_together(width) * width;
+    let floats = rows_per_group(width) * width;
     for (x, out) in x.chunks(floats).zip(out.chunks_mut(floats)) {
         norm_rows::<F>(x, weights, out);
     }

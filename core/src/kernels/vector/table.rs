@@ -32,9 +32,9 @@ macro_rules! vector_table {
                 = vector::store_values::<$floats>(x, head_dim, first, values, scales);
             fn peak(iterations: usize) -> i32
                 = vector::peak::<$dot, { $mr }, $nv>(iterations);
-            fn begins(a: &Attention, begins: &mut [i32]) = vector::begins::<$dot>(a, begins);
-            fn scores(a: &Attention, first: usize, begins: &[i32], scores: &mut [f32], maxima: &mut vector::Maxima)
-                = vector::scores::<$dot, { $mr }, $nv>(a, first, begins, scores, maxima);
+            fn initial_sums(a: &Attention, initial_sums: &mut [i32]) = vector::initial_sums::<$dot>(a, initial_sums);
+            fn scores(a: &Attention, first: usize, initial_sums: &[i32], scores: &mut [f32], maxima: &mut vector::Maxima)
+                = vector::scores::<$dot, { $mr }, $nv>(a, first, initial_sums, scores, maxima);
             fn softmax(a: &Attention, scores: &[f32], maxima: &vector::Maxima, weights: &mut [i16], factors: &mut [f32])
                 = vector::softmax::<$floats, { $mr }>(a, scores, maxima, weights, factors);
             fn weighted_sums(a: &Attention, weights: &[i16], factors: &[f32], out: &mut [f32])
@@ -42,7 +42,7 @@ macro_rules! vector_table {
         }
 
         fn attend(a: &Attention, scratch: &mut AttentionScratch, out: &mut [f32]) {
-            vector::attend(a, scratch, out, &vector::Steps { rows: $mr, begins, scores, softmax, weighted_sums });
+            vector::attend(a, scratch, out, &vector::Steps { rows: $mr, initial_sums, scores, softmax, weighted_sums });
         }
 
         /// The table.

@@ -136,7 +136,7 @@ impl Floats for F32x16 {
     fn largest(self) -> f32 {
         native!(_mm512_reduce_max_ps(self.0))
     }
-    const SIDE_BY_SIDE: bool = true;
+    const SCALES_IN_GROUPS: bool = true;
     #[inline(always)]
     fn largest_of_each(x: &[Self; LANES]) -> Self {
         native!(
@@ -212,7 +212,7 @@ impl Floats for F32x16 {
     fn from_ints(ints: I32x16) -> Self {
         native!(Self(_mm512_cvtepi32_ps(ints.0)))
     }
-    const GATES_ALONE: bool = true;
+    const SEPARATE_GATES: bool = true;
     #[inline(always)]
     fn gate_of_each<const N: usize>(x: [Self; N], table: &GateTable) -> [Self; N] {
         // Faster than looking up: a gather takes twice as long, sixteen registers of entries a third more.
