@@ -1,4 +1,4 @@
-//! int8 linear layers: blocks of four rows, and what is left row by row.
+//! int8 linear layers: blocks of four rows, then the remaining rows one by one.
 
 use half::f16;
 
@@ -38,7 +38,7 @@ pub(super) fn linear_i8_residual(
     let _ = multiply(rows, weights, &ToResidual, residual, scratch);
 }
 
-/// All rows; nothing more from the first view on that is too short.
+/// Multiplies all rows. Stops with `None` at the first view that is too short.
 fn multiply<E: OutputOp>(
     rows: &RowsI8,
     weights: &LinearI8,
@@ -52,7 +52,7 @@ fn multiply<E: OutputOp>(
     }
     let (mut data, mut scales, mut zero_points, mut out) = (rows.data, rows.scales, rows.zero_points, out);
     while !scales.is_empty() {
-        // Three rows of four are still cheaper together.
+        // Three remaining rows are cheaper as a block than one by one.
         let count = if scales.len() < BLOCK - 1 { 1 } else { scales.len().min(BLOCK) };
         let (codes, rest) = data.split_at_checked(pitch.checked_mul(count)?)?;
         data = rest;
@@ -73,14 +73,14 @@ fn multiply<E: OutputOp>(
     Some(())
 }
 
-/// Rows of a block.
+/// The activations of a block: one row of codes, or four packed rows.
 #[derive(Clone, Copy)]
 enum Activations<'a> {
     One(&'a [i8]),
     Four(&'a [i32]),
 }
 
-/// All columns of a block, `out` being as many rows of results.
+/// All columns of a block; `out` has a row of results for each row of the block.
 fn columns<E: OutputOp>(
     x: Activations,
     weights: &LinearI8,

@@ -1,9 +1,10 @@
-//! Cores without FPU and without SIMD: RV32IM, and any other by force (`--cfg vitreous_kernels="soft-float"`).
+//! Cores without FPU and without SIMD: RV32IM, Cortex-M0+, -M3 and -M23, and any other by force (`--cfg
+//! vitreous_kernels="soft-float"`).
 //!
-//! Plain Rust, but for two inner loops on RISC-V. Integer products take four rows and four columns at a time,
-//! two of them by one multiplication; floats are done by integers, since most of what a library's routines
-//! look out for never happens here (`float.rs`). Where it does, a row or an element is done by the compiler's
-//! own floats, as `portable` has it.
+//! This is plain Rust, except for two inner loops on RISC-V. Integer products take four rows and four columns
+//! at a time, and one multiplication makes two products. Float arithmetic is made of integer operations
+//! (`float.rs`), inlined and without the special cases that sound models never meet. Where such a case does
+//! occur, the row or element is computed with the compiler's own floats, as in `portable`.
 
 mod attention;
 mod epilogue;
@@ -19,7 +20,7 @@ mod softmax;
 use super::TableSpec;
 use super::{spec, Kernels};
 
-/// The kernels of cores without FPU.
+/// The table.
 pub(super) static TABLE: Kernels = Kernels {
     spec: &spec::SOFT_FLOAT,
     linear_i8: linear::linear_i8,

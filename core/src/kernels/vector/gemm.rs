@@ -16,18 +16,19 @@ pub(super) struct Panels<'a> {
     data: &'a [i8],
     panels: usize,
     pitch: usize,
-    /// What the sums of each panel start at, as [`Dot::initial_to_ints`] has left it; or nothing.
+    /// The initial sums of each panel, as [`Dot::initial_to_ints`] wrote them; empty if they are to be
+    /// computed.
     initial_sums: &'a [i32],
 }
 
 impl<'a> Inputs<'a> {
-    /// At most `rows` rows: as many as there are.
+    /// At most `rows` rows, and no more than the data holds.
     pub(super) fn new(data: &'a [i8], rows: usize, pitch: usize) -> Self {
         let there = data.len().checked_div(pitch).unwrap_or(0);
         Self { data, rows: rows.min(there), pitch }
     }
 
-    /// `MR` rows from one on that is there. Missing ones are stood in for by the last one; their results are
+    /// `MR` rows from `row` on, which exists. The last row stands in for missing ones, whose results are
     /// dropped.
     #[inline(always)]
     fn at<const MR: usize>(&self, row: usize) -> [*const i8; MR] {
@@ -41,18 +42,18 @@ impl<'a> Inputs<'a> {
 }
 
 impl<'a> Panels<'a> {
-    /// The panels of `outputs` outputs: as many as there are.
+    /// The panels of `outputs` outputs, and no more than the data holds.
     pub(super) fn new(data: &'a [i8], outputs: usize, pitch: usize) -> Self {
         let there = data.len().checked_div(pitch.saturating_mul(LANES)).unwrap_or(0);
         Self { data, panels: outputs.div_ceil(LANES).min(there), pitch, initial_sums: &[] }
     }
 
-    /// The same, of which the starts are known.
+    /// The same panels, with initial sums that were computed before.
     pub(super) fn with_initial_sums(self, initial_sums: &'a [i32]) -> Self {
         Self { initial_sums, ..self }
     }
 
-    /// What the sums of a panel start at.
+    /// The initial sums of a panel.
     #[inline(always)]
     fn initial_sums<D: Dot>(&self, panel: usize) -> D::Sums {
         if let Some(initial) = self.initial_sums.get(panel * D::INITIAL_INTS..).and_then(D::initial_from_ints)
@@ -66,7 +67,7 @@ impl<'a> Panels<'a> {
         unsafe { D::initial_sums(self.data.as_ptr().add(panel * bytes), self.pitch / 4 / D::GROUPS) }
     }
 
-    /// Finds those of all panels.
+    /// Writes the initial sums of all panels.
     #[inline(always)]
     pub(super) fn all_initial_sums<D: Dot>(&self, initial_sums: &mut [i32]) {
         if D::INITIAL_INTS > 0 {
@@ -77,21 +78,21 @@ impl<'a> Panels<'a> {
     }
 }
 
-/// What becomes of the dot products.
+/// Takes the dot products of the matrix product, a row of some panels at a time.
 pub(super) trait Epilogue<F: Floats> {
-    /// What is the same for all rows of some panels.
+    /// What all rows of some panels have in common, such as scales.
     type Constants<const NV: usize>;
-    /// That of the `NV` panels from `panel` on, of which the last one's last outputs may not exist.
+    /// The constants of the `NV` panels from `panel` on. The last outputs of the last panel may not exist.
     fn constants<const NV: usize>(&self, panel: usize) -> Option<Self::Constants<NV>>;
-    /// Takes the dot products of a row.
+    /// Takes the dot products of a row with some panels.
     fn store_row<const NV: usize>(&mut self, row: usize, panels: &Self::Constants<NV>, dots: [F::Ints; NV]);
-    /// What is left to do when some rows from `row` on have been taken.
+    /// What is left to do once the rows from `row` on have been taken.
     #[inline(always)]
     fn finish_rows<const NV: usize>(&mut self, _row: usize, _rows: usize, _panels: &Self::Constants<NV>) {}
 }
 
-/// Hands over the dot products of some rows of a block. Written out: in a loop, all sums would go through
-/// memory.
+/// Hands the dot products of a block's rows to the epilogue. The loop over rows is written out, since in a
+/// loop all sums would go through memory.
 #[inline(always)]
 fn run_epilogue<D: Dot, const MR: usize, const NV: usize, E: Epilogue<D::Floats>>(
     epilogue: &mut E,
@@ -117,8 +118,8 @@ fn run_epilogue<D: Dot, const MR: usize, const NV: usize, E: Epilogue<D::Floats>
     epilogue.finish_rows(row, rows, &panels);
 }
 
-/// Dot products of all rows with all outputs, `MR` rows and up to `NV` panels at a time. Panels are
-/// outermost, so that their weights stay in the first cache while the rows of a tile go by.
+/// Dot products of all rows with all outputs, `MR` rows and up to `NV` panels at a time. The loop over panels
+/// is the outer one, so that their weights stay in the first-level cache while the rows of a tile go by.
 #[inline(always)]
 pub(super) fn multiply<D: Dot, const MR: usize, const NV: usize>(
     x: Inputs,
@@ -135,7 +136,7 @@ pub(super) fn multiply<D: Dot, const MR: usize, const NV: usize>(
     }
 }
 
-/// All panels.
+/// All rows with all panels.
 #[inline(always)]
 fn all_panels<D: Dot, const MR: usize, const NV: usize>(
     x: &Inputs,
@@ -176,7 +177,7 @@ fn panel_group<D: Dot, const MR: usize, const NV: usize>(
     let at = unsafe { w.data.as_ptr().add(panel * panel_bytes) };
     let weights = WeightsAt { at, panel_bytes, steps };
     let (mut row, mut initial, mut first) = (0, [D::start(); NV], None);
-    // One row alone leaves no room beside it.
+    // A single row leaves no room for the row of ones.
     if MR > 1 && w.initial_sums.is_empty() {
         // SAFETY: the rows have `pitch` inputs, every panel lies in the weights' data.
         first = unsafe { D::first_block::<MR, NV>(x.at(0), &weights) };
@@ -198,25 +199,25 @@ fn panel_group<D: Dot, const MR: usize, const NV: usize>(
     }
 }
 
-/// What [`Dot::first_block`] finds.
+/// What [`Dot::first_block`] computes.
 pub(in crate::kernels) struct FirstBlock<D: Dot, const MR: usize, const NV: usize> {
-    /// What sums start at.
+    /// Initial sums of each panel.
     pub initial: [D::Sums; NV],
-    /// Sums, the last row's being nothing.
+    /// Sums of each row; the last row's have no meaning.
     pub sums: [[D::Sums; NV]; MR],
 }
 
-/// Panels that are multiplied together.
+/// The panels of a block.
 pub(in crate::kernels) struct WeightsAt {
-    /// The first one.
+    /// Address of the first panel.
     pub at: *const i8,
-    /// Distance from one to the next.
+    /// Bytes from one panel to the next.
     pub panel_bytes: usize,
-    /// Groups of 4·`GROUPS` inputs.
+    /// Number of steps, each of 4·`GROUPS` inputs.
     pub steps: usize,
 }
 
-/// What [`Dot::block`] does where an instruction set has nothing better.
+/// The default of [`Dot::block`].
 ///
 /// # Safety
 /// As for that.
@@ -252,8 +253,8 @@ pub(in crate::kernels) const fn peak_macs<D: Dot>(rows: usize, panels: usize) ->
     rows * panels * D::GROUPS * GROUP
 }
 
-/// The innermost loop of [`block`] on weights that stay in registers. Inputs are loaded, or the compiler
-/// would see that all products are alike.
+/// The innermost loop of [`block`] on weights that stay in registers. The inputs are loaded each time, or the
+/// compiler would see that all products are equal.
 #[inline(always)]
 pub(in crate::kernels) fn peak<D: Dot, const MR: usize, const NV: usize>(iterations: usize) -> i32 {
     const MOST_GROUPS: usize = 4;

@@ -50,7 +50,7 @@ fn linear<D: Dot, const MR: usize, const NV: usize, P: OutputOp<D::Floats>>(
     multiply::<D, MR, NV>(x, w, &mut Dequantize::<D::Floats, P> { rows, weights, outputs, out });
 }
 
-/// Turns dot products into floats and puts them into their place.
+/// Epilogue that turns dot products into floats and stores them.
 struct Dequantize<'a, F, P: OutputOp<F>> {
     rows: &'a RowsI8<'a>,
     weights: &'a LinearI8<'a>,
@@ -58,7 +58,8 @@ struct Dequantize<'a, F, P: OutputOp<F>> {
     out: &'a mut [P::Element],
 }
 
-/// Scales and bias of some panels' outputs, sums of their weights if a zero point needs them.
+/// Constants of some panels' outputs: scales, bias, and the sums of their weights if the rows have zero
+/// points.
 struct Outputs<F: Floats, const NV: usize> {
     start: usize,
     end: usize,
@@ -79,7 +80,8 @@ impl<F: Floats, P: OutputOp<F>> Epilogue<F> for Dequantize<'_, F, P> {
         let there =
             if self.rows.zero_points.is_empty() { &[] } else { w.sums.get(start..end).unwrap_or(&[]) };
         let mut sums = None;
-        // A load of which the mask leaves nothing still takes hundreds of cycles if nothing is mapped there.
+        // Without sums nothing is loaded: a load with an empty mask still takes hundreds of cycles if nothing
+        // is mapped at its address.
         if !there.is_empty() {
             let mut loaded = [F::Ints::splat(0); NV];
             for v in 0..NV {
@@ -121,7 +123,7 @@ impl<F: Floats, P: OutputOp<F>> Epilogue<F> for Dequantize<'_, F, P> {
     }
 }
 
-/// The columns of `N` panels; zeros behind the last one.
+/// One number per column of `N` panels; zeros for missing columns.
 #[inline(always)]
 fn columns<F: Floats, const N: usize>(x: &[f32]) -> [F; N] {
     let mut columns = [F::splat(0.0); N];

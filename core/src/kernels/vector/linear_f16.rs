@@ -1,4 +1,5 @@
-//! Linear layers with f16 weights: ascending k for every output, so lanes are outputs and never inputs.
+//! Linear layers with f16 weights. Each output is summed by ascending k, so the lanes are outputs, never
+//! inputs.
 
 use half::f16;
 
@@ -7,7 +8,7 @@ use super::{load, Floats, LANES};
 use crate::kernels::{Activation, Epilogue};
 use crate::tensor::LinearF16;
 
-/// Rows that share each weight.
+/// Rows at a time: each weight that is read serves all of them.
 const ROWS: usize = 6;
 
 /// `out[r,n] = f(Σ_k w[n,k]·x[r,k] + bias[n])`.
@@ -42,7 +43,7 @@ fn linear<F: Floats, P: OutputOp<F>>(x: &[f32], weights: &LinearF16, out: &mut [
     if inputs == 0 || outputs == 0 {
         return;
     }
-    // Where there is a panel, the products of `inputs` below do not wrap, either.
+    // Where a panel exists, the products of `inputs` below do not wrap either.
     let panels = weights.panels.chunks_exact(inputs.saturating_mul(LANES));
     for (panel, (w, bias)) in panels.zip(weights.bias.chunks(LANES)).enumerate() {
         let (w, bias) = (w.as_chunks::<LANES>().0, load::<F>(bias));

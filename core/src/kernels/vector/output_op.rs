@@ -1,20 +1,20 @@
-//! What becomes of a linear layer's results.
+//! Output operators: what a linear layer does with its results before they are stored.
 
 use half::f16;
 
 use super::{load, load_f16, store, store_f16, Floats, LANES};
 use crate::math::{relu, GateTable, GATE_ERF, GATE_TANH};
 
-/// Where a linear layer's results go. Types rather than closures: a closure doesn't get the features of the
-/// function that calls it.
+/// Takes sixteen results at a time and stores them. Operators are types rather than closures, since a closure
+/// doesn't get the instruction set of the function that calls it.
 pub(super) trait OutputOp<F> {
     type Element;
     fn store(y: F, out: &mut [Self::Element]);
-    /// What is left to do with outputs of a row that have been put. Constants that wouldn't fit beside the
-    /// sums of a block do here.
+    /// What is left to do with a row's stored outputs. Operations whose constants don't fit into the
+    /// registers beside the sums of a block are done here.
     #[inline(always)]
     fn finish(_out: &mut [Self::Element]) {}
-    /// Sixteen elements each; of the last ones there may be fewer.
+    /// Stores `N` times sixteen results; the slice may end before the last ones.
     #[inline(always)]
     fn store_all<const N: usize>(y: [F; N], out: &mut [Self::Element])
     where
@@ -35,13 +35,13 @@ pub(super) trait OutputOp<F> {
     }
 }
 
-/// As they are.
+/// Stores results as they are.
 pub(super) struct Plain;
-/// Through an activation.
+/// Stores GELU with the error function of the results.
 pub(super) struct Gelu;
 pub(super) struct GeluTanh;
 pub(super) struct Relu;
-/// Added to the residual stream.
+/// Adds results to the residual stream.
 pub(super) struct Residual;
 
 impl<F: Floats> OutputOp<F> for Plain {

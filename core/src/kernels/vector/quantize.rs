@@ -1,11 +1,11 @@
-//! Quantization of rows, up to sixteen at a time: what leads from a row to its scale takes long, but not much
-//! of the processor.
+//! Quantization of rows, up to sixteen at a time. Reducing a row to its scale has a long latency, and the
+//! rows hide each other's.
 
 use super::{load, rows_per_group, store, store_ints, Floats, Ints, LANES};
 use crate::kernels::RowShape;
 use crate::quant::{self, row_scale, row_scale_above};
 
-/// Rows whose scales are found together.
+/// Number of rows whose scales are found at a time.
 #[inline(always)]
 fn rows_per_scale_group<F: Floats>(width: usize) -> usize {
     if F::SCALES_IN_GROUPS {
@@ -15,10 +15,10 @@ fn rows_per_scale_group<F: Floats>(width: usize) -> usize {
     }
 }
 
-/// The largest of `f(x)` and 0, by lane.
+/// The largest of 0 and all x, or all |x| if `ABS`, by lane.
 #[inline(always)]
 fn largest_by_lane<F: Floats, const ABS: bool>(row: &[f32]) -> F {
-    // Maxima wait for each other.
+    // Two maxima by turns, since each waits for the one before.
     let mut max = [F::splat(0.0); 2];
     let (pairs, rest) = row.as_chunks::<{ 2 * LANES }>();
     for x in pairs {
@@ -34,8 +34,7 @@ fn largest_by_lane<F: Floats, const ABS: bool>(row: &[f32]) -> F {
     max[0].max(max[1])
 }
 
-/// The largest of `f(x)` and 0 of each row of `width` floats, 16 rows at most; 0 for those that are not
-/// there.
+/// Lane r is the largest of 0 and all x, or all |x| if `ABS`, in row r of `width` floats; 0 for missing rows.
 #[inline(always)]
 fn largest<F: Floats, const ABS: bool>(x: &[f32], width: usize) -> F {
     let mut largest = [F::splat(0.0); LANES];
@@ -85,7 +84,7 @@ pub(super) fn quantize<F: Floats>(
     }
 }
 
-/// Rows that both have.
+/// Number of rows that both slices have.
 #[inline(always)]
 fn rows(x: &[f32], codes: &[i8], shape: RowShape) -> usize {
     let count = |length: usize, of: usize| length.checked_div(of).unwrap_or(0);
@@ -137,7 +136,7 @@ pub(in crate::kernels) fn quantize_rows_above<F: Floats, const FLIP: i8>(
     count
 }
 
-/// As [`scale`], with zero points.
+/// As [`scale`], but with zero points.
 #[inline(always)]
 fn scale_above<F: Floats>(
     x: &[f32],
@@ -159,7 +158,7 @@ fn scale_above<F: Floats>(
     factors
 }
 
-/// Where the codes of rows go.
+/// Memory for the codes of rows.
 pub(super) trait CodeRows<I: Ints> {
     type Row<'a>: CodeRow<I>
     where
@@ -167,11 +166,11 @@ pub(super) trait CodeRows<I: Ints> {
     fn row(&mut self, row: usize) -> Option<Self::Row<'_>>;
 }
 
-/// Where the codes of a row go.
+/// Memory for the codes of one row.
 pub(super) trait CodeRow<I: Ints> {
-    /// Takes those of sixteen columns from `column` on; behind the row's end they are 0.
+    /// Stores the codes of sixteen columns from `column` on; codes behind the row's end are 0.
     fn store(&mut self, column: usize, codes: I);
-    /// Takes those of sixty-four columns.
+    /// Stores the codes of sixty-four columns.
     #[inline(always)]
     fn store_four(&mut self, column: usize, codes: [I; 4]) {
         for v in 0..4 {
@@ -180,7 +179,7 @@ pub(super) trait CodeRow<I: Ints> {
     }
 }
 
-/// Hands over the codes of a row: `round(clamp(x·factor + zero_point))`.
+/// Computes and stores the codes of a row: `round(clamp(x·factor + zero_point))`.
 #[inline(always)]
 fn encode<F: Floats, const SHIFTED: bool>(
     x: &[f32],
@@ -240,14 +239,15 @@ impl<I: Ints, const FLIP: i8> CodeRows<I> for Rows<'_, FLIP> {
     }
 }
 
-/// Of a row whose width is no pitch. On its own, lest everything else be out of registers.
+/// Fills the codes behind the width of a row that is narrower than its pitch. A function of its own, so that
+/// the common case keeps its registers.
 #[cold]
 #[inline(never)]
 fn clear(behind: &mut [i8], zero: i8) {
     behind.fill(zero);
 }
 
-/// The same codes as they are kept.
+/// The codes as they are kept in memory: each XORed with `FLIP`.
 #[inline(always)]
 fn flipped<const FLIP: i8, const N: usize>(mut codes: [i8; N]) -> [i8; N] {
     if FLIP != 0 {

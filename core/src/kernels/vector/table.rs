@@ -1,8 +1,9 @@
-//! Makes a kernel table of the functions of this module for one instruction set.
+//! Macro that makes a kernel table of this module's functions for one instruction set.
 
-/// `vector_table!(spec, features, floats, dot, rows, panels)`: a module-level `TABLE`.
+/// `vector_table!(spec, features, floats, dot, rows, panels)` defines a module-level `TABLE`.
 ///
-/// Each function of the table calls one that enables the features; into that one everything else is inlined.
+/// Each function of the table calls one that enables the instruction set's features. Everything else is
+/// inlined into the latter.
 macro_rules! vector_table {
     ($spec:expr, $features:literal, $floats:ty, $dot:ty, rows $mr:expr, panels $nv:literal) => {
         use $crate::kernels::vector::{self, table::vector_functions};
@@ -65,7 +66,7 @@ macro_rules! vector_table {
     };
 }
 
-/// Functions that enable instructions for their body.
+/// Defines functions that enable instructions for their body.
 macro_rules! vector_functions {
     ($features:literal; $(fn $name:ident($($argument:ident: $type:ty),*) $(-> $result:ty)? = $body:expr;)*) => {
         $(fn $name($($argument: $type),*) $(-> $result)? {

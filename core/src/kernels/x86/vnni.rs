@@ -8,7 +8,7 @@ use super::avx512::{native, F32x16, I32x16};
 use crate::kernels::spec;
 use crate::kernels::vector::{block, Dot, FirstBlock, Ints, WeightsAt};
 
-/// VPDPBUSD takes unsigned bytes times signed ones: inputs are kept with 128 added.
+/// VPDPBUSD multiplies unsigned bytes by signed ones, so inputs are kept with 128 added.
 pub(in crate::kernels::x86) struct Vnni;
 
 impl Dot for Vnni {
@@ -80,7 +80,7 @@ impl Dot for Vnni {
         weights: &WeightsAt,
     ) -> Option<FirstBlock<Self, MR, NV>> {
         let rows = x.first_chunk().filter(|_| MR == ROWS && NV == PANELS)?;
-        // A row of ones stands in the last one's place, whose products are the sums of the weights.
+        // A row of ones takes the place of the last row; its products are the sums of the weights.
         // SAFETY: as the caller promises.
         let mut sums = resized(unsafe { first_whole_block(*rows, weights) });
         let mut initial = [Self::start(); NV];
@@ -116,7 +116,7 @@ impl Dot for Vnni {
     }
 }
 
-/// Sums under another name of their shape, which is the same.
+/// The same sums in an array of the generic shape, which equals `[PANELS; ROWS]` wherever this is called.
 #[inline(always)]
 fn resized<const MR: usize, const NV: usize>(whole: [[__m512i; PANELS]; ROWS]) -> [[__m512i; NV]; MR] {
     let mut sums = [[Vnni::start(); NV]; MR];
@@ -132,8 +132,8 @@ fn resized<const MR: usize, const NV: usize>(whole: [[__m512i; PANELS]; ROWS]) -
 const ROWS: usize = spec::AVX512_ROWS;
 const PANELS: usize = 4;
 
-/// The loop of a block: 6 rows times 4 panels, sums in 24 registers, which the compiler would move about.
-/// `$last` loads the last row's inputs.
+/// The loop of a block of 6 rows times 4 panels, with its sums in 24 registers. It is assembly because the
+/// compiler would move the sums about. `$last` loads the last row's inputs.
 macro_rules! whole_block {
     ($x:expr, $initial:expr, $w:expr, $sums:ident, $last:literal) => {
         core::arch::asm!(
@@ -235,7 +235,7 @@ unsafe fn whole_block(
 ) -> [[__m512i; PANELS]; ROWS] {
     let mut sums = [*initial; ROWS];
     if w.steps > 0 {
-        // Counted from the rows' ends on, so that one register is index and counter.
+        // Addresses count from the rows' ends, so that one register is index and counter.
         let x = x.map(|x| x.wrapping_add(4 * w.steps));
         // SAFETY: reads what the caller promises: `steps` groups of inputs and weights. Writes only the
         // registers that are named.
@@ -244,7 +244,7 @@ unsafe fn whole_block(
     sums
 }
 
-/// See [`Dot::first_block`]: the last row is ones.
+/// See [`Dot::first_block`]: ones take the place of the last row.
 ///
 /// # Safety
 /// As for that.
