@@ -1,9 +1,9 @@
-# The two inner loops on RV32IM. Compilers load and multiply everything first and then run out of registers; here each product is
-# added where it is made.
+# The two inner loops on RV32IM. They are assembly because compilers load and multiply everything first and
+# then run out of registers. Here each product is added as soon as it is made.
 #
-# Both keep sixteen sums in s0 to s11 and a4 to a7, and use every other register but sp, gp and tp.
+# Both keep sixteen sums in s0 to s11 and a4 to a7. They use every other register except sp, gp and tp.
 
-    # Global assembly does not see what the target has.
+    # Global assembly does not know the target's extensions.
     .option push
     .option arch, +m
 
@@ -48,7 +48,8 @@
     ret
     .endm
 
-# Two inputs of a column: words and upper halves of two pairs of rows (product.rs). t0 to t3: the inputs' words; a3: the offset.
+# Two inputs of a column: words and upper halves of two pairs of rows (product.rs). t0 to t3: the inputs'
+# words; a3: the offset.
     .macro  vitreous_soft_float_column at, words0, upper0, words1, upper1
     lb      t4, \at(a2)
     lb      t5, \at+1(a2)
@@ -79,7 +80,7 @@
     vitreous_soft_float_column \weights+6, a4, a5, a6, a7
     .endm
 
-# Stores both sums of a pair of rows; t1: what the upper halves' sums lack.
+# Stores both sums of a pair of rows. t1: the correction of the sums of upper halves.
     .macro  vitreous_soft_float_pair at, words, upper
     add     \upper, \upper, t1
     slli    t0, \upper, 16
@@ -88,7 +89,8 @@
     sw      \upper, \at+4(a3)
     .endm
 
-# a0: activations, a1: their end, a2: panel, a3: sums. A whole number of eight inputs, at least one.
+# a0: activations, a1: their end, a2: panel, a3: sums. The number of inputs is a multiple of eight, at least
+# eight.
     .section .text.vitreous_soft_float_four_rows, "ax", @progbits
     .globl  vitreous_soft_float_four_rows
     .type   vitreous_soft_float_four_rows, @function
@@ -146,8 +148,8 @@ vitreous_soft_float_four_rows:
     vitreous_soft_float_query \weights+6, a4, a5, a6, a7
     .endm
 
-# a0: weights of four queries, a1: their end, a2: values of four features in blocks of sixteen tokens, a3: sums, a4: bytes from the end
-# of a block to the next. Any number of tokens but none.
+# a0: weights of four queries, a1: their end, a2: values of four features in blocks of sixteen tokens, a3:
+# sums, a4: bytes from the end of a block to the next. Any number of tokens but none.
     .section .text.vitreous_soft_float_weighted, "ax", @progbits
     .globl  vitreous_soft_float_weighted
     .type   vitreous_soft_float_weighted, @function
