@@ -293,9 +293,7 @@ impl Work for ConvTile<'_> {
     }
 
     fn run(mut self) -> Result<(), Fault> {
-        let Layer { conv, tile, codes, band, shape, kernels, .. } = self.layer;
-        let taps = conv.kernel * conv.kernel * conv.inputs;
-        let flip = kernels.spec.input_flip;
+        let Layer { conv, tile, kernels, .. } = self.layer;
         // Signed inputs have no zero points: kernels then skip the correction, and need no sums of weights.
         let has_zero = self.layer.inputs == Inputs::NotNegative;
         self.scales.0.data.fill(self.layer.scale);
@@ -305,13 +303,10 @@ impl Work for ConvTile<'_> {
             let (x, count) = (self.first + done, (*tile).min(self.count - done));
             let (out, linear) =
                 (part_mut(self.out.0.data, 0, count * conv.outputs)?, &mut *self.linear.0.data);
+            let memory = &mut *self.neighbourhoods.0.data;
             let operand = match conv.linear {
                 Linear::Int8(weights) => {
-                    let data = must_cast_slice_mut::<f32, i8>(&mut *self.neighbourhoods.0.data);
-                    for (x, to) in (x..).zip(rows_mut(&mut *data, weights.pitch).take(count)) {
-                        shape.gather(codes, x, self.layer.zero as i8 ^ flip, to);
-                        to.iter_mut().skip(taps).for_each(|code| *code = flip);
-                    }
+                    let data = self.layer.gather_codes((x, count), weights.pitch, memory);
                     Operand::Int8(RowsI8 {
                         data,
                         scales: part(self.scales.0.data, 0, count)?,
@@ -319,13 +314,7 @@ impl Work for ConvTile<'_> {
                         pitch: weights.pitch,
                     })
                 }
-                Linear::F16(_) => {
-                    let data = part_mut(self.neighbourhoods.0.data, 0, count * taps)?;
-                    for (x, to) in (x..).zip(rows_mut(&mut *data, taps)) {
-                        shape.gather(band, x, 0.0, to);
-                    }
-                    Operand::Float(data)
-                }
+                Linear::F16(_) => Operand::Float(self.layer.gather_floats((x, count), memory)?),
             };
             let [row, ..] = &mut self.rows;
             let values = done * conv.outputs;
@@ -355,6 +344,41 @@ impl Work for ConvTile<'_> {
             }
         }
         Ok(())
+    }
+}
+
+impl Layer<'_> {
+    /// Inputs of an output.
+    #[inline(always)]
+    fn taps(&self) -> usize {
+        self.conv.kernel * self.conv.kernel * self.conv.inputs
+    }
+
+    /// Codes of the neighbourhoods of `count` pixels from `x` on, in rows `pitch` apart.
+    #[inline(always)]
+    fn gather_codes<'t>(&self, (x, count): (usize, usize), pitch: usize, memory: &'t mut [f32]) -> &'t [i8] {
+        let (taps, flip) = (self.taps(), self.kernels.spec.input_flip);
+        let data = must_cast_slice_mut::<f32, i8>(memory);
+        for (x, to) in (x..).zip(rows_mut(&mut *data, pitch).take(count)) {
+            self.shape.gather(self.codes, x, self.zero as i8 ^ flip, to);
+            to.iter_mut().skip(taps).for_each(|code| *code = flip);
+        }
+        data
+    }
+
+    /// Floats of the neighbourhoods of `count` pixels from `x` on, one row after the other.
+    #[inline(always)]
+    fn gather_floats<'t>(
+        &self,
+        (x, count): (usize, usize),
+        memory: &'t mut [f32],
+    ) -> Result<&'t [f32], Fault> {
+        let taps = self.taps();
+        let data = part_mut(memory, 0, count * taps)?;
+        for (x, to) in (x..).zip(rows_mut(&mut *data, taps)) {
+            self.shape.gather(self.band, x, 0.0, to);
+        }
+        Ok(data)
     }
 }
 
