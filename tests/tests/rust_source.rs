@@ -1,4 +1,5 @@
-//! The file that `convert --emit-rust` writes for a restorer: compiled and run, it says what the engine says.
+//! The file that `convert --emit-rust` writes for a restorer: compiled and run, it must state the same as the
+//! engine.
 
 use std::process::Command;
 

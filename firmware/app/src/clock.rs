@@ -35,13 +35,13 @@ impl Clock {
     }
 }
 
-/// Ticks of a loop of [`CALIBRATION_INSTRUCTIONS`] instructions, less those of reading the counter.
+/// Ticks of a loop of [`CALIBRATION_INSTRUCTIONS`] instructions, minus those of reading the counter.
 pub fn calibrate() -> u64 {
     let empty = timed(0);
     timed(CALIBRATION_INSTRUCTIONS / 2).wrapping_sub(empty)
 }
 
-/// Never inlined, so that what stands around the loop is the same in both calls.
+/// Never inlined, so that the code around the loop is the same in both calls.
 #[inline(never)]
 fn timed(iterations: u32) -> u64 {
     let mut clock = Clock::start();
