@@ -105,7 +105,8 @@ proptest! {
 
     #[test]
     fn linear_i8_equals_portable(
-        rows in 1usize..20, inputs in 1usize..200, outputs in 1usize..150, zero in any::<bool>(), seed in any::<u64>(),
+        rows in 1usize..20, inputs in 1usize..200, outputs in 1usize..150, zero in any::<bool>(),
+        seed in any::<u64>(),
     ) {
         let mut numbers = Numbers(seed);
         let pitch = padded(inputs);
@@ -116,9 +117,11 @@ proptest! {
         let data = numbers.codes(rows * pitch);
         let (x_scales, zeros) = (numbers.scales(rows), numbers.codes(rows));
         let zero_points: Vec<i32> = zeros.into_iter().map(i32::from).collect();
-        let x = RowsI8 { data: &data, scales: &x_scales, zero_points: if zero { &zero_points } else { &[] }, pitch };
+        let zero_points = if zero { zero_points.as_slice() } else { &[] };
+        let x = RowsI8 { data: &data, scales: &x_scales, zero_points, pitch };
         let oracle = LinearI8 {
-            panels: &row_major, scales: &scales, bias: &bias, sums: &sums, pitch, outputs, layout: PanelLayout::ROW_MAJOR,
+            panels: &row_major, scales: &scales, bias: &bias, sums: &sums, pitch, outputs,
+            layout: PanelLayout::ROW_MAJOR,
         };
         let residual = numbers.f16s(rows * outputs, 100.0);
         for table in tables() {
@@ -166,12 +169,16 @@ proptest! {
 
     #[test]
     fn row_functions_equal_portable(
-        length in 1usize..300, extra in 0usize..33, hostile in any::<bool>(), exponent in -20i32..20, seed in any::<u64>(),
+        length in 1usize..300, extra in 0usize..33, hostile in any::<bool>(), exponent in -20i32..20,
+        seed in any::<u64>(),
     ) {
         let mut numbers = Numbers(seed);
         let limit = 2f32.powi(exponent);
         let count = numbers.bits() as usize % 40 + 1;
-        let x = if hostile { numbers.hostile(count * length, limit) } else { numbers.floats(count * length, limit) };
+        let x = match hostile {
+            true => numbers.hostile(count * length, limit),
+            false => numbers.floats(count * length, limit),
+        };
         let above: Vec<f32> = x.iter().map(|x| if *x < -0.172 { -0.172 } else { *x }).collect();
         let tokens = numbers.f16s(length * (extra % 7 + 1), 50.0);
         let (gamma, beta) = (numbers.floats(length, 2.0), numbers.floats(length, 2.0));
@@ -189,7 +196,8 @@ proptest! {
                     let (mut codes, mut scales) = (vec![fill; count * shape.pitch], vec![0.0; count]);
                     let mut zeros = vec![0; count];
                     let done =
-                        (table.quantize_rows_above)(&above, shape, floor, &mut codes, &mut scales, &mut zeros);
+                        (table.quantize_rows_above)(&above, shape, floor, &mut codes, &mut scales,
+                            &mut zeros);
                     (done, kept(table, &codes), bits(&scales), zeros)
                 };
                 prop_assert_eq!(quantize(&PORTABLE, 1), quantize(table, 2), "{}", table.spec.name);
@@ -212,17 +220,20 @@ proptest! {
 
     #[test]
     fn attention_equals_portable(
-        queries in 1usize..15, tokens in 1usize..150, head_dim in 1usize..100, tile in 1usize..9, hostile in any::<bool>(),
+        queries in 1usize..15, tokens in 1usize..150, head_dim in 1usize..100, tile in 1usize..9,
+        hostile in any::<bool>(),
         seed in any::<u64>(),
     ) {
         let mut numbers = Numbers(seed);
         let mut rows = |count: usize| {
-            if hostile { numbers.hostile(count * head_dim, 3.0) } else { numbers.floats(count * head_dim, 3.0) }
+            let count = count * head_dim;
+            if hostile { numbers.hostile(count, 3.0) } else { numbers.floats(count, 3.0) }
         };
         let (q, k, v) = (rows(queries), rows(tokens), rows(tokens));
         let want = attention(&PORTABLE, &q, &k, &v, head_dim, tile);
         for table in tables() {
-            prop_assert_eq!(bits(&want), bits(&attention(table, &q, &k, &v, head_dim, tile)), "{}", table.spec.name);
+            let got = attention(table, &q, &k, &v, head_dim, tile);
+            prop_assert_eq!(bits(&want), bits(&got), "{}", table.spec.name);
         }
     }
 }

@@ -15,7 +15,8 @@ pub(super) fn has_dotprod() -> bool {
     let features: u64;
     // SAFETY: the operating system emulates the instruction, which has no effect but its result.
     unsafe {
-        core::arch::asm!("mrs {}, ID_AA64ISAR0_EL1", out(reg) features, options(pure, nomem, nostack, preserves_flags));
+        core::arch::asm!("mrs {}, ID_AA64ISAR0_EL1", out(reg) features, options(pure, nomem, nostack,
+            preserves_flags));
     }
     features >> 44 & 0xf != 0
 }

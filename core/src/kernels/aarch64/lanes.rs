@@ -118,8 +118,10 @@ fn widen(x: uint16x8_t) -> [float32x4_t; 2] {
     let (low, high): (float32x4_t, float32x4_t);
     // SAFETY: instructions of the baseline, on registers alone.
     unsafe {
-        asm!("fcvtl {0:v}.4s, {1:v}.4h", out(vreg) low, in(vreg) x, options(pure, nomem, nostack, preserves_flags));
-        asm!("fcvtl2 {0:v}.4s, {1:v}.8h", out(vreg) high, in(vreg) x, options(pure, nomem, nostack, preserves_flags));
+        asm!("fcvtl {0:v}.4s, {1:v}.4h", out(vreg) low, in(vreg) x, options(pure, nomem, nostack,
+            preserves_flags));
+        asm!("fcvtl2 {0:v}.4s, {1:v}.8h", out(vreg) high, in(vreg) x, options(pure, nomem, nostack,
+            preserves_flags));
     }
     [low, high]
 }
@@ -130,8 +132,10 @@ fn narrow(low: float32x4_t, high: float32x4_t) -> uint16x8_t {
     let mut both: uint16x8_t;
     // SAFETY: instructions of the baseline, on registers alone.
     unsafe {
-        asm!("fcvtn {0:v}.4h, {1:v}.4s", out(vreg) both, in(vreg) low, options(pure, nomem, nostack, preserves_flags));
-        asm!("fcvtn2 {0:v}.8h, {1:v}.4s", inout(vreg) both, in(vreg) high, options(pure, nomem, nostack, preserves_flags));
+        asm!("fcvtn {0:v}.4h, {1:v}.4s", out(vreg) both, in(vreg) low, options(pure, nomem, nostack,
+            preserves_flags));
+        asm!("fcvtn2 {0:v}.8h, {1:v}.4s", inout(vreg) both, in(vreg) high, options(pure, nomem, nostack,
+            preserves_flags));
     }
     both
 }

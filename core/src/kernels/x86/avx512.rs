@@ -12,7 +12,8 @@ use crate::kernels::vector::{Floats, Ints, LANES};
 use super::vnni::Vnni;
 use crate::math::{exp2_of_fractions, GateTable, Lane, GATE_STEPS, GATE_ZERO, PIECE_STEPS};
 
-vector_table!(spec::AVX512_VNNI, "avx512f,avx512bw,avx512vl,avx512vnni,avx2,f16c", F32x16, Vnni, rows spec::AVX512_ROWS, panels 4);
+vector_table!(spec::AVX512_VNNI, "avx512f,avx512bw,avx512vl,avx512vnni,avx2,f16c", F32x16, Vnni,
+    rows spec::AVX512_ROWS, panels 4);
 
 /// Instructions of this table.
 macro_rules! native {
@@ -246,7 +247,8 @@ impl Floats for F32x16 {
                 // that the number itself lacks.
                 let special = _mm512_testn_epi32_mask(entry[i].0, _mm512_set1_epi32(GATE_ZERO as i32 - 1));
                 let half = _mm512_set1_epi32(0.5f32.to_bits() as i32);
-                let bits = _mm512_mask_andnot_epi32(_mm512_castps_si512(gate[i].0), special, entry[i].0, half);
+                let bits = _mm512_castps_si512(gate[i].0);
+                let bits = _mm512_mask_andnot_epi32(bits, special, entry[i].0, half);
                 gate[i] = Self(_mm512_cvtph_ps(Self(_mm512_castsi512_ps(bits)).to_f16()));
             );
         }

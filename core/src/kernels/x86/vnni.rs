@@ -86,7 +86,8 @@ impl Dot for Vnni {
         let mut initial = [Self::start(); NV];
         for v in 0..NV {
             native!(
-                initial[v] = _mm512_sub_epi32(_mm512_setzero_si512(), _mm512_slli_epi32::<7>(sums[MR - 1][v]));
+                let times_128 = _mm512_slli_epi32::<7>(sums[MR - 1][v]);
+                initial[v] = _mm512_sub_epi32(_mm512_setzero_si512(), times_128);
             );
             for r in 0..MR - 1 {
                 native!(sums[r][v] = _mm512_add_epi32(sums[r][v], initial[v]));
@@ -210,12 +211,18 @@ macro_rules! whole_block {
             x3 = in(reg) $x[3],
             x4 = in(reg) $x[4],
             x5 = in(reg) $x[5],
-            lateout("zmm8") $sums[0][0], lateout("zmm9") $sums[0][1], lateout("zmm10") $sums[0][2], lateout("zmm11") $sums[0][3],
-            lateout("zmm12") $sums[1][0], lateout("zmm13") $sums[1][1], lateout("zmm14") $sums[1][2], lateout("zmm15") $sums[1][3],
-            lateout("zmm16") $sums[2][0], lateout("zmm17") $sums[2][1], lateout("zmm18") $sums[2][2], lateout("zmm19") $sums[2][3],
-            lateout("zmm20") $sums[3][0], lateout("zmm21") $sums[3][1], lateout("zmm22") $sums[3][2], lateout("zmm23") $sums[3][3],
-            lateout("zmm24") $sums[4][0], lateout("zmm25") $sums[4][1], lateout("zmm26") $sums[4][2], lateout("zmm27") $sums[4][3],
-            lateout("zmm28") $sums[5][0], lateout("zmm29") $sums[5][1], lateout("zmm30") $sums[5][2], lateout("zmm31") $sums[5][3],
+            lateout("zmm8") $sums[0][0], lateout("zmm9") $sums[0][1],
+            lateout("zmm10") $sums[0][2], lateout("zmm11") $sums[0][3],
+            lateout("zmm12") $sums[1][0], lateout("zmm13") $sums[1][1],
+            lateout("zmm14") $sums[1][2], lateout("zmm15") $sums[1][3],
+            lateout("zmm16") $sums[2][0], lateout("zmm17") $sums[2][1],
+            lateout("zmm18") $sums[2][2], lateout("zmm19") $sums[2][3],
+            lateout("zmm20") $sums[3][0], lateout("zmm21") $sums[3][1],
+            lateout("zmm22") $sums[3][2], lateout("zmm23") $sums[3][3],
+            lateout("zmm24") $sums[4][0], lateout("zmm25") $sums[4][1],
+            lateout("zmm26") $sums[4][2], lateout("zmm27") $sums[4][3],
+            lateout("zmm28") $sums[5][0], lateout("zmm29") $sums[5][1],
+            lateout("zmm30") $sums[5][2], lateout("zmm31") $sums[5][3],
             out("zmm0") _, out("zmm1") _, out("zmm2") _, out("zmm3") _, out("zmm4") _,
             options(nostack, readonly),
         )
