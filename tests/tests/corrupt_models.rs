@@ -407,7 +407,8 @@ fn fields_are_checked_against_each_other() {
             changes.iter().for_each(|(index, value)| put(b, start + 4 * index, *value));
         });
         assert!(
-            matches!(error, Error::Field { name: n, offset, .. } if n == name && offset as usize == start + 4 * index),
+            matches!(error, Error::Field { name: n, offset, .. }
+                if n == name && offset as usize == start + 4 * index),
             "{changes:?}: {error:?}"
         );
     }
