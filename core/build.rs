@@ -7,7 +7,7 @@
 use std::env;
 
 /// Tables that are picked here; the others are picked at run time.
-const TABLES: [&str; 5] = ["cortex-m-dsp", "cortex-m-helium", "neon", "neon-dotprod", "scalar"];
+const TABLES: [&str; 5] = ["cortex-m-dsp", "cortex-m-helium", "neon", "neon-dotprod", "soft-float"];
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
@@ -18,7 +18,11 @@ fn main() {
     println!("cargo:rustc-check-cfg=cfg(armv6_m)");
     let target = env::var("TARGET").unwrap_or_default();
     let cpu = target_cpu();
-    let forced = env::var("CARGO_CFG_VITREOUS_KERNELS").ok();
+    let mut forced = env::var("CARGO_CFG_VITREOUS_KERNELS").ok();
+    // The former name of the table `soft-float`.
+    if forced.as_deref() == Some("scalar") {
+        forced = Some("soft-float".to_owned());
+    }
     let table = match &forced {
         Some(name) => TABLES.into_iter().find(|table| table == name),
         None => native(&target, cpu.as_deref()),
@@ -61,13 +65,13 @@ fn native(target: &str, cpu: Option<&str>) -> Option<&'static str> {
     if target.starts_with("riscv32i") {
         let extensions = target.split('-').next().unwrap_or_default().trim_start_matches("riscv32");
         let has = |letter| extensions.contains(letter);
-        return (has('m') && !has('f')).then_some("scalar");
+        return (has('m') && !has('f')).then_some("soft-float");
     }
     // Cores that never have an FPU.
     if ["thumbv6m-", "thumbv7m-", "thumbv8m.base-"].iter().any(|core| target.starts_with(core)) {
-        return Some("scalar");
+        return Some("soft-float");
     }
-    // On the softer of two ABIs there need not be one; `scalar` can be forced.
+    // On the softer of two ABIs there need not be one; `soft-float` can be forced.
     if !target.ends_with("-eabihf") {
         return None;
     }

@@ -1,6 +1,6 @@
 //! Kernels of every table that this processor can run; `models` is the bench of whole models. Throughput of
-//! products is in multiply-accumulates; `peak` is what the table's fastest instruction does in registers, so
-//! the quotient of two lines is the part reached.
+//! products is in multiply-accumulates; `peak` is the rate of the table's fastest instruction in registers,
+//! so the quotient of a line and `peak` is the part of the peak that was reached.
 
 use criterion::{criterion_group, criterion_main, Criterion, Throughput};
 use half::f16;
@@ -88,7 +88,7 @@ fn attention(criterion: &mut Criterion) {
 fn attend(kernels: &Kernels, bencher: &mut criterion::Bencher) {
     let (queries, tokens, width) = (48, 197, 64);
     let memory = (kernels.spec.attention_memory)(tokens, width);
-    // Values are read as pairs of 16 bits: whole words keep them aligned.
+    // Values are read as pairs of 16-bit numbers; whole words keep them aligned.
     let words = |bytes: usize| vec![0u32; bytes.div_ceil(4)];
     let (mut keys, mut values) = (words(memory.keys), words(memory.values));
     let rows: Vec<f32> = (0..tokens * width).map(|i| (i as f32 * 0.7).sin()).collect();

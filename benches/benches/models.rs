@@ -1,6 +1,7 @@
 //! Whole models of made-up weights, on one thread and on all. Throughput is in multiply-accumulates. After
-//! each line of criterion's another says which part that is of the peak of as many cores as there are
-//! threads: what the table's fastest instruction does in registers, measured on one core between the samples.
+//! each line of criterion's, another line says which part of the peak this is. The peak is that of as many
+//! cores as there are threads: the rate of the table's fastest instruction in registers, measured on one core
+//! between the samples.
 //!
 //! `cargo bench -p vitreous-benches --bench models -- "tiny 224/avx512-vnni"` runs a part: names are
 //! `model/table/threads`.
@@ -15,7 +16,7 @@ use vitreous_benches::{engine, image_macs, ipt_config, restorer, vit_config, win
 use vitreous_tools::bench::measure_peak;
 use vitreous_tools::pool::{available_cores, Pool};
 
-/// Larger models than this take minutes on tables without vector instructions of their own.
+/// Models with more multiply-accumulates than this take minutes on tables without vector instructions.
 const MOST_PORTABLE_MACS: u64 = 2_000_000_000;
 
 /// A model on a table and threads.
@@ -97,7 +98,7 @@ fn time(group: &mut BenchmarkGroup<'_, WallTime>, case: &Case, run: &mut dyn FnM
         });
     });
     seconds.sort_by(f64::total_cmp);
-    // None of a bench that the filter left out.
+    // There are no samples if the filter left the bench out.
     let Some(median) = seconds.get(seconds.len() / 2) else { return };
     let gmacs = *macs as f64 / median / 1e9;
     match peaks.into_iter().reduce(f64::max) {

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Times Vitreous beside other engines on vision transformers of the same shapes and weights, batch 1, interleaved.
+"""Times Vitreous beside other engines on vision transformers of the same shapes and weights, batch 1,
+interleaved.
 
-Every engine runs in a process of its own; a round asks each for some runs. README.md in this folder says how to set it up,
-what each engine runs and what is equal between them.
+Every engine runs in a process of its own; a round asks each for some runs. README.md in this folder says how
+to set it up, what each engine runs and what is equal between them.
 """
 
 import argparse
@@ -72,7 +73,8 @@ def start(options, files):
 
 
 def measure(options, running, left_out):
-    """Median and least of each round, by engine, the engines taking turns. One that fails goes from `running` to `left_out`.
+    """Median and least of each round, by engine, the engines taking turns. One that fails goes from `running`
+    to `left_out`.
 
     Each round begins with another engine, so that none always follows the same one.
     """

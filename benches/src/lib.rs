@@ -61,7 +61,7 @@ pub fn ipt_config(task: &str) -> IptConfig {
     }
 }
 
-/// A classifier with made-up weights: time does not depend on their values.
+/// A classifier with made-up weights, since time does not depend on their values.
 pub fn engine(config: VitConfig) -> Engine {
     let tensors = tensor_shapes(&config).into_iter().map(made_up).collect();
     let (mean, std) = ([0.5, 0.5, 0.5, 0.0], [0.5, 0.5, 0.5, 1.0]);

@@ -1,4 +1,4 @@
-//! The one error type of the engine: what was wrong, where, and what was expected.
+//! The engine's error type: what was wrong, where, and what was expected.
 
 use core::fmt;
 
@@ -14,37 +14,37 @@ use crate::source::SourceError;
 // more, and is moved faster.
 #[repr(u32)]
 pub enum Error {
-    /// The model's first byte is not aligned as its tensors need it.
+    /// The model's first byte is not aligned as its tensors require.
     ModelMisaligned {
         /// Required alignment in bytes.
         required: u32,
     },
-    /// The file ends before what must stand at `offset`.
+    /// The file ends before the bytes that must be at `offset`.
     Truncated {
         /// Where the missing bytes begin.
         offset: u32,
-        /// Bytes that must be there from the start of the file.
+        /// Length that the file must have at least.
         needed: u32,
-        /// Bytes that are there.
+        /// Length of the file.
         found: u32,
     },
     /// The first eight bytes are not those of a `.vtr` file.
     BadMagic,
-    /// Written for another version of the container.
+    /// The file was written for another version of the container.
     FormatVersion {
         /// Version in the file.
         found: u16,
         /// Version that this engine reads.
         supported: u16,
     },
-    /// Written for another version of the arithmetic contract (docs/numerics.md).
+    /// The file was written for another version of the arithmetic contract (docs/numerics.md).
     NumericsVersion {
         /// Version in the file.
         found: u16,
         /// Version that this engine computes.
         supported: u16,
     },
-    /// The model is of another architecture than the one asked for.
+    /// The model has another architecture than the one asked for.
     Architecture {
         /// Architecture id in the file.
         found: u32,
@@ -65,7 +65,7 @@ pub enum Error {
         /// Start of the section.
         offset: u32,
     },
-    /// A section is not of the kind that must stand at its place.
+    /// A section is not of the kind that belongs at its place.
     SectionKind {
         /// Index in the section table.
         section: u16,
@@ -74,8 +74,8 @@ pub enum Error {
         /// Kind expected.
         expected: u32,
     },
-    /// A section does not begin where it must: after the one before it, at the next multiple of the
-    /// alignment.
+    /// A section does not begin where it must: at the next multiple of the alignment behind the section
+    /// before.
     SectionOffset {
         /// Index in the section table.
         section: u16,
@@ -92,7 +92,7 @@ pub enum Error {
         offset: u32,
         /// Length in bytes found.
         found: u32,
-        /// Length in bytes needed, at least.
+        /// Least length in bytes that is needed.
         expected: u32,
     },
     /// A byte between two sections is not zero.
@@ -100,11 +100,11 @@ pub enum Error {
         /// Where it is.
         offset: u32,
     },
-    /// A field has a value that the architecture or this engine can't have.
+    /// A field has a value that the architecture or this engine does not allow.
     Field {
         /// Name of the field (docs/format.md).
         name: &'static str,
-        /// Where it stands.
+        /// Where the field is.
         offset: u32,
         /// Its value, as an unsigned number.
         value: u32,
@@ -115,7 +115,7 @@ pub enum Error {
     NotFinite {
         /// Name of the tensor.
         tensor: &'static str,
-        /// Where the value stands.
+        /// Where the value is.
         offset: u32,
     },
     /// The kernels can't read the weight layout; convert the model for this target.
@@ -132,41 +132,41 @@ pub enum Error {
         /// Bytes given.
         found: usize,
     },
-    /// The arena's first byte is not aligned as the plan needs it.
+    /// The arena's first byte is not aligned as the plan requires.
     ArenaMisaligned {
         /// Required alignment in bytes.
         required: usize,
     },
     /// The plan does not fit into the address space of this machine.
     PlanTooLarge,
-    /// The tile height is zero or over the engine's limit.
+    /// The number of rows per tile is zero or above the engine's limit.
     TileRows {
         /// Rows asked for.
         found: usize,
-        /// Rows at most.
+        /// The most rows that are allowed.
         limit: usize,
     },
-    /// The model has fewer tasks.
+    /// The model has no task with this number.
     Task {
         /// Task asked for, counted from 0.
         found: usize,
-        /// Tasks that there are.
+        /// Number of the model's tasks.
         tasks: usize,
     },
-    /// An image without pixels, or longer on a side than the engine's limit.
+    /// The image has no pixels, or a side longer than the engine's limit.
     ImageSize {
         /// Width in pixels.
         width: usize,
         /// Height in pixels.
         height: usize,
-        /// Pixels on a side, at most.
+        /// The most pixels on a side.
         limit: usize,
     },
-    /// The overlap of windows is over half of a window.
+    /// The overlap of windows is more than half a window.
     Overlap {
         /// Pixels asked for.
         found: usize,
-        /// Pixels at most.
+        /// The most pixels that are allowed.
         limit: usize,
     },
     /// The memory for row bands is smaller than the plan.
@@ -188,22 +188,22 @@ pub enum Error {
     Internal(Fault),
 }
 
-/// What the engine takes for granted once a model is loaded and a plan made. That it does not hold has never
-/// been seen; it is an error and not a panic, so that no panic is linked.
+/// An assumption of the engine that does not hold, although a model was loaded and a plan made. This has
+/// never been seen. It is an error and not a panic, so that no panic is linked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 // As wide as a word for the same reason as [`Error`].
 #[repr(u32)]
 pub enum Fault {
-    /// Slots of the arena that are alive together overlap, or exceed it.
+    /// Slots of the arena that are in use at the same time overlap, or a slot exceeds the arena.
     Slot = 1,
-    /// Rows of activations are fewer than the layers need.
+    /// There are fewer rows of activations than a layer needs.
     Shape = 2,
-    /// Activations are in another form than the weights want.
+    /// Activations have another form than the weights take.
     Form = 3,
-    /// A step of another architecture.
+    /// A step belongs to another architecture.
     Stage = 4,
-    /// Weights that the loader has checked are not there.
+    /// Weights that the loader has checked are missing.
     Weights = 5,
 }
 
@@ -248,8 +248,8 @@ impl Error {
         }
     }
 
-    /// Two numbers that say the most about the error (an offset, what was found or needed), for protocols
-    /// without text.
+    /// The two numbers that say most about the error, such as an offset, or what was found and needed, for
+    /// protocols without text.
     pub const fn context(&self) -> [u32; 2] {
         match *self {
             Error::ModelMisaligned { required } => [required, 0],

@@ -1,6 +1,6 @@
-//! Where a run is: what a profiler, a progress bar or a watchdog is told after each step.
+//! Progress of a run: what a profiler, a progress bar or a watchdog learns after each step.
 
-/// Part of a forward pass.
+/// A part of a forward pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Stage {
@@ -11,18 +11,18 @@ pub enum Stage {
         /// Block.
         layer: u16,
     },
-    /// Keys and values of one head; of several where several workers share them.
+    /// Keys and values of one head, or of several heads if several workers share them.
     Project {
         /// Block.
         layer: u16,
-        /// Head, the first of them.
+        /// The head, or the first of several.
         head: u16,
     },
-    /// Queries, attention and projection of the same heads.
+    /// Queries, attention and output projection of the same heads.
     Attention {
         /// Block.
         layer: u16,
-        /// Head, the first of them.
+        /// The head, or the first of several.
         head: u16,
     },
     /// Second layer norm and MLP of a block.
@@ -32,19 +32,19 @@ pub enum Stage {
     },
     /// Final norm, pooling, classifiers.
     Head,
-    /// A convolutional part of a restorer's head, by output rows: 0 the first convolution, then the residual
-    /// blocks.
+    /// A convolution of a restorer's head, one output row per step: part 0 is the first convolution, the
+    /// residual blocks follow.
     Conv {
-        /// Which part.
+        /// Number of the part.
         part: u16,
     },
-    /// Patches of feature maps to tokens.
+    /// Patches of feature maps become tokens.
     Encode,
     /// The encoder's output, quantized for the decoder.
     Memory,
     /// Layer norm of a cross-attention, and its quantization.
     CrossNorm {
-        /// Layer; the decoder's are counted on from the encoder's.
+        /// Layer; the decoder's numbers follow the encoder's.
         layer: u16,
     },
     /// Keys and values of one head of a cross-attention, from the encoder's output.
@@ -54,25 +54,25 @@ pub enum Stage {
         /// Head.
         head: u16,
     },
-    /// Queries, attention and projection of one head of a cross-attention.
+    /// Queries, attention and output projection of one head of a cross-attention.
     CrossAttention {
         /// Layer.
         layer: u16,
         /// Head.
         head: u16,
     },
-    /// The MLP behind the decoder, and tokens back to feature maps.
+    /// The MLP behind the decoder; tokens become feature maps again.
     Decode,
-    /// Upsampling and the last convolution, by output rows.
+    /// Upsampling and the last convolution, one output row per step.
     Tail,
 }
 
-/// What a step has done.
+/// What a step did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Progress {
-    /// One tile of this stage; more remains to be done.
+    /// One tile of this stage; more steps remain.
     Running(Stage),
-    /// The last one: the output is there.
+    /// The last step; the output is ready.
     Done,
 }

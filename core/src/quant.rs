@@ -1,8 +1,9 @@
-//! Quantization of activations: int8 per row, scale found at run time (docs/numerics.md, "Rows").
+//! Quantization of activations to int8, with a scale per row that is found at run time (docs/numerics.md,
+//! "Rows").
 
 use crate::math::{round_to_i32, Lane};
 
-/// Least row maximum that a scale is made from: keeps scales and their reciprocals normal.
+/// The least row maximum from which a scale is computed. It keeps scales and their reciprocals normal.
 pub const MIN_ROW_MAX: f32 = 1.0 / (1u64 << 40) as f32;
 
 /// Largest |x| of a row.
@@ -11,10 +12,10 @@ pub fn row_max_abs(x: &[f32]) -> f32 {
     x.iter().fold(0.0, |m, v| Lane::max(v.abs(), m))
 }
 
-/// Scale of a row and the factor that quantizes it, from the row's largest magnitude.
+/// The scale of a row and the factor that quantizes it, from the row's largest magnitude.
 #[inline(always)]
 pub fn row_scale<L: Lane>(max_abs: L) -> (L, L) {
-    // What is not a number or infinite can only come from a hostile model; it must still be the same on every
+    // NaNs and infinities can only come from a hostile model. Even then, results must be the same on every
     // machine.
     let max_abs = max_abs.max(L::splat(MIN_ROW_MAX)).min(L::splat(f32::MAX));
     (max_abs * L::splat(1.0 / 127.0), L::splat(127.0) / max_abs)
@@ -32,15 +33,15 @@ pub fn to_i8(x: f32, factor: f32) -> i8 {
 pub struct RowAbove {
     /// Scale.
     pub scale: f32,
-    /// 1/scale, nearly: what elements are multiplied with.
+    /// Factor that elements are multiplied by: nearly 1/scale.
     pub factor: f32,
     /// Code of 0, −128 to 127.
     pub zero_point: i32,
-    /// The same as a float.
+    /// The zero point as a float.
     pub zero_point_f32: f32,
 }
 
-/// Scale and zero point that take `floor` ≤ 0 to −128 and `max` ≥ 0 to 127, and 0 to a whole number.
+/// The scale and zero point that map `floor` ≤ 0 to −128, `max` ≥ 0 to 127, and 0 to an integer.
 #[inline]
 pub fn row_scale_above(max: f32, floor: f32) -> RowAbove {
     let (scale, factor, zero) = scale_above(max, floor);
@@ -48,7 +49,7 @@ pub fn row_scale_above(max: f32, floor: f32) -> RowAbove {
     RowAbove { scale, factor, zero_point, zero_point_f32: zero_point as f32 }
 }
 
-/// The same: scale, factor, and the zero point before it is rounded.
+/// The same as (scale, factor, zero point before rounding).
 #[inline(always)]
 pub(crate) fn scale_above<L: Lane>(max: L, floor: f32) -> (L, L, L) {
     let range = (max.max(L::splat(MIN_ROW_MAX)) - L::splat(floor)).min(L::splat(f32::MAX));
@@ -62,7 +63,7 @@ pub fn to_i8_above(x: f32, factor: f32, zero_point: f32) -> i8 {
     round_to_i32(Lane::min(Lane::max(x * factor + zero_point, -128.0), 127.0)) as i8
 }
 
-/// Divides scales by their largest, which is returned.
+/// Divides scales by the largest of them, which is returned.
 pub(crate) fn make_relative(scales: &mut [f32]) -> f32 {
     let largest = scales.iter().fold(MIN_ROW_MAX, |m, s| Lane::max(*s, m));
     scales.iter_mut().for_each(|s| *s /= largest);

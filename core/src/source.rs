@@ -1,21 +1,21 @@
-//! Where the pixels come from: a camera, a flash chip, a slice.
+//! Where pixels come from and go to: a camera, a display, a flash chip, a slice.
 
-/// A source of pixels failed; the code is the source's own.
+/// A source or sink of pixels failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct SourceError {
-    /// Meaning defined by the source.
+    /// Error code; its meaning is defined by the source or sink.
     pub code: u32,
 }
 
-/// Delivers an image strip by strip, so that no whole image needs to be in RAM.
+/// Delivers an image strip by strip, so that the whole image need not be in RAM.
 pub trait PixelSource {
     /// Fills `rows` with whole image rows from row `first_row` on: `(rows, width, channels)`, 8 bits each.
     ///
-    /// Rows are asked for once each, from top to bottom.
+    /// Each row is asked for once, from top to bottom.
     ///
     /// # Errors
-    /// [`SourceError`] stops the run; it can't be resumed.
+    /// A [`SourceError`] stops the run, which can't be resumed.
     fn read_rows(&mut self, first_row: usize, rows: &mut [u8]) -> Result<(), SourceError>;
 }
 
@@ -23,10 +23,10 @@ pub trait PixelSource {
 pub trait PixelSink {
     /// Takes whole image rows from row `first_row` on: `(rows, width, channels)`, 8 bits each.
     ///
-    /// Rows come once each, from top to bottom.
+    /// Each row comes once, from top to bottom.
     ///
     /// # Errors
-    /// [`SourceError`] stops the run; it can't be resumed.
+    /// A [`SourceError`] stops the run, which can't be resumed.
     fn write_rows(&mut self, first_row: usize, rows: &[u8]) -> Result<(), SourceError>;
 }
 
@@ -69,7 +69,7 @@ pub struct SliceSink<'a> {
 }
 
 impl<'a> SliceSink<'a> {
-    /// Error code of a slice that is too short for the rows that came.
+    /// Error code of a slice that is too short for the rows written.
     pub const TOO_SHORT: u32 = 1;
 
     /// `row_bytes` is width · channels.

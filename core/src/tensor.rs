@@ -5,19 +5,19 @@ use half::f16;
 /// Alignment in bytes of every tensor in a model and of every region of an arena.
 pub const ALIGN: usize = 16;
 
-/// Least magnitude of a scale, and of a bias, γ or β that is not zero: 2^−40. Products of such numbers with
-/// the least quantized values stay normal, so that a machine which flushes subnormal numbers to zero computes
-/// the same bits.
+/// The least magnitude of a scale, and of a bias, γ or β other than zero: 2^−40. Products of such numbers
+/// with the least quantized values stay normal, so that a machine which flushes subnormal numbers to zero
+/// computes the same bits.
 pub const MIN_MAGNITUDE: f32 = 1.0 / (1u64 << 40) as f32;
 
-/// Most layers that a model may have.
+/// The largest number of layers of a model.
 pub const MAX_DEPTH: usize = 256;
-/// Longest dot product: 128·128·K stays below 2^31.
+/// The largest number of inputs K of a dot product, so that 128·128·K stays below 2^31.
 pub const MAX_INPUTS: usize = 131_071;
-/// Most tokens: softmax weights keep at least 8 bits.
+/// The largest number of tokens, so that softmax weights keep at least 8 bits.
 pub const MAX_TOKENS: usize = 65_535;
 
-/// `n` rounded up to a multiple of [`ALIGN`] elements (or bytes); 0 where a `usize` does not hold that.
+/// `n` rounded up to a multiple of [`ALIGN`] elements (or bytes), or 0 if that exceeds a `usize`.
 pub const fn padded(n: usize) -> usize {
     n.wrapping_add(ALIGN - 1) & !(ALIGN - 1)
 }
@@ -30,13 +30,13 @@ pub(crate) const fn quotient(a: usize, b: usize) -> usize {
     }
 }
 
-/// How int8 weights lie in memory: panels of `nr` output columns, and in a panel groups of `kr` inputs of
-/// each column.
+/// The order of int8 weights in memory: panels of `nr` output columns, and within a panel groups of `kr`
+/// inputs of each column.
 ///
-/// The weight of output n and input k (both counted in the zero-padded matrix, `pitch` inputs wide) stands at
-/// `(n/nr)·nr·pitch + (k/kr)·nr·kr + (n%nr)·kr + k%kr`. With nr = 1 that is row-major, whatever kr.
+/// The weight of output n and input k (both counted in the zero-padded matrix, `pitch` inputs wide) lies at
+/// `(n/nr)·nr·pitch + (k/kr)·nr·kr + (n%nr)·kr + k%kr`. With nr = 1 this is row-major, whatever kr is.
 ///
-/// 2×1 is [paired](Self::is_paired): the two bytes of an input are one number of 16 bits.
+/// The layout 2×1 is [paired](Self::is_paired): the two bytes of an input are one 16-bit number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct PanelLayout {
@@ -47,17 +47,18 @@ pub struct PanelLayout {
 }
 
 impl PanelLayout {
-    /// One output column after the other.
+    /// Row-major: one output column after the other.
     pub const ROW_MAJOR: Self = Self { nr: 1, kr: 16 };
-    /// Sixteen output columns side by side, four inputs of each together: what vector units with dot products
-    /// of bytes read.
+    /// Sixteen output columns side by side, four inputs of each together: the order that vector units with
+    /// dot products of bytes read.
     pub const VECTOR: Self = Self { nr: 16, kr: 4 };
 
-    /// Two outputs side by side, for cores that multiply pairs of 16 bits.
+    /// Two outputs side by side, for cores that multiply pairs of 16-bit numbers.
     pub const PAIRED: Self = Self { nr: 2, kr: 1 };
 
-    /// Whether the two weights of an input, c₀ and c₁, are stored as one 16-bit number `c₀ + 256·c₁`: the
-    /// second byte is c₁, less one where c₀ is negative. A kernel multiplies with it as it is.
+    /// Whether the two weights of an input, c₀ and c₁, are stored as one 16-bit number `c₀ + 256·c₁`. The
+    /// first byte then is c₀, the second is c₁, minus one if c₀ is negative. A kernel multiplies by the
+    /// 16-bit number.
     pub const fn is_paired(self) -> bool {
         self.nr == 2 && self.kr == 1
     }
@@ -70,7 +71,7 @@ impl PanelLayout {
         }
     }
 
-    /// Whether the pitch (a multiple of 16) is whole groups, and panels are not empty.
+    /// Whether panels are not empty, and the pitch (a multiple of 16) is a whole number of groups.
     pub const fn is_valid(self) -> bool {
         self.nr >= 1 && self.nr <= 64 && matches!(self.kr, 1 | 2 | 4 | 8 | 16)
     }
@@ -86,7 +87,7 @@ pub struct LinearI8<'a> {
     pub scales: &'a [f32],
     /// Bias per output.
     pub bias: &'a [f32],
-    /// Sum of the weights of each output; empty where inputs have no zero point.
+    /// Sum of the weights of each output; empty if the inputs have no zero point.
     pub sums: &'a [i32],
     /// Inputs padded to a multiple of 16: the pitch of the weights and of the activations.
     pub pitch: usize,
@@ -99,7 +100,7 @@ pub struct LinearI8<'a> {
 /// A linear layer with f16 weights, accumulated in f32 by ascending k: `y[n] = Σ_k w[n,k]·x[k] + bias[n]`.
 #[derive(Clone, Copy, Debug)]
 pub struct LinearF16<'a> {
-    /// Panels of 16 outputs, in each `(inputs, 16)`; outputs zero-padded to a multiple of 16.
+    /// Panels of 16 outputs, each `(inputs, 16)`; the outputs are zero-padded to a multiple of 16.
     pub panels: &'a [f16],
     /// Bias per output.
     pub bias: &'a [f32],
@@ -147,7 +148,7 @@ pub enum Precision {
 }
 
 impl Precision {
-    /// As stored: set for f16.
+    /// The bit that stands for the precision in a file: 1 for f16.
     pub(crate) const fn bit(self) -> u32 {
         match self {
             Precision::Int8 => 0,
@@ -196,7 +197,7 @@ pub struct NormWeights<'a> {
     pub gamma: &'a [f32],
     /// Offset β.
     pub beta: &'a [f32],
-    /// ε, added to the variance.
+    /// ε, which is added to the variance.
     pub eps: f32,
 }
 
@@ -207,18 +208,18 @@ pub struct NormWeights<'a> {
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct RowsI8<'a> {
-    /// `(rows, pitch)`; the codes between the row's length and the pitch are zero.
+    /// Codes `(rows, pitch)`; those between the row's length and the pitch are zero.
     pub data: &'a [i8],
-    /// Scale per row; as many as there are rows.
+    /// Scale per row; their number is the number of rows.
     pub scales: &'a [f32],
-    /// Zero point per row; empty where all are 0.
+    /// Zero point per row; empty if all are 0.
     pub zero_points: &'a [i32],
-    /// Distance between rows.
+    /// Distance between rows in elements.
     pub pitch: usize,
 }
 
-/// Whole rows of `width` elements. Unlike `chunks_exact`, of which a zip divides by the width, this has no
-/// panic to link; an empty row ends it.
+/// The whole rows of `width` elements of a slice; none if `width` is 0. Unlike `chunks_exact`, which divides
+/// by the width when zipped, this links no panic.
 pub(crate) fn rows<T>(mut slice: &[T], width: usize) -> impl Iterator<Item = &[T]> {
     core::iter::from_fn(move || {
         let (row, rest) = slice.split_at_checked(width).filter(|(row, _)| !row.is_empty())?;
@@ -227,7 +228,7 @@ pub(crate) fn rows<T>(mut slice: &[T], width: usize) -> impl Iterator<Item = &[T
     })
 }
 
-/// The same, to write.
+/// The same, as mutable rows.
 pub(crate) fn rows_mut<T>(slice: &mut [T], width: usize) -> impl Iterator<Item = &mut [T]> {
     let mut slice = Some(slice);
     core::iter::from_fn(move || {

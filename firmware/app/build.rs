@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use vitreous_protocol::{Board, BOARDS};
 
-/// The sections of AArch64, whose runtime is this application's own; those of the others' come with a crate.
+/// The sections for AArch64, whose runtime is part of this application. For other architectures a crate
+/// brings them.
 const AARCH64_SECTIONS: &str = "src/start/aarch64.ld";
 
 fn main() {
@@ -31,7 +32,7 @@ fn main() {
         println!("cargo:rustc-link-arg=-Tmemory.x");
     }
     println!("cargo:rustc-link-arg=-Tlink.x");
-    // Without it the vector table's page would be placed by the linker's idea of a page, not by the map.
+    // Without this the linker would place the vector table by its own page size, not by the map.
     println!("cargo:rustc-link-arg=--nmagic");
 }
 

@@ -1,5 +1,5 @@
-//! A checkpoint of any bytes, safetensors or PyTorch's: refused with a reason or loaded as a ViT and as an
-//! IPT.
+//! Takes any bytes as a checkpoint, safetensors or PyTorch's. It must be refused with a reason, or load as a
+//! ViT and as an IPT.
 #![no_main]
 
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use libfuzzer_sys::fuzz_target;
 use vitreous_fuzz::checkpoint::ipt::{FloatIpt, IptLoadOptions};
 use vitreous_fuzz::checkpoint::{FloatVit, LoadOptions};
 
-/// The one file of this process that the loaders read.
+/// The file that the loaders read; one for this process.
 fn file() -> &'static PathBuf {
     static FOLDER: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
     &FOLDER

@@ -1,4 +1,4 @@
-//! What the fuzz targets share.
+//! Functions that the fuzz targets share.
 
 #[path = "../../tests/src/hostile.rs"]
 mod hostile;
@@ -6,7 +6,7 @@ mod hostile;
 #[path = "../../host-tools/src/checkpoint/mod.rs"]
 pub mod checkpoint;
 
-// Rooms that the loaders use.
+// Modules of the host tool that the loaders use.
 #[path = "../../host-tools/src/console.rs"]
 pub mod console;
 #[path = "../../host-tools/src/interrupt/mod.rs"]
@@ -20,10 +20,11 @@ pub use hostile::{run_ipt, run_vit};
 
 use vitreous::Error;
 
-/// Multiply-accumulates of an input at most: some hundred inputs a second are run to the end.
+/// The most multiply-accumulates of an input. With this limit some hundred inputs a second are run to the
+/// end.
 const MOST_WORK: f64 = 5e6;
 
-/// Loads and runs what the fuzzer made of a model. Length and checksums are made right first, so that changes
+/// Loads and runs what the fuzzer made of a model. Length and checksums are corrected first, so that changes
 /// get past them.
 pub fn model(data: &[u8], run: fn(&[u8], f64) -> Result<bool, Error>) {
     let mut bytes = data.to_vec();

@@ -15,6 +15,8 @@ static CHOICE: OnceLock<&'static Kernels> = OnceLock::new();
 /// # Errors
 /// A name that there is not, or whose instructions this processor lacks; both list what there is.
 pub fn find(name: &str) -> Result<&'static Kernels> {
+    // The former name of `soft-float`.
+    let name = if name == "scalar" { "soft-float" } else { name };
     let supported: Vec<_> = supported_kernels().map(|kernels| kernels.spec.name).collect();
     if let Some(kernels) = supported_kernels().find(|kernels| kernels.spec.name == name) {
         return Ok(kernels);

@@ -26,7 +26,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// The importer's refusal is an answer; pixels that cannot be read are an error of the caller.
+/// A refusal by the importer is an answer; pixels that can't be read are an error of the caller.
 fn answer(checkpoint: &Path, pixels: &Path) -> Result<Value> {
     let model = match FloatVit::load(checkpoint, &LoadOptions::default()) {
         Ok(model) => model,

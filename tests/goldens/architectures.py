@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """Make the tables of well-known architectures that the importer asks for what tensor shapes cannot tell.
 
-Every timm model is built on the `meta` device (no weights, no memory), and its modules are asked: how many heads an
-attention has, the epsilon of a norm, the class of the activation, the kind of block. Nothing is guessed from names.
+Every timm model is built on the `meta` device (no weights, no memory), and its modules are asked: how many
+heads an attention has, the epsilon of a norm, the class of the activation, the kind of block. Nothing is
+guessed from names.
 
     .venv/bin/python architectures.py           # writes ../../host-tools/src/checkpoint/{architectures,releases}.tsv
 
-architectures.tsv: tab-separated, sorted by name; lines with `#` are comments; the first other line is the header.
+architectures.tsv: tab-separated, sorted by name; lines with `#` are comments; the first other line is the
+header.
 
     name           timm's name of an architecture, with defaults of its first pretrained tag; `name.tag` where another
                    tag's values differ from those of the name alone; or an old name that timm still knows
@@ -29,10 +31,10 @@ architectures.tsv: tab-separated, sorted by name; lines with `#` are comments; t
     crop_mode      center, squash (whole image, any aspect) or border
     `-` stands for a value that the architecture does not have, or that differs from block to block.
 
-releases.tsv: the same for weights that were released under other names: file names (without suffix and hash), the
-architecture that a training's arguments name, torch hub's names. Columns: name, release, status, heads, dim,
-activation, eps, mean, std, interpolation, resize (shorter side, pixels), crop (pixels). `name` and `dim` together are
-the key: MoCo-v3 and DINO both have a `vit_small`, with 12 and 6 heads; `release` tells which.
+releases.tsv: the same for weights that were released under other names: file names (without suffix and hash),
+the architecture that a training's arguments name, torch hub's names. Columns: name, release, status, heads,
+dim, activation, eps, mean, std, interpolation, resize (shorter side, pixels), crop (pixels). `name` and `dim`
+together are the key: MoCo-v3 and DINO both have a `vit_small`, with 12 and 6 heads; `release` tells which.
 """
 
 import argparse
@@ -314,7 +316,8 @@ TINY, SMALL, BASE, LARGE, HUGE = (3, 192), (6, 384), (12, 768), (16, 1024), (16,
 
 
 def release(names, release, shape, status="plain", resize=256, crop=224, filter="bicubic"):
-    """Rows that differ in the name alone. All these releases have GELU, epsilon 1e-6 and ImageNet's statistics."""
+    """Rows that differ in the name alone. All these releases have GELU, epsilon 1e-6 and ImageNet's
+    statistics."""
     heads, dim = shape
     mean, std = (",".join(map(str, values)) for values in IMAGENET)
     for name in names.split():

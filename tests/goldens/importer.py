@@ -1,4 +1,5 @@
-"""The importer's answer about a checkpoint, and the judgement on it, for the scripts that make docs/timm-models.md."""
+"""The importer's answer about a checkpoint, and the judgement on it, for the scripts that make
+docs/timm-models.md."""
 
 import json
 import os
@@ -218,7 +219,8 @@ def different_settings(expected, answer):
 
 
 def with_random_weights(model, seed):
-    """The model with weights under which every part matters; running variances of batch norms stay positive."""
+    """The model with weights under which every part matters; running variances of batch norms stay
+    positive."""
     rng = np.random.Generator(np.random.PCG64([2026, seed]))
     with torch.no_grad():
         fill_with_random_weights(model, rng)

@@ -63,8 +63,9 @@ class Case:
 def fill_with_random_weights(model, rng):
     """Random weights under which every part of the model matters.
 
-    The libraries' own initialisation would hide mistakes: zero biases, unit gammas, zero class tokens and weights
-    so small that attention is uniform. numpy's generator is used because its stream is fixed across versions.
+    The libraries' own initialisation would hide mistakes: zero biases, unit gammas, zero class tokens and
+    weights so small that attention is uniform. numpy's generator is used because its stream is fixed across
+    versions.
     """
     for name, tensor in model.state_dict().items():
         draw = torch.from_numpy(rng.standard_normal(tuple(tensor.shape), dtype=np.float32))
@@ -99,7 +100,8 @@ def random_pixels(case, rng):
 
 
 def normalise(case, pixels):
-    """(batch, height, width, channels) u8 to (batch, channels, height, width) f32, as ToTensor and Normalize do."""
+    """(batch, height, width, channels) u8 to (batch, channels, height, width) f32, as ToTensor and Normalize
+    do."""
     images = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(torch.float32).div(255)
     mean, std = torch.tensor(case.mean)[:, None, None], torch.tensor(case.std)[:, None, None]
     return images.sub(mean).div(std).contiguous()
@@ -114,7 +116,8 @@ def first_tensor(value):
 
 
 def run_with_hidden_states(case, model, images):
-    """The model's output and the token matrices (batch, tokens, dim) before the first and after every block."""
+    """The model's output and the token matrices (batch, tokens, dim) before the first and after every
+    block."""
     hidden, hooks = {}, []
     blocks = list(case.blocks(model))
 
@@ -330,7 +333,8 @@ FILTERS = {
 
 
 def synthetic_photo(width, height, seed):
-    """Gradients, hard edges, thin lines, saturated areas and noise: what separates one resampler from another."""
+    """Gradients, hard edges, thin lines, saturated areas and noise: what separates one resampler from
+    another."""
     rng = np.random.Generator(np.random.PCG64(seed))
     rows, columns = np.mgrid[:height, :width]
     gradient = np.stack(

@@ -1,4 +1,5 @@
-"""Prints the figures that the tests of PSNR and SSIM expect. Needs: pip install scikit-image (made with 0.26)."""
+"""Prints the figures that the tests of PSNR and SSIM expect. Needs: pip install scikit-image (made with
+0.26)."""
 
 import numpy as np
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity

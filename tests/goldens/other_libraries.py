@@ -200,7 +200,8 @@ def transformers_models():
 
 
 def torchvision_model(name, heads=None, suffix=".pth", remark="", wrap=None):
-    """The published width and heads, with two layers; `heads` replaces the classifier as people do to fine-tune."""
+    """The published width and heads, with two layers; `heads` replaces the classifier as people do to
+    fine-tune."""
     shapes = {
         "vit_b_16": (16, 12, 768, 3072),
         "vit_b_32": (32, 12, 768, 3072),

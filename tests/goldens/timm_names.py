@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Make timm_names.json: tensor names and shapes of small timm models, with their configuration, for timm_names.rs.
+"""Make timm_names.json: tensor names and shapes of small timm models, with their configuration, for
+timm_names.rs.
 
 Whether a model is refused, and why, depends on names, shapes and configuration alone, so no weights are kept.
 

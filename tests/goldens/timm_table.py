@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Make docs/timm-models.md: what the importer makes of every ViT of timm, and of other libraries' ViTs.
 
-Every model is built by its library with two blocks and random weights, saved as a user would have it, and run by
-PyTorch on two random images. The importer gets the same files, and the float reference the same 8-bit pixels.
+Every model is built by its library with two blocks and random weights, saved as a user would have it, and run
+by PyTorch on two random images. The importer gets the same files, and the float reference the same 8-bit
+pixels.
 
     cargo build --release -p vitreous-tests --example reference_logits
     .venv/bin/python timm_table.py                    # all, and writes ../../docs/timm-models.md
@@ -157,7 +158,8 @@ def try_timm(job):
 
 
 def ask(name, model, pixels, bare):
-    """The answers about the folder and, if `bare`, about the weights alone, with the model's name and without."""
+    """The answers about the folder and, if `bare`, about the weights alone, with the model's name and
+    without."""
     no_images = np.zeros((0, 1), dtype=np.uint8)
     if pixels is None:
         pixels = no_images

@@ -14,8 +14,8 @@ const MOST_BYTES: usize = 1 << 22;
 /// Steps after which a run counts as endless. The slowest model within [`MOST_BYTES`] takes far fewer.
 const MOST_STEPS: usize = 1 << 22;
 
-/// Memory that begins where models and arenas must, and ends where its contents end, so that a sanitizer sees
-/// what reads on.
+/// Memory that is aligned as models and arenas must be, and ends where its contents end, so that a sanitizer
+/// sees reads behind the end.
 pub struct Aligned {
     bytes: Vec<u8>,
     start: usize,
@@ -47,7 +47,7 @@ impl Aligned {
         &self.bytes[self.start..]
     }
 
-    /// The contents, to write.
+    /// The contents, as mutable bytes.
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
         &mut self.bytes[self.start..]
     }
@@ -122,7 +122,7 @@ pub fn run_vit(bytes: &[u8], most_work: f64) -> Result<bool, Error> {
     Ok(true)
 }
 
-/// Bits of the logits, with one pattern for all that are none.
+/// The bits of the logits, with one pattern for every NaN.
 fn classify(vit: &Vit, kernels: &'static Kernels) -> Result<Vec<u32>, Error> {
     let plan = vit.plan_for(DEFAULT_TILE_ROWS, kernels.spec, 1)?;
     let mut arena = Aligned::zeroed(plan.arena_bytes().min(MOST_BYTES));
@@ -196,7 +196,7 @@ fn restore(ipt: &Ipt, task: usize, kernels: &'static Kernels) -> Result<Vec<u8>,
     panic!("an IPT does not end: {c:?}");
 }
 
-/// Makes every checksum right again that the file is long enough to hold.
+/// Corrects every checksum that the file is long enough to hold.
 pub fn repair_checksums(bytes: &mut [u8]) {
     let word = |bytes: &[u8], at: usize| {
         bytes.get(at..at + 4).map_or(0, |b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]) as usize)

@@ -61,7 +61,7 @@ pub fn small_config() -> VitConfig {
     }
 }
 
-/// Configurations that between them use every feature.
+/// Configurations that together use every feature.
 pub fn configs() -> Vec<(&'static str, VitConfig)> {
     let base = small_config();
     let mean = VitConfig {

@@ -36,7 +36,7 @@ fn check_work(report: &BenchReport, inspection: &Inspection) {
     assert_eq!(report.macs, inspection.macs);
     let rows = |layers| report.rows(layers).iter().map(|row| row.macs).sum::<u64>();
     assert_eq!((rows(true), rows(false)), (report.macs, report.macs));
-    // Header, tables and labels are the rest.
+    // The rest is header, tables and labels.
     assert!(report.weight_bytes < report.model_bytes, "{report:?}");
 }
 
@@ -50,7 +50,7 @@ fn a_classifiers_stages_are_the_whole_model() {
         assert_eq!((report.window.as_ref(), report.unit, report.runs), (None, Unit::Milliseconds, 3));
         assert!(report.least <= report.median && report.median > 0.0, "{name}: {report:?}");
         let stages: f64 = report.stages.iter().map(|stage| stage.median).sum();
-        // Other work may lengthen runs, but nothing shortens stages.
+        // Other work on the machine may lengthen runs, but nothing shortens stages.
         assert!(stages > 0.5 * report.least, "{name}: stages {stages} ms, {report:?}");
     }
 }
@@ -118,7 +118,7 @@ fn instructions_of_all_stages_are_nearly_the_whole_runs() {
     assert_eq!(keys(&window), keys(&here), "the same stages in the same order");
     for report in [&on_target, &window] {
         let sum: f64 = report.stages.iter().map(|stage| stage.median).sum();
-        // The rest, in millions: beginning the run, and reading the counter between its many steps.
+        // The rest, in millions, is beginning the run, and reading the counter between its many steps.
         let rest = report.median - sum;
         assert!(
             (0.0..0.05 + 0.01 * report.median).contains(&rest),

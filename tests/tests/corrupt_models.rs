@@ -1,5 +1,5 @@
-//! Damaged and hostile models: each gets an error that names its kind, none a panic, an endless loop or a
-//! read outside.
+//! Damaged and hostile models: each must give an error of its own kind, and none may cause a panic, an
+//! endless loop or a read outside of the file.
 //!
 //! `cargo xtask test` runs these tests twice, the second time with overflow checks in the engine. Whatever
 //! runs must give the same on every kernel table.
@@ -25,8 +25,8 @@ struct Subject {
 }
 
 impl Subject {
-    /// Loads and runs whatever this is; an error is as good as an output, unless it says that the engine
-    /// itself is broken.
+    /// Loads and runs any bytes. An error is as good as an output, unless it says that the engine itself is
+    /// broken.
     fn load_and_run(&self, bytes: &[u8]) -> Result<bool, Error> {
         let result = (self.run)(bytes, 5e7);
         assert!(!matches!(result, Err(Error::Internal(_))), "{}: {result:?}", self.name);
@@ -262,7 +262,7 @@ fn swapped_sections_are_refused_unless_they_are_alike() {
                         subject.name
                     );
                 }
-                // Contents alone, under the kinds that belong there.
+                // Exchanges the contents only; the kinds stay in place.
                 (swapped.sections[a].0, swapped.sections[b].0) = (parts.sections[a].0, parts.sections[b].0);
                 let result = subject.load_and_run(&swapped.assemble());
                 if parts.sections[a].1.len() != parts.sections[b].1.len() {
@@ -347,7 +347,7 @@ fn every_word_of_the_configuration_is_checked() {
                 assert!(
                     matches!(
                         error,
-                        // Tensors of other sizes may have the section's length all the same.
+                        // Tensors of other sizes can still have the section's length.
                         Error::Field { .. }
                             | Error::SectionLength { .. }
                             | Error::SectionKind { .. }
@@ -361,7 +361,7 @@ fn every_word_of_the_configuration_is_checked() {
     }
 }
 
-/// The least and the largest values of two sizes at once: where products could exceed a machine's word.
+/// The least and the largest values of two sizes at once, whose products could exceed a machine's word.
 #[test]
 fn pairs_of_extreme_sizes_are_refused_or_run() {
     for (subject, words) in row_major().into_iter().zip([10, 9]) {
@@ -407,7 +407,8 @@ fn fields_are_checked_against_each_other() {
             changes.iter().for_each(|(index, value)| put(b, start + 4 * index, *value));
         });
         assert!(
-            matches!(error, Error::Field { name: n, offset, .. } if n == name && offset as usize == start + 4 * index),
+            matches!(error, Error::Field { name: n, offset, .. }
+                if n == name && offset as usize == start + 4 * index),
             "{changes:?}: {error:?}"
         );
     }
@@ -415,7 +416,8 @@ fn fields_are_checked_against_each_other() {
 
 #[test]
 fn numbers_that_are_none_are_refused_by_the_tensors_name() {
-    // The last section of either ends with a bias: that of the classifier, that of the last convolution.
+    // The last section of either architecture ends with a bias: that of the classifier, or that of the last
+    // convolution.
     for (subject, (name, padding)) in row_major().into_iter().zip([("head", 4), ("tail.1", 4)]) {
         let at = subject.bytes.len() - padding - 4;
         for value in [f32::NAN, f32::INFINITY, 1e-20] {
@@ -434,7 +436,8 @@ fn hostile_models_with_right_checksums_never_panic() {
         for _ in 0..4000 {
             let mut hostile = subject.bytes.clone();
             for _ in 0..rng.random_range(1..6) {
-                // Header, table and configuration are where the harm is; weights are most of the file.
+                // Changes of header, table and configuration do the most harm, but most of the file is
+                // weights.
                 let end = if rng.random_bool(0.6) { critical } else { hostile.len() };
                 let at = rng.random_range(8..end);
                 hostile[at] = if rng.random_bool(0.5) {
@@ -454,7 +457,7 @@ fn hostile_models_with_right_checksums_never_panic() {
     }
 }
 
-/// Weights alone: these models are sound in shape, so their numbers reach the whole forward pass.
+/// Mutates weights only: the models' shapes stay sound, so the numbers reach the whole forward pass.
 #[test]
 fn hostile_weights_run_to_the_end() {
     for subject in row_major().into_iter().chain(panels()) {
@@ -462,7 +465,8 @@ fn hostile_weights_run_to_the_end() {
         let (first, mut run) = (subject.section(0).1, 0);
         for case in 0..400 {
             let mut hostile = subject.bytes.clone();
-            // Many low bytes, which make no infinity; or a few of any, which make large numbers too.
+            // Changes many low bytes, which make no infinity, or a few bytes of any kind, which also make
+            // large numbers.
             let (count, bytes) = if case % 2 == 0 { (2000, 1) } else { (30, 4) };
             for _ in 0..rng.random_range(1..count) {
                 let at = rng.random_range(first / 4..hostile.len() / 4) * 4 + rng.random_range(0..bytes);

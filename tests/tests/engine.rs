@@ -1,4 +1,4 @@
-//! The engine against the float reference, and against itself: what must never change a bit.
+//! The engine against the float reference; and against itself, with options that must never change a bit.
 
 use vitreous::kernels::PORTABLE;
 use vitreous::models::vit::{Output, Vit};
@@ -121,7 +121,7 @@ fn misuse_gets_a_specific_error() {
     assert_eq!(run.step(&mut source).err(), Some(Error::Finished));
 }
 
-/// Counts what is asked of it.
+/// Counts the rows that are requested.
 struct Counting<'a> {
     inner: SliceSource<'a>,
     rows: Vec<(usize, usize)>,

@@ -8,7 +8,7 @@ use vitreous_tests::repository;
 use vitreous_tools::checkpoint::ipt::{parse_task, FloatIpt, IptLoadOptions};
 use vitreous_tools::reference::ReferenceIpt;
 
-/// Largest error allowed, relative to the tensor's largest magnitude: f32 sums in another order.
+/// Largest error allowed, relative to the tensor's largest magnitude: f32 sums are added in another order.
 const TOLERANCE: f32 = 1e-5;
 
 struct Golden {
@@ -47,7 +47,7 @@ fn compare(what: &str, found: &[f32], expected: &[f32], tolerance: f32) -> Resul
     Ok(worst)
 }
 
-/// Checks outputs of every task and the stages that were kept; returns the worst relative error.
+/// Checks outputs of every task and all recorded stages; returns the largest relative error.
 fn check(name: &str, options: &IptLoadOptions, tolerance: f32) -> Result<f32> {
     let folder = repository("tests/goldens/ipt").join(name);
     let golden = Golden::read(&folder)?;
@@ -83,7 +83,7 @@ fn check(name: &str, options: &IptLoadOptions, tolerance: f32) -> Result<f32> {
             }
             compare_stage("body", &stages.body)?;
             compare_stage("output", &stages.output)?;
-            // A batch gives what single windows give, as (height, width, channels).
+            // A batch must give the same as single windows, as (height, width, channels).
             let batched = &restored[index * side * side * 3..][..side * side * 3];
             let planar: Vec<f32> = (0..3).flat_map(|c| batched.iter().skip(c).step_by(3).copied()).collect();
             compare("batch", &planar, &stages.output, tolerance)?;
@@ -114,7 +114,7 @@ fn parallel_names_in_the_sequential_format_equal_pytorch() -> Result<()> {
     Ok(())
 }
 
-/// The weights are rounded to half precision, the golden ones are those of the file.
+/// The weights were rounded to half precision; the golden outputs are those of the rounded weights.
 #[test]
 fn a_training_state_in_half_precision_equals_pytorch() -> Result<()> {
     let worst = check("one_task", &heads(4), TOLERANCE)?;
@@ -137,8 +137,8 @@ fn one_task_of_six_restores_as_all_six_do() -> Result<()> {
     Ok(())
 }
 
-/// Whatever is changed in a file, the import says what is wrong or takes it; it never panics or takes memory
-/// without end.
+/// Whatever is changed in a file, the import says what is wrong or accepts it. It never panics or takes
+/// unlimited memory.
 #[test]
 fn damaged_files_are_imported_or_refused() -> Result<()> {
     let dir = tempfile::tempdir()?;
@@ -152,7 +152,7 @@ fn damaged_files_are_imported_or_refused() -> Result<()> {
             if round % 4 == 0 {
                 bytes.truncate(rng.random_range(0..whole.len()));
             }
-            // The descriptions lie in the first few thousand bytes.
+            // The descriptions of the tensors lie in the first few thousand bytes.
             for _ in 0..rng.random_range(1..4) {
                 let end = if round % 2 == 0 { bytes.len() } else { bytes.len().min(8000) };
                 if end > 0 {

@@ -59,7 +59,7 @@ fn every_feature_and_precision_agrees() -> Result<()> {
     Ok(())
 }
 
-/// More heads than several workers do together, and more tokens than a tile has.
+/// More heads than several workers process at a time, and more tokens than a tile has.
 #[test]
 fn heads_and_tiles_by_turns_agree() -> Result<()> {
     let small = small_config();

@@ -74,8 +74,8 @@ fn preprocessing_equals_pillow_byte_for_byte() -> Result<()> {
 
 /// Two photographs through decode, resize and crop: the whole path that a user's image takes.
 ///
-/// Pillow 13 filters columns before rows for some tall images; always rows first, as here, then differs by
-/// one step.
+/// Pillow 13 filters columns before rows for some tall images. This code always filters rows first, which
+/// then differs by one step.
 #[test]
 fn photographs_equal_pillow_within_one_step() -> Result<()> {
     let folder = Path::new(PHOTOGRAPHS);

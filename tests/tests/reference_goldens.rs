@@ -27,7 +27,7 @@ fn compare(what: &str, found: &[f32], expected: &[f32]) -> Result<f32> {
     Ok(worst)
 }
 
-/// The heads cannot be seen in the weights' shapes; libraries that save a config.json say them there.
+/// The weights' shapes do not show the number of heads; libraries that save a config.json state it there.
 fn load(folder: &Path, golden: &[u8]) -> Result<FloatVit> {
     let (_, header) = SafeTensors::read_metadata(golden)?;
     let case = header.metadata().as_ref().and_then(|m| m.get("case")).context("no `case` in the metadata")?;
@@ -51,7 +51,7 @@ fn load(folder: &Path, golden: &[u8]) -> Result<FloatVit> {
     Ok(model)
 }
 
-/// Returns the worst relative error of all stages and images.
+/// Returns the largest relative error of all stages and images.
 fn check(folder: &Path) -> Result<f32> {
     let bytes = std::fs::read(folder.join("golden.safetensors"))?;
     let golden = SafeTensors::deserialize(&bytes)?;
@@ -118,7 +118,7 @@ fn a_saved_checkpoint_reads_back_equal() -> Result<()> {
     Ok(())
 }
 
-/// Top-1 on the real photographs is what PyTorch reaches (82.8 % and 82.6 % on supersets of these).
+/// Top-1 on the real photographs must be that of PyTorch (82.8 % and 82.6 % on supersets of these).
 #[test]
 fn real_photographs_are_classified_as_by_pytorch() -> Result<()> {
     let name = "the reference on real photographs";

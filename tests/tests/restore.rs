@@ -1,4 +1,5 @@
-//! Restoration by the engine against the float reference, and against itself: what must never change a bit.
+//! Restoration by the engine against the float reference; and against itself, with options that must never
+//! change a bit.
 
 use vitreous::kernels::{supported_kernels, PORTABLE};
 use vitreous::models::ipt::{Ipt, IptConfig, Task, COLOURS};
@@ -148,7 +149,7 @@ fn threads_within_a_window_change_no_bit() {
     }
 }
 
-/// Every window by itself, blended in floats by the same weights.
+/// Runs every window by itself and blends them in floats with the same weights.
 fn blended(restorer: &Restorer, task: usize, image: &Picture) -> Vec<f64> {
     let side = restorer.config().window;
     let scale = restorer.config().tasks[task].scale;
@@ -211,7 +212,7 @@ fn images_of_any_size_are_made_of_blended_windows() {
     }
 }
 
-/// Hands out rows and checks that each is asked for once, from top to bottom.
+/// Delivers rows and checks that each is requested once, from top to bottom.
 struct Strict<'a> {
     image: SliceSource<'a>,
     row_bytes: usize,
@@ -250,7 +251,7 @@ fn begin<'r, 'm>(
     Restore::begin(ipt, 0, size, arena, band, RestoreOptions::new(ipt)).expect("a run")
 }
 
-/// A target runs one window after the other, a host those of a row at the same time.
+/// A target runs one window after the other; a host runs the windows of a row at the same time.
 #[test]
 fn threads_change_no_bit_of_an_image() {
     let config = small_ipt_config();

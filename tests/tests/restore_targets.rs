@@ -15,7 +15,7 @@ use vitreous_tools::target::{
     TargetRestored, TargetRun,
 };
 
-/// For one start of an emulator, on a busy machine.
+/// Time limit of one run of an emulator, on a busy machine.
 const TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// Restores on host and target, and compares every byte.
@@ -55,7 +55,7 @@ fn written(float: &FloatIpt, options: &IptQuantizeOptions) -> (tempfile::TempDir
     (folder, path)
 }
 
-/// As small as an IPT with every kind of layer can be.
+/// The smallest possible IPT with every kind of layer.
 fn tiny_config() -> IptConfig {
     IptConfig {
         features: 4,
@@ -68,7 +68,8 @@ fn tiny_config() -> IptConfig {
     }
 }
 
-/// Every stage of every layer is there, and together they are the whole run but what lies between its steps.
+/// Every stage of every layer must be reported. Together they must be the whole run, except the time between
+/// its steps.
 fn check_stages(result: &TargetRestored, config: &IptConfig) {
     use StageKind::{
         Attention, Conv, CrossAttention, CrossNorm, CrossProject, Decode, Encode, Memory, Mlp, Norm,
@@ -102,7 +103,7 @@ fn all_targets_restore_the_hosts_bytes_by_every_task_with_mixed_precision() {
     let images = [random_rgb(29, 17, 1), random_rgb(3, 11, 2)];
     for target in Target::all().filter(|t| t.available_for_test("restoration on targets")) {
         for (task, name) in config.tasks.iter().enumerate() {
-            // The larger image once; the others differ in heads and tails alone.
+            // One task gets the larger image; the others differ in heads and tails only.
             let images = if task == 0 { &images[..] } else { &images[1..] };
             let overlap = (task == 1).then_some(5);
             let run = same_bytes(target, &model, task, images, overlap, true);
@@ -140,7 +141,7 @@ fn what_a_target_refuses_is_said() {
     assert!(error.contains("at image 0: windows can't overlap by 6 pixels: at most by 5"), "{error}");
     let long = Picture { width: 70_000, height: 1, data: vec![0; 210_000] };
     let error = text(refused(0, &long, None));
-    // Its row bands alone are more than this board has.
+    // Its row bands alone exceed the memory of this board.
     assert!(
         error.contains("row bands of the image need 6510000 bytes beside the arena, but qemu-m55"),
         "{error}"
@@ -226,7 +227,7 @@ fn shipped_restorer(size: (usize, usize), name: &str) {
     assert!(total <= 256 * 1024, "{target}: {total} bytes");
 }
 
-/// Windows in two rows and two columns: as much as fits into the time of a test.
+/// Windows in two rows and two columns, as many as fit into the time of a test.
 #[test]
 fn the_shipped_restorer_needs_256_kib_on_m55() {
     shipped_restorer((56, 40), "the shipped restorer on qemu-m55");

@@ -1,5 +1,5 @@
-//! The trained restorer of models/restorer: what it takes, and on photographs what int8 loses against its
-//! float weights, and what its seams cost.
+//! The trained restorer of models/restorer: its memory and, on photographs, the loss of int8 against its
+//! float weights and the cost of its seams.
 
 use anyhow::Result;
 use vitreous::models::ipt::TaskKind;
@@ -12,9 +12,10 @@ use vitreous_tools::quantize::{quantize_ipt, IptQuantizeOptions};
 use vitreous_tools::restorer::{FloatRestorer, RestoreModel, Restorer};
 use vitreous_tools::vtr::AlignedBytes;
 
-/// Flash that the restorer may take.
+/// The most flash that the restorer may take.
 const FLASH_BYTES: usize = 700 << 10;
-/// Arena that a task may take; the stack's share of the 256 KiB is measured on the target (tests/targets.rs).
+/// The most arena that a task may take. The stack's share of the 256 KiB is measured on the target
+/// (tests/targets.rs).
 const ARENA_BYTES: usize = 240 << 10;
 
 fn shipped() -> Result<(FloatIpt, Restorer)> {
@@ -45,7 +46,7 @@ fn parameters(float: &FloatIpt) -> usize {
     float.tensors.values().map(|tensor| tensor.data.len()).sum()
 }
 
-/// Middles of some photographs of CBSD68: the float reference takes long on whole ones.
+/// The middles of some photographs of CBSD68, since the float reference takes long on whole ones.
 #[test]
 fn int8_and_seams_cost_next_to_nothing_on_photographs() -> Result<()> {
     let Some(photographs) = shared_data("cbsd68", "the restorer's int8 against float on CBSD68") else {
@@ -81,8 +82,8 @@ fn int8_and_seams_cost_next_to_nothing_on_photographs() -> Result<()> {
         let most = if task.kind == TaskKind::Denoise && task.strength >= 30 { 0.02 } else { 0.05 };
         assert!(drop <= most, "{task}: int8 loses {drop:.3} dB");
         assert!(mean.model.psnr_rgb > input, "{task}: nothing is gained");
-        // Half of the crop is too small for shifted windows. So few pixels are worth about 0.1 dB; without
-        // overlap it would be 0.4.
+        // Half of the crop is too small for shifted windows. With so few pixels the figure is uncertain by
+        // about 0.1 dB; without overlap it would be 0.4.
         if let Some(seams) = report.seams.as_ref().and_then(|seams| seams.mean) {
             println!("{task}: seams {seams:?}");
             assert!(seams.cost_db < 0.15, "{task}: seams cost {:.3} dB", seams.cost_db);

@@ -1,6 +1,6 @@
 //! Exact rewritings of a checkpoint: the same float function must give the same model.
 //!
-//! Powers of two give the same file, byte for byte; other factors the same but for rounding.
+//! Powers of two give the same file, byte for byte; other factors give the same except for rounding.
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -89,7 +89,7 @@ impl<'a> Mover<'a> {
 
 const ALL: std::ops::Range<usize> = 0..usize::MAX;
 
-/// Moves scale between all neighbours of a ViT.
+/// Moves scale between all neighbouring layers of a ViT.
 fn move_vit(tensors: &mut Tensors, c: &VitConfig, rng: &mut ChaCha8Rng, draw: &Draw) {
     for block in 0..c.depth {
         let name = |part: &str| format!("blocks.{block}.{part}");
@@ -124,7 +124,7 @@ fn move_vit(tensors: &mut Tensors, c: &VitConfig, rng: &mut ChaCha8Rng, draw: &D
     }
 }
 
-/// Moves scale between all neighbours of an IPT.
+/// Moves scale between all neighbouring layers of an IPT.
 fn move_ipt(float: &mut FloatIpt, rng: &mut ChaCha8Rng, draw: &Draw) {
     let c = float.config.clone();
     let (dim, tensors) = (c.dim(), &mut float.tensors);
@@ -210,7 +210,7 @@ fn sqnr(float: &FloatVit, judge: &FloatVit, stream_exponent: i32) -> f64 {
     sqnr_db(&wanted, &found)
 }
 
-/// Configurations without a norm before the output beside the usual ones.
+/// The usual configurations, and those without a norm before the output.
 fn all_configs() -> Vec<(&'static str, VitConfig)> {
     let base = small_config();
     let bare = VitConfig { norm_before_pool: false, ..base };
@@ -314,7 +314,7 @@ fn restored_sqnr(float: &FloatIpt, judge: &FloatIpt, stream_exponent: i32) -> Ve
         .collect()
 }
 
-/// Channels as damaged or pruned checkpoints have them.
+/// Channels as in damaged or pruned checkpoints.
 #[test]
 fn channels_that_carry_nothing_cost_nothing() {
     let config = small_config();
@@ -349,7 +349,8 @@ fn channels_that_carry_nothing_cost_nothing() {
         ("norm", "head.weight"),
     ] {
         let (weight, bias) = (format!("{norm}.weight"), format!("{norm}.bias"));
-        // Nobody sees what these hold: weights of a channel that is always 0, a channel that no weight reads.
+        // The contents of these never reach the output: weights of a channel that is always 0, and a channel
+        // that no weight reads.
         columns(&mut hostile, reader, 0, 1e30);
         set(&mut hostile, &weight, 1, 1e30);
         set(&mut hostile, &bias, 1, -1e30);
@@ -373,7 +374,7 @@ fn channels_that_carry_nothing_cost_nothing() {
 
 fn scaled_stream(float: &FloatVit, factor: f32) -> FloatVit {
     let mut scaled = float.clone();
-    // The tool's own rule says what writes the stream; the factor is that of the two halves.
+    // The tool's own rule determines which layers write the stream; the factor is that of the two halves.
     let exponent = factor.log2().floor() as i32;
     scale_vit_stream(&mut scaled.tensors, &float.config, exponent);
     let rest = factor / 2f32.powi(exponent);
@@ -390,8 +391,8 @@ fn scaled_stream(float: &FloatVit, factor: f32) -> FloatVit {
 #[test]
 fn a_residual_stream_of_any_scale_is_brought_into_the_range_of_f16() {
     for (name, config) in all_configs() {
-        // ε is that of the unscaled stream, so a tiny stream is another function: each is judged by its own
-        // reference.
+        // ε is that of the unscaled stream, so a tiny stream is another function. So each model is compared
+        // with its own reference.
         let float = random_vit(VitConfig { norm_eps: 1e-12, ..config }, 21);
         let plain = vit_trial(&float, &[]).expect("runs");
         assert_eq!((plain.exponent, plain.warnings.len()), (0, 0), "{name}: {plain:?}");
@@ -404,7 +405,7 @@ fn a_residual_stream_of_any_scale_is_brought_into_the_range_of_f16() {
                 continue;
             }
             let after = sqnr(&moved, &moved, found.exponent);
-            // Other factors than powers of two round all weights anew.
+            // Factors other than powers of two change the rounding of all weights.
             let tolerance = if factor.log2().fract() == 0.0 && factor > 1.0 { 0.1 } else { 1.5 };
             assert!(
                 before - after < tolerance,

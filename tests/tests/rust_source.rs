@@ -1,4 +1,5 @@
-//! The file that `convert --emit-rust` writes for a restorer: compiled and run, it says what the engine says.
+//! The file that `convert --emit-rust` writes for a restorer: compiled and run, it must state the same as the
+//! engine.
 
 use std::process::Command;
 
@@ -12,7 +13,8 @@ const MAIN: &str = r#"
 mod restorer;
 const BAND: usize = restorer::band_bytes(restorer::X3, 321);
 fn main() {
-    println!("{} {} {} {BAND}", restorer::MODEL.len(), restorer::MODEL.as_ptr() as usize % 64, restorer::WINDOW);
+    println!("{} {} {} {BAND}", restorer::MODEL.len(), restorer::MODEL.as_ptr() as usize % 64,
+        restorer::WINDOW);
     for task in 0..restorer::TASKS.len() {
         let [narrow, wide] = [1, 321].map(|width| restorer::band_bytes(task, width));
         println!("{} {} {narrow} {wide}", restorer::TASKS[task], restorer::ARENA_BYTES[task]);

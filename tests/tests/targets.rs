@@ -50,7 +50,7 @@ fn all_targets_compute_the_hosts_bits_on_digits_within_16_kib() {
             images.len(),
             run.arena_bytes
         );
-        // The other processor is none of a microcontroller.
+        // The other processor is not a microcontroller.
         if !target.board().target.starts_with("aarch64") {
             assert!(total <= 16 * 1024, "{target}: {total} bytes");
         }

@@ -1,4 +1,5 @@
-//! timm's ViTs, as timm saves them: plain ones are taken, others are refused by what they have.
+//! timm's ViTs, as timm saves them: plain ones are accepted, others are refused with the feature that they
+//! have.
 use anyhow::{ensure, Context, Result};
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::Value;
@@ -8,7 +9,8 @@ use vitreous_tools::checkpoint::{CheckpointError, FloatVit, LoadOptions};
 /// Names, shapes and config.json of small timm models, by `goldens/timm_names.py`.
 const MODELS: &str = include_str!("../goldens/timm_names.json");
 
-/// What a refusal may say about a feature of `goldens/architectures.py`. No feature: nothing may be said.
+/// The words with which a refusal may name a feature of `goldens/architectures.py`. A model without such a
+/// feature must not be refused.
 const WORDS: [(&str, &[&str]); 17] = [
     ("post_norm", &["post-norm"]),
     ("relative_positions", &["relative position"]),
@@ -29,7 +31,7 @@ const WORDS: [(&str, &[&str]); 17] = [
     ("other_pooling", &["global_pool"]),
 ];
 
-/// Codes of features that are a matter of names: the model computes what a plain ViT does.
+/// Codes of features that concern names only: the model computes what a plain ViT does.
 const NAMES_ONLY: [&str; 2] = ["split_qkv_bias", "split_qkv"];
 
 fn save(model: &Value, folder: &Path) -> Result<()> {

@@ -25,7 +25,7 @@ fn int8_is_within_0_2_points_and_27_db_of_float() -> Result<()> {
             samples.push(Sample { name: path.display().to_string(), pixels, class: Some(class) });
         }
     }
-    // As `convert` does without images of the user.
+    // As `convert` does if the user gives no images.
     let trial = vit_trial(&float, &[])?;
     let options = QuantizeOptions {
         stream_exponent: trial.exponent,

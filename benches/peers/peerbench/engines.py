@@ -14,7 +14,8 @@ RUST = PEERS / "rust"
 
 @dataclass(frozen=True)
 class Engine:
-    """`precision` is f32 or int8; `program` is a kind of `worker.py`, or a package of `rust/` without its prefix."""
+    """`precision` is f32 or int8; `program` is a kind of `worker.py`, or a package of `rust/` without its
+    prefix."""
 
     label: str
     precision: str
@@ -64,7 +65,8 @@ ENGINES = {
 
 
 def chosen(names):
-    """Engines whose name is, or begins with, one of these: `ort` is all of ONNX Runtime. Raises ValueError for an unknown one."""
+    """Engines whose name is, or begins with, one of these: `ort` is all of ONNX Runtime. Raises ValueError
+    for an unknown one."""
     picked = {}
     for name in names:
         found = {key: engine for key, engine in ENGINES.items() if key == name or key.startswith(f"{name}-")}

@@ -1,4 +1,5 @@
-"""Makes the files that engines load: `python -m peerbench.files FILE FOLDER MODEL`, in a process of its own each.
+"""Makes the files that engines load: `python -m peerbench.files FILE FOLDER MODEL`, in a process of its own
+each.
 
 FOLDER holds what `inputs` wrote: `weights/` (a checkpoint as timm saves it), `image.png`, `image.f32`.
 """

@@ -1,4 +1,5 @@
-"""The vision transformer as a TensorFlow Lite file: written tensor by tensor with the schema classes of ai-edge-litert."""
+"""The vision transformer as a TensorFlow Lite file: written tensor by tensor with the schema classes of
+ai-edge-litert."""
 
 import flatbuffers
 import numpy as np
@@ -85,7 +86,8 @@ class Graph:
         return self.node("FULLY_CONNECTED", inputs, size, "FullyConnectedOptions", keepNumDims=True)
 
     def layer_norm(self, value, name, gain, offset):
-        """TensorFlow Lite has no such operator: mean, variance and the affine part one by one, as converters do it."""
+        """TensorFlow Lite has no such operator: mean, variance and the affine part one by one, as converters
+        do it."""
         last = self.constant("last_axis", np.array([-1], np.int32))
         size = (*self.shapes[value][:-1], 1)
         mean = self.node("MEAN", [value, last], size, "ReducerOptions", keepDims=True)
@@ -144,7 +146,8 @@ def tensor_map(name, index):
 
 
 def attention(graph, value, name, shape, tensors):
-    """Queries, keys and values by a layer each: so no five-dimensional transpose is needed, which costs LiteRT time."""
+    """Queries, keys and values by a layer each: so no five-dimensional transpose is needed, which costs
+    LiteRT time."""
     weights = tensors[f"{name}.qkv.weight"].reshape(3, shape.dim, shape.dim)
     biases = tensors[f"{name}.qkv.bias"].reshape(3, shape.dim)
     heads = []

@@ -47,7 +47,8 @@ def print_table(results, left_out):
 
 
 def paired_ratio(each, own):
-    """Times per run in terms of Vitreous's of the same round, the median of all rounds: what else the machine does cancels out."""
+    """Times per run in terms of Vitreous's of the same round, the median of all rounds: what else the machine
+    does cancels out."""
     return float(np.median(np.divide(each["round_medians_ms"], own["round_medians_ms"])))
 
 

@@ -1,4 +1,5 @@
-"""The vision transformers that are timed: shapes, random weights, an image, and the forward pass in NumPy as the judge."""
+"""The vision transformers that are timed: shapes, random weights, an image, and the forward pass in NumPy as
+the judge."""
 
 from dataclasses import dataclass
 
@@ -11,7 +12,8 @@ PIXEL_MEAN, PIXEL_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class Shape:
-    """Sides of image and patch in pixels, width of a token, number of blocks, heads, width of the hidden layer."""
+    """Sides of image and patch in pixels, width of a token, number of blocks, heads, width of the hidden
+    layer."""
 
     image: int
     patch: int
@@ -41,8 +43,8 @@ MODELS = {
 
 
 def weights(shape):
-    """Random float weights by timm's names. Time does not depend on their values; the sizes keep the residual stream's rows alike, so
-    that quantization with one scale per tensor is not at a loss."""
+    """Random float weights by timm's names. Time does not depend on their values; the sizes keep the residual
+    stream's rows alike, so that quantization with one scale per tensor is not at a loss."""
     generator = np.random.default_rng(0)
     dim, hidden = shape.dim, shape.hidden
 
@@ -79,7 +81,8 @@ def weights(shape):
 
 
 def pixels(shape, seed=1):
-    """An 8-bit image (height, width, channel): a coloured wave with noise, so that patches differ and have a mean."""
+    """An 8-bit image (height, width, channel): a coloured wave with noise, so that patches differ and have a
+    mean."""
     generator = np.random.default_rng(seed)
     rows, columns = np.mgrid[0 : shape.image, 0 : shape.image] / shape.image
     waves = [

@@ -1,7 +1,7 @@
 """A Python engine in a process of its own: `python -m peerbench.worker KIND MODEL IMAGE THREADS`.
 
-Speaks the protocol of `rust/worker`: after loading and one run it writes `{"base_kib": …, "logits": […]}`; for each line `run N` it
-runs N times and writes `{"milliseconds": […]}`; what goes wrong is `{"error": "…"}`.
+Speaks the protocol of `rust/worker`: after loading and one run it writes `{"base_kib": …, "logits": […]}`;
+for each line `run N` it runs N times and writes `{"milliseconds": […]}`; what goes wrong is `{"error": "…"}`.
 """
 
 import json

@@ -1,4 +1,4 @@
-//! Takes tensors from a section one after the other.
+//! Reads tensors from a section, one after the other.
 
 use half::f16;
 
@@ -17,10 +17,10 @@ pub(crate) enum Values {
     Checked,
 }
 
-/// A place in a section. Each tensor is padded to 16 bytes, so the next one is aligned.
+/// A read position in a section. Each tensor is padded to 16 bytes, so that the next one is aligned.
 ///
-/// What is wrong is kept until all tensors are read: [`Cursor::done`] and [`Cursor::finish`] give the first
-/// error. Until then what can't be read is empty.
+/// The first error is kept until all tensors are read, when [`Cursor::done`] or [`Cursor::finish`] returns
+/// it. Until then, a tensor that can't be read is empty.
 pub(crate) struct Cursor<'a> {
     section: u16,
     start: u32,
@@ -100,7 +100,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// f32 values that are finite, and zero or not below [`MIN_MAGNITUDE`].
+    /// Reads f32 values, which must be finite, and zero or of a magnitude of at least [`MIN_MAGNITUDE`].
     fn f32s(&mut self, tensor: &'static str, count: usize) -> &'a [f32] {
         let start = self.offset();
         let values: &[f32] = self.take(count);
@@ -115,7 +115,8 @@ impl<'a> Cursor<'a> {
         values
     }
 
-    /// Sums of weights: at most 2^23, so that 128 times one stays far inside an i32.
+    /// Reads sums of weights, of a magnitude of at most 2^23, so that 128 times a sum stays far inside an
+    /// i32.
     fn sums(&mut self, tensor: &'static str, count: usize) -> &'a [i32] {
         let start = self.offset();
         let values: &[i32] = self.take(count);
@@ -123,7 +124,7 @@ impl<'a> Cursor<'a> {
         values
     }
 
-    /// f16 values that are finite.
+    /// Reads f16 values, which must be finite.
     pub(crate) fn f16s(&mut self, tensor: &'static str, count: usize) -> &'a [f16] {
         let start = self.offset();
         let values: &[f16] = self.take(count);
@@ -141,7 +142,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// A linear layer: weights, scales (int8 only), bias.
+    /// Reads a linear layer: weights, scales (int8 only), bias.
     pub(crate) fn linear(
         &mut self,
         tensor: &'static str,
@@ -152,8 +153,8 @@ impl<'a> Cursor<'a> {
         self.linear_with_sums(tensor, inputs, outputs, precision, 0)
     }
 
-    /// The same for a layer whose inputs have a zero point: of the int8 weights of each output the sum
-    /// follows.
+    /// Reads a linear layer whose inputs have a zero point: with int8 weights, the sum of each output's
+    /// weights follows the bias.
     pub(crate) fn linear_for_zero_points(
         &mut self,
         tensor: &'static str,
@@ -189,20 +190,20 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// A layer norm: γ, β.
+    /// Reads a layer norm: γ, β.
     pub(crate) fn norm(&mut self, tensor: &'static str, dim: usize, eps: f32) -> NormWeights<'a> {
         NormWeights { gamma: self.f32s(tensor, dim), beta: self.f32s(tensor, dim), eps }
     }
 
-    /// Passes over tensors whose length, padding included, was checked at load.
+    /// Skips tensors whose length, padding included, was checked at load.
     pub(crate) fn skip(&mut self, bytes: usize) {
         self.position = self.position.saturating_add(bytes).min(self.bytes.len());
     }
 
-    /// What was read, if nothing was wrong with it.
+    /// Returns `value`, which was made of the tensors read, if there was no error.
     ///
     /// # Errors
-    /// The first that was met.
+    /// The first error that was met.
     pub(crate) fn done<T>(self, value: T) -> Result<T, Error> {
         match self.error {
             None => Ok(value),
@@ -210,10 +211,10 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// The same where the section must end here.
+    /// The same, for when the section must end here.
     ///
     /// # Errors
-    /// [`Error::SectionLength`] too.
+    /// Also [`Error::SectionLength`] if it does not.
     pub(crate) fn finish<T>(mut self, value: T) -> Result<T, Error> {
         if self.position != self.bytes.len() {
             self.fail_by_length(self.position);

@@ -4,7 +4,7 @@ use super::{u16_at, u32_at, Labels, Preprocess, CRC};
 use crate::error::Error;
 use crate::tensor::{PanelLayout, ALIGN};
 
-/// First bytes of every file; the bytes beyond ASCII and the line ends show damage by text-mode transfers.
+/// First bytes of every file. The byte beyond ASCII and the line ends reveal damage by text-mode transfers.
 pub const MAGIC: [u8; 8] = *b"\x89VTR\r\n\x1a\n";
 /// Version of the container that this engine reads.
 pub const FORMAT_VERSION: u16 = 1;
@@ -14,7 +14,7 @@ pub const NUMERICS_VERSION: u16 = 2;
 pub const HEADER_BYTES: usize = 128;
 /// Bytes of an entry of the section table.
 pub const SECTION_ENTRY_BYTES: usize = 16;
-/// Sections begin at multiples of this, for the widest kernels and for cache lines.
+/// Alignment of sections in bytes, for the widest kernels and for cache lines.
 pub const SECTION_ALIGN: usize = 64;
 /// Bytes of the model's name in the header, padded with zeros.
 pub const NAME_BYTES: usize = 48;
@@ -52,7 +52,8 @@ pub enum SectionKind {
     MlpHead = 11,
     /// An IPT task's query and tail.
     TaskTail = 12,
-    /// Where the settings come from that the weights do not say. Text for people; may be left out.
+    /// Settings that the weights do not state, and where each value comes from. Text for people; this section
+    /// is optional.
     Settings = 13,
 }
 
@@ -87,8 +88,8 @@ impl<'a> Model<'a> {
         Ok(model)
     }
 
-    /// Checks all but the sections' checksums: for targets where a boot loader has checked the flash already.
-    /// Still safe with any bytes, but damage in the weights goes unnoticed.
+    /// Checks everything except the sections' checksums, for targets where a boot loader has checked the
+    /// flash already. This is safe with any bytes, but damage in the weights goes unnoticed.
     ///
     /// # Errors
     /// As [`Model::parse`], without [`Error::SectionChecksum`].
@@ -97,7 +98,7 @@ impl<'a> Model<'a> {
             return Err(Error::ModelMisaligned { required: ALIGN as u32 });
         }
         let found = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        // A file that is too short for it is told by its first byte.
+        // A file that is shorter than the magic is recognised by its first byte.
         let is_ours = match bytes.first_chunk() {
             Some(magic) => *magic == MAGIC,
             None => bytes.first().is_none_or(|first| *first == MAGIC[0]),
@@ -149,8 +150,8 @@ impl<'a> Model<'a> {
         Ok(())
     }
 
-    /// Sections follow each other at the next aligned offset, zeros between them, and the last one ends the
-    /// file.
+    /// Checks that each section begins at the next aligned offset behind the one before, with zeros between
+    /// them, and that the last one ends the file.
     fn check_sections(&self, table_end: usize) -> Result<(), Error> {
         let mut end = table_end;
         for section in 0..self.sections {
@@ -184,14 +185,14 @@ impl<'a> Model<'a> {
         self.bytes.get(start..start + SECTION_ENTRY_BYTES).unwrap_or(&[])
     }
 
-    /// Start and contents of a section; `section` is below [`Model::sections`].
+    /// Contents of a section. `section` must be below [`Model::sections`].
     fn section_bytes(&self, section: usize) -> &'a [u8] {
         let entry = self.entry(section);
         let start = u32_at(entry, 4) as usize;
         self.bytes.get(start..start + u32_at(entry, 8) as usize).unwrap_or(&[])
     }
 
-    /// The section at `index`, which must be of `kind`: its start in the file and its bytes.
+    /// Start in the file and bytes of the section at `index`, which must be of `kind`.
     pub(crate) fn expect_section(&self, index: usize, kind: SectionKind) -> Result<(u32, &'a [u8]), Error> {
         let found = if index < self.sections { u32_at(self.entry(index), 0) } else { u32::MAX };
         if found != kind as u32 {
@@ -200,7 +201,7 @@ impl<'a> Model<'a> {
         Ok((u32_at(self.entry(index), 4), self.section_bytes(index)))
     }
 
-    /// The architecture's sections end at `end`; behind them may stand the settings alone.
+    /// Checks that the architecture's sections end at index `end`; only the settings may follow them.
     pub(crate) fn expect_end(&self, end: usize) -> Result<(), Error> {
         match self.sections.checked_sub(end) {
             Some(0) => Ok(()),
@@ -209,8 +210,8 @@ impl<'a> Model<'a> {
         }
     }
 
-    /// Where the settings come from that the weights do not say, such as the number of heads: UTF-8, as the
-    /// converter wrote it (docs/format.md); empty if the file has none.
+    /// Settings that the weights do not state, such as the number of heads, and where each value comes from:
+    /// UTF-8, as the converter wrote it (docs/format.md). Empty if the file has none.
     ///
     /// # Errors
     /// [`Error::Field`] if it is not UTF-8.
@@ -229,7 +230,7 @@ impl<'a> Model<'a> {
         self.sections
     }
 
-    /// Kind (as stored), start and length in bytes of a section, or `None` past the last.
+    /// Kind (as stored), start in the file and length in bytes of a section, or `None` past the last.
     pub fn section(&self, index: usize) -> Option<(u32, usize, usize)> {
         let entry = (index < self.sections).then(|| self.entry(index))?;
         Some((u32_at(entry, 0), u32_at(entry, 4) as usize, u32_at(entry, 8) as usize))
@@ -245,7 +246,7 @@ impl<'a> Model<'a> {
         u32_at(self.bytes, 16)
     }
 
-    /// The model's own version, as the converter was told.
+    /// The model's own version, which the user gave the converter.
     pub fn version(&self) -> u32 {
         u32_at(self.bytes, 24)
     }
@@ -256,7 +257,7 @@ impl<'a> Model<'a> {
         PanelLayout { nr: word[0], kr: word[1] }
     }
 
-    /// Arena bytes that the converter planned, at [`Model::tile_rows`].
+    /// Bytes of arena that the converter planned, for [`Model::tile_rows`].
     pub fn arena_bytes(&self) -> usize {
         u32_at(self.bytes, 32) as usize
     }

@@ -21,7 +21,7 @@ pub(crate) use words::Words;
 /// The CRC of headers and sections: CRC-32/ISO-HDLC, as zip and PNG have it.
 pub const CRC: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
 
-/// Little-endian u32 at `offset`, or 0 past the end (callers check lengths first).
+/// Little-endian u32 at `offset`, or 0 past the end; callers check lengths first.
 pub(crate) fn u32_at(bytes: &[u8], offset: usize) -> u32 {
     match bytes.get(offset..).and_then(|rest| rest.first_chunk::<4>()) {
         Some(chunk) => u32::from_le_bytes(*chunk),

@@ -1,4 +1,5 @@
-//! How a photograph becomes the model's input. Stored in the model, executed by whoever holds the photograph.
+//! How a photograph becomes the model's input. The model stores these steps; whoever holds the photograph
+//! carries them out.
 
 use super::u32_at;
 use crate::error::Error;
@@ -32,13 +33,13 @@ pub enum Crop {
 
 /// Preprocessing of an image: resize, crop, then `(pixel/255 − mean)/std` per channel.
 ///
-/// The last step is folded into the first layer's weights by the converter: a target gets 8-bit pixels.
+/// The converter folds the last step into the first layer's weights, so a target gets 8-bit pixels.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Preprocess {
     /// Resampling filter.
     pub filter: Filter,
-    /// How the model's aspect ratio is reached.
+    /// How the resized image is brought to the model's size.
     pub crop: Crop,
     /// Length in pixels of the shorter side after the resize (timm: `floor(input / crop_pct)`).
     pub resize: usize,

@@ -1,12 +1,12 @@
-//! Reads a configuration section: u32 words with their allowed ranges.
+//! Reads a configuration section: u32 words, each with its allowed range.
 
 use core::cell::Cell;
 
 use super::u32_at;
 use crate::error::Error;
 
-/// The words of a section that begins at `start` of the file. A word out of its range is kept until
-/// [`Words::done`] is asked; the value read is then one that may be.
+/// The words of a section that begins at byte `start` of the file. The first word out of its range is
+/// remembered for [`Words::done`]; reading it gives a value within the range.
 pub(crate) struct Words<'a> {
     bytes: &'a [u8],
     start: u32,
@@ -49,7 +49,7 @@ impl<'a> Words<'a> {
         u32_at(self.bytes, 4 * index)
     }
 
-    /// A word that is wrong unless `good`.
+    /// Remembers word number `word` as wrong unless `good`.
     #[inline(never)]
     pub(crate) fn check(&self, good: bool, name: &'static str, word: usize) {
         if !good && self.wrong.get().is_none() {
@@ -57,7 +57,7 @@ impl<'a> Words<'a> {
         }
     }
 
-    /// A size from `min` to `max`.
+    /// Reads a size from `min` to `max`.
     #[inline(never)]
     pub(crate) fn size(&self, name: &'static str, word: usize, min: usize, max: usize) -> usize {
         let value = self.word(word) as usize;
@@ -65,17 +65,17 @@ impl<'a> Words<'a> {
         value.max(min).min(max)
     }
 
-    /// The value of a number; `or` of one that stands for none.
+    /// Reads a number and returns the value that it stands for, or `or` if it stands for none.
     pub(crate) fn one_of<T: Copy>(&self, name: &'static str, word: usize, values: &[T], or: T) -> T {
         let value = values.get(self.word(word) as usize).copied();
         self.check(value.is_some(), name, word);
         value.unwrap_or(or)
     }
 
-    /// Succeeds where all words read so far are right.
+    /// Succeeds if all words read so far are in their ranges.
     ///
     /// # Errors
-    /// The first that is not.
+    /// [`Error::Field`] for the first word that is not.
     pub(crate) fn done(&self) -> Result<(), Error> {
         let Some((name, word)) = self.wrong.get() else { return Ok(()) };
         let offset = self.start.saturating_add(4 * word);

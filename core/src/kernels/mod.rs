@@ -1,37 +1,36 @@
-//! The kernel table: the only code that differs from machine to machine, and all of it computes the same
-//! bits.
+//! The kernel tables: the only code that differs from machine to machine. All tables compute the same bits.
 //!
-//! `portable` is the oracle. It is plain Rust, and what other tables must equal bit for bit at every shape.
-//! The only place of the engine with unsafe code: every other table is made of instructions that the
-//! compiler's safe subset doesn't reach.
+//! `portable` is the oracle: it is plain Rust, and every other table must equal it bit for bit, at every
+//! shape. This module is the only one of the engine with unsafe code, because the other tables use
+//! instructions that safe Rust can't reach.
 
 #![allow(unsafe_code)]
 
-#[cfg(all(target_arch = "aarch64", target_feature = "neon", not(table = "scalar")))]
+#[cfg(all(target_arch = "aarch64", target_feature = "neon", not(table = "soft-float")))]
 mod aarch64;
 #[cfg(table = "cortex-m-dsp")]
 mod cortex_m_dsp;
 #[cfg(table = "cortex-m-helium")]
 mod cortex_m_helium;
 mod portable;
-#[cfg(any(test, table = "scalar"))]
-mod scalar;
+#[cfg(any(test, table = "soft-float"))]
+mod soft_float;
 pub mod spec;
 #[cfg(test)]
 mod tests;
 #[cfg(all(
     any(target_arch = "x86_64", all(target_arch = "aarch64", target_feature = "neon")),
-    not(table = "scalar")
+    not(table = "soft-float")
 ))]
 mod vector;
-#[cfg(all(target_arch = "x86_64", not(table = "scalar")))]
+#[cfg(all(target_arch = "x86_64", not(table = "soft-float")))]
 mod x86;
 
 pub use portable::PORTABLE;
 pub use spec::{AttentionMemory, TableSpec};
 
-// What the machine has beside `portable`: `default`, `supported`, `SPECS`.
-#[cfg(all(target_arch = "aarch64", target_feature = "neon", not(table = "scalar")))]
+// The module with this machine's own tables: its `default`, `supported` and `SPECS`.
+#[cfg(all(target_arch = "aarch64", target_feature = "neon", not(table = "soft-float")))]
 use aarch64 as native;
 #[cfg(table = "cortex-m-dsp")]
 use cortex_m_dsp as native;
@@ -40,14 +39,14 @@ use cortex_m_helium as native;
 #[cfg(not(any(
     table = "cortex-m-dsp",
     table = "cortex-m-helium",
-    table = "scalar",
+    table = "soft-float",
     target_arch = "x86_64",
     all(target_arch = "aarch64", target_feature = "neon")
 )))]
 use portable as native;
-#[cfg(table = "scalar")]
-use scalar as native;
-#[cfg(all(target_arch = "x86_64", not(table = "scalar")))]
+#[cfg(table = "soft-float")]
+use soft_float as native;
+#[cfg(all(target_arch = "x86_64", not(table = "soft-float")))]
 use x86 as native;
 
 use half::f16;
@@ -68,8 +67,8 @@ pub enum Activation {
 }
 
 impl Activation {
-    /// A lower bound of its values, from which the hidden layer's quantization starts: GELU's minimum is
-    /// −0.1700, with the steps of its table −0.1710.
+    /// A lower bound of the function's values, which the quantization of the hidden layer maps to its lowest
+    /// code. GELU's minimum is −0.1700; with the steps of its table it is −0.1710.
     pub const fn floor(self) -> f32 {
         match self {
             Activation::GeluErf | Activation::GeluTanh => -0.172,
@@ -88,42 +87,42 @@ pub enum Epilogue {
     Activation(Activation),
 }
 
-/// Functions of one instruction set. Each is safe to call with any views and any numbers: where they
-/// disagree, the shorter view counts, or nothing is computed, and what is written then says nothing; nothing
-/// outside of the views is read or written, and nothing panics. The models always pass views that agree.
+/// The functions of one instruction set. Each is safe to call with any views and any numbers. It never reads
+/// or writes outside of the views, and never panics. Where views disagree about a shape, the shorter view
+/// counts, or nothing is computed; the output then has no meaning. The models always pass views that agree.
 ///
-/// Each function is its own door: it sees to the lengths once, before anything that relies on them, and in
-/// numbers that do not wrap. `usize::MAX` in a product's or a sum's place ([`usize::saturating_mul`]) is
-/// longer than every slice.
+/// Each function checks the lengths once, at its beginning, and relies on them afterwards. It multiplies and
+/// adds lengths so that they do not wrap: [`usize::saturating_mul`] gives `usize::MAX`, which is longer than
+/// every slice.
 pub struct Kernels {
     /// Name, weight layout, memory.
     pub spec: &'static TableSpec,
     /// `out[r,n] = f((acc − x_zero[r]·sums[n])·w_scale[n]·x_scale[r] + bias[n])`: rows `(rows, pitch)`, out
     /// `(rows, outputs)`. The last argument is scratch, as long as [`TableSpec::linear_scratch`] says.
     pub linear_i8: fn(&RowsI8, &LinearI8, Epilogue, &mut [f32], &mut [i32]),
-    /// The same without `f`, added to the residual stream: `residual[r,n] = f16(f32(residual[r,n]) + …)`.
+    /// The same sum without `f`, added to the residual stream: `residual[r,n] = f16(f32(residual[r,n]) + …)`.
     pub linear_i8_residual: fn(&RowsI8, &LinearI8, &mut [f16], &mut [i32]),
     /// `out[r,n] = f(Σ_k w[n,k]·x[r,k] + bias[n])`, ascending k: x `(rows, inputs)`, out `(rows, outputs)`.
     pub linear_f16: fn(&[f32], &LinearF16, Epilogue, &mut [f32]),
-    /// The same, added to the residual stream.
+    /// The same sum without `f`, added to the residual stream.
     pub linear_f16_residual: fn(&[f32], &LinearF16, &mut [f16]),
     /// Quantizes rows to int8, each with its own scale: floats `(rows, width)`, codes `(rows, pitch)` with
-    /// zeros behind the width, scales `(rows)`; returns how many rows there were.
+    /// zeros behind the width, scales `(rows)`. Returns the number of rows.
     pub quantize_rows: fn(&[f32], RowShape, &mut [i8], &mut [f32]) -> usize,
-    /// The same with zero points, for rows of which no element is below `floor` ≤ 0.
+    /// Quantizes with zero points, for rows without elements below a given `floor` ≤ 0.
     pub quantize_rows_above: QuantizeAboveKernel,
     /// Layer norm of f16 rows of γ's length (Ba et al., arXiv 1607.06450, §3), sums in the canonical order of
     /// docs/numerics.md.
     pub layer_norm: fn(&[f16], &NormWeights, &mut [f32]),
-    /// f16 as f32, as many as both hold.
+    /// Converts f16 to f32, as many elements as both slices have.
     pub widen: fn(&[f16], &mut [f32]),
-    /// [`crate::math::to_f16`] of as many as both hold.
+    /// Converts f32 to f16 by [`crate::math::to_f16`], as many elements as both slices have.
     pub narrow: fn(&[f32], &mut [f16]),
-    /// Multiply-accumulates in registers only, to know what the machine could do.
+    /// A loop of multiply-accumulates in registers only, which measures what the machine could do at best.
     pub peak: Option<Peak>,
-    /// Quantizes keys.
+    /// Quantizes keys into the cache.
     pub store_keys: StoreKernel,
-    /// Quantizes values.
+    /// Quantizes values into the cache.
     pub store_values: StoreKernel,
     /// Scaled dot-product attention of a tile of queries in one head: out `(queries, head_dim)`.
     pub attend: fn(&Attention, &mut AttentionScratch, &mut [f32]),
@@ -142,22 +141,23 @@ impl defmt::Format for Kernels {
     }
 }
 
-/// Signature of the quantization with zero points: rows, their lower bound, codes, scales and zero points
-/// out; returns how many rows there were.
+/// Signature of the quantization with zero points. Arguments: rows of floats, their shape, their lower bound;
+/// then the outputs: codes, scales, zero points. Returns the number of rows.
 pub type QuantizeAboveKernel = fn(&[f32], RowShape, f32, &mut [i8], &mut [f32], &mut [i32]) -> usize;
 
-/// Floats of a row, and codes of one, which may be more.
+/// Lengths of a row before and after quantization.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct RowShape {
-    /// Floats.
+    /// Floats of a row.
     pub width: usize,
-    /// Codes.
+    /// Codes of a row, at least `width`; those behind the width are zero.
     pub pitch: usize,
 }
 
 impl RowShape {
-    /// One after the other, for tables that have nothing better: `quantize` returns a row's scale.
+    /// Quantizes one row after the other, for tables without a faster way. `quantize` returns the row's
+    /// scale.
     #[inline(always)]
     fn quantize_each(
         self,
@@ -174,7 +174,7 @@ impl RowShape {
         count
     }
 
-    /// The same with zero points.
+    /// The same with zero points: `quantize` returns the row's scale and zero point.
     #[inline(always)]
     fn quantize_each_above(
         self,
@@ -198,24 +198,24 @@ impl RowShape {
 pub struct Peak {
     /// Multiply-accumulates of an iteration.
     pub macs: usize,
-    /// Does a number of iterations; the result keeps the compiler from leaving them out.
+    /// Runs a number of iterations. The result keeps the compiler from removing them.
     pub run: fn(usize) -> i32,
 }
 
-/// Signature of the kernels that quantize keys or values: rows `(rows, head_dim)` of floats, head_dim, the
-/// token of the first row, then all keys or values of the head in the table's own order, and the scales of
-/// these rows. Tokens come in ascending order.
+/// Signature of the kernels that quantize keys or values. Arguments: floats `(rows, head_dim)`, head_dim, the
+/// token of the first row; then the outputs: the head's cache of all keys or all values, in the table's own
+/// order, and the scales of these rows. Tokens must come in ascending order.
 pub type StoreKernel = fn(&[f32], usize, usize, &mut [i8], &mut [f32]);
 
-/// Whether a cache can hold a row of the token `first`. Each takes a byte at least, so that the tokens to be
-/// stored can be counted from there on.
+/// Whether a cache can hold a row of the token `first`. Every token takes at least one byte of it, so that
+/// counting tokens from `first` on cannot overflow.
 #[inline(always)]
 #[allow(dead_code, reason = "of machines that have no other table")]
 fn can_store(head_dim: usize, first: usize, cache: &[i8]) -> bool {
     head_dim > 0 && first < cache.len()
 }
 
-/// A tile of queries, and keys and values of their head in the table's own order.
+/// A tile of queries, with the keys and values of their head in the table's own order.
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Attention<'a> {
@@ -223,17 +223,17 @@ pub struct Attention<'a> {
     pub queries: RowsI8<'a>,
     /// Width of the head.
     pub head_dim: usize,
-    /// log2(e)/√head_dim, so that the exponential is one to base 2.
+    /// log2(e)/√head_dim, which makes the exponential of the softmax a power of 2.
     pub factor: f32,
-    /// Keys, as [`Kernels::store_keys`] left them.
+    /// All keys of the head, as [`Kernels::store_keys`] wrote them.
     pub keys: &'a [i8],
     /// Scale of each token's key.
     pub key_scales: &'a [f32],
-    /// Values, as [`Kernels::store_values`] left them.
+    /// All values of the head, as [`Kernels::store_values`] wrote them.
     pub values: &'a [i8],
-    /// Scale of each token's value, relative to the largest.
+    /// Scale of each token's value, divided by the largest of these scales.
     pub relative_scales: &'a [f32],
-    /// The largest scale of a value.
+    /// The largest of the values' scales.
     pub value_scale: f32,
 }
 
@@ -243,8 +243,8 @@ impl Attention<'_> {
         self.key_scales.len()
     }
 
-    /// The largest softmax weight: 15 bits, and fewer from 513 tokens on, so that the weighted sum of int8
-    /// values can't exceed an i32.
+    /// The largest softmax weight. It has 15 bits, and fewer from 513 tokens on, so that the weighted sum of
+    /// int8 values fits an i32.
     pub fn weight_max(&self) -> f32 {
         weight_max(self.tokens())
     }
@@ -255,7 +255,7 @@ pub(crate) fn weight_max(tokens: usize) -> f32 {
     (i32::MAX as usize / 128 / tokens.max(1)).min(i16::MAX as usize) as f32
 }
 
-/// Memory that [`Kernels::attend`] works in, of the lengths that [`TableSpec::attention_memory`] says.
+/// Memory that [`Kernels::attend`] works in; [`TableSpec::attention_memory`] gives the lengths.
 #[derive(Debug)]
 pub struct AttentionScratch<'a> {
     /// Scores.
@@ -271,12 +271,12 @@ pub fn default_kernels() -> &'static Kernels {
     native::default()
 }
 
-/// The tables that this machine can run, the fastest first; `portable` is the last.
+/// The tables that this machine can run: the fastest first, `portable` last.
 pub fn supported_kernels() -> impl Iterator<Item = &'static Kernels> {
     native::supported().chain([&PORTABLE])
 }
 
-/// Names of the tables of this architecture, also of those that this machine can't run.
+/// Names of all tables of this architecture, including those that this machine can't run.
 pub fn kernel_names() -> impl Iterator<Item = &'static str> {
     native::SPECS.iter().map(|spec| spec.name).chain([spec::PORTABLE.name])
 }

@@ -1,37 +1,37 @@
-//! What a memory plan and a converter must know of a kernel table. Known on every machine, also where the
-//! table's instructions are not: a host plans and packs for a target.
+//! What a memory plan and a converter must know of a kernel table. These facts are available on every
+//! machine, even on one that lacks the table's instructions: a host plans and packs for a target.
 
 use crate::tensor::{padded, PanelLayout, ALIGN};
 
 /// Name, weight layout and memory of a kernel table.
 #[derive(Debug)]
 pub struct TableSpec {
-    /// Name as users give it: `portable`, `avx2`, `avx512-vnni`, …
+    /// Name, as users type it: `portable`, `avx2`, `avx512-vnni`, …
     pub name: &'static str,
     /// The weight layout that the int8 kernels are fastest with.
     pub layout: PanelLayout,
-    /// Whether they can read every other layout, too.
+    /// Whether the int8 kernels can read every other layout as well.
     pub reads_every_layout: bool,
-    /// Where regions of the arena had best begin: multiples of this, so that no load of a whole register
-    /// meets two cache lines. A power of two, [`ALIGN`] at least.
+    /// Alignment of the arena's regions, in bytes, that keeps a load of a whole register within one cache
+    /// line. A power of two, at least [`ALIGN`].
     pub region_align: usize,
-    /// What int8 activations are XORed with where they are kept ([`RowsI8`]): 0, or −128 for instructions
-    /// that want them unsigned, 128 being their zero (offset binary).
+    /// The byte that int8 activations are XORed with in memory ([`RowsI8`]): 0, or −128 for instructions that
+    /// take unsigned bytes, where 128 stands for zero (offset binary).
     ///
     /// [`RowsI8`]: crate::tensor::RowsI8
     pub input_flip: i8,
-    /// Whether its machines have memory to spare: with several workers, keys and values of many heads exist
-    /// at a time, and no memory serves two purposes.
+    /// Whether the table's machines have memory to spare. If so, a run with several workers holds keys and
+    /// values of many heads at a time, and no piece of memory serves two purposes.
     pub has_room: bool,
-    /// Rows that the layer norm is fastest with.
+    /// Number of rows at a time with which the layer norm is fastest.
     pub norm_rows: usize,
-    /// Memory that attention over `(tokens, head_dim)` takes in one head.
+    /// Memory that attention takes in one head: a function of the number of tokens and of head_dim.
     pub attention_memory: fn(usize, usize) -> AttentionMemory,
-    /// i32 that an int8 linear layer works in, for rows of a pitch.
+    /// Number of i32 of scratch that an int8 linear layer needs: a function of the rows' pitch.
     pub linear_scratch: fn(usize) -> usize,
 }
 
-/// Bytes for attention in one head.
+/// Bytes that attention takes in one head.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct AttentionMemory {
@@ -39,7 +39,7 @@ pub struct AttentionMemory {
     pub keys: usize,
     /// All values.
     pub values: usize,
-    /// Scores of the queries at work (f32).
+    /// Scores of the queries that are computed at a time (f32).
     pub scores: usize,
     /// Their softmax weights (i16).
     pub weights: usize,
@@ -53,20 +53,21 @@ impl TableSpec {
         layout == self.layout || (self.reads_every_layout && layout.is_valid())
     }
 
-    /// The table that a file of a layout is planned for where nothing else is said: the one without operating
-    /// system with that layout, else `portable`. (A host plans for the table that it runs.)
+    /// The table for which a file of this layout is planned by default: the table of bare-metal targets with
+    /// this layout, or `portable` if there is none. (A host plans for the table that it runs.)
     pub fn of_layout(layout: PanelLayout) -> &'static TableSpec {
         ON_TARGETS.into_iter().find(|spec| spec.layout == layout).unwrap_or(&PORTABLE)
     }
 
-    /// The table of a name, of any machine.
+    /// The table of this name, of any machine.
     pub fn find(name: &str) -> Option<&'static TableSpec> {
         [&PORTABLE, &AVX2, &AVX512_VNNI, &NEON].into_iter().chain(ON_TARGETS).find(|spec| spec.name == name)
     }
 }
 
-/// Tables that are picked at compile time; of those of one layout the one that takes the most memory.
-const ON_TARGETS: [&TableSpec; 4] = [&CORTEX_M_DSP, &CORTEX_M_HELIUM, &SCALAR, &NEON_DOTPROD];
+/// Tables that are picked at compile time. Of several with one layout, this lists the one that takes the most
+/// memory.
+const ON_TARGETS: [&TableSpec; 4] = [&CORTEX_M_DSP, &CORTEX_M_HELIUM, &SOFT_FLOAT, &NEON_DOTPROD];
 
 /// Plain Rust, on every machine.
 pub static PORTABLE: TableSpec = TableSpec {
@@ -103,11 +104,11 @@ pub static AVX512_VNNI: TableSpec = TableSpec {
     input_flip: AVX512_FLIP,
     has_room: true,
     norm_rows: VECTOR_NORM_ROWS,
-    attention_memory: |tokens, head_dim| vector_memory(tokens, head_dim, AVX512_ROWS, AVX512_BEGIN),
+    attention_memory: |tokens, head_dim| vector_memory(tokens, head_dim, AVX512_ROWS, AVX512_INITIAL_INTS),
     linear_scratch: |_| 0,
 };
 
-/// AArch64, of which all have NEON.
+/// AArch64 with NEON, which all of these processors have.
 pub static NEON: TableSpec = TableSpec {
     name: "neon",
     layout: PanelLayout::VECTOR,
@@ -116,7 +117,7 @@ pub static NEON: TableSpec = TableSpec {
     input_flip: 0,
     has_room: true,
     norm_rows: VECTOR_NORM_ROWS,
-    attention_memory: |tokens, head_dim| vector_memory(tokens, head_dim, NEON_ROWS, NEON_BEGIN),
+    attention_memory: |tokens, head_dim| vector_memory(tokens, head_dim, NEON_ROWS, NEON_INITIAL_INTS),
     linear_scratch: |_| 0,
 };
 
@@ -133,8 +134,8 @@ pub static NEON_DOTPROD: TableSpec = TableSpec {
     linear_scratch: |_| 0,
 };
 
-/// Cortex-M4, -M7 and -M33: two multiplications of 16 bits at a time (SMLAD). Panels of two outputs, whose
-/// weights are paired: one load and one instruction to unpack feed both.
+/// Cortex-M4, -M7 and -M33: two 16-bit multiplications at a time (SMLAD). Panels have two outputs, whose
+/// weights are paired: one load and one unpacking instruction serve both outputs.
 pub static CORTEX_M_DSP: TableSpec = TableSpec {
     name: "cortex-m-dsp",
     layout: PanelLayout::PAIRED,
@@ -144,12 +145,12 @@ pub static CORTEX_M_DSP: TableSpec = TableSpec {
     has_room: false,
     norm_rows: 1,
     attention_memory: dsp_memory,
-    // Four rows of pairs of 16 bits.
+    // Four rows of 16-bit activations.
     linear_scratch: |pitch| pitch.saturating_mul(2),
 };
 
-/// Cortex-M55 and -M85: sixteen multiplications of 8 bits at a time (VMLADAVA). Panels of two outputs,
-/// sixteen weights of each in turn.
+/// Cortex-M55 and -M85: sixteen 8-bit multiplications at a time (VMLADAVA). Panels have two outputs, sixteen
+/// weights of each in turn.
 pub static CORTEX_M_HELIUM: TableSpec = TableSpec {
     name: "cortex-m-helium",
     layout: PanelLayout { nr: 2, kr: 16 },
@@ -162,37 +163,37 @@ pub static CORTEX_M_HELIUM: TableSpec = TableSpec {
     linear_scratch: |_| 0,
 };
 
-/// RV32IM, and Cortex-M without FPU: plain Rust without floats. Panels of four outputs, two weights of each
-/// in turn.
-pub static SCALAR: TableSpec = TableSpec {
-    name: "scalar",
+/// RV32IM, and Cortex-M without FPU: float arithmetic made of integer operations, in plain Rust. Panels have
+/// four outputs, two weights of each in turn.
+pub static SOFT_FLOAT: TableSpec = TableSpec {
+    name: "soft-float",
     layout: PanelLayout { nr: 4, kr: 2 },
     reads_every_layout: false,
     region_align: ALIGN,
     input_flip: 0,
     has_room: false,
     norm_rows: 1,
-    attention_memory: scalar_memory,
-    // Four rows, two of them in a word.
+    attention_memory: soft_float_memory,
+    // Four rows, an input of two rows in each word.
     linear_scratch: |pitch| pitch.saturating_mul(2),
 };
 
-/// Rows that the vector tables' layer norm takes together: sums of one row wait for each other, those of
-/// several don't.
+/// Number of rows that the vector tables' layer norm takes at a time. Additions to one row's sum wait for
+/// each other; those of different rows do not.
 pub(super) const VECTOR_NORM_ROWS: usize = 16;
-/// Rows of a block of a table's matrix product, and queries at a time.
+/// Rows of a block of the matrix product, which is also the number of queries at a time, per table.
 pub(super) const AVX2_ROWS: usize = 3;
 pub(super) const AVX512_ROWS: usize = 6;
 pub(super) const NEON_ROWS: usize = 2;
 pub(super) const NEON_DOTPROD_ROWS: usize = 4;
-/// Integers that hold what the sums of sixteen outputs start at, where the table's instructions need such a
-/// start.
-pub(super) const AVX512_BEGIN: usize = 16;
-pub(super) const NEON_BEGIN: usize = 32;
-/// VPDPBUSD takes unsigned bytes times signed ones.
+/// Number of i32 that hold the initial sums of a panel of sixteen outputs, for tables whose instructions need
+/// initial sums other than zero.
+pub(super) const AVX512_INITIAL_INTS: usize = 16;
+pub(super) const NEON_INITIAL_INTS: usize = 32;
+/// VPDPBUSD multiplies unsigned bytes by signed ones.
 pub(super) const AVX512_FLIP: i8 = -128;
 
-/// Keys and values as rows, `queries` at work at a time.
+/// Keys and values as rows; `queries` queries at a time.
 pub(super) fn rows_memory(tokens: usize, head_dim: usize, queries: usize) -> AttentionMemory {
     let pitch = padded(head_dim);
     let cache = tokens.saturating_mul(pitch);
@@ -205,8 +206,8 @@ pub(super) fn rows_memory(tokens: usize, head_dim: usize, queries: usize) -> Att
     }
 }
 
-/// Keys in pairs of tokens, values in blocks of sixteen; four queries at a time. The queries' pairs of 16
-/// bits, then their weighted sums take turns.
+/// Keys in pairs of tokens, values in blocks of sixteen tokens; four queries at a time. `sums` first holds
+/// the queries as 16-bit pairs, then their weighted sums.
 fn dsp_memory(tokens: usize, head_dim: usize) -> AttentionMemory {
     const QUERIES: usize = 4;
     let pitch = padded(head_dim);
@@ -220,9 +221,9 @@ fn dsp_memory(tokens: usize, head_dim: usize) -> AttentionMemory {
     }
 }
 
-/// Keys in panels of four tokens, values in blocks of 16; four queries at a time, which are packed where
-/// weighted sums would be, as those stay in registers.
-fn scalar_memory(tokens: usize, head_dim: usize) -> AttentionMemory {
+/// Keys in panels of four tokens, values in blocks of sixteen tokens; four queries at a time. `sums` holds
+/// the packed queries, since the weighted sums stay in registers.
+fn soft_float_memory(tokens: usize, head_dim: usize) -> AttentionMemory {
     const QUERIES: usize = 4;
     let pitch = padded(head_dim);
     let fours = tokens.div_ceil(4).saturating_mul(4);
@@ -235,22 +236,22 @@ fn scalar_memory(tokens: usize, head_dim: usize) -> AttentionMemory {
     }
 }
 
-/// Keys in panels, values in pairs of tokens, widened to i16; `rows` queries at a time; instead of weighted
-/// sums, which stay in registers, what the sums of each panel of keys start at.
-fn vector_memory(tokens: usize, head_dim: usize, rows: usize, begin: usize) -> AttentionMemory {
+/// Keys in panels of sixteen tokens, values in pairs of tokens, widened to i16; `rows` queries at a time.
+/// `sums` holds the initial sums of each panel of keys, since the weighted sums stay in registers.
+fn vector_memory(tokens: usize, head_dim: usize, rows: usize, initial_ints: usize) -> AttentionMemory {
     let (tokens, pitch) = (padded(tokens), padded(head_dim));
     AttentionMemory {
         keys: tokens.saturating_mul(pitch),
         values: tokens.saturating_mul(pitch).saturating_mul(2),
         scores: tokens.saturating_mul(4 * rows),
         weights: tokens.saturating_mul(2 * rows),
-        sums: (tokens / 16).saturating_mul(4 * begin),
+        sums: (tokens / 16).saturating_mul(4 * initial_ints),
     }
 }
 
-/// Keys in pairs of tokens, values in blocks of 16; scores and weights of four queries, which take turns, in
-/// whole rounds of 8 and 16 tokens; the four queries themselves instead of weighted sums, which stay in
-/// registers.
+/// Keys in pairs of tokens, values in blocks of sixteen tokens. Scores and weights of four queries are
+/// interleaved, in whole rounds of 8 and of 16 tokens. `sums` holds the four queries, since the weighted sums
+/// stay in registers.
 fn helium_memory(tokens: usize, head_dim: usize) -> AttentionMemory {
     const QUERIES: usize = 4;
     let pitch = padded(head_dim);

@@ -72,23 +72,23 @@ impl Numbers {
     }
 }
 
-/// Bits of each number, with one pattern for all that are none.
+/// The bits of each number, with one pattern for every NaN.
 fn bits(values: &[f32]) -> Vec<u32> {
     values.iter().map(|x| if x.is_nan() { u32::MAX } else { x.to_bits() }).collect()
 }
 
-/// Codes as a table keeps them, and back.
+/// Codes as a table keeps them in memory, and back.
 fn kept(table: &Kernels, codes: &[i8]) -> Vec<i8> {
     codes.iter().map(|code| code ^ table.spec.input_flip).collect()
 }
 
-/// Those of this machine, and those of others that any machine can run.
+/// The tables of this machine but `portable`, and those of other machines that any machine can run.
 fn tables() -> impl Iterator<Item = &'static Kernels> {
-    let of_others = [&super::scalar::TABLE];
+    let of_others = [&super::soft_float::TABLE];
     supported_kernels().filter(|table| table.spec.name != PORTABLE.spec.name).chain(of_others)
 }
 
-/// Rows of weights as panels, zeros where nothing is.
+/// Row-major weights as zero-padded panels.
 fn panels(values: &[i8], outputs: usize, pitch: usize, layout: PanelLayout) -> Vec<i8> {
     let (nr, kr) = (layout.nr as usize, layout.kr as usize);
     let mut panels = vec![0; layout.padded_outputs(outputs) * pitch];
@@ -105,20 +105,23 @@ proptest! {
 
     #[test]
     fn linear_i8_equals_portable(
-        rows in 1usize..20, inputs in 1usize..200, outputs in 1usize..150, zero in any::<bool>(), seed in any::<u64>(),
+        rows in 1usize..20, inputs in 1usize..200, outputs in 1usize..150, zero in any::<bool>(),
+        seed in any::<u64>(),
     ) {
         let mut numbers = Numbers(seed);
         let pitch = padded(inputs);
         let row_major = numbers.codes(outputs * pitch);
         let (scales, bias) = (numbers.scales(outputs), numbers.floats(outputs, 3.0));
-        // Sums need not be those of the weights: a hostile file's are not.
+        // The sums need not be those of the weights: a hostile file's are not.
         let sums: Vec<i32> = (0..outputs).map(|_| numbers.bits() as i32 >> 9).collect();
         let data = numbers.codes(rows * pitch);
         let (x_scales, zeros) = (numbers.scales(rows), numbers.codes(rows));
         let zero_points: Vec<i32> = zeros.into_iter().map(i32::from).collect();
-        let x = RowsI8 { data: &data, scales: &x_scales, zero_points: if zero { &zero_points } else { &[] }, pitch };
+        let zero_points = if zero { zero_points.as_slice() } else { &[] };
+        let x = RowsI8 { data: &data, scales: &x_scales, zero_points, pitch };
         let oracle = LinearI8 {
-            panels: &row_major, scales: &scales, bias: &bias, sums: &sums, pitch, outputs, layout: PanelLayout::ROW_MAJOR,
+            panels: &row_major, scales: &scales, bias: &bias, sums: &sums, pitch, outputs,
+            layout: PanelLayout::ROW_MAJOR,
         };
         let residual = numbers.f16s(rows * outputs, 100.0);
         for table in tables() {
@@ -166,12 +169,16 @@ proptest! {
 
     #[test]
     fn row_functions_equal_portable(
-        length in 1usize..300, extra in 0usize..33, hostile in any::<bool>(), exponent in -20i32..20, seed in any::<u64>(),
+        length in 1usize..300, extra in 0usize..33, hostile in any::<bool>(), exponent in -20i32..20,
+        seed in any::<u64>(),
     ) {
         let mut numbers = Numbers(seed);
         let limit = 2f32.powi(exponent);
         let count = numbers.bits() as usize % 40 + 1;
-        let x = if hostile { numbers.hostile(count * length, limit) } else { numbers.floats(count * length, limit) };
+        let x = match hostile {
+            true => numbers.hostile(count * length, limit),
+            false => numbers.floats(count * length, limit),
+        };
         let above: Vec<f32> = x.iter().map(|x| if *x < -0.172 { -0.172 } else { *x }).collect();
         let tokens = numbers.f16s(length * (extra % 7 + 1), 50.0);
         let (gamma, beta) = (numbers.floats(length, 2.0), numbers.floats(length, 2.0));
@@ -189,7 +196,8 @@ proptest! {
                     let (mut codes, mut scales) = (vec![fill; count * shape.pitch], vec![0.0; count]);
                     let mut zeros = vec![0; count];
                     let done =
-                        (table.quantize_rows_above)(&above, shape, floor, &mut codes, &mut scales, &mut zeros);
+                        (table.quantize_rows_above)(&above, shape, floor, &mut codes, &mut scales,
+                            &mut zeros);
                     (done, kept(table, &codes), bits(&scales), zeros)
                 };
                 prop_assert_eq!(quantize(&PORTABLE, 1), quantize(table, 2), "{}", table.spec.name);
@@ -212,28 +220,31 @@ proptest! {
 
     #[test]
     fn attention_equals_portable(
-        queries in 1usize..15, tokens in 1usize..150, head_dim in 1usize..100, tile in 1usize..9, hostile in any::<bool>(),
+        queries in 1usize..15, tokens in 1usize..150, head_dim in 1usize..100, tile in 1usize..9,
+        hostile in any::<bool>(),
         seed in any::<u64>(),
     ) {
         let mut numbers = Numbers(seed);
         let mut rows = |count: usize| {
-            if hostile { numbers.hostile(count * head_dim, 3.0) } else { numbers.floats(count * head_dim, 3.0) }
+            let count = count * head_dim;
+            if hostile { numbers.hostile(count, 3.0) } else { numbers.floats(count, 3.0) }
         };
         let (q, k, v) = (rows(queries), rows(tokens), rows(tokens));
         let want = attention(&PORTABLE, &q, &k, &v, head_dim, tile);
         for table in tables() {
-            prop_assert_eq!(bits(&want), bits(&attention(table, &q, &k, &v, head_dim, tile)), "{}", table.spec.name);
+            let got = attention(table, &q, &k, &v, head_dim, tile);
+            prop_assert_eq!(bits(&want), bits(&got), "{}", table.spec.name);
         }
     }
 }
 
-/// Tables may compute what others look up, but the result is the entry, whichever it is.
+/// A table may compute what others look up, but its result must be every entry exactly.
 #[test]
 fn every_entry_of_gelu_is_the_oracles() {
     let steps = crate::math::GATE_STEPS;
     let entries = crate::math::GATE_ENTRIES as i32;
-    // Both ends and the middle of each step, and a good deal beyond. Sums of nothing: what comes out is
-    // f(bias).
+    // Both ends and the middle of each step, and a good deal beyond the table. All products are zero, so the
+    // output is f(bias).
     let mut bias: Vec<f32> = (-entries..entries)
         .flat_map(|entry| [0.0, 0.5, 0.999].map(|part| (entry as f32 + part) / steps))
         .flat_map(|x| [x, x.next_up(), x.next_down()])
@@ -279,7 +290,7 @@ fn peaks_do_the_multiplications_that_they_count() {
     }
 }
 
-/// Attention with keys and values stored `tile` rows at a time, in memory that held something else before.
+/// Attention with keys and values stored `tile` rows at a time, into memory that held something else before.
 fn attention(kernels: &Kernels, q: &[f32], k: &[f32], v: &[f32], head_dim: usize, tile: usize) -> Vec<f32> {
     let (pitch, tokens) = (padded(head_dim), k.len() / head_dim);
     let memory = (kernels.spec.attention_memory)(tokens, head_dim);
@@ -289,7 +300,7 @@ fn attention(kernels: &Kernels, q: &[f32], k: &[f32], v: &[f32], head_dim: usize
     let (mut key_scales, mut value_scales) = (vec![0.0; tokens], vec![0.0; tokens]);
     for (i, (k, v)) in k.chunks(tile * head_dim).zip(v.chunks(tile * head_dim)).enumerate() {
         let (first, count) = (i * tile, k.len() / head_dim);
-        // Only what begins with the block of the first token is there, as in the models.
+        // The caches begin with the block of the first token, as in the models.
         let start = first / ALIGN * ALIGN;
         let before = (kernels.spec.attention_memory)(start, head_dim);
         let keys = &mut bytemuck::cast_slice_mut(&mut keys)[before.keys..];
@@ -324,7 +335,8 @@ fn attention(kernels: &Kernels, q: &[f32], k: &[f32], v: &[f32], head_dim: usize
     out
 }
 
-/// Weights of −128, which a converter never makes, with activations of −128: the largest products there are.
+/// Weights of −128, which a converter never makes, times activations of −128: the largest products that
+/// exist.
 #[test]
 fn the_largest_products_equal_portable() {
     let (rows, pitch, outputs) = (4, 32, 5);
@@ -336,7 +348,7 @@ fn the_largest_products_equal_portable() {
         LinearI8 { panels: &weights, scales: &scales, bias: &bias, sums: &[], pitch, outputs, layout };
     let mut want = vec![0.0; rows * outputs];
     (PORTABLE.linear_i8)(&x, &oracle, Epilogue::None, &mut want, &mut []);
-    // Paired panels do not hold such weights.
+    // Paired panels can't hold such weights.
     for table in tables().filter(|table| !table.spec.layout.is_paired()) {
         let layout = table.spec.layout;
         let packed = panels(&weights, outputs, pitch, layout);

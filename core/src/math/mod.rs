@@ -1,9 +1,9 @@
 //! The engine's own elementary functions: fixed sequences of IEEE 754 single-precision operations.
 //!
-//! Only +, −, ×, ÷, comparisons and bit operations: no fused multiply-add and no platform libm, so every
-//! machine computes the same bits. Each function is written once over [`Lane`], which scalar and SIMD types
-//! implement, so that vector code agrees bit for bit. Bounds are in ULP of the exact result, tested against
-//! double precision.
+//! They use only +, −, ×, ÷, comparisons and bit operations, no fused multiply-add and no platform libm, so
+//! every machine computes the same bits. Each function is written once over [`Lane`], which scalar and SIMD
+//! types implement, so that vector code agrees bit for bit. Error bounds are in ULP of the exact result, and
+//! tested against double precision.
 
 #![allow(
     clippy::approx_constant,
@@ -25,25 +25,25 @@ use core::ops::{Add, Div, Mul, Sub};
 
 use half::f16;
 
-/// One single-precision number, or a vector of them, on which the functions of this module are defined.
+/// A single-precision number or a vector of them: the type on which the functions of this module are defined.
 pub trait Lane:
     Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + Div<Output = Self>
 {
     /// The same constant in every lane.
     fn splat(value: f32) -> Self;
-    /// `if self > other { self } else { other }`: the second operand where either is not a number, as `maxps`
-    /// has it.
+    /// `if self > other { self } else { other }`: the second operand if either is a NaN, as the instruction
+    /// `maxps` does it.
     fn max(self, other: Self) -> Self;
     /// `if self < other { self } else { other }`, likewise.
     fn min(self, other: Self) -> Self;
-    /// `2^n` for the whole number n = `self − 1.5·2^23` (see [`MAGIC`]), −126 ≤ n ≤ 127.
+    /// `2^n` for the integer n = `self − 1.5·2^23` (see [`MAGIC`]), −126 ≤ n ≤ 127.
     fn exp2_of_magic(self) -> Self;
-    /// Φ of each lane by table: entry `trunc(128·self)`, counted from 0, cut to −512 … 511.
+    /// Φ of each lane by table: the entry `trunc(128·self)`, clamped to −512 … 511, counted from that of zero.
     fn gate(self, table: &GateTable) -> Self;
 }
 
-/// 1.5·2^23. Adding it rounds a number of magnitude up to 2^22 to the nearest whole number, ties to even, and
-/// leaves that number in the low bits of the sum.
+/// 1.5·2^23. Adding it to a number of magnitude up to 2^22 rounds that number to the nearest integer, ties to
+/// even, and leaves the integer in the low bits of the sum.
 pub const MAGIC: f32 = 12_582_912.0;
 const MAGIC_BITS: i32 = 0x4B40_0000;
 
@@ -70,7 +70,7 @@ impl Lane for f32 {
     }
     #[inline(always)]
     fn exp2_of_magic(self) -> Self {
-        // The low 9 bits hold n (two's complement); shifted into the exponent, 127 is the bias.
+        // The low 9 bits hold n in two's complement. They are shifted into the exponent; 127 is its bias.
         f32::from_bits(((self.to_bits() << 23) as i32).wrapping_add(127 << 23) as u32)
     }
     #[inline(always)]
@@ -79,7 +79,7 @@ impl Lane for f32 {
     }
 }
 
-/// `x` rounded to the nearest whole number, ties to even, for |x| ≤ 2^22.
+/// `x` rounded to the nearest integer, ties to even, for |x| ≤ 2^22.
 #[inline(always)]
 pub fn round_to_i32(x: f32) -> i32 {
     ((x + MAGIC).to_bits() as i32).wrapping_sub(MAGIC_BITS)
@@ -97,8 +97,8 @@ pub(crate) const EXP2_COEFFICIENTS: [f32; 6] =
 
 /// `2^x` for −126 ≤ x ≤ 0 (smaller x count as −126), within 3 ULP; `exp2(0) = 1` exactly.
 ///
-/// Split at the nearest whole number, 2^f on [−½, ½] by a minimax polynomial of degree 5 (relative error
-/// below 2·10⁻⁷).
+/// x is split into the nearest integer and the rest f. A minimax polynomial of degree 5 gives 2^f on [−½, ½],
+/// with a relative error below 2·10⁻⁷.
 #[inline(always)]
 pub fn exp2<L: Lane>(x: L) -> L {
     let x = x.max(L::splat(-126.0));
@@ -121,10 +121,10 @@ pub(crate) fn exp2_of_fractions<L: Lane, const N: usize>(f: [L; N]) -> [L; N] {
     powers
 }
 
-/// `1 / (1 + e^−x)`, within 2^−22 of it everywhere; ½ at 0, and from 0 to 1 for any x.
+/// `1 / (1 + e^−x)`, with an error of at most 2^−22 everywhere; exactly ½ at 0, and within 0 to 1 for any x.
 ///
-/// `e^−|x|` never overflows; what is below ½ is a fraction of its own, so that small probabilities keep their
-/// digits.
+/// `e^−|x|` never overflows. For x < 0 the result is `e^x / (1 + e^x)`, so that small probabilities keep
+/// their digits.
 pub fn sigmoid(x: f32) -> f32 {
     let magnitude = if x < 0.0 { -x } else { x };
     let power = exp2(-magnitude * core::f32::consts::LOG2_E);
@@ -144,7 +144,8 @@ pub fn relu<L: Lane>(x: L) -> L {
 #[inline]
 pub fn inverse_sqrt(x: f32) -> f32 {
     let half = x * 0.5;
-    // The seed's subtraction overflows where the sign is set, as of a NaN in the residual stream.
+    // The sign is cleared because the seed's subtraction overflows if it is set, as in a NaN from the
+    // residual stream.
     let mut y = micromath::F32(f32::from_bits(x.to_bits() & !(1 << 31))).invsqrt().0;
     for _ in 0..3 {
         y = y + y * (0.5 - half * y * y);
@@ -152,7 +153,7 @@ pub fn inverse_sqrt(x: f32) -> f32 {
     y
 }
 
-/// Nearest f16, ties to even; what is too large becomes ±65504, and not-a-number −65504.
+/// The nearest f16, ties to even. What is too large becomes ±65504, a NaN −65504.
 #[inline(always)]
 pub fn to_f16(x: f32) -> f16 {
     f16::from_f32(Lane::min(Lane::max(x, -65504.0), 65504.0))
@@ -164,7 +165,7 @@ pub(crate) fn to_f16s(x: &[f32], out: &mut [f16]) {
     out.iter_mut().zip(x).for_each(|(to, from)| *to = to_f16(*from));
 }
 
-/// `x += a`.
+/// `x += a` for each element.
 #[inline(never)]
 pub(crate) fn add_f16s(x: &mut [f32], a: &[f16]) {
     x.iter_mut().zip(a).for_each(|(x, a)| *x += a.to_f32());
@@ -181,7 +182,7 @@ mod tests {
         (got as f64 - exact).abs() / spacing
     }
 
-    /// Largest error over a dense sample of bit patterns from `lo` to `hi` (same sign).
+    /// The largest error over a dense sample of bit patterns from `lo` to `hi`, which have the same sign.
     fn max_ulp(lo: f32, hi: f32, step: usize, f: fn(f32) -> f32, exact: fn(f64) -> f64) -> f64 {
         let (a, b) = (lo.to_bits().min(hi.to_bits()), lo.to_bits().max(hi.to_bits()));
         (a..=b).step_by(step).map(f32::from_bits).map(|x| ulp(f(x), exact(x as f64))).fold(0.0, f64::max)

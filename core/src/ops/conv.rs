@@ -1,7 +1,8 @@
 //! Convolution with zero padding, one output row at a time, on the kernels of linear layers.
 //!
-//! The rows that an output row sees are quantized together, with one scale; each output pixel's neighbourhood
-//! is then a row of a linear layer, its inputs ordered (row, column, channel).
+//! The input rows that an output row depends on form a band, which is quantized as a whole, with one scale.
+//! Each output pixel's neighbourhood in the band is then an input row of a linear layer, ordered (row,
+//! column, channel).
 
 use bytemuck::must_cast_slice_mut;
 use half::f16;
@@ -50,41 +51,41 @@ impl<'a> Conv<'a> {
 }
 
 slots! {
-    /// Memory for one output row.
+    /// Memory for computing one output row.
     ConvSlots => ConvRows {
-        /// The rows that it sees: `(kernel, width, inputs)`.
+        /// The input rows that the output row depends on: `(kernel, width, inputs)`.
         band: Rows<f32>,
-        /// The same, quantized.
+        /// The band, quantized.
         codes: Rows<i8>,
-        /// Neighbourhoods of a tile of pixels, for each worker: floats for f16 weights, codes for int8
-        /// weights.
+        /// Neighbourhoods of a tile of pixels: as floats for f16 weights, or as codes for
+        /// int8 weights.
         neighbourhoods: PerWorker<f32>,
-        /// `(tile)`, for each worker.
+        /// Scale of each pixel, `(tile)`.
         scales: PerWorker<f32>,
-        /// `(tile)`, for each worker.
+        /// Zero point of each pixel, `(tile)`.
         zero_points: PerWorker<i32>,
-        /// `(tile, outputs)`, for each worker.
+        /// Results, `(tile, outputs)`.
         out: PerWorker<f32>,
-        /// Of the linear layer.
+        /// Scratch of the linear layer.
         linear: PerWorker<i32>,
     }
 }
 
-/// Largest needs of some convolutions that share their memory.
+/// The largest needs of several convolutions that share their memory.
 #[derive(Default)]
 pub(crate) struct ConvNeeds {
-    /// Floats of the rows that an output row sees.
+    /// Floats of a band.
     band: usize,
-    /// Inputs of an output with int8 weights.
+    /// Inputs per output, of layers with int8 weights.
     int8_inputs: usize,
-    /// Inputs of an output with f16 weights.
+    /// Inputs per output, of layers with f16 weights.
     f16_inputs: usize,
     /// Channels out.
     outputs: usize,
 }
 
 impl ConvNeeds {
-    /// Another convolution, on rows of `width` pixels.
+    /// Adds a convolution on rows of `width` pixels.
     pub fn add(&mut self, kernel: usize, width: usize, inputs: usize, outputs: usize, precision: Precision) {
         let taps = kernel * kernel * inputs;
         match precision {
@@ -112,39 +113,39 @@ impl ConvNeeds {
     }
 }
 
-/// What a convolution's inputs are known to be.
+/// What is known about the sign of a convolution's inputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Inputs {
     /// Of either sign.
     Signed,
-    /// Never below zero: quantized with a zero point, so that all 256 codes are used.
+    /// Never below zero. They are quantized with a zero point, so that all 256 codes are used.
     NotNegative,
 }
 
-/// Where the rows of an image lie that a convolution sees.
+/// Where a convolution's input rows come from.
 #[derive(Clone, Copy)]
 pub(crate) enum Source {
-    /// A ring of rows `(width, inputs)`.
+    /// A ring buffer of feature rows, each `(width, inputs)`.
     Ring(Slot<f16>),
-    /// Pixels, from which a colour is subtracted: `(height, width·colours)`.
+    /// The pixels of an image, `(height, width·colours)`; a mean colour is subtracted from each.
     Pixels(Slot<u8>, [f32; 3]),
 }
 
-/// What becomes of an output row.
+/// What is done with an output row.
 #[derive(Clone, Copy)]
 pub(crate) enum Target {
-    /// It is row `.1` of a ring.
+    /// It becomes row `.1` of a ring buffer, behind an epilogue.
     Row(Slot<f16>, usize, Epilogue),
-    /// It is added to row `.1` of a ring, as into the residual stream.
+    /// It is added to row `.1` of a ring buffer, as to a residual stream.
     Add(Slot<f16>, usize),
-    /// Pixel shuffle (Shi et al., arXiv 1609.05158, §3.2): of each pixel `factor·factor` are made, in
-    /// `factor` rows from row `.1` of a ring on.
+    /// Pixel shuffle (Shi et al., arXiv 1609.05158, §3.2): each pixel becomes `factor·factor` pixels, in
+    /// `factor` rows of a ring buffer from row `.1` on. `.2` is the factor.
     Shuffle(Slot<f16>, usize, usize),
-    /// Pixels, to which a colour is added.
+    /// It becomes a row of pixels, to each of which a mean colour is added.
     Pixels(Slot<f32>, [f32; 3]),
 }
 
-/// Most rows that a pixel shuffle makes of one.
+/// The largest number of rows that a pixel shuffle makes of one.
 const MAX_FACTOR: usize = 3;
 
 /// Computes output row `y` of a square image of `side` pixels, a tile of pixels at a time.
@@ -208,7 +209,7 @@ pub(crate) fn conv_row(
     fork(w.pool, tile)
 }
 
-/// The rows of the target that are written to.
+/// The rows of the target's ring buffer that one output row is written to.
 fn target_rows<'a>(
     target: Target,
     to: &'a mut [f16],
@@ -236,28 +237,28 @@ fn target_rows<'a>(
     Ok(found)
 }
 
-/// What all workers read.
+/// What all workers share.
 struct Layer<'a> {
     kernels: &'static Kernels,
     conv: &'a Conv<'a>,
     target: Target,
-    /// Pixels at a time.
+    /// Pixels of a tile.
     tile: usize,
     shape: Neighbourhood,
-    /// The rows that the output row sees.
+    /// The input rows that the output row depends on.
     band: &'a [f32],
-    /// The same, quantized, with one scale and zero point.
+    /// The band, quantized, with one scale and zero point.
     codes: &'a [i8],
     scale: f32,
     zero: i32,
 }
 
-/// Some pixels of an output row.
+/// `count` pixels of an output row, from pixel `first` on: the work of one worker.
 struct ConvTile<'a> {
     layer: &'a Layer<'a>,
     first: usize,
     count: usize,
-    /// Where they are written to.
+    /// Where results are written to: rows of a ring buffer, or pixels.
     rows: [Rows<'a, f16>; MAX_FACTOR],
     pixels: Rows<'a, f32>,
     neighbourhoods: PerWorker<'a, f32>,
@@ -313,11 +314,8 @@ impl Work for ConvTile<'_> {
     }
 
     fn run(mut self) -> Result<(), Fault> {
-        let Layer { conv, tile, codes, band, shape, kernels, .. } = self.layer;
-        let taps = conv.kernel * conv.kernel * conv.inputs;
-        let flip = kernels.spec.input_flip;
-        // Without a zero point there are none at all: kernels save the correction, and need no sums of
-        // weights.
+        let Layer { conv, tile, kernels, .. } = self.layer;
+        // Signed inputs have no zero points: kernels then skip the correction, and need no sums of weights.
         let has_zero = conv.range == Inputs::NotNegative;
         self.scales.data.fill(self.layer.scale);
         self.zero_points.data.fill(self.layer.zero);
@@ -325,13 +323,10 @@ impl Work for ConvTile<'_> {
         while done < self.count {
             let (x, count) = (self.first + done, (*tile).min(self.count - done));
             let (out, linear) = (part_mut(self.out.data, 0, count * conv.outputs)?, &mut *self.linear.data);
+            let memory = &mut *self.neighbourhoods.data;
             let operand = match conv.linear {
                 Linear::Int8(weights) => {
-                    let data = must_cast_slice_mut::<f32, i8>(&mut *self.neighbourhoods.data);
-                    for (x, to) in (x..).zip(rows_mut(&mut *data, weights.pitch).take(count)) {
-                        shape.gather(codes, x, self.layer.zero as i8 ^ flip, to);
-                        to.iter_mut().skip(taps).for_each(|code| *code = flip);
-                    }
+                    let data = self.layer.gather_codes((x, count), weights.pitch, memory);
                     Operand::Int8(RowsI8 {
                         data,
                         scales: part(self.scales.data, 0, count)?,
@@ -339,13 +334,7 @@ impl Work for ConvTile<'_> {
                         pitch: weights.pitch,
                     })
                 }
-                Linear::F16(_) => {
-                    let data = part_mut(self.neighbourhoods.data, 0, count * taps)?;
-                    for (x, to) in (x..).zip(rows_mut(&mut *data, taps)) {
-                        shape.gather(band, x, 0.0, to);
-                    }
-                    Operand::Float(data)
-                }
+                Linear::F16(_) => Operand::Float(self.layer.gather_floats((x, count), memory)?),
             };
             let [row, ..] = &mut self.rows;
             let values = done * conv.outputs;
@@ -378,8 +367,44 @@ impl Work for ConvTile<'_> {
     }
 }
 
-/// Outputs are ordered (row in the factor × factor square, column in it, feature): of each pixel, one run
-/// goes to each row, behind those of the pixels before `done`.
+impl Layer<'_> {
+    /// Inputs of an output.
+    #[inline(always)]
+    fn taps(&self) -> usize {
+        self.conv.kernel * self.conv.kernel * self.conv.inputs
+    }
+
+    /// Codes of the neighbourhoods of `count` pixels from `x` on, in rows `pitch` apart.
+    #[inline(always)]
+    fn gather_codes<'t>(&self, (x, count): (usize, usize), pitch: usize, memory: &'t mut [f32]) -> &'t [i8] {
+        let (taps, flip) = (self.taps(), self.kernels.spec.input_flip);
+        let data = must_cast_slice_mut::<f32, i8>(memory);
+        for (x, to) in (x..).zip(rows_mut(&mut *data, pitch).take(count)) {
+            self.shape.gather(self.codes, x, self.zero as i8 ^ flip, to);
+            to.iter_mut().skip(taps).for_each(|code| *code = flip);
+        }
+        data
+    }
+
+    /// Floats of the neighbourhoods of `count` pixels from `x` on, one row after the other.
+    #[inline(always)]
+    fn gather_floats<'t>(
+        &self,
+        (x, count): (usize, usize),
+        memory: &'t mut [f32],
+    ) -> Result<&'t [f32], Fault> {
+        let taps = self.taps();
+        let data = part_mut(memory, 0, count * taps)?;
+        for (x, to) in (x..).zip(rows_mut(&mut *data, taps)) {
+            self.shape.gather(self.band, x, 0.0, to);
+        }
+        Ok(data)
+    }
+}
+
+/// Distributes the results of a tile of pixels, the first of which is pixel `done`. A pixel's outputs are
+/// ordered (row in the factor × factor square, column in it, feature), so one run of them goes to each row of
+/// the target.
 fn shuffle(
     kernels: &Kernels,
     values: &[f32],
@@ -398,7 +423,7 @@ fn shuffle(
     Ok(())
 }
 
-/// Shape of the rows that a pixel's neighbourhood is taken from.
+/// Shape of the band that a pixel's neighbourhood is taken from.
 struct Neighbourhood {
     width: usize,
     channels: usize,
@@ -406,8 +431,8 @@ struct Neighbourhood {
 }
 
 impl Neighbourhood {
-    /// Copies the neighbourhood of pixel `x` out of `band`, `(kernel, width, channels)`; `pad` stands in
-    /// beyond the sides.
+    /// Copies the neighbourhood of pixel `x` out of `band`, `(kernel, width, channels)`, with `pad` beyond
+    /// the left and right sides.
     fn gather<T: Copy>(&self, band: &[T], x: usize, pad: T, to: &mut [T]) {
         let radius = self.kernel / 2;
         let first = x.saturating_sub(radius);
@@ -428,13 +453,13 @@ impl Neighbourhood {
     }
 }
 
-/// Copies a run to one of the same length.
+/// Copies `from` to `to`, which is as long.
 #[inline(always)]
 fn copy<T: Copy>(from: &[T], to: &mut [T]) {
     let (mut rest, mut to_rest) = (from, to);
     if size_of::<T>() == 1 {
-        // Runs of codes are so short that a call of `memcpy`, which a compiler makes of every plainer loop,
-        // takes longer than the copy.
+        // Runs of codes are so short that a call of `memcpy` takes longer than the copy, and a compiler makes
+        // such a call of every plainer loop.
         let (blocks, tail) = from.as_chunks::<16>();
         let (to_blocks, to_tail) = to_rest.as_chunks_mut::<16>();
         for (from, to) in blocks.iter().zip(to_blocks) {

@@ -6,7 +6,7 @@ use crate::error::Fault;
 use crate::kernels::{Epilogue, Kernels, RowShape};
 use crate::tensor::{Linear, LinearF16, LinearI8, RowsI8};
 
-/// Input rows of a linear layer, in the form that its precision wants.
+/// Input rows of a linear layer, in the form that the precision of its weights takes.
 pub(crate) enum Operand<'a> {
     /// For int8 weights.
     Int8(RowsI8<'a>),
@@ -31,8 +31,8 @@ impl<'a> Pair<'a> {
     }
 }
 
-/// `out = f(x·Wᵀ + b)`: out `(rows, outputs)`; scratch as long as
-/// [`crate::kernels::TableSpec::linear_scratch`] says.
+/// `out = f(x·Wᵀ + b)`, out `(rows, outputs)`. [`crate::kernels::TableSpec::linear_scratch`] gives the length
+/// of `scratch`.
 pub(crate) fn apply(
     kernels: &Kernels,
     x: &Operand,
@@ -48,7 +48,7 @@ pub(crate) fn apply(
     Ok(())
 }
 
-/// `residual = f16(residual + x·Wᵀ + b)`: residual `(rows, outputs)`.
+/// `residual = f16(residual + x·Wᵀ + b)`, residual `(rows, outputs)`.
 pub(crate) fn apply_residual(
     kernels: &Kernels,
     x: &Operand,
@@ -63,8 +63,8 @@ pub(crate) fn apply_residual(
     Ok(())
 }
 
-/// Brings rows of `width` floats into the form that the weights want: quantized into `data` (rows `pitch`
-/// apart) and `scales` for int8 weights, as they are for f16 weights.
+/// Brings rows of `width` floats into the form that the weights take. For int8 weights they are quantized
+/// into `data` (rows `pitch` apart) and `scales`; for f16 weights they stay as they are.
 pub(crate) fn quantize_rows<'a>(
     kernels: &Kernels,
     x: &'a [f32],
@@ -79,8 +79,8 @@ pub(crate) fn quantize_rows<'a>(
     Operand::Int8(RowsI8 { data, scales: scales.get(..count).unwrap_or(&[]), zero_points: &[], pitch })
 }
 
-/// The same for rows that nowhere go below a known bound, `floor` ≤ 0: with a zero point, so that all 256
-/// codes are used.
+/// The same for rows without elements below `floor` ≤ 0: they are quantized with a zero point, so that all
+/// 256 codes are used.
 pub(crate) fn quantize_rows_above<'a>(
     kernels: &Kernels,
     x: &'a [f32],

@@ -1,4 +1,5 @@
-//! The rows of an image that windows at work see and make, and how overlapping windows become one image.
+//! Row bands of an image: the input rows that the current row of windows reads, and the output rows that
+//! overlapping windows are blended into.
 
 use crate::arena::{part, part_mut};
 use crate::error::Error;
@@ -8,9 +9,9 @@ use crate::pipeline::{mirror, WindowGrid};
 use crate::source::{PixelSink, PixelSource};
 use crate::tensor::{padded, rows, rows_mut, ALIGN};
 
-/// Longest side of an image in pixels.
+/// The longest side of an image in pixels.
 pub const MAX_SIDE: usize = 65_535;
-/// Steps per grey level in which windows are added up.
+/// Steps per grey level in the sums of overlapping windows.
 const STEPS: f32 = 128.0;
 
 /// Memory for the row bands of an image, beside the arena.
@@ -26,8 +27,8 @@ pub struct BandPlan {
 }
 
 impl BandPlan {
-    /// The memory for an image `width` pixels wide: `window` is that of the model's configuration, `scale`
-    /// that of the task. It doesn't depend on the image's height.
+    /// The memory for an image of `width` pixels, with the `window` of the model's configuration and the
+    /// `scale` of the task. It doesn't depend on the image's height.
     ///
     /// ```
     /// // A colour image of 320 pixels a row, restored in windows of 32.
@@ -52,13 +53,13 @@ impl BandPlan {
         })
     }
 
-    /// All of it: what [`Restore::begin`](crate::pipeline::Restore::begin) and [`Band::begin`] take.
+    /// Bytes in all, which [`Restore::begin`](crate::pipeline::Restore::begin) and [`Band::begin`] need.
     pub const fn bytes(&self) -> usize {
         self.input_bytes + self.sum_bytes + self.row_bytes
     }
 }
 
-/// What a band is made for.
+/// Sizes that a band is made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct BandShape {
@@ -74,14 +75,14 @@ pub struct BandShape {
     pub height: usize,
 }
 
-/// The row bands of an image: input rows of one row of windows, and the sums of their outputs.
+/// The row bands of an image: the input rows of one row of windows, and the sums of the windows' outputs.
 ///
-/// [`Restore`](crate::pipeline::Restore) runs one window after the other; who has several cores runs the
-/// windows of a row at the same time, with an arena each, and hands their outputs over in any order: sums of
-/// whole numbers don't depend on it.
+/// [`Restore`](crate::pipeline::Restore) runs one window after the other. With several cores, the windows of
+/// a row can run at the same time, each with its own arena. Their outputs may be added in any order, since
+/// integer sums don't depend on it.
 ///
-/// For each row of windows [`Band::read`], for each of its windows [`Band::window`], a run of the model and
-/// [`Band::add`] for each row of its output, then [`Band::write`].
+/// The order of calls: for each row of windows [`Band::read`]; for each of its windows [`Band::window`], a
+/// run of the model, and [`Band::add`] for each row of its output; then [`Band::write`].
 pub struct Band<'r> {
     shape: BandShape,
     rows: WindowGrid,
@@ -109,8 +110,8 @@ impl defmt::Format for Band<'_> {
 }
 
 impl<'r> Band<'r> {
-    /// Begins an image. `memory` is at least [`BandPlan::bytes`], aligned to 16 bytes; it doesn't need to be
-    /// cleared.
+    /// Begins an image. `memory` has at least [`BandPlan::bytes`] and is aligned to 16 bytes; it doesn't need
+    /// to be cleared.
     ///
     /// # Errors
     /// [`Error::ImageSize`], [`Error::Overlap`], [`Error::BandTooSmall`], [`Error::ArenaMisaligned`].
@@ -138,17 +139,18 @@ impl<'r> Band<'r> {
         Ok(Self { shape, rows, columns, input, sums, row, read: 0, written: 0 })
     }
 
-    /// Rows of windows.
+    /// Number of rows of windows.
     pub fn window_rows(&self) -> usize {
         self.rows.count()
     }
 
-    /// Windows of a row.
+    /// Number of windows of a row.
     pub fn window_columns(&self) -> usize {
         self.columns.count()
     }
 
-    /// Reads the input rows that are new in a row of windows. Rows of windows come in ascending order.
+    /// Reads the input rows that a row of windows needs and the one before didn't. Rows of windows must be
+    /// read in ascending order.
     ///
     /// # Errors
     /// [`Error::Source`].
@@ -157,7 +159,7 @@ impl<'r> Band<'r> {
         let row_bytes = width * COLOURS;
         let end = (self.rows.start(row) + window).min(height);
         while self.read < end {
-            // Rows lie in a ring as high as the window.
+            // Rows lie in a ring buffer as high as the window.
             let slot = self.read.checked_rem(window).unwrap_or(0);
             let rows = (window - slot).min(end - self.read);
             let to = part_mut(self.input, slot * row_bytes, rows * row_bytes)?;
@@ -167,7 +169,7 @@ impl<'r> Band<'r> {
         Ok(())
     }
 
-    /// Pixels of a window `(window, window, 3)`; an image smaller than that is mirrored.
+    /// Copies the pixels of a window, `(window, window, 3)`. An image smaller than the window is mirrored.
     ///
     /// # Errors
     /// None for a window of the row that was read last.
@@ -187,7 +189,7 @@ impl<'r> Band<'r> {
         Ok(())
     }
 
-    /// Adds row `y` of a window's output, `(window·scale, 3)` in grey levels, with its weights.
+    /// Adds row `y` of a window's output, `(window·scale, 3)` in grey levels, times the window's weights.
     ///
     /// # Errors
     /// None for a window of the row that was read last.
@@ -214,7 +216,7 @@ impl<'r> Band<'r> {
         Ok(())
     }
 
-    /// Writes the rows that no later row of windows adds to.
+    /// Writes the output rows that no later row of windows adds to.
     ///
     /// # Errors
     /// [`Error::Sink`].
@@ -226,7 +228,7 @@ impl<'r> Band<'r> {
             let slot = self.written.checked_rem(window * scale).unwrap_or(0);
             let sums = part_mut(self.sums, slot * row_values, row_values)?;
             for (to, sum) in self.row.iter_mut().zip(sums) {
-                // Rounding of two ramps can exceed 255 by a few steps.
+                // The rounding of two ramps can exceed 255 by a few steps.
                 *to = ((*sum as u16 + 64) >> 7).min(255) as u8;
                 *sum = 0;
             }

@@ -7,7 +7,7 @@ use crate::math::{exp2, sigmoid};
 use crate::models::vit::{Output, Vit};
 use crate::source::PixelSource;
 
-/// An output of the model, and what it says.
+/// One output of the model.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Prediction {
@@ -15,13 +15,13 @@ pub struct Prediction {
     pub class: usize,
     /// Logit, or value of a regression.
     pub logit: f32,
-    /// What is made of it, as [`Output`] says: the softmax of all logits at this class, the sigmoid of this
-    /// one, or the value itself.
+    /// Score, by the model's [`Output`]: the softmax of all logits at this class, the sigmoid of this logit,
+    /// or the value itself.
     pub score: f32,
 }
 
-/// Classifies one image: the `K` most probable classes, best first (fewer if the model has fewer classes); of
-/// a regression its first `K` values, in their order.
+/// Classifies one image. Returns the `K` most probable classes, best first, or fewer if the model has fewer
+/// classes. Of a regression it returns the first `K` values, in their order.
 ///
 /// ```no_run
 /// # fn main() -> Result<(), vitreous::Error> {
@@ -50,8 +50,8 @@ pub fn classify<const K: usize, S: PixelSource + ?Sized>(
     Ok(top_k(vit.config().output, run.logits()?))
 }
 
-/// The `K` largest logits, best first; of equal logits the lower class first. Of [`Output::Values`] the first
-/// `K` in their order, since a greater value is no better one.
+/// The `K` largest logits, best first; of equal logits, the lower class comes first. For [`Output::Values`]
+/// these are the first `K` values in their order, since a greater value is not a better one.
 pub fn top_k<const K: usize>(output: Output, logits: &[f32]) -> Vec<Prediction, K> {
     if output == Output::Values {
         let values = logits.iter().enumerate().take(K);
@@ -64,7 +64,7 @@ pub fn top_k<const K: usize>(output: Output, logits: &[f32]) -> Vec<Prediction, 
             if best.is_full() {
                 best.pop();
             }
-            // There is room, and the place is at most the length.
+            // This can't fail: there is room, and the place is at most the length.
             let _ = best.insert(place, Prediction { class, logit, score: 0.0 });
         }
     }
@@ -76,7 +76,7 @@ pub fn top_k<const K: usize>(output: Output, logits: &[f32]) -> Vec<Prediction, 
     best
 }
 
-/// Scores of `best`, whose first has the greatest of all `logits`.
+/// Sets the scores of `best`, whose first element has the greatest of all `logits`.
 fn softmax(logits: &[f32], best: &mut [Prediction]) {
     let max = best.first().map_or(0.0, |p| p.logit);
     let exponential = |logit: f32| exp2((logit - max) * core::f32::consts::LOG2_E);

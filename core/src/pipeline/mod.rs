@@ -1,4 +1,4 @@
-//! What a user calls: pixels in, answers out.
+//! The functions that a user calls: pixels in, answers out.
 
 mod band;
 mod classify;

@@ -7,7 +7,7 @@ use crate::profile::{Progress, Stage};
 use crate::run::RunOptions;
 use crate::source::{PixelSink, PixelSource};
 
-/// Pixels of the input by which windows overlap where nothing else is said: a quarter of the window.
+/// The default overlap of windows, in pixels of the input: a quarter of the window.
 ///
 /// ```
 /// assert_eq!(vitreous::pipeline::default_overlap(48), 12);
@@ -16,12 +16,12 @@ pub const fn default_overlap(window: usize) -> usize {
     window / 4
 }
 
-/// What may be chosen for a restoration.
+/// Options of a restoration.
 #[derive(Clone, Copy)]
 pub struct RestoreOptions<'a> {
     /// Least overlap of neighbouring windows in pixels of the input, at most half a window.
     pub overlap: usize,
-    /// What a window is computed with.
+    /// Options of the run of each window.
     pub run: RunOptions<'a>,
 }
 
@@ -33,14 +33,14 @@ impl defmt::Format for RestoreOptions<'_> {
 }
 
 impl RestoreOptions<'_> {
-    /// [`default_overlap`], and windows as [`RunOptions::default`] computes them.
+    /// [`default_overlap`] and [`RunOptions::default`].
     pub fn new(ipt: &Ipt) -> Self {
         Self { overlap: default_overlap(ipt.config().window), run: RunOptions::default() }
     }
 }
 
-/// A restoration on its way, that can be left and resumed after every tile of every window. Holds the arena
-/// and the row bands.
+/// A restoration in progress. It can be left and resumed after every tile of every window, and holds the
+/// arena and the row bands.
 ///
 /// ```no_run
 /// use vitreous::models::ipt::Ipt;
@@ -66,11 +66,11 @@ impl RestoreOptions<'_> {
 pub struct Restore<'r, 'm> {
     run: IptRun<'r, 'm>,
     band: Band<'r>,
-    /// Window at work, counted row by row.
+    /// Number of the current window, counted row by row.
     next: usize,
-    /// Output row of it that comes next.
+    /// Its next output row.
     out_row: usize,
-    /// A step failed: sums and arena are not to be used.
+    /// Whether a step failed, so that sums and arena must not be used.
     failed: bool,
 }
 
@@ -83,9 +83,10 @@ impl defmt::Format for Restore<'_, '_> {
 
 impl<'r, 'm> Restore<'r, 'm> {
     /// Begins the restoration of an image `(height, width, 3)` by a task of the model, counted from 0.
-    /// `arena` is memory of at least [`Ipt::plan_for`], `band` of at least
-    /// [`BandPlan::bytes`](crate::pipeline::BandPlan::bytes), both aligned to 16 bytes; neither needs to be
-    /// cleared.
+    ///
+    /// `arena` has at least the bytes of [`Ipt::plan_for`], `band` at least
+    /// [`BandPlan::bytes`](crate::pipeline::BandPlan::bytes). Both are aligned to 16 bytes; neither needs to
+    /// be cleared.
     ///
     /// # Errors
     /// [`Error::Task`], [`Error::ImageSize`], [`Error::Overlap`], [`Error::BandTooSmall`],
@@ -114,8 +115,8 @@ impl<'r, 'm> Restore<'r, 'm> {
         self.next
     }
 
-    /// Does one tile of one window and returns; rows that are complete go to the sink. The first step of a
-    /// row of windows reads its rows from the source, the last one of it writes.
+    /// Computes one tile of one window and returns. The first step of a row of windows reads its input rows
+    /// from the source; the last step writes the completed output rows to the sink.
     ///
     /// # Errors
     /// [`Error::Source`], [`Error::Sink`]; [`Error::Finished`] after the last step and after an error.
@@ -167,8 +168,8 @@ impl<'r, 'm> Restore<'r, 'm> {
     }
 }
 
-/// Restores an image `(height, width, 3)` of 8 bits; the output is `scale` times larger. `band` is memory of
-/// at least [`BandPlan::bytes`](crate::pipeline::BandPlan::bytes), aligned to 16 bytes.
+/// Restores an image `(height, width, 3)` of 8 bits. The output's sides are `scale` times longer. `band` has
+/// at least [`BandPlan::bytes`](crate::pipeline::BandPlan::bytes) and is aligned to 16 bytes.
 ///
 /// ```no_run
 /// # fn main() -> Result<(), vitreous::Error> {

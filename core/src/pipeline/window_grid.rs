@@ -1,18 +1,19 @@
 //! Overlapping windows along one side of an image, and how they are blended.
 
-/// Weight of a window that alone makes a pixel.
+/// Weight of a window at a pixel that it determines alone.
 pub const FULL: u32 = 256;
 
-/// Windows along one side of an image, evenly spaced so that neighbours overlap by at least the overlap asked
-/// for.
+/// Windows along one side of an image, evenly spaced, so that neighbours overlap by at least the requested
+/// overlap.
 ///
-/// In the middle of what neighbours share, one window fades into the next over a ramp as long as the overlap
-/// asked for: the outer pixels of a window, which know the least of their surroundings, count for little, and
-/// windows that differ in tone leave no edge. No pixel is made of more than two windows, and weights add up
-/// to [`WindowGrid::FULL`] exactly. A side shorter than the window has one window, filled up by mirroring.
+/// In the middle of the pixels that neighbours share, one window fades into the next over a ramp as long as
+/// the requested overlap. So the outer pixels of a window, which see the least of their surroundings, count
+/// for little, and windows that differ in tone leave no edge. No pixel depends on more than two windows, and
+/// weights add up to [`WindowGrid::FULL`] exactly. A side shorter than the window has one window, which is
+/// filled up by mirroring.
 ///
-/// Sides are up to [`MAX_SIDE`](crate::pipeline::MAX_SIDE), windows up to the 1,024 pixels that a model may
-/// have; sizes near the end of the address space are not provided for.
+/// Sides have up to [`MAX_SIDE`](crate::pipeline::MAX_SIDE) pixels, windows up to the 1,024 pixels that a
+/// model may have. Sizes near the end of the address space are not supported.
 ///
 /// ```
 /// use vitreous::pipeline::WindowGrid;
@@ -34,12 +35,12 @@ pub struct WindowGrid {
 }
 
 impl WindowGrid {
-    /// Weight of a window that alone makes a pixel: 256.
+    /// Weight of a window at a pixel that it determines alone: 256.
     pub const FULL: u32 = FULL;
 
     /// Windows of `window` pixels on a side of `size` pixels, overlapping by at least `overlap`, which is at
-    /// most half a window. The overlap is the ramp's length, but where windows lie so near each other that
-    /// ramps would meet.
+    /// most half a window. The ramp is as long as `overlap`, or shorter if windows lie so near each other
+    /// that ramps would meet.
     pub const fn new(size: usize, window: usize, overlap: usize) -> Self {
         let stride = window.saturating_sub(overlap);
         let rest = size.saturating_sub(window);
@@ -50,7 +51,7 @@ impl WindowGrid {
             },
             None => 0,
         };
-        // Ramps lie as far apart as windows; the only one has room.
+        // Ramps lie as far apart as windows. A single ramp always has room.
         let ramp = match rest.checked_div(steps) {
             Some(spacing) if steps > 1 && spacing < overlap => spacing,
             _ => overlap,
@@ -65,13 +66,14 @@ impl WindowGrid {
 
     /// First pixel of window `index`, which is below [`WindowGrid::count`].
     pub fn start(&self, index: usize) -> usize {
-        // Below 2^32 for sides up to the longest: 64 bits would cost a division in software.
+        // The product stays below 2^32 for the longest side. Computing it in 64 bits would cost a division in
+        // software.
         let rest = self.size.saturating_sub(self.window);
         rest.saturating_mul(index).checked_div(self.count - 1).unwrap_or(0)
     }
 
-    /// First pixel of the ramp from window `index − 1` to window `index`; the end of the image for the window
-    /// behind the last.
+    /// First pixel of the ramp from window `index − 1` to window `index`; for an index behind the last
+    /// window, the end of the image.
     pub fn ramp_start(&self, index: usize) -> usize {
         if index == 0 {
             return 0;
@@ -91,20 +93,20 @@ impl WindowGrid {
         rising - falling.min(rising)
     }
 
-    /// How far the ramp into window `index` has risen at a pixel.
+    /// Height of the ramp into window `index` at a pixel: 0 to [`WindowGrid::FULL`].
     fn rise(&self, index: usize, at: usize, scale: usize) -> u32 {
         let (start, length) = (self.ramp_start(index) * scale, self.ramp * scale);
         match at.checked_sub(start) {
             None => 0,
             Some(past) if past >= length => FULL,
-            // The middle of the pixel counts: no ramp begins with 0 or ends with 1.
+            // The ramp is evaluated at the middle of the pixel, so it neither begins with 0 nor ends with 1.
             Some(past) => (((2 * past + 1) as u32 * FULL / 2).checked_div(length as u32)).unwrap_or(FULL),
         }
     }
 }
 
-/// Pixel that stands in for pixel `at` of a side of `size` pixels: beyond the last one the image is mirrored,
-/// again and again if need be. The edge itself is not repeated.
+/// The pixel that stands in for pixel `at` of a side of `size` pixels. Beyond the last pixel the image is
+/// mirrored, again and again if need be; the edge pixel itself is not repeated.
 ///
 /// ```
 /// use vitreous::pipeline::mirror;

@@ -1,4 +1,4 @@
-//! A ViT on the job's images: what an application of a product would do, with measurements around it.
+//! Runs a ViT on the job's images: the calls of a product's application, with measurements around them.
 //!
 //! The calls into the engine are functions of their own, never inlined, so that the size report can tell the
 //! engine's code from the application's.
@@ -46,7 +46,7 @@ pub fn run(
     Ok(())
 }
 
-/// Bytes of an image row and number of rows, once the job's images are known to be of the model's size.
+/// Bytes of an image row and number of rows, after checking that the job's images have the model's size.
 fn checked_size(vit: &Vit<'_>, session: &Session<'_>, found: u32) -> Result<(u64, u64), Failure> {
     let config = vit.config();
     let row_bytes = config.image_width.wrapping_mul(config.channels);
@@ -57,7 +57,7 @@ fn checked_size(vit: &Vit<'_>, session: &Session<'_>, found: u32) -> Result<(u64
     Ok((row_bytes as u64, config.image_height as u64))
 }
 
-/// Runs one image and sends all that it gave but the closing message; what that needs is returned.
+/// Runs one image and sends all results except the closing message, whose contents it returns.
 #[inline(never)]
 fn run_image(
     vit: &Vit<'_>,

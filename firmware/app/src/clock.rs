@@ -35,13 +35,13 @@ impl Clock {
     }
 }
 
-/// Ticks of a loop of [`CALIBRATION_INSTRUCTIONS`] instructions, less those of reading the counter.
+/// Ticks of a loop of [`CALIBRATION_INSTRUCTIONS`] instructions, minus those of reading the counter.
 pub fn calibrate() -> u64 {
     let empty = timed(0);
     timed(CALIBRATION_INSTRUCTIONS / 2).wrapping_sub(empty)
 }
 
-/// Never inlined, so that what stands around the loop is the same in both calls.
+/// Never inlined, so that the code around the loop is the same in both calls.
 #[inline(never)]
 fn timed(iterations: u32) -> u64 {
     let mut clock = Clock::start();
@@ -89,7 +89,8 @@ fn counter() -> u64 {
 fn two_instructions_each(iterations: u32) {
     // SAFETY: the loop only counts a register down.
     unsafe {
-        core::arch::asm!("cmp r0, #0", "beq 3f", "2:", "subs r0, r0, #1", "bne 2b", "3:", inout("r0") iterations => _, options(nomem, nostack));
+        core::arch::asm!("cmp r0, #0", "beq 3f", "2:", "subs r0, r0, #1", "bne 2b", "3:",
+            inout("r0") iterations => _, options(nomem, nostack));
     }
 }
 
@@ -97,7 +98,8 @@ fn two_instructions_each(iterations: u32) {
 fn two_instructions_each(iterations: u32) {
     // SAFETY: the loop only counts a register down.
     unsafe {
-        core::arch::asm!("cbz {0:w}, 3f", "2:", "subs {0:w}, {0:w}, #1", "b.ne 2b", "3:", inout(reg) iterations => _, options(nomem, nostack));
+        core::arch::asm!("cbz {0:w}, 3f", "2:", "subs {0:w}, {0:w}, #1", "b.ne 2b", "3:",
+            inout(reg) iterations => _, options(nomem, nostack));
     }
 }
 
@@ -105,6 +107,7 @@ fn two_instructions_each(iterations: u32) {
 fn two_instructions_each(iterations: u32) {
     // SAFETY: the loop only counts a register down.
     unsafe {
-        core::arch::asm!("beqz {0}, 3f", "2:", "addi {0}, {0}, -1", "bnez {0}, 2b", "3:", inout(reg) iterations => _, options(nomem, nostack));
+        core::arch::asm!("beqz {0}, 3f", "2:", "addi {0}, {0}, -1", "bnez {0}, 2b", "3:",
+            inout(reg) iterations => _, options(nomem, nostack));
     }
 }

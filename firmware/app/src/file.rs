@@ -1,13 +1,14 @@
 //! Files of the host, over semihosting.
 //!
-//! The calls themselves, and not the file type of the `semihosting` crate: that one asserts that a handle is
-//! not -1, and with it every image would carry the panic machinery. With this, nothing in an image can panic.
+//! This uses the calls themselves rather than the file type of the `semihosting` crate. That type asserts
+//! that a handle is not -1, so every image would carry the panic machinery. With the calls, nothing in an
+//! image can panic.
 
 use core::ffi::CStr;
 
 use semihosting::sys::arm_compat::syscall::{syscall, OperationNumber, ParamRegW};
 
-/// The host did not do what it was asked to.
+/// The host did not carry out a call.
 pub struct Refused;
 
 /// A file that the host has opened.
@@ -57,17 +58,17 @@ impl File {
         }
     }
 
-    /// Reads to the start of `buffer` and returns how much; nothing at the end of the file.
+    /// Reads to the start of `buffer` and returns the number of bytes, 0 at the end of the file.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Refused> {
         let length = buffer.len();
         let mut block = [ParamRegW::usize(self.handle), ParamRegW::buf(buffer), ParamRegW::usize(length)];
         // SAFETY: the block is SYS_READ's: an open file, writable memory and its length.
         let left = unsafe { call(OperationNumber::SYS_READ, &mut block) };
-        // What was not read; more than was asked for (-1) is a failure.
+        // The call returns how many bytes were not read; more than requested (-1) is a failure.
         length.checked_sub(left).ok_or(Refused)
     }
 
-    /// Writes from the start of `bytes` and returns how much.
+    /// Writes from the start of `bytes` and returns the number of bytes.
     pub fn write(&mut self, bytes: &[u8]) -> Result<usize, Refused> {
         let length = bytes.len();
         let start = ParamRegW::ptr(bytes.as_ptr().cast_mut());
@@ -93,8 +94,8 @@ impl File {
 impl Drop for File {
     fn drop(&mut self) {
         let mut block = [ParamRegW::usize(self.handle)];
-        // SAFETY: the block is SYS_CLOSE's: an open file, which nothing uses any more. There is no one to
-        // tell of a failure.
+        // SAFETY: the block is SYS_CLOSE's: an open file, which nothing uses any more. A failure could be
+        // reported to no one.
         let _ = unsafe { call(OperationNumber::SYS_CLOSE, &mut block) };
     }
 }
@@ -102,8 +103,7 @@ impl Drop for File {
 /// One semihosting call.
 ///
 /// # Safety
-/// The block must be what the operation takes, and memory that it points to must be valid for what the
-/// operation does.
+/// The block must be that of the operation, and memory that it points to must be valid for the operation.
 unsafe fn call(operation: OperationNumber, block: &mut [ParamRegW<'_>]) -> usize {
     // SAFETY: what the caller promises is what the call needs.
     unsafe { syscall(operation, ParamRegW::block(block)) }.usize()

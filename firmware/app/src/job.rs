@@ -61,7 +61,7 @@ impl Images {
     }
 }
 
-/// One image of the job file; only the rows that are asked for are read.
+/// One image of the job file; only requested rows are read.
 pub struct Strips<'a> {
     file: &'a mut File,
     start: u64,

@@ -35,7 +35,7 @@ impl ArenaRegion {
         Self(())
     }
 
-    /// The first `bytes` bytes, if there are so many. They begin at a multiple of 64.
+    /// The first `bytes` bytes, if the region has that many. They begin at a multiple of 64.
     pub fn cut(&mut self, bytes: usize) -> Option<&mut [u8]> {
         let start = BOARD.arena.start as *mut u8;
         // SAFETY: the region is RAM that nothing else uses, it is long enough, and `self` is borrowed for as

@@ -20,7 +20,7 @@ impl Report {
         Ok(Self { file: File::create(RESULT_FILE)?, sequence: 0 })
     }
 
-    /// Sends one message. A host that does not take it can be told only by the exit code.
+    /// Sends one message. If the host does not take it, only the exit code can tell.
     #[inline(never)]
     pub fn send(&mut self, message: &Message<'_>) {
         let mut buffer = [0; frame::MAX_FRAME];
@@ -49,7 +49,7 @@ impl Report {
         }
     }
 
-    /// Sends pixels that stand at `first` of the restored image, in pieces.
+    /// Sends pixels of the restored image from position `first` on, in pieces.
     #[cfg(feature = "restore")]
     #[inline(never)]
     pub fn send_rows(&mut self, image: u32, mut first: u32, pixels: &[u8]) {

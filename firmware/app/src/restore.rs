@@ -1,5 +1,5 @@
-//! An IPT on the job's images, row band by row band: what an application of a product would do, with
-//! measurements around it.
+//! Runs an IPT on the job's images, row band by row band: the calls of a product's application, with
+//! measurements around them.
 //!
 //! As for classification, the calls into the engine are functions of their own, never inlined.
 
@@ -16,7 +16,7 @@ use crate::session::{self, engine_failure, measured_load, Depth, Session};
 use crate::times::Times;
 use crate::{failure, stack, BOARD};
 
-/// What is the same for all images of a job.
+/// What all images of a job have in common.
 struct Setup {
     ipt: Ipt<'static>,
     task: usize,
@@ -75,7 +75,7 @@ fn cut(region: &mut ArenaRegion, arena: usize, band: usize) -> Result<(&mut [u8]
     both.split_at_mut_checked(arena).ok_or(too_small)
 }
 
-/// What one image cost.
+/// The cost of one image.
 struct Restored {
     bytes: u32,
     send_ticks: u64,
@@ -83,7 +83,7 @@ struct Restored {
     ticks: u64,
 }
 
-/// Restores one image, sends its rows as they come, and its times.
+/// Restores one image; sends its rows as they are completed, then its times.
 #[inline(never)]
 #[allow(clippy::too_many_arguments, reason = "all of them live longer than one image")]
 fn run_image(
@@ -108,7 +108,7 @@ fn run_image(
     Ok(Restored { bytes, send_ticks, depth, ticks })
 }
 
-/// Sends rows, and takes the time that this takes.
+/// Sends rows, and measures the time that sending takes.
 struct Sender<'a> {
     report: &'a mut Report,
     image: u32,

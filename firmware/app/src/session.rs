@@ -1,4 +1,4 @@
-//! What jobs of either kind share: measurements around the calls into the engine, and their report.
+//! The common part of both kinds of jobs: measurements around the calls into the engine, and their report.
 
 use vitreous::Error;
 use vitreous_protocol::{Failure, Hello, Job, Message, Output, Phase, Sent};
@@ -8,27 +8,28 @@ use crate::report::Report;
 use crate::times::{Times, MAX_LAYERS};
 use crate::{failure, stack, BOARD_INDEX};
 
-/// What memory is filled with, to see how far it gets used and to prove that nothing relies on zeros.
+/// The byte that memory is filled with, to see how much of it is used and to prove that nothing relies on
+/// zeros.
 const PAINT: u8 = 0xa5;
 
-/// A job on its way.
+/// A job in progress.
 pub struct Session<'s> {
-    /// What is to be done.
+    /// The job.
     pub job: Job,
-    /// Ticks of the image at work.
+    /// Ticks of the current image.
     pub times: &'s mut Times,
     /// The result file.
     pub report: &'s mut Report,
     calibration_ticks: u64,
 }
 
-/// What loading the model cost.
+/// The cost of loading the model.
 pub struct LoadCost {
     stack_bytes: u32,
     ticks: u64,
 }
 
-/// How deep the stack was while an image was run.
+/// Depth of the stack while an image was run.
 pub struct Depth {
     stack_bytes: u32,
     total_stack_bytes: u32,
@@ -41,7 +42,7 @@ impl<'s> Session<'s> {
         Self { job, times, report, calibration_ticks }
     }
 
-    /// Says that the model is accepted.
+    /// Reports that the model is accepted.
     pub fn greet(&mut self, model_name: u32, arena_bytes: usize, load: &LoadCost) {
         self.report.send(&Message::Hello(Hello {
             board: BOARD_INDEX as u8,
@@ -79,7 +80,7 @@ pub fn measured_load<T>(load: impl FnOnce() -> Result<T, Error>) -> Result<(T, L
     Ok((loaded, LoadCost { stack_bytes: (stack_top - stack::deepest()) as u32, ticks }))
 }
 
-/// How deep the stack went since it was painted, from `stack_top` on.
+/// The stack's greatest depth since it was painted, counted from `stack_top`.
 pub fn depth(stack_top: usize, image: u32) -> Result<Depth, Failure> {
     let deepest = stack::deepest();
     if stack::is_overflow(deepest) {
@@ -90,7 +91,7 @@ pub fn depth(stack_top: usize, image: u32) -> Result<Depth, Failure> {
     Ok(Depth { stack_bytes: bytes_below(stack_top), total_stack_bytes: bytes_below(stack::top()) })
 }
 
-/// Whether the stages of so many layers can be told apart.
+/// Checks that the stages of that many layers can be counted separately.
 pub fn check_layers(layers: usize) -> Result<(), Failure> {
     if layers > MAX_LAYERS {
         return Err(failure(Phase::Plan, Failure::LAYERS, [layers as u32, MAX_LAYERS as u32]));
@@ -103,12 +104,12 @@ pub fn paint(memory: &mut [u8]) {
     memory.fill(PAINT);
 }
 
-/// Bytes of painted memory up to the last that was written.
+/// Bytes of painted memory up to the last byte that was written.
 pub fn touched(memory: &[u8]) -> u32 {
     memory.iter().rposition(|&byte| byte != PAINT).map_or(0, |last| last as u32 + 1)
 }
 
-/// The engine's error, as it travels.
+/// The engine's error, as it is sent.
 pub fn engine_failure(phase: Phase, image: u32, error: Error) -> Failure {
     Failure { phase, image, code: error.code(), context: error.context() }
 }

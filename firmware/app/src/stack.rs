@@ -1,17 +1,17 @@
-//! How deep the stack went, by painting it and looking for the lowest word that lost its paint.
+//! Measures the stack's depth, by painting the stack and looking for the lowest word that lost its paint.
 
 use core::ptr::addr_of;
 
 const PAINT: u32 = 0x5a5a_c33c;
 
-/// Left unpainted below the stack pointer, since the compiler may push registers after it was read. Whatever
-/// is called afterwards goes deeper, so nothing is measured wrongly.
+/// Bytes left unpainted below the stack pointer, since the compiler may push registers after reading it.
+/// Functions that are called later go deeper, so no result is wrong.
 const MARGIN_BYTES: usize = 64;
 
 /// Bytes above the stack's end that must keep their paint.
 const GUARD_BYTES: usize = 64;
 
-// The linker scripts of cortex-m-rt and riscv-rt name these alike, and so does that of AArch64.
+// The linker scripts of cortex-m-rt, of riscv-rt and for AArch64 use the same names for these.
 extern "C" {
     static __sdata: u32;
     static __ebss: u32;
@@ -36,14 +36,14 @@ pub fn pointer() -> usize {
     pointer
 }
 
-/// Paints all of the stack that is free.
+/// Paints all of the free stack.
 #[inline(never)]
 pub fn paint() {
     let end = pointer() - MARGIN_BYTES;
     let mut at = lowest();
     while at < end {
-        // SAFETY: the words from the stack's end up to this leaf function's own stack pointer are in nobody's
-        // use, less the margin.
+        // SAFETY: nothing uses the words from the stack's end up to this leaf function's own stack pointer,
+        // minus the margin.
         unsafe { (at as *mut u32).write_volatile(PAINT) };
         at += 4;
     }
@@ -71,7 +71,7 @@ pub fn top() -> usize {
     addr_of!(_stack_start) as usize
 }
 
-/// Bytes of stack that there are.
+/// Bytes of stack in all.
 pub fn limit() -> usize {
     top() - lowest()
 }

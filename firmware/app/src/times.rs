@@ -5,7 +5,7 @@ use vitreous_protocol::{Message, Stage, StageKind};
 
 use crate::report::Report;
 
-/// Layers that can be told apart.
+/// The largest number of layers that are counted separately.
 pub const MAX_LAYERS: usize = 64;
 
 const KINDS: usize = StageKind::ALL.len();
@@ -22,12 +22,12 @@ struct Slot {
 }
 
 impl Times {
-    /// Nothing counted.
+    /// With nothing counted.
     pub const fn new() -> Self {
         Self { slots: [[Slot { ticks: 0, tiles: 0 }; MAX_LAYERS]; KINDS] }
     }
 
-    /// Forgets the image before.
+    /// Clears the counts of the image before.
     pub fn clear(&mut self) {
         self.slots.as_flattened_mut().fill(Slot { ticks: 0, tiles: 0 });
     }
@@ -42,7 +42,7 @@ impl Times {
         }
     }
 
-    /// Sends all stages that were met.
+    /// Sends all stages that occurred.
     pub fn send(&self, image: u32, report: &mut Report) {
         for (kind, layers) in StageKind::ALL.into_iter().zip(&self.slots) {
             for (layer, slot) in (0..).zip(layers).filter(|(_, slot)| slot.tiles > 0) {

@@ -17,7 +17,7 @@ const fn region(start: u32, bytes: u32) -> Region {
 const KIB: u32 = 1024;
 const MIB: u32 = 1024 * KIB;
 
-/// What counts time on a board.
+/// The counter of time on a board.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counter {
     /// A free-running 32-bit counter in memory (COUNTER of the MPS boards' FPGA I/O block).
@@ -36,7 +36,7 @@ pub enum Counter {
 pub struct Board {
     /// Name on command lines and of the firmware's feature and file.
     pub name: &'static str,
-    /// Processor, for people.
+    /// Processor, as shown to people.
     pub core: &'static str,
     /// The emulator's program.
     pub emulator: &'static str,
@@ -46,17 +46,17 @@ pub struct Board {
     pub target: &'static str,
     /// `-C target-cpu`.
     pub cpu: &'static str,
-    /// The kernel table that the engine has there.
+    /// The engine's kernel table for the board.
     pub kernels: &'static str,
     /// Code and constants.
     pub code: Region,
     /// Statics and stack.
     pub ram: Region,
-    /// The arena is cut from here.
+    /// Memory for the arena.
     pub arena: Region,
     /// Where the emulator's loader places a model.
     pub model: Region,
-    /// What counts time.
+    /// The counter of time.
     pub counter: Counter,
     /// Ticks per instruction under `-icount shift=6` (64 ns per instruction), as a fraction.
     pub ticks_per_instruction: (u32, u32),
@@ -73,12 +73,11 @@ impl Board {
     /// Further options that the emulator needs.
     pub fn emulator_options(&self) -> [&'static str; 2] {
         match self.emulator {
-            // No firmware of its own in front of this one.
+            // Without this, QEMU's own firmware would run first.
             "qemu-system-riscv32" => ["-bios", "none"],
-            // QEMU has no board of this size with a smaller Cortex-M; Armv7-M executes what is compiled for
-            // Armv6-M.
+            // QEMU has no board of this size with a smaller Cortex-M. Armv7-M executes code for Armv6-M.
             _ if self.machine == "mps2-an385" => ["-cpu", "cortex-m3"],
-            // Its machines take one of many cores; Cortex-M's have theirs.
+            // Machines of AArch64 take one of many cores; a Cortex-M's machine has its own.
             _ => ["-cpu", self.cpu],
         }
     }
@@ -157,7 +156,7 @@ pub const BOARDS: [Board; 7] = [
         machine: "virt",
         target: "riscv32imac-unknown-none-elf",
         cpu: "generic-rv32",
-        kernels: "scalar",
+        kernels: "soft-float",
         code: region(0x8000_0000, 4 * MIB),
         ram: region(0x8040_0000, 256 * KIB),
         arena: region(0x8050_0000, 8 * MIB),
@@ -187,7 +186,7 @@ pub const BOARDS: [Board; 7] = [
         machine: "mps2-an385",
         target: "thumbv6m-none-eabi",
         cpu: "cortex-m0plus",
-        kernels: "scalar",
+        kernels: "soft-float",
         code: region(0x0000_0000, 4 * MIB),
         ram: region(0x2000_0000, 256 * KIB),
         arena: region(0x2010_0000, 3 * MIB),

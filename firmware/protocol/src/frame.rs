@@ -22,17 +22,17 @@ pub const MAX_PAYLOAD: usize = 320;
 /// Longest frame; a buffer of this size holds any.
 pub const MAX_FRAME: usize = HEADER_BYTES + MAX_PAYLOAD + TRAILER_BYTES;
 
-/// No table: a frame is short, and flash on the target is not for lookup tables.
+/// Without a lookup table, since frames are short and flash is scarce on the target.
 const CRC: Crc<u32, NoTable> = Crc::<u32, NoTable>::new(&CRC_32_ISO_HDLC);
 
-/// Why bytes are no frame.
+/// Why bytes are not a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FrameError {
     /// The bytes end before the frame does: read more.
     Incomplete,
     /// The bytes do not begin with a frame.
     Magic,
-    /// The other side speaks another version.
+    /// The other side uses another version of the protocol.
     Version {
         /// The version found.
         found: u8,

@@ -1,8 +1,8 @@
-//! What the firmware and the host tool agree on: the boards, the job, the messages and their framing.
+//! The interface of the firmware and the host tool: the boards, the job, the messages and their framing.
 //!
 //! The host writes one job file ([`Job`] as a frame, then the images, back to back) and starts the firmware,
-//! which reads it over semihosting and appends [`Message`] frames to a result file. Nothing is formatted on
-//! the target: numbers travel, the host prints.
+//! which reads it over semihosting and appends [`Message`] frames to a result file. The target formats
+//! nothing: it sends numbers, and the host prints them.
 #![no_std]
 #![deny(missing_docs)]
 
@@ -39,5 +39,5 @@ pub mod exit {
     pub const OUTPUT: i32 = 13;
 }
 
-/// Instructions of the loop that the firmware counts at start to prove its counter.
+/// Instructions of the loop that the firmware counts at its start to prove its counter.
 pub const CALIBRATION_INSTRUCTIONS: u32 = 1_000_000;

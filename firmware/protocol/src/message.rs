@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Floats in one [`Values`] message, at most.
+/// The most floats in one [`Values`] message.
 pub const VALUES_PER_FRAME: usize = 64;
 
-/// Bytes of restored rows in one [`Rows`] message, at most.
+/// The most bytes of restored rows in one [`Rows`] message.
 pub const ROW_BYTES_PER_FRAME: usize = 256;
 
 /// What to run. The images follow its frame in the job file, back to back, as [`Work`] says.
@@ -15,34 +15,34 @@ pub struct Job {
     pub model_bytes: u32,
     /// Number of images.
     pub images: u32,
-    /// What to do with them.
+    /// What to do with the images.
     pub work: Work,
-    /// Count a loop of known length first, to prove the instruction counter.
+    /// Whether to count a loop of known length first, to prove the instruction counter.
     pub calibrate: bool,
-    /// A number that comes back in [`Hello`], so that results are never taken for those of another job.
+    /// A number that [`Hello`] returns, so that results are never taken for those of another job.
     pub job: u32,
 }
 
-/// What is done with the images of a job.
+/// What a job does with its images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Work {
-    /// Logits of a ViT. An image is `image_bytes` of pixels.
+    /// Computes the logits of a ViT. An image is `image_bytes` of pixels.
     Classify {
         /// Bytes of one image: height · width · channels.
         image_bytes: u32,
-        /// Send the features too, not only the logits.
+        /// Whether to send the features too.
         features: bool,
     },
-    /// Images restored by an IPT. An image is its [`ImageSize`], then its pixels `(height, width, 3)`.
+    /// Restores images by an IPT. An image is its [`ImageSize`], then its pixels `(height, width, 3)`.
     Restore {
         /// Index of the task in the model.
         task: u32,
-        /// Least overlap of neighbouring windows in pixels, if not the engine's default.
+        /// Least overlap of neighbouring windows in pixels, or `None` for the engine's default.
         overlap: Option<u32>,
     },
 }
 
-/// Size of an image in pixels, as it stands before the pixels in a job file.
+/// Size of an image in pixels, which precedes the pixels in a job file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ImageSize {
     /// Pixels in a row.
@@ -61,7 +61,7 @@ impl ImageSize {
         [w0, w1, w2, w3, h0, h1, h2, h3]
     }
 
-    /// What [`ImageSize::to_bytes`] has written.
+    /// Reads what [`ImageSize::to_bytes`] wrote.
     pub fn from_bytes([w0, w1, w2, w3, h0, h1, h2, h3]: [u8; Self::BYTES]) -> Self {
         Self { width: u32::from_le_bytes([w0, w1, w2, w3]), height: u32::from_le_bytes([h0, h1, h2, h3]) }
     }
@@ -89,7 +89,7 @@ pub enum Message<'a> {
     Fault(Fault),
     /// All images were run.
     Done {
-        /// How many.
+        /// Number of images.
         images: u32,
     },
 }
@@ -103,7 +103,7 @@ pub struct Hello {
     pub job: u32,
     /// CRC-32 of the model's name.
     pub model_name: u32,
-    /// Arena bytes of the plan; the engine gets a slice of just this length.
+    /// Arena bytes of the plan; the engine gets a slice of exactly this length.
     pub arena_bytes: u32,
     /// Bytes of stack that parsing and checking the model took.
     pub load_stack_bytes: u32,
@@ -111,16 +111,16 @@ pub struct Hello {
     pub load_ticks: u64,
     /// Bytes of `.data` and `.bss`: the application's own, since the engine has none.
     pub static_bytes: u32,
-    /// Stack that there is.
+    /// Bytes of stack in all.
     pub stack_limit: u32,
-    /// Ticks of the calibration loop, 0 if it was not asked for.
+    /// Ticks of the calibration loop, 0 if it was not requested.
     pub calibration_ticks: u64,
 }
 
 /// The stages of a forward pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum StageKind {
-    /// Pixels to tokens.
+    /// Pixels become tokens.
     Embed,
     /// Layer norm before attention.
     Norm,
@@ -134,7 +134,7 @@ pub enum StageKind {
     Head,
     /// The convolutional head of a restorer.
     Conv,
-    /// Patches of feature maps to tokens.
+    /// Patches of feature maps become tokens.
     Encode,
     /// The encoder's output, quantized for the decoder.
     Memory,
@@ -144,7 +144,7 @@ pub enum StageKind {
     CrossProject,
     /// Queries, scores and weighted values of a head of a cross-attention.
     CrossAttention,
-    /// The MLP behind the decoder, and tokens back to feature maps.
+    /// The MLP behind the decoder; tokens become feature maps again.
     Decode,
     /// Upsampling and the last convolution, and the blending of windows.
     Tail,
@@ -177,10 +177,10 @@ impl StageKind {
 pub struct Stage {
     /// Index of the image.
     pub image: u32,
-    /// What was done.
+    /// The stage.
     pub kind: StageKind,
-    /// In which layer: a decoder's are counted on from the encoder's. The part of the head for
-    /// [`StageKind::Conv`]; 0 where there are no layers.
+    /// The layer; a decoder's numbers follow the encoder's. For [`StageKind::Conv`] it is the part of the
+    /// head; it is 0 where there are no layers.
     pub layer: u16,
     /// Tiles, that is calls of `step()`.
     pub tiles: u32,
@@ -188,7 +188,7 @@ pub struct Stage {
     pub ticks: u64,
 }
 
-/// What [`Values`] hold.
+/// The kind of vector that [`Values`] hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ValueKind {
     /// The classifier's output.
@@ -226,15 +226,15 @@ pub struct Rows<'a> {
 pub struct Output {
     /// Index of the image.
     pub image: u32,
-    /// What came before it.
+    /// What was sent of the image before this message.
     pub sent: Sent,
-    /// Deepest stack below the call that runs the engine, by painting.
+    /// Greatest depth of the stack below the call that runs the engine, measured by painting.
     pub stack_bytes: u32,
-    /// Deepest stack in all, from the stack's first byte: the model's view and the application included.
+    /// Greatest depth of the stack from its first byte, including the model's view and the application.
     pub total_stack_bytes: u32,
-    /// Bytes of the arena up to the last that was written, by painting.
+    /// Bytes of the arena up to the last that was written, measured by painting.
     pub arena_touched: u32,
-    /// Ticks from before the first step to after the last, less those of sending rows.
+    /// Ticks from before the first step to after the last, minus those of sending rows.
     pub ticks: u64,
 }
 
@@ -252,9 +252,9 @@ pub enum Sent {
     Rows {
         /// Its bytes.
         bytes: u32,
-        /// Bytes of memory for row bands; the engine gets a slice of just this length.
+        /// Bytes of memory for row bands; the engine gets a slice of exactly this length.
         band_bytes: u32,
-        /// Bytes of it up to the last that was written, by painting.
+        /// Bytes of it up to the last that was written, measured by painting.
         band_touched: u32,
         /// Ticks that sending took.
         ticks: u64,
@@ -283,28 +283,29 @@ pub struct Failure {
     pub image: u32,
     /// The engine's `Error::code`, or one of the constants here.
     pub code: u16,
-    /// Two numbers that explain the code.
+    /// Two numbers that give details of the code.
     pub context: [u32; 2],
 }
 
 impl Failure {
-    /// Codes from here on are the application's own, below they are the engine's.
+    /// Codes from here on are the application's own; lower codes are the engine's.
     pub const FIRST_OWN: u16 = 0xff00;
     /// The job file is missing or damaged.
     pub const JOB: u16 = 0xff00;
     /// No model is linked in, and none was placed in memory.
     pub const NO_MODEL: u16 = 0xff01;
-    /// The model is longer than the board's model region: context is needed, available.
+    /// The model is longer than the board's model region: the context is the length needed and the length
+    /// available.
     pub const MODEL_BYTES: u16 = 0xff02;
-    /// The plan needs more than the board's arena: context is needed, available.
+    /// The plan needs more than the board's arena: the context is the length needed and the length available.
     pub const ARENA_BYTES: u16 = 0xff03;
-    /// Images are of another length than the model's: context is needed, found.
+    /// Images have another length than the model's: the context is the length needed and the length found.
     pub const IMAGE_BYTES: u16 = 0xff04;
     /// The stack reached its end.
     pub const STACK: u16 = 0xff05;
-    /// The model has more layers than the application can count: context is found, limit.
+    /// The model has more layers than the application can count: the context is their number and the limit.
     pub const LAYERS: u16 = 0xff06;
-    /// The row bands do not fit behind the arena: context is needed, available.
+    /// The row bands do not fit behind the arena: the context is the length needed and the length available.
     pub const BAND_BYTES: u16 = 0xff07;
     /// The application was built without this kind of [`Work`].
     pub const NOT_BUILT_IN: u16 = 0xff08;

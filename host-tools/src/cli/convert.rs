@@ -89,7 +89,7 @@ enum LayoutArg {
     Portable,
     /// Cores without FPU: RV32IM, and by other names cortex-m0, cortex-m3, cortex-m23.
     #[value(name = "riscv32", aliases = ["cortex-m0", "cortex-m3", "cortex-m23"])]
-    Scalar,
+    SoftFloat,
     /// Cores with DSP instructions (SMLAD); by other names cortex-m7, cortex-m33.
     #[value(alias = "cortex-m7", alias = "cortex-m33")]
     CortexM4,
@@ -108,7 +108,7 @@ impl LayoutArg {
     fn layout(self) -> PanelLayout {
         match self {
             LayoutArg::Portable => PanelLayout::ROW_MAJOR,
-            LayoutArg::Scalar => spec::SCALAR.layout,
+            LayoutArg::SoftFloat => spec::SOFT_FLOAT.layout,
             LayoutArg::CortexM4 => spec::CORTEX_M_DSP.layout,
             LayoutArg::CortexM55 => spec::CORTEX_M_HELIUM.layout,
             LayoutArg::X86 | LayoutArg::AArch64 => PanelLayout::VECTOR,

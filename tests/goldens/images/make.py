@@ -1,8 +1,10 @@
-"""Makes the image files of this folder with Pillow and numpy. Needs: pip install pillow numpy (made with 13.0 and 2.4).
+"""Makes the image files of this folder with Pillow and numpy. Needs: pip install pillow numpy (made with 13.0
+and 2.4).
 
-`NAME.jpg` and so on are whole files of many kinds; `pixels.json` has, for files whose pixels must equal Pillow's, the SHA-256 of
-`convert("RGB")`, and, for JPEG, its mean over 8×8 squares, since decoders differ by a few levels. `damaged.json` is Pillow's
-judgement of damaged variants of the files: each variant is described by steps that the test repeats.
+`NAME.jpg` and so on are whole files of many kinds; `pixels.json` has, for files whose pixels must equal
+Pillow's, the SHA-256 of `convert("RGB")`, and, for JPEG, its mean over 8×8 squares, since decoders differ by
+a few levels. `damaged.json` is Pillow's judgement of damaged variants of the files: each variant is described
+by steps that the test repeats.
 """
 
 import hashlib
@@ -104,8 +106,8 @@ FILES["raw.nef"] = encoded(other, "TIFF", tiffinfo={254: 1, 330: 8})
 
 
 def steps(name, data):
-    """Variants of a file, each a list of steps: keep so many bytes (a number from the end if negative), append, fill up with a byte,
-    append the whole file's first bytes, replace, cut out, insert."""
+    """Variants of a file, each a list of steps: keep so many bytes (a number from the end if negative),
+    append, fill up with a byte, append the whole file's first bytes, replace, cut out, insert."""
     n = len(data)
     yield from ([["keep", n * tenth // 10]] for tenth in range(1, 10))
     yield from ([["keep", -count]] for count in (1, 2, 3, 4, 6, 12, 40))

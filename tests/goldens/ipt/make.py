@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Make the goldens of the restorer: files of weights as torch.save writes them, and what PyTorch makes of windows.
+"""Make the goldens of the restorer: files of weights as torch.save writes them, and what PyTorch makes of
+windows.
 
-The network is written here from the paper (Chen et al., arXiv 2012.00364, section 3) and the layout of its authors'
-public release, with PyTorch's own layers. Needs torch and safetensors of ../requirements.txt.
+The network is written here from the paper (Chen et al., arXiv 2012.00364, section 3) and the layout of its
+authors' public release, with PyTorch's own layers. Needs torch and safetensors of ../requirements.txt.
 
     python make.py                          # writes the folders beside this file
     python make.py --full-size FILE.pt      # a random model of the published size, 115 M weights, to measure the import
@@ -180,7 +181,8 @@ class Ipt(nn.Module):
 
 
 def fill_with_random_weights(model, rng):
-    """Weights under which every part matters: pixels come down to units in the head, and go up again in the tail."""
+    """Weights under which every part matters: pixels come down to units in the head, and go up again in the
+    tail."""
     for name, parameter in model.named_parameters():
         if "_mean" in name:
             continue
@@ -212,7 +214,8 @@ def random_windows(c, rng):
 
 
 def check_not_degenerate(model, windows):
-    """A golden that a wrong model could pass by chance is worth nothing: every weight must show in an output."""
+    """A golden that a wrong model could pass by chance is worth nothing: every weight must show in an
+    output."""
     outputs = [model(windows, task) for task in range(len(model.c.tasks))]
     assert all((output[0] - output[1]).abs().max() > 10 for output in outputs)
     for name, parameter in model.named_parameters():

@@ -1,4 +1,4 @@
-//! NEON with SDOT, which adds the products of four bytes to each of four 32-bit sums.
+//! NEON with SDOT, which adds the products of four bytes each to four 32-bit sums.
 
 use core::arch::aarch64::*;
 use core::arch::asm;
@@ -13,7 +13,7 @@ use crate::kernels::vector::Dot;
 
 vector_table!(spec::NEON_DOTPROD, "neon,dotprod", F32x16, Sdot, rows spec::NEON_DOTPROD_ROWS, panels 1);
 
-/// `sums + Σ weights·x`, x being the four bytes of the inputs that `$lane` counts. (The compiler's own
+/// `sums + Σ weights·x`, where x is the group of four input bytes with number `$lane`. (The compiler's own
 /// function for it is unstable.)
 macro_rules! sdot {
     ($sums:expr, $weights:expr, $x:expr, $lane:literal) => {{

@@ -1,7 +1,8 @@
-//! Sixteen lanes are four registers of NEON.
+//! Sixteen lanes as four NEON registers.
 //!
-//! Multiplications and additions stay apart: FMLA would round once. FMAX and FMIN make a NaN of a NaN, so the
-//! larger and the smaller of two numbers come from a comparison.
+//! Multiplications and additions stay separate instructions, since FMLA rounds only once. FMAX and FMIN
+//! return a NaN where one operand is a NaN, so the larger and the smaller of two numbers come from a
+//! comparison.
 
 use core::arch::aarch64::*;
 use core::arch::asm;
@@ -29,7 +30,7 @@ pub(in crate::kernels) struct F32x16([float32x4_t; 4]);
 #[derive(Clone, Copy)]
 pub(in crate::kernels) struct I32x16(pub(super) [int32x4_t; 4]);
 
-/// The same of each register.
+/// Applies a function to each of the four registers.
 macro_rules! each {
     ($function:expr, $a:expr) => {
         [$function($a[0]), $function($a[1]), $function($a[2]), $function($a[3])]
@@ -80,8 +81,7 @@ impl Lane for F32x16 {
     }
     #[inline(always)]
     fn gate(self, table: &GateTable) -> Self {
-        // FCVTZS cuts towards zero, saturates, and makes 0 of what is not a number, as Rust's conversion
-        // does.
+        // FCVTZS rounds towards zero, saturates, and makes 0 of a NaN, as Rust's conversion does.
         let entries = native!(I32x16(each!(
             |x| {
                 let steps = vcvtq_s32_f32(vmulq_f32(x, vdupq_n_f32(GATE_STEPS)));
@@ -92,7 +92,7 @@ impl Lane for F32x16 {
         )));
         let mut at = [0; LANES];
         entries.store(&mut at);
-        // All below the number of entries already; this says it to the compiler.
+        // All indices are below the number of entries already; the remainder tells the compiler.
         Self::load_f16(&at.map(|entry| table.entries()[entry as usize % GATE_ENTRIES]))
     }
 }
@@ -105,21 +105,23 @@ fn pad<T: Copy + Default>(x: &[T]) -> [T; LANES] {
     padded
 }
 
-/// The first elements of sixteen.
+/// Copies as many of the sixteen elements as the slice takes.
 #[inline(always)]
 fn cut<T: Copy>(x: [T; LANES], out: &mut [T]) {
     out.iter_mut().zip(x).for_each(|(to, from)| *to = from);
 }
 
-/// Eight f16, widened. (The compiler's own functions for it are younger than the oldest compiler that the
-/// crate takes.)
+/// Eight f16, widened. (The compiler's own functions for it are newer than the oldest compiler that the crate
+/// supports.)
 #[inline(always)]
 fn widen(x: uint16x8_t) -> [float32x4_t; 2] {
     let (low, high): (float32x4_t, float32x4_t);
     // SAFETY: instructions of the baseline, on registers alone.
     unsafe {
-        asm!("fcvtl {0:v}.4s, {1:v}.4h", out(vreg) low, in(vreg) x, options(pure, nomem, nostack, preserves_flags));
-        asm!("fcvtl2 {0:v}.4s, {1:v}.8h", out(vreg) high, in(vreg) x, options(pure, nomem, nostack, preserves_flags));
+        asm!("fcvtl {0:v}.4s, {1:v}.4h", out(vreg) low, in(vreg) x, options(pure, nomem, nostack,
+            preserves_flags));
+        asm!("fcvtl2 {0:v}.4s, {1:v}.8h", out(vreg) high, in(vreg) x, options(pure, nomem, nostack,
+            preserves_flags));
     }
     [low, high]
 }
@@ -130,8 +132,10 @@ fn narrow(low: float32x4_t, high: float32x4_t) -> uint16x8_t {
     let mut both: uint16x8_t;
     // SAFETY: instructions of the baseline, on registers alone.
     unsafe {
-        asm!("fcvtn {0:v}.4h, {1:v}.4s", out(vreg) both, in(vreg) low, options(pure, nomem, nostack, preserves_flags));
-        asm!("fcvtn2 {0:v}.8h, {1:v}.4s", inout(vreg) both, in(vreg) high, options(pure, nomem, nostack, preserves_flags));
+        asm!("fcvtn {0:v}.4h, {1:v}.4s", out(vreg) both, in(vreg) low, options(pure, nomem, nostack,
+            preserves_flags));
+        asm!("fcvtn2 {0:v}.8h, {1:v}.4s", inout(vreg) both, in(vreg) high, options(pure, nomem, nostack,
+            preserves_flags));
     }
     both
 }
@@ -228,7 +232,8 @@ impl Floats for F32x16 {
     fn from_ints(ints: I32x16) -> Self {
         native!(Self(each!(vcvtq_f32_s32, ints.0)))
     }
-    /// Written out, since the compiler would do all products of a block first and run out of registers.
+    /// Written as assembly, since the compiler would compute all products of a block first and run out of
+    /// registers.
     #[inline(always)]
     fn add_product(mut self, x: f32, y: Self) -> Self {
         for (sums, y) in self.0.as_chunks_mut::<2>().0.iter_mut().zip(y.0.as_chunks::<2>().0) {

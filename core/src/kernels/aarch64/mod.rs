@@ -1,7 +1,7 @@
 //! AArch64: NEON, which every one of these processors has, and NEON with the dot product of bytes (SDOT, from
 //! Armv8.2-A on).
 //!
-//! A table is handed out only where its instructions exist, so its functions are safe to call.
+//! A table can be had only where its instructions exist, so its functions are safe to call.
 
 mod detect;
 mod dotprod;

@@ -1,9 +1,9 @@
-//! NEON as every processor of Armv8-A has it: products of bytes as 16-bit numbers, two of them added up
+//! NEON as every processor of Armv8-A has it. Products of bytes are 16-bit numbers; two of them are added up
 //! before the 32-bit sums take them in pairs.
 //!
-//! Two products of bytes, −128·−128 twice, are one too many for 16 bits. So the second input x is turned into
-//! its complement, −1 − x, whose product is subtracted: `x₁·w₁ − (−1 − x₂)·w₂ = x₁·w₁ + x₂·w₂ + w₂` stays
-//! within ±32,640, and the sums start at the negative of all such w₂.
+//! Twice the product −128·−128 exceeds 16 bits by one. So the second input x₂ is replaced by its complement,
+//! −1 − x₂, and its product is subtracted: `x₁·w₁ − (−1 − x₂)·w₂ = x₁·w₁ + x₂·w₂ + w₂` stays within ±32,640.
+//! The initial sums are the negative of all such w₂.
 
 use core::arch::aarch64::*;
 use core::arch::asm;
@@ -17,8 +17,8 @@ use crate::kernels::vector::{Dot, WeightsAt};
 
 vector_table!(spec::NEON, "neon", F32x16, Products, rows spec::NEON_ROWS, panels 1);
 
-/// Products of bytes. A register holds two partial sums of two outputs each: of the first and of the second
-/// pair of each four inputs.
+/// Products of bytes. A register holds two partial sums each of two outputs: one for the first and one for
+/// the second pair of every four inputs.
 pub(in crate::kernels) struct Products;
 
 impl Dot for Products {
@@ -34,17 +34,17 @@ impl Dot for Products {
         native!([vdupq_n_s32(0); 8])
     }
     #[inline(always)]
-    unsafe fn begin(panel: *const i8, steps: usize) -> Self::Sums {
+    unsafe fn initial_sums(panel: *const i8, steps: usize) -> Self::Sums {
         let mut sums = Self::start();
         native!(
-            // What 16 bits hold of sums of two bytes.
+            // Number of additions of two bytes that a 16-bit sum can hold.
             const MOST: usize = 127;
             let mut step = 0;
             while step < steps {
                 let mut halves = [vdupq_n_s16(0); 4];
                 let end = steps.min(step + MOST);
                 while step < end {
-                    // Of each eight inputs the second four.
+                    // The weights of the second four of each eight inputs.
                     let second = panel.add(step * 128 + 64);
                     for i in 0..4 {
                         halves[i] = vpadalq_s8(halves[i], vld1q_s8(second.add(16 * i)));
@@ -60,21 +60,21 @@ impl Dot for Products {
         sums
     }
     #[inline(always)]
-    fn begin_from(begin: &[i32]) -> Option<Self::Sums> {
-        let begin = begin.first_chunk::<{ Self::BEGIN }>()?;
+    fn initial_from_ints(initial: &[i32]) -> Option<Self::Sums> {
+        let initial = initial.first_chunk::<{ Self::INITIAL_INTS }>()?;
         let mut sums = Self::start();
-        for (sum, begin) in sums.iter_mut().zip(begin.as_chunks::<4>().0) {
-            *sum = native!(vld1q_s32(begin.as_ptr()));
+        for (sum, initial) in sums.iter_mut().zip(initial.as_chunks::<4>().0) {
+            *sum = native!(vld1q_s32(initial.as_ptr()));
         }
         Some(sums)
     }
     #[inline(always)]
-    fn begin_to(sums: Self::Sums, begin: &mut [i32]) {
-        for (sum, begin) in sums.into_iter().zip(begin.as_chunks_mut::<4>().0) {
-            native!(vst1q_s32(begin.as_mut_ptr(), sum));
+    fn initial_to_ints(sums: Self::Sums, initial: &mut [i32]) {
+        for (sum, initial) in sums.into_iter().zip(initial.as_chunks_mut::<4>().0) {
+            native!(vst1q_s32(initial.as_mut_ptr(), sum));
         }
     }
-    const BEGIN: usize = spec::NEON_BEGIN;
+    const INITIAL_INTS: usize = spec::NEON_INITIAL_INTS;
     #[inline(always)]
     unsafe fn load_weights(groups: *const i8) -> Self::Weights {
         native!([
@@ -108,12 +108,12 @@ impl Dot for Products {
     #[inline(never)]
     unsafe fn block<const MR: usize, const NV: usize>(
         x: [*const i8; MR],
-        begin: &[Self::Sums; NV],
+        initial: &[Self::Sums; NV],
         weights: &WeightsAt,
     ) -> [[Self::Sums; NV]; MR] {
-        // Half the weights at a time: all of them, the inputs and the sums don't fit into the registers. Not
-        // inlined, lest what comes behind keep some of them.
-        let mut sums = [*begin; MR];
+        // Half the weights at a time, since all weights, the inputs and the sums together don't fit into the
+        // registers. Not inlined, so that the code behind it takes none of the registers.
+        let mut sums = [*initial; MR];
         for step in 0..weights.steps {
             let mut inputs = [Self::no_inputs(); MR];
             for r in 0..MR {
@@ -165,8 +165,8 @@ impl Products {
     }
 }
 
-/// Adds the products of eight outputs: their weights of the first and of the second four inputs. Written out,
-/// since the compiler would do all products of a block first and run out of registers.
+/// Adds the products of eight outputs, with their weights of the first and of the second four inputs. Written
+/// as assembly, since the compiler would compute all products of a block first and run out of registers.
 #[inline(always)]
 fn dot_of_eight(sums: &mut [int32x4_t; 4], first: [int8x16_t; 2], second: [int8x16_t; 2], x: [int8x16_t; 2]) {
     // SAFETY: instructions of the baseline, on registers alone.
@@ -195,7 +195,7 @@ fn dot_of_eight(sums: &mut [int32x4_t; 4], first: [int8x16_t; 2], second: [int8x
     }
 }
 
-/// Sums of sixteen columns of values, of either table.
+/// Sums of sixteen columns of values; both tables use them.
 pub(super) type PairSums = [int32x4_t; 4];
 
 #[inline(always)]

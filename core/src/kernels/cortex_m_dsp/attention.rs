@@ -1,8 +1,8 @@
 //! Attention in one head, four queries at a time.
 //!
-//! Keys lie as weights do: panels of two tokens whose bytes alternate, so that scores are a matrix product
-//! like any other. Values lie in blocks of sixteen tokens, and there in panels of two features, for the
-//! product with the weights: tokens are its inputs.
+//! Keys lie in panels of two tokens whose bytes alternate, as weights do, so that scores are a matrix product
+//! like any other. Values lie in blocks of sixteen tokens, and within a block in panels of two features; in
+//! the product with the softmax weights, the tokens are the inputs.
 
 use super::linear::{is_aligned, pack, pack_one, Label, Product, BLOCK};
 use super::rows::{quantize_into_pairs, Pairs};
@@ -49,10 +49,11 @@ pub(super) fn store_keys(x: &[f32], head_dim: usize, first: usize, cache: &mut [
     }
 }
 
-/// Makes two alternating rows of bytes one of 16-bit numbers, the first byte plus 256 times the second.
+/// Turns two rows of alternating bytes into one row of 16-bit numbers: the first byte plus 256 times the
+/// second.
 fn pair_up(rows: &mut [i8]) {
-    // The first byte's sign, times 256, comes off; bits 15 and 31 are kept out of it, so that no half borrows
-    // from the other.
+    // The sign of the first byte, times 256, is subtracted. Bits 15 and 31 are kept out of the subtraction,
+    // so that no half borrows from the other.
     const TOPS: u32 = 0x8000_8000;
     let (words, rest) = rows.as_chunks_mut::<4>();
     for word in words {
@@ -79,7 +80,7 @@ pub(super) fn store_values(x: &[f32], head_dim: usize, first: usize, cache: &mut
 
 pub(super) fn attend(a: &Attention, scratch: &mut AttentionScratch, out: &mut [f32]) {
     let (tokens, pitch) = (a.tokens(), padded(a.head_dim));
-    // Where there are as many values, no other product of these lengths wraps.
+    // Where there are that many values, no other product of these lengths wraps.
     let Some(values) = a.values.get(..padded(tokens).saturating_mul(pitch)).filter(|it| !it.is_empty())
     else {
         return;
@@ -106,7 +107,7 @@ pub(super) fn attend(a: &Attention, scratch: &mut AttentionScratch, out: &mut [f
     }
 }
 
-/// Up to four queries: codes `(queries, pitch)` and scales; out `(queries, head_dim)`.
+/// Attention of up to four queries: codes `(queries, pitch)` and scales; out `(queries, head_dim)`.
 fn attend_block(
     a: &Attention,
     (codes, query_scales): (&[i8], &[f32]),
@@ -123,7 +124,7 @@ fn attend_block(
 
     let largest = score(a, (codes, query_scales), sums, scores)?;
     let mut totals = [0.0; BLOCK];
-    // Tokens that are not there have no weight.
+    // Missing tokens of the last block have weight 0.
     weights.get_mut(tokens / ALIGN * ALIGN * (BLOCK / 2)..)?.fill(0);
     let score_rows = rows(scores, score_pitch).zip(largest).zip(&mut totals).take(count);
     for (query, ((scores, largest), total)) in score_rows.enumerate() {
@@ -133,7 +134,7 @@ fn attend_block(
     weighted_sums(a, weights, totals, sums, out)
 }
 
-/// `out[q,t] = (q·k_t)·(factor·scale_q·scale_t)`; returns the largest of each query.
+/// `out[q,t] = (q·k_t)·(factor·scale_q·scale_t)`; returns the largest score of each query.
 fn score(
     a: &Attention,
     (codes, query_scales): (&[i8], &[f32]),
@@ -142,8 +143,8 @@ fn score(
 ) -> Option<[f32; BLOCK]> {
     let (tokens, pitch) = (a.tokens(), a.queries.pitch);
     let pairs = tokens / 2 * 2;
-    // A single query is multiplied alone; of two or three, zeros stand in for those that miss, and their
-    // results are thrown away.
+    // A single query is multiplied alone. With two or three, zeros stand in for the missing ones, whose
+    // results are dropped.
     let is_single = query_scales.len() == 1;
     let packed = match codes.get(..BLOCK * pitch) {
         _ if is_single => pack_one(codes.get(..pitch)?, scratch.get_mut(..pitch / 2)?),
@@ -168,7 +169,7 @@ fn score(
         unsafe { product.run() };
     }
     if let Some(last) = a.key_scales.get(pairs) {
-        // What stands in for the missing token must not be the largest score: not-a-number never is.
+        // The score of the missing token must not become the largest; a NaN never does.
         let scales = [*last, f32::NAN];
         (product.panels, product.scales) = (last_keys.as_ptr(), scales.as_ptr());
         product.write_to(out.wrapping_add(size_of::<f32>() * pairs), stride, 2 * size_of::<f32>());
@@ -179,7 +180,7 @@ fn score(
     Some(product.largest)
 }
 
-/// Unpacks fewer than four rows; the others are zeros.
+/// Unpacks fewer than four rows; the missing ones are zeros.
 #[inline(never)]
 fn pack_some<'s>(codes: &[i8], pitch: usize, scratch: &'s mut [i32]) -> Option<&'s [i32]> {
     let to = scratch.get_mut(..2 * pitch)?;
@@ -192,8 +193,8 @@ fn pack_some<'s>(codes: &[i8], pitch: usize, scratch: &'s mut [i32]) -> Option<&
     Some(to)
 }
 
-/// Softmax weights of a query, its pairs of tokens every fourth word of `weights`; returns the sum of its
-/// numerators.
+/// Softmax weights of a query; its pairs of tokens go to every fourth word of `weights`. Returns the sum of
+/// the numerators.
 fn softmax(scores: &[f32], largest: f32, a: &Attention, weights: &mut [i32]) -> u32 {
     let weight_max = a.weight_max();
     let (mut sum, mut done) = (0, 0);
@@ -215,14 +216,14 @@ fn softmax(scores: &[f32], largest: f32, a: &Attention, weights: &mut [i32]) -> 
     sum.wrapping_add(softmax_from(done, scores, (largest, weight_max), a.relative_scales, weights))
 }
 
-/// What the assembly is told: the largest weight and score, and the coefficients of 2^f.
+/// Constants for the assembly: the largest weight, the largest score, and the coefficients of 2^f.
 fn exp2_constants(weight_max: f32, largest: f32) -> [f32; 8] {
     let [c5, c4, c3, c2, c1, c0] = EXP2_COEFFICIENTS;
     [weight_max, largest, c5, c4, c3, c2, c1, c0]
 }
 
-/// The same for the tokens from an even one on, in plain Rust: what is left, and rows with numbers that are
-/// none.
+/// The same in plain Rust, for the tokens from `first`, which is even, on: for the last tokens, and for rows
+/// with NaNs.
 #[inline(never)]
 fn softmax_from(
     first: usize,
@@ -243,7 +244,7 @@ fn softmax_from(
     sum
 }
 
-/// `out[q,j] = scale_q·Σ_t weight_qt·v[t,j]`; out may have fewer than four rows.
+/// `out[q,j] = scale_q·Σ_t weight_qt·v[t,j]`; `out` may have fewer than four rows.
 fn weighted_sums(
     a: &Attention,
     weights: &[i32],
@@ -254,7 +255,7 @@ fn weighted_sums(
     let (pitch, head_dim) = (a.queries.pitch, a.head_dim);
     let values = a.values.get(..padded(a.tokens()) * pitch)?;
     let is_single = out.len() == head_dim;
-    // Up to eight tokens behind the last whole sixteen are half a block.
+    // Up to eight tokens behind the last whole block of sixteen count as half a block.
     let (whole, rest) = (a.tokens() / ALIGN * ALIGN, a.tokens() % ALIGN);
     let has_half = rest > 0 && rest <= ALIGN / 2 && !is_single;
     let words = |tokens: usize| tokens * (BLOCK / 2);
@@ -272,7 +273,7 @@ fn weighted_sums(
     }
     product.panels = values.as_ptr();
     product.row_scales = scales;
-    // Where loads move the pointer along, a block of the panel is behind it already.
+    // Where loads advance the pointer, it has passed one block of the panel already.
     let moved = if cfg!(dual_issue) && !is_single { 0 } else { 2 * ALIGN };
     product.block_step = ALIGN * pitch - moved;
     let is_direct = (is_single || out.len() == BLOCK * head_dim) && head_dim % 2 == 0;

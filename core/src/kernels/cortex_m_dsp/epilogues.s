@@ -1,6 +1,7 @@
-@ What becomes of a panel's sums: r4-r11, two columns of four rows. Here r12 is the address of the arguments (struct Product).
+@ Epilogues of a panel's sums: r4-r11 hold two columns of four rows. r12 is the address of the arguments
+@ (struct Product).
 
-@ s0-s7: f32 of all accumulators; the same where column 1 has 8 bits of fraction.
+@ s0-s7 = all accumulators as f32; in the second form, column 1 has 8 bits of fraction.
 .macro vitreous_all_to_float
     vitreous_even_to_float
     vcvt.f32.s32 s1, s1
@@ -26,7 +27,7 @@
     vcvt.f32.s32 s6, s6
 .endm
 
-@ s0-s7 (row by row, two columns each) times the row's scale.
+@ Multiplies s0-s7 (row by row, two columns each) by the row's scale.
 .macro vitreous_times_row_scales
     vmul.f32 s0, s0, s20
     vmul.f32 s1, s1, s20
@@ -38,8 +39,8 @@
     vmul.f32 s7, s7, s23
 .endm
 
-@ Sets r2 and r3 to the next scales and biases, r4-r7 to where the rows' results go, r8 to the end of the first row, and
-@ s0-s7 = sums * column scale * row scale + bias.
+@ Sets r2 and r3 to the next scales and biases, r4-r7 to where the rows' results go, r8 to the end of the
+@ first row, and s0-s7 = sums * column scale * row scale + bias.
 .macro vitreous_dequantize
     ldmia   r12, {r2-r8}
     vldmia  r2!, {s8, s9}
@@ -63,7 +64,8 @@
     vadd.f32 s7, s7, s11
 .endm
 
-@ Stores s0-s7 as two columns of four rows, the first row last (a single row stands for all four); goes on with the next panel.
+@ Stores s0-s7 as two columns of four rows, the first row last (a single row stands in for all four), and goes
+@ on with the next panel.
 .macro vitreous_store
     vstmia  r7!, {s6, s7}
     vstmia  r6!, {s4, s5}
@@ -72,7 +74,7 @@
     vitreous_next_panel
 .endm
 
-@ The next panel, or the end; r2-r8 as above, moved along.
+@ Goes to the next panel or to the end; r2-r8 as above, moved along.
 .macro vitreous_next_panel
     stmia   r12, {r2-r7}
     cmp     r4, r8
@@ -81,7 +83,8 @@
 .endm
 
     .pushsection .text.vitreous_dsp_product, "ax", %progbits
-@ Before an epilogue: sums of whole numbers, less zero point times sum of weights or as they are.
+@ Before an epilogue: takes zero point times sum of weights off the integer sums; the last entry leaves
+@ them as they are.
 vitreous_function vitreous_dsp_with_zero_points
     asr     r5, r5, #8
     asr     r7, r7, #8
@@ -107,14 +110,14 @@ vitreous_function vitreous_dsp_after_chunks
     vitreous_all_to_float
     ldr     pc, [r12, #PRODUCT_THEN]
 
-@ Epilogue: f32 results. As all epilogues of layers, it has an entry for sums that are floats already.
+@ Epilogue: f32 results. Like all epilogues of layers, it has a second entry for sums that are floats already.
 vitreous_function vitreous_dsp_to_f32
     vitreous_paired_to_float
 vitreous_function vitreous_dsp_floats_to_f32
     vitreous_dequantize
     vitreous_store
 
-@ The larger of s\x and zero (s8); zero of what is no number.
+@ The larger of s\x and zero (s8); zero for a NaN.
 .macro vitreous_relu x
 .if VITREOUS_ARMV8_FPU
     vmaxnm.f32 s\x, s\x, s8
@@ -153,8 +156,8 @@ vitreous_function vitreous_dsp_floats_relu_to_f32
     vmul.f32 s\x, s\x, s\gate
 .endm
 
-@ Epilogue: GELU, x times its gate, which is entry trunc(128 x) of a table. Truncation saturates and makes 0 of what is no number.
-@ Gates of four numbers, s8 on: their entries' places, then f16.
+@ Epilogue: GELU, x times its gate, which is entry trunc(128 x) of a table. Truncation saturates and makes 0
+@ of a NaN. Gates of the four numbers from s8 on: first the addresses of their entries, then the f16.
 .macro vitreous_gates a, b, c, d
     vmov    r0, r9, s\a, s\b
     vmov    r10, r11, s\c, s\d
@@ -207,14 +210,15 @@ vitreous_function vitreous_dsp_floats_gelu_to_f32
     vcvtb.f16.f32 s\to, s\x
     vcvtt.f16.f32 s\to, s\y
 .endm
-@ Sets bit 15 or 31 of r12, too, where an f16 of \pair has all bits of its exponent: adding one to the exponent then changes the sign.
+@ Also sets bit 15 or 31 of r12 if an f16 of \pair has all bits of its exponent set: then adding one to the
+@ exponent changes the sign.
 .macro vitreous_find_infinite pair
     uadd16  r8, \pair, lr
     eor     r8, r8, \pair
     orr     r12, r12, r8
 .endm
 
-@ Epilogue: into the residual stream of f16. Infinity becomes the largest f16, what is no number the lowest.
+@ Epilogue: adds to the f16 residual stream. Infinity becomes the largest f16, a NaN the lowest.
 vitreous_function vitreous_dsp_to_residual
     vitreous_paired_to_float
 vitreous_function vitreous_dsp_floats_to_residual
@@ -259,7 +263,7 @@ vitreous_function vitreous_dsp_floats_to_residual
     movne   r12, #0xfb00
     orr     r12, r12, #0xff
     bfi     r0, r12, #0, #16
-    @ All eight halves pass by: the halves of a word are swapped, and the words rotate every second time.
+    @ Visits all eight halves: the halves of a word are swapped, and the words rotate every second time.
 4:  ror     r0, r0, #16
     subs    r8, r8, #1
     tst     r8, #1
@@ -273,7 +277,7 @@ vitreous_function vitreous_dsp_floats_to_residual
     bne     3b
     b       .Lvitreous_store_residual
 
-@ The larger of s\x and s\largest; what is no number counts for nothing.
+@ The larger of s\x and s\largest; a NaN is ignored.
 .macro vitreous_larger x, largest
 .if VITREOUS_ARMV8_FPU
     vmaxnm.f32 s\largest, s\x, s\largest
@@ -299,7 +303,7 @@ vitreous_function vitreous_dsp_floats_to_residual
     vitreous_larger \y, \largest
 .endm
 
-@ Epilogue: scores and the largest of each query; columns are keys.
+@ Epilogue: scores, and the largest score of each query; columns are keys.
 vitreous_function vitreous_dsp_to_scores
     vitreous_paired_to_float
 vitreous_function vitreous_dsp_floats_to_scores
@@ -321,7 +325,8 @@ vitreous_function vitreous_dsp_floats_to_scores
     vitreous_note_larger 7, 27
 .endif
 
-@ Epilogue: accumulators times the row's scale; panels lie 32 bytes apart, one after the other in each block of sixteen inputs.
+@ Epilogue: accumulators times the row's scale. Panels lie 32 bytes apart, one after the other within each
+@ block of sixteen inputs.
 vitreous_function vitreous_dsp_to_weighted_sums
     vitreous_all_to_float
     vitreous_times_row_scales

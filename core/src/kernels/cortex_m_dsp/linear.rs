@@ -1,23 +1,22 @@
-//! int8 linear layers: blocks of four rows, and what is left row by row.
+//! int8 linear layers: blocks of four rows, then the remaining rows one by one.
 
 use core::mem::offset_of;
 use core::ptr;
 
 use half::f16;
 
-use crate::kernels::Activation;
-use crate::kernels::Epilogue;
+use crate::kernels::{Activation, Epilogue};
 use crate::math::{GateTable, GATE_ERF, GATE_TANH, GATE_ZERO};
 use crate::tensor::{self, rows_mut, LinearI8, PanelLayout, RowsI8};
 
 /// Rows of a block.
 pub(super) const BLOCK: usize = 4;
 
-/// Most inputs that are summed up at a time, a multiple of 32: 256 times a sum of paired weights must fit in
-/// 32 bits.
+/// The largest number of inputs that are summed up at a time, a multiple of 32. The limit exists because 256
+/// times a sum of paired weights must fit in 32 bits.
 const CHUNK: usize = 480;
 
-/// A piece of the assembly: where [`Product`] goes on. Not to be called.
+/// A label in the assembly, at which [`Product`] continues. Not a function to call.
 pub(super) type Label = unsafe extern "C" fn();
 
 extern "C" {
@@ -40,30 +39,30 @@ extern "C" {
     fn vitreous_dsp_floats_to_residual();
 }
 
-/// Arguments of the matrix product, as `product.s` knows them.
+/// Arguments of the matrix product, in the layout that `product.s` expects.
 #[repr(C)]
 pub(super) struct Product {
-    /// Activations: pairs of 16 bits.
+    /// Activations, as pairs of 16-bit numbers.
     pub activations: *const i32,
-    /// What accumulators begin with.
+    /// Initial values of the accumulators.
     zeros: [i32; 8],
     /// Scale of each column.
     pub scales: *const f32,
     /// Bias of each column.
     pub bias: *const f32,
-    /// Two results of each row, f32 or f16.
+    /// Address of each row's next two results, f32 or f16.
     pub out: [*mut u8; BLOCK],
     /// End of the first row's results.
     pub out_end: *mut u8,
     /// Inner loop.
     pub inner: Label,
-    /// What becomes of a panel's sums.
+    /// Epilogue of a panel's sums.
     pub epilogue: Label,
-    /// What follows a second part of the inner loop, or the correction by zero points.
+    /// Label that follows a second part of the inner loop, or the correction by zero points.
     pub then: Label,
-    /// What follows the last chunk.
+    /// Label that follows the last chunk.
     pub after_chunks: Label,
-    /// From sixteen inputs of a panel to the next, where other panels lie between them.
+    /// Bytes from sixteen inputs of a panel to its next sixteen, where other panels lie between them.
     pub block_step: usize,
     /// Panels of two columns, one after the other.
     pub panels: *const i8,
@@ -75,12 +74,12 @@ pub(super) struct Product {
     pub zero_points: [i32; BLOCK],
     /// Sum of the weights of each column.
     pub sums: *const i32,
-    /// Table of gates, its entry of 0.
+    /// The entry of 0 in the table of gates.
     pub gate: *const f16,
     pub activations_end: *const i32,
-    /// Bytes of the activations of each other chunk.
+    /// Bytes of the activations of each chunk but the first.
     pub chunk: usize,
-    /// Their inner loop.
+    /// Inner loop of these chunks.
     pub chunk_inner: Label,
 }
 
@@ -93,7 +92,7 @@ const _: () = {
 };
 
 impl Product {
-    /// With a loop and what follows it; nothing to read or write yet.
+    /// With an inner loop and its epilogue, but nothing to read or write yet.
     #[inline(always)]
     pub fn new(inner: Label, epilogue: Label) -> Self {
         Self {
@@ -121,9 +120,9 @@ impl Product {
         }
     }
 
-    /// For paired weights: four rows or one of `inputs` inputs, in as many chunks as keep sums within 32
-    /// bits. Where they go on, as the inner loop leaves them or as floats. Returns the inputs of the first
-    /// chunk.
+    /// For paired weights and one or four rows of `inputs` inputs, in as many chunks as keep sums within 32
+    /// bits. `sums` and `floats` are the epilogues for sums as the inner loop leaves them and for sums that
+    /// are floats already. Also returns the number of inputs of the first chunk.
     #[inline(always)]
     pub fn new_in_chunks(rows: usize, inputs: usize, sums: Label, floats: Label) -> (Self, usize) {
         let first = inputs.saturating_sub(1) % CHUNK + 1;
@@ -139,7 +138,7 @@ impl Product {
         (product, first)
     }
 
-    /// Takes activations, of which the first chunk is `first` words.
+    /// Sets the activations, whose first chunk has `first` words.
     #[inline(always)]
     pub fn read_from(&mut self, activations: &[i32], first: usize) {
         let all = activations.as_ptr_range();
@@ -148,7 +147,7 @@ impl Product {
         self.activations_end = all.end;
     }
 
-    /// Results from `out` on, in rows `stride` bytes apart, `row` bytes in each.
+    /// Sets where results go: to rows that begin at `out`, `stride` bytes apart, with `row` bytes in each.
     #[inline(always)]
     pub fn write_to(&mut self, out: *mut u8, stride: usize, row: usize) {
         self.out = [0, 1, 2, 3].map(|i| out.wrapping_add(i * stride));
@@ -166,7 +165,7 @@ impl Product {
     }
 }
 
-/// The inner loop of four rows with a number of inputs.
+/// The inner loop of four rows with `pitch` inputs.
 fn four_rows(pitch: usize) -> Label {
     if pitch % 32 == 0 {
         vitreous_dsp_four_rows
@@ -175,8 +174,8 @@ fn four_rows(pitch: usize) -> Label {
     }
 }
 
-/// Unpacks four rows of bytes, `pitch` apart and as long, a multiple of 4; fails where there are fewer or the
-/// room is too small.
+/// Unpacks four rows of `pitch` bytes, a multiple of 4, to 16-bit numbers. `None` if there are fewer rows or
+/// the scratch is too short.
 pub(super) fn pack<'s>(rows: &[i8], pitch: usize, scratch: &'s mut [i32]) -> Option<&'s [i32]> {
     let to = scratch.get_mut(..pitch.checked_mul(2)?)?;
     let rows = rows.get(..pitch.checked_mul(BLOCK)?)?;
@@ -196,14 +195,14 @@ pub(super) fn pack_one<'s>(row: &[i8], to: &'s mut [i32]) -> &'s [i32] {
     to
 }
 
-/// What becomes of a panel's sums.
+/// Epilogue of a panel's sums: its entry points in the assembly.
 #[derive(Clone, Copy)]
-struct After {
-    /// Where sums are as the inner loop leaves them.
+struct EpilogueLabels {
+    /// Entry for sums as the inner loop leaves them.
     sums: Label,
-    /// Where they are floats.
+    /// Entry for sums that are floats already.
     floats: Label,
-    /// Table of gates, its entry of 0.
+    /// The entry of 0 in the table of gates.
     gate: *const f16,
 }
 
@@ -214,13 +213,13 @@ pub(super) fn linear_i8(
     out: &mut [f32],
     scratch: &mut [i32],
 ) {
-    let gelu = |table: &'static GateTable| After {
+    let gelu = |table: &'static GateTable| EpilogueLabels {
         sums: vitreous_dsp_gelu_to_f32,
         floats: vitreous_dsp_floats_gelu_to_f32,
-        // The table's second half begins with the gate of 0; entries before it are read as well.
+        // The table's second half begins with the gate of 0. The assembly also reads the entries before it.
         gate: table.entries().as_ptr().wrapping_add(GATE_ZERO),
     };
-    let plain = |sums: Label, floats: Label| After { sums, floats, gate: ptr::null() };
+    let plain = |sums: Label, floats: Label| EpilogueLabels { sums, floats, gate: ptr::null() };
     let after = match epilogue {
         Epilogue::None => plain(vitreous_dsp_to_f32, vitreous_dsp_floats_to_f32),
         Epilogue::Activation(Activation::GeluErf) => gelu(&GATE_ERF),
@@ -240,29 +239,32 @@ pub(super) fn linear_i8_residual(
     scratch: &mut [i32],
 ) {
     let results = Results { bytes: bytemuck::cast_slice_mut(residual), size: size_of::<f16>() };
-    let after =
-        After { sums: vitreous_dsp_to_residual, floats: vitreous_dsp_floats_to_residual, gate: ptr::null() };
+    let after = EpilogueLabels {
+        sums: vitreous_dsp_to_residual,
+        floats: vitreous_dsp_floats_to_residual,
+        gate: ptr::null(),
+    };
     let _ = multiply(rows, weights, after, results, scratch);
 }
 
-/// Rows of results, f32 or f16: one function does for both.
+/// Rows of results, f32 or f16, as bytes, so that one function serves both.
 struct Results<'a> {
     bytes: &'a mut [u8],
     /// Bytes of a result.
     size: usize,
 }
 
-/// Whether bytes can be loaded several words at a time, as those of a model and of an arena can.
+/// Whether bytes are aligned for loads of several words, as those of a model and of an arena are.
 pub(super) fn is_aligned(bytes: &[i8]) -> bool {
     bytes.as_ptr().cast::<u32>().is_aligned()
 }
 
-/// All rows that every view has; none where weights lie otherwise than this table reads them.
+/// Multiplies as many rows as every view has; none if the weights have a layout that this table can't read.
 #[inline(never)]
 fn multiply(
     rows: &RowsI8,
     weights: &LinearI8,
-    after: After,
+    after: EpilogueLabels,
     results: Results,
     scratch: &mut [i32],
 ) -> Option<()> {
@@ -297,13 +299,13 @@ fn multiply(
     Some(())
 }
 
-/// Whole blocks of four rows, or rows one by one.
+/// Multiplies whole blocks of `count` rows: four, or one.
 #[inline(never)]
 fn multiply_blocks(
     count: usize,
     rows: &RowsI8,
     weights: &LinearI8,
-    after: After,
+    after: EpilogueLabels,
     results: Results,
     scratch: &mut [i32],
 ) -> Option<()> {
@@ -337,7 +339,7 @@ fn multiply_blocks(
     Some(())
 }
 
-/// One number per row; 0 for rows that are not there.
+/// One number per row of the block; 0 for missing rows.
 #[inline(always)]
 fn to_block<T: Copy + Default>(values: &[T]) -> [T; BLOCK] {
     if let Ok(all) = values.try_into() {
@@ -350,13 +352,13 @@ fn to_block<T: Copy + Default>(values: &[T]) -> [T; BLOCK] {
     rows
 }
 
-/// A layer's columns, whose views agree.
+/// A layer's columns, after the lengths of all views have been checked.
 struct Columns<'a> {
     outputs: usize,
-    /// Those in whole panels.
+    /// Outputs in whole panels.
     pairs: usize,
     panels: &'a [i8],
-    /// One panel more where there is a column more.
+    /// The panel of the last output if their number is odd, else empty.
     last_panel: &'a [i8],
     scales: &'a [f32],
     bias: &'a [f32],
@@ -380,7 +382,8 @@ impl<'a> Columns<'a> {
         })
     }
 
-    /// All columns of a block, `out` being as many rows of results; a single row stands for all four.
+    /// All columns of a block; `out` has a row of results for each row of the block. A single row stands in
+    /// for all four.
     #[inline(always)]
     fn run(&self, product: &mut Product, out: Results) {
         let Results { bytes, size } = out;
@@ -392,8 +395,8 @@ impl<'a> Columns<'a> {
             product.sums = self.sums.as_ptr();
             product.write_to(bytes.as_mut_ptr(), stride, self.pairs * size);
             // SAFETY: there are panels, scales, biases and, where they are read, sums of `pairs` columns, and
-            // as many rows of results, `row` bytes apart; a single row's are written by all rows of the
-            // block, whose distance is 0.
+            // as many rows of results, `row` bytes apart. With a single row the distance is 0, so all rows of
+            // the block write the same results.
             unsafe { product.run() };
         }
         if self.outputs > self.pairs {
@@ -401,7 +404,7 @@ impl<'a> Columns<'a> {
         }
     }
 
-    /// The column that has a panel for itself, of which the other half is thrown away.
+    /// The last column of an odd number. It has a panel to itself, whose other half is dropped.
     #[inline(never)]
     fn run_last(&self, product: &mut Product, out: Results) {
         let Results { bytes, size } = out;

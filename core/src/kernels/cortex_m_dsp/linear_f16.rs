@@ -9,7 +9,7 @@ use crate::tensor::{rows, LinearF16};
 
 /// Outputs of a panel.
 const PANEL: usize = 16;
-/// Most outputs of a layer that is done without the others of its panel.
+/// The largest number of outputs with which a layer computes only the first four of its panel.
 const FEW: usize = 4;
 
 /// Sums of a panel's outputs: inputs, their number, the panel, the sums.
@@ -44,9 +44,9 @@ pub(super) fn linear_f16_residual(x: &[f32], w: &LinearF16, residual: &mut [f16]
     });
 }
 
-/// Calls `take(r, n, y)` for the outputs y of row r from n on, a panel's at most: `Σ_k x[r,k]·w[n,k] +
-/// bias[n]`. One function for both kinds of results: the code is large. Nothing where pairs of weights can't
-/// be loaded as words, as a model's can.
+/// Calls `take(r, n, y)` with the outputs y of row r from n on, those of one panel: `Σ_k x[r,k]·w[n,k] +
+/// bias[n]`. One function serves both kinds of results, since its code is large. It does nothing if the
+/// weights are not aligned to words, as a model's always are.
 #[inline(never)]
 fn for_each_panel(x: &[f32], w: &LinearF16, take: &mut dyn FnMut(usize, usize, &[f32])) {
     if !w.panels.as_ptr().cast::<u32>().is_aligned() {

@@ -1,4 +1,4 @@
-@ f16 weights: the FPU widens them, two to an instruction's word.
+@ f16 weights: the FPU widens them from words that hold two each.
 
 @ Adds input s8 times the two weights of s\word to sums s\low and s\high.
 .macro vitreous_f16_pair word, low, high
@@ -33,7 +33,7 @@ vitreous_function vitreous_dsp_dot_f16
     bx      lr
     .popsection
 
-@ The same of the first four outputs, for layers that have no more.
+@ The same for the first four outputs only, for layers that have no more.
     .pushsection .text.vitreous_dsp_dot_f16_four, "ax", %progbits
     .balign 4
 vitreous_function vitreous_dsp_dot_f16_four

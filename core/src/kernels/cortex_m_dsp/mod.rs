@@ -1,12 +1,12 @@
-//! Cortex-M4, -M7 and -M33: two multiplications of 16 bits at a time (SMLAD), and an FPU that converts f16.
+//! Cortex-M4, -M7 and -M33: two 16-bit multiplications at a time (SMLAD), and an FPU that converts f16.
 //!
-//! The inner loops and their epilogues are assembly (`*.s`), since every register counts there; what stands
-//! around them is Rust, which checks every length before a loop gets a pointer. The loops take the ordinary
-//! numbers of a sound model. Where one is infinite or none at all, the FPU's sticky flag of invalid
-//! operations tells, and the row is done again by plain Rust.
+//! The inner loops and their epilogues are assembly (`*.s`), since every register counts there. The code
+//! around them is Rust; it checks every length before a loop gets a pointer. The loops are made for the
+//! finite numbers of a sound model. Infinities and NaNs set the FPU's sticky flag of invalid operations; then
+//! plain Rust computes the row again.
 //!
-//! Everything relies on FPSCR as it is at reset: rounding to nearest even, IEEE half precision, no flushing
-//! to zero.
+//! All code relies on FPSCR as it is at reset: rounding to nearest even, IEEE half precision, no flushing to
+//! zero.
 
 mod attention;
 mod linear;
@@ -17,7 +17,7 @@ use core::arch::global_asm;
 
 use super::{portable, spec, Kernels, TableSpec};
 
-/// The kernels of microcontrollers with DSP instructions.
+/// The table.
 static TABLE: Kernels = Kernels {
     spec: &spec::CORTEX_M_DSP,
     linear_i8: linear::linear_i8,
@@ -52,7 +52,7 @@ pub(super) fn default() -> &'static Kernels {
     &TABLE
 }
 
-/// 1 if two instructions are issued at a time, none beside a load of two registers.
+/// 1 if the core issues two instructions at a time, but none beside a load of two registers.
 #[cfg(dual_issue)]
 macro_rules! dual_issue {
     () => {
@@ -65,7 +65,7 @@ macro_rules! dual_issue {
         ".equ VITREOUS_DUAL_ISSUE, 0\n"
     };
 }
-/// The assembler forgets `-C target-cpu`.
+/// Global assembly does not know `-C target-cpu`.
 #[cfg(armv8_m)]
 macro_rules! cpu {
     () => {
@@ -92,7 +92,7 @@ macro_rules! fpu {
     };
 }
 
-// One piece, since the files share macros.
+// The files share macros, so they are assembled as one piece.
 global_asm!(
     ".syntax unified",
     cpu!(),

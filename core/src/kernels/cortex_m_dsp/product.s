@@ -1,20 +1,23 @@
-@ Matrix products of bytes by pairs of 16 bits: four rows by two columns in eight accumulators, or one row by two columns.
+@ Matrix products of bytes, as pairs of 16-bit numbers: four rows by two columns in eight accumulators, or one
+@ row by two columns.
 @
-@ Rows ("activations") lie in pairs of 16 bits, (k, k+1), the four rows of a block side by side: 8 bytes per input and block. Weights
-@ stay bytes, two columns of an input side by side. With "paired" weights those two bytes are one 16-bit number c0 + 256 c1: SMLAD with
-@ the word as it is sums up c0 + 256 c1, with the bytes that SXTB16 takes out of it c0, and the difference is 256 times the sum of c1.
-@ Two inputs thus cost 1 instruction for the weights' word, 1 to unpack it, 1 load of all activations (LDM) and 8 SMLAD, for 16
-@ multiply-accumulates. The difference fits 32 bits for 511 inputs; more are done in chunks.
+@ Rows ("activations") are pairs of 16-bit numbers, (k, k+1), the four rows of a block side by side: 8 bytes
+@ per input and block. Weights stay bytes, two columns of an input side by side. With "paired" weights these
+@ two bytes are one 16-bit number c0 + 256 c1. SMLAD with the word as it is sums up c0 + 256 c1; SMLAD with
+@ the bytes that SXTB16 takes out of it sums up c0. The difference is 256 times the sum of c1. Two inputs thus
+@ cost 1 instruction for the weights' word, 1 to unpack it, 1 load of all activations (LDM) and 8 SMLAD, for
+@ 16 multiply-accumulates. The difference fits 32 bits for up to 511 inputs; more inputs are summed in chunks.
 @
 @ In the inner loop every register is taken:
-@   r0 activations, r1 weights, r2 r3 r12 lr activations of four rows, r4-r11 accumulators (r4 r5: row 0, columns 0 1; ...).
-@ So the weights of 32 inputs wait in s0-s15, and the pointer to the next ones in the FPU as well. Where two instructions are issued at
-@ a time (the Cortex-M7), a load of four registers would stand alone: there r1 points to the weights, r12 and lr hold two of them, and
-@ activations come in r2 and r3, two by two.
-@ What is needed once per panel waits in the arguments (struct Product; the stack's top has the address of its `scales`, on which the
-@ offsets count) and in the FPU:
-@   s17 step from a block of values to the next, s18 weights, s19 end of the activations,
-@   s20-s23 a scale for each row, s24-s27 the largest score of each, s28-s31 sums of column 1 in the chunks before.
+@   r0 activations, r1 weights, r2 r3 r12 lr activations of four rows, r4-r11 accumulators (r4 r5: row 0,
+@   columns 0 1; ...).
+@ So the weights of 32 inputs wait in s0-s15, and the pointer to the next ones waits in the FPU as well. The
+@ Cortex-M7 issues two instructions at a time, but none beside a load of four registers. There r1 points to
+@ the weights, r12 and lr hold two of them, and activations come in r2 and r3, two by two. What is needed once
+@ per panel waits in the arguments and in the FPU. The arguments are struct Product; the top of the stack is
+@ the address of its `scales`, from which offsets count. In the FPU:
+@   s17 step from a block of values to the next, s18 weights, s19 end of the activations, s20-s23 a scale for
+@   each row, s24-s27 the largest score of each, s28-s31 sums of column 1 in the chunks before.
 
 .equ PRODUCT_BASE, 36               @ from the beginning: activations, eight zeros
 .equ PRODUCT_ZEROS, -32
@@ -23,7 +26,7 @@
 .equ PRODUCT_EPILOGUE, 32
 .equ PRODUCT_THEN, 36
 .equ PRODUCT_AFTER_CHUNKS, 40
-.equ PRODUCT_BLOCK_STEP, 44         @ then weights, end of the first chunk of activations, four scales, four largest scores
+.equ PRODUCT_BLOCK_STEP, 44         @ then weights, end of the first chunk, four scales, four largest scores
 .equ PRODUCT_FIRST_END, 52
 .equ PRODUCT_LARGEST, 72
 .equ PRODUCT_ZERO_POINTS, 88
@@ -33,7 +36,8 @@
 .equ PRODUCT_CHUNK, 116
 .equ PRODUCT_CHUNK_INNER, 120
 
-@ Two inputs of four rows and two columns. Immediate offsets on cores of two issues; elsewhere the pointers move along.
+@ Two inputs of four rows and two columns. Dual-issue cores use immediate offsets; on others the pointers move
+@ along.
 .macro vitreous_step at, paired
 .if VITREOUS_DUAL_ISSUE
     ldr     r12, [r1, #4 * \at]
@@ -115,7 +119,7 @@ vitreous_function vitreous_dsp_product
     vpop    {s16-s31}
     pop     {r4-r11, pc}
 
-@ Inner loop of four rows, 32 inputs a turn. With an odd number of sixteens it is entered in the middle.
+@ Inner loop of four rows, 32 inputs a turn. It is entered in the middle if the number of sixteens is odd.
 vitreous_function vitreous_dsp_four_rows_from_middle
 .if VITREOUS_DUAL_ISSUE
     sub     r0, r0, #128
@@ -160,7 +164,7 @@ vitreous_function vitreous_dsp_four_rows
 .endif
     cmp     r0, r2
     bne     1b
-@ Column 1 stays 256 times its sum: its conversion to a float takes that into account.
+@ Column 1 stays 256 times its sum; its conversion to a float takes that into account.
 .Lvitreous_unpair:
     sub     r5, r5, r4
     sub     r7, r7, r6
@@ -169,9 +173,9 @@ vitreous_function vitreous_dsp_four_rows
     ldr     r12, [sp]
     ldr     pc, [r12, #PRODUCT_EPILOGUE]
 
-@ Values: their inputs are tokens, and sixteen inputs of a panel are followed by those of other panels. Not paired, since softmax weights
-@ of 15 bits leave no room for it. Up to eight tokens that are left take the second half of the loop alone: where there are any, this
-@ comes again before the epilogue.
+@ Values: their inputs are tokens, and sixteen inputs of a panel are followed by those of other panels. They
+@ are not paired, since softmax weights of 15 bits leave no room for it. Up to eight remaining tokens take
+@ only the second half of the loop, which then runs once more before the epilogue.
 vitreous_function vitreous_dsp_half_block_alone
     vmov    r1, s18
 vitreous_function vitreous_dsp_half_block
@@ -208,7 +212,8 @@ vitreous_function vitreous_dsp_four_rows_in_blocks
     ldr     r12, [sp]
     ldr     pc, [r12, #PRODUCT_EPILOGUE]
 
-@ Inner loop of one row, 16 inputs a turn; what the other accumulators hold becomes results that are overwritten.
+@ Inner loop of one row, 16 inputs a turn. The contents of the other accumulators become results that are
+@ overwritten.
 .macro vitreous_single activations, weights
     sxtb16  r2, \weights
     smlad   r4, \activations, r2, r4
@@ -263,7 +268,7 @@ vitreous_function vitreous_dsp_one_row_in_blocks
     ldr     r12, [sp]
     ldr     pc, [r12, #PRODUCT_EPILOGUE]
 
-@ Before an epilogue: behind a chunk of inputs. The next one begins as if column 1 had been zero so far.
+@ Before an epilogue: the end of a chunk of inputs. The next chunk begins as if column 1 had been zero so far.
 vitreous_function vitreous_dsp_next_chunk
     asr     r5, r5, #8
     asr     r7, r7, #8

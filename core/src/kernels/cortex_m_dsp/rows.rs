@@ -7,7 +7,7 @@ use crate::math::{inverse_sqrt, to_f16s, Lane};
 use crate::quant::{row_max_abs, row_scale, row_scale_above, to_i8, to_i8_above};
 use crate::tensor::{rows, rows_mut, NormWeights};
 
-/// Elements that the loops of rows take at a time.
+/// Elements that the loops over rows take at a time.
 const GROUP: usize = 8;
 /// Elements that the loops of layer norm take at a time: one for each partial sum.
 const PARTIALS: usize = 16;
@@ -93,17 +93,17 @@ pub(super) fn quantize_row_above(x: &[f32], floor: f32, out: &mut [i8]) -> (f32,
     (row.scale, row.zero_point)
 }
 
-/// Where the codes of a row go that other rows' codes lie between.
+/// Where the codes of a row go if codes of other rows lie between them.
 #[derive(Clone, Copy)]
 pub(super) struct Pairs {
-    /// From the first code of a pair to the second.
+    /// Bytes from the first code of a pair to the second.
     pub second: usize,
-    /// From a pair to the next.
+    /// Bytes from a pair to the next.
     pub next: usize,
 }
 
-/// Quantizes a row into pairs of codes; what is behind the row's end is left as it is. Stops where there is
-/// no room.
+/// Quantizes a row into pairs of codes. Memory behind the row's end is left as it is. Codes for which there
+/// is no room are dropped.
 pub(super) fn quantize_into_pairs(x: &[f32], out: &mut [i8], pairs: Pairs) -> f32 {
     let Pairs { second, next } = pairs;
     let (whole, rest) = groups(x);
@@ -133,7 +133,7 @@ pub(super) fn layer_norm(x: &[f16], weights: &NormWeights, out: &mut [f32]) {
     let width = weights.gamma.len();
     let is_whole = width % PARTIALS == 0 && weights.beta.len() >= width;
     for (x, out) in rows(x, width).zip(rows_mut(out, width)) {
-        // Pairs of f16 are loaded as words into the FPU, which takes none that is not aligned.
+        // Pairs of f16 are loaded into the FPU as words, which must be aligned.
         if is_whole && x.as_ptr().addr() % 4 == 0 {
             norm_row(x, weights, out);
         } else {
@@ -166,7 +166,7 @@ pub(super) fn narrow(x: &[f32], out: &mut [f16]) {
     if groups > 0 {
         // SAFETY: both have as many elements, and `out` is aligned to 4 bytes.
         let infinite = unsafe { vitreous_dsp_narrow(x.as_ptr(), out.as_mut_ptr(), groups) };
-        // What is to be bounded is left to plain Rust, with all others.
+        // If a number has to be bounded, plain Rust converts all of them.
         done = if infinite == 0 { groups * GROUP } else { 0 };
     }
     to_f16s(x.get(done..).unwrap_or(&[]), out.get_mut(done..).unwrap_or(&mut []));

@@ -1,7 +1,8 @@
-@ Row operations: maxima, quantization, layer norm, softmax. All of whole groups; what is left of a row is done in Rust.
+@ Row operations: maxima, quantization, layer norm, softmax. All take whole groups; Rust does the rest of a
+@ row.
 
-@ Notes \x where twice \x, without sign, is above r3: |x| as an integer orders as |x| does, and what is no number is above all others.
-@ That is rare, so it is done aside.
+@ Notes \x if twice \x, without its sign, is above r3. As an integer, |x| orders as |x| does, and a NaN is
+@ above all others. This case is rare, so it is done out of line.
 .macro vitreous_larger_magnitude x, at
     cmp     r3, \x, lsl #1
     blo     .Lvitreous_magnitude_\at\()_\x
@@ -13,8 +14,8 @@
     b       .Lvitreous_not_larger_magnitude_\at\()_\x
 .endm
 
-@ What quantization of a row begins with: s9 is the largest of r2 times eight magnitudes at r0 and of the one whose bits r3 holds, but
-@ at least 2^-40; s8 is 127 divided by it. Returns 0 at once if it is infinite or no number.
+@ How quantization of a row begins. s9 = the largest of r2 times eight magnitudes at r0, the one whose bits r3
+@ holds, and 2^-40; s8 = 127 divided by it. Returns 0 at once if it is infinite or NaN.
 .macro vitreous_row_factor at
     push    {r4-r11, lr}
     mov     r12, r0
@@ -43,7 +44,7 @@
     vdiv.f32 s8, s8, s9
     vitreous_clear_exceptions r3
 .endm
-@ And ends with: r0 is the bits of s9, or 0 if an operation was invalid.
+@ How it ends: r0 = the bits of s9, or 0 if an operation was invalid.
 .macro vitreous_row_result at
     vitreous_invalid
     cbnz    r0, 3f
@@ -75,7 +76,8 @@
 
     .pushsection .text.vitreous_dsp_largest, "ax", %progbits
     .balign 4
-@ fn(x, count / 8) -> u32: bits of the largest element, or zero if there is none above zero. What is no number may be lost or win.
+@ fn(x, count / 8) -> u32: bits of the largest element, or zero if none is above zero. A NaN may be lost or
+@ win.
 vitreous_function vitreous_dsp_largest
 .if VITREOUS_ARMV8_FPU
     mov     r3, #0
@@ -123,7 +125,7 @@ vitreous_function vitreous_dsp_largest
     .size   vitreous_dsp_largest, . - vitreous_dsp_largest
     .popsection
 
-@ r4-r11: eight elements, times s8, rounded to nearest even (VCVTR follows FPSCR, whose default that is).
+@ r4-r11 = eight elements times s8, rounded to nearest even (VCVTR follows FPSCR, whose default that is).
 .macro vitreous_scaled_eight
     vldmia  r0!, {s0-s7}
     vmul.f32 s0, s0, s8
@@ -166,7 +168,7 @@ vitreous_function vitreous_dsp_largest
     bic     \r, \r, #0x9f
     vmsr    fpscr, \r
 .endm
-@ r0: not zero if an operation was invalid since then: a conversion of what is no number, or of a number beyond an i32.
+@ r0 is not zero if an operation was invalid since then: a conversion of a NaN, or of a number beyond an i32.
 .macro vitreous_invalid
     vmrs    r0, fpscr
     and     r0, r0, #1
@@ -174,8 +176,8 @@ vitreous_function vitreous_dsp_largest
 
     .pushsection .text.vitreous_dsp_quantize, "ax", %progbits
     .balign 4
-@ fn(x, codes, count / 8, bits of another magnitude of the row) -> u32: the row's codes, and the bits of its largest magnitude; 0 if a
-@ number was infinite or none.
+@ fn(x, codes, count / 8, bits of another magnitude of the row) -> u32: writes the row's codes, and returns
+@ the bits of its largest magnitude, or 0 if a number was infinite or NaN.
 vitreous_function vitreous_dsp_quantize
     vitreous_row_factor row
 2:  vitreous_scaled_eight
@@ -189,8 +191,8 @@ vitreous_function vitreous_dsp_quantize
 
     .pushsection .text.vitreous_dsp_quantize_pairs, "ax", %progbits
     .balign 4
-@ fn(x, codes, count / 8, bits of another magnitude, second, next) -> u32: the same; each second code stands `second` bytes behind the
-@ one before, and a pair `next` bytes behind the last.
+@ fn(x, codes, count / 8, bits of another magnitude, second, next) -> u32: the same, but every second code
+@ lies `second` bytes behind the one before, and a pair `next` bytes behind the last.
 vitreous_function vitreous_dsp_quantize_pairs
     vitreous_row_factor pairs
     ldrd    r3, lr, [sp, #36]
@@ -215,7 +217,8 @@ vitreous_function vitreous_dsp_quantize_pairs
 
     .pushsection .text.vitreous_dsp_quantize_above, "ax", %progbits
     .balign 4
-@ fn(x, codes, count / 8, factor: f32, zero_point: f32) -> u32: round(x * factor + zero_point), -128 to 127; not zero as above.
+@ fn(x, codes, count / 8, factor: f32, zero_point: f32) -> u32: round(x * factor + zero_point), -128 to 127.
+@ Not zero as above.
 vitreous_function vitreous_dsp_quantize_above
     push    {r4-r11, lr}
     vmov.f32 s8, s0
@@ -267,7 +270,7 @@ vitreous_function vitreous_dsp_widen
     .size   vitreous_dsp_widen, . - vitreous_dsp_widen
     .popsection
 
-@ Sets bit 15 or 31 of r3, too, where an f16 of \pair has all bits of its exponent; r12 is 0x04000400.
+@ Also sets bit 15 or 31 of r3 if an f16 of \pair has all bits of its exponent set; r12 is 0x04000400.
 .macro vitreous_note_infinite pair, temporary
     uadd16  \temporary, \pair, r12
     eor     \temporary, \temporary, \pair
@@ -275,7 +278,7 @@ vitreous_function vitreous_dsp_widen
 .endm
     .pushsection .text.vitreous_dsp_narrow, "ax", %progbits
     .balign 4
-@ fn(x, out, count / 8) -> u32: out = x as f16; not zero if one of them became infinite or no number.
+@ fn(x, out, count / 8) -> u32: out = x as f16. Not zero if one of them became infinite or NaN.
 vitreous_function vitreous_dsp_narrow
     push    {r4-r7, lr}
     mov     r3, #0
@@ -321,7 +324,7 @@ vitreous_function vitreous_dsp_narrow
     vadd.f32 s1, s1, s3
     vadd.f32 s0, s0, s1
 .endm
-@ Takes the mean s15 off eight elements; s0-s7: their squares.
+@ Takes the mean s15 off eight elements; s0-s7 = their squares.
 .macro vitreous_squares_of_eight
     vldmia  r0, {s0-s7}
     vsub.f32 s0, s0, s15

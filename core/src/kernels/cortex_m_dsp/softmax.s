@@ -1,6 +1,6 @@
 @ Softmax weights of one query.
 
-@ One more coefficient of four polynomials.
+@ Adds one more coefficient to four polynomials.
 .macro vitreous_horner coefficient
     vmul.f32 s8, s8, s0
     vmul.f32 s9, s9, s1
@@ -15,13 +15,16 @@
     .pushsection .text.vitreous_dsp_softmax, "ax", %progbits
     .balign 4
 @ fn(scores, relative scales, weights, count / 4, constants, &mut sum) -> u32: for each score
-@   e = weight_max * 2^(score - largest);  sum of round(e);  weight = round(e * relative scale).
-@ constants: weight_max, largest, then the coefficients of 2^f from the highest power down (s16-s23). Weights of two tokens are a pair
-@ of 16 bits, 16 bytes apart. Not zero if a number was none or far too large: then nothing here counts.
+@   e = weight_max * 2^(score - largest); sum of round(e); weight = round(e * relative scale).
+@ constants: weight_max, largest, then the coefficients of 2^f from the highest power down (s16-s23). Weights
+@ of two tokens are a pair of 16 bits, 16 bytes apart. Not zero if a number was a NaN or far too large; then
+@ the results have no meaning.
 @
-@ Where numbers can be rounded without becoming integers, the sum is one of floats: below 2^24 it is exact.
+@ Where the FPU can round numbers without making integers of them, the sum is one of floats; below 2^24 it is
+@ exact.
 @
-@ 2^x = 2^f * 2^n with n = round(x): n is added to the exponent of 2^f, which is exact. n is cut at -32, where the weight is 0 anyway.
+@ 2^x = 2^f * 2^n with n = round(x): n is added to the exponent of 2^f, which is exact. n is cut at -32, where
+@ the weight is 0 anyway.
 vitreous_function vitreous_dsp_softmax
     push    {r4-r11, lr}
     vpush   {s16-s25}

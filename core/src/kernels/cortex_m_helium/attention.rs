@@ -1,8 +1,8 @@
 //! Attention in one head, four queries at a time (`attention.s`).
 //!
-//! Keys lie in pairs, `(tokens/2, pitch/16, 2, 16)`, as weights do; values in blocks of 16 tokens,
-//! `(tokens/16, pitch, 16)`, so that a column's products with softmax weights are a sum along a row. Softmax
-//! weights of four queries take turns: `(tokens/8, 4, 8)`.
+//! Keys lie in pairs of tokens, `(tokens/2, pitch/16, 2, 16)`, as weights do. Values lie in blocks of 16
+//! tokens, `(tokens/16, pitch, 16)`, so that the weighted sum of a column runs along a row. Softmax weights
+//! of four queries are interleaved: `(tokens/8, 4, 8)`.
 
 use super::rows::{quantize, vitreous_helium_quantize_key, vitreous_helium_quantize_value, Quantize};
 use crate::kernels::{Attention, AttentionScratch};
@@ -13,13 +13,13 @@ core::arch::global_asm!(".cpu cortex-m55", include_str!("attention.s"), options(
 
 /// Queries at a time.
 pub(super) const QUERIES: usize = 4;
-/// Inputs of a step of scores, and the bytes of code of each.
+/// Inputs of a step of the scores, and bytes of code of a step.
 const STEP: usize = 16;
 const STEP_CODE: usize = 56;
-/// Steps of a chunk of scores: without a loop around it, and with.
+/// Steps of a chunk of the scores: without a loop around it, and with one.
 const CHUNK: usize = 7;
 const CHUNK_WIDE: usize = 4;
-/// Tokens of a block of values, bytes of code of each, blocks of a chunk.
+/// Tokens of a block of values, bytes of code of a block, blocks of a chunk.
 const BLOCK: usize = 16;
 const BLOCK_CODE: usize = 116;
 const BLOCKS: usize = 4;
@@ -32,9 +32,9 @@ struct ScoreJob {
     keys: *const i8,
     scores: *mut f32,
     key_scales: *const f32,
-    /// Bytes of code before a chunk's end at which the first one is entered.
+    /// Entry point of the first chunk, in bytes of code before the chunk's end.
     entry: usize,
-    /// Of the keys; of the queries where they are wide.
+    /// End of the keys; end of the queries if they are wide.
     end: *const i8,
     keys_end: *const i8,
     _pad: usize,
@@ -54,7 +54,7 @@ struct SoftmaxJob {
     sums: [u32; QUERIES],
     least: [f32; QUERIES],
     max: [f32; QUERIES],
-    /// Where weights of two tokens go, less as much as the code adds before it stores.
+    /// Where weights of two tokens go, minus what the code adds before it stores.
     weights: [usize; QUERIES],
     rounds: usize,
 }
@@ -68,11 +68,11 @@ struct ValueJob {
     /// Bytes between blocks of tokens.
     stride: usize,
     values_end: *const i8,
-    /// Weights of the last block, and where its values begin, if half of it is read.
+    /// Weights of the last block and the start of its values, if only half of it is read.
     last_weights: *const i16,
     last_values: usize,
     scales: [f32; QUERIES],
-    /// Where the next two results of each query go, less as much as the code adds before it stores.
+    /// Where the next two results of each query go, minus what the code adds before it stores.
     out: [usize; QUERIES],
 }
 
@@ -85,7 +85,7 @@ extern "C" {
     fn vitreous_helium_values_half(job: *const ValueJob);
 }
 
-/// Quantizes rows and places them as keys of the tokens from `first` on.
+/// Quantizes rows and stores them as keys of the tokens from `first` on.
 pub(super) fn store_keys(x: &[f32], head_dim: usize, first: usize, keys: &mut [i8], scales: &mut [f32]) {
     let pitch = padded(head_dim);
     let place = |token: usize| token / 2 * 2 * pitch + token % 2 * STEP;
@@ -93,18 +93,18 @@ pub(super) fn store_keys(x: &[f32], head_dim: usize, first: usize, keys: &mut [i
     store::<2>(x, head_dim, first, keys, scales, vitreous_helium_quantize_key, place, element);
 }
 
-/// Quantizes rows and places them as values of the tokens from `first` on.
+/// Quantizes rows and stores them as values of the tokens from `first` on.
 pub(super) fn store_values(x: &[f32], head_dim: usize, first: usize, values: &mut [i8], scales: &mut [f32]) {
     let pitch = padded(head_dim);
     let place = |token: usize| token / BLOCK * BLOCK * pitch + token % BLOCK;
     store::<BLOCK>(x, head_dim, first, values, scales, vitreous_helium_quantize_value, place, |i| i * BLOCK);
 }
 
-/// Quantizes rows by `code`. A token's codes begin at `place`, element i of them at `element(i)` from there;
-/// all of `TOGETHER` tokens lie together.
+/// Quantizes rows by `code`. A token's codes begin at `place(token)`, and element i lies `element(i)` bytes
+/// further. The codes of `INTERLEAVED` tokens lie interleaved in one block.
 #[inline(always)]
 #[allow(clippy::too_many_arguments, reason = "a kernel's arguments, and an order")]
-fn store<const TOGETHER: usize>(
+fn store<const INTERLEAVED: usize>(
     x: &[f32],
     head_dim: usize,
     first: usize,
@@ -116,8 +116,8 @@ fn store<const TOGETHER: usize>(
 ) {
     let pitch = padded(head_dim);
     let count = x.len().checked_div(head_dim).unwrap_or(0).min(scales.len());
-    // Where all tokens that lie together with these fit, no place of one of them wraps.
-    let end = first.saturating_add(count).div_ceil(TOGETHER).saturating_mul(TOGETHER);
+    // Where all blocks of these tokens fit, no place of a token wraps.
+    let end = first.saturating_add(count).div_ceil(INTERLEAVED).saturating_mul(INTERLEAVED);
     if count == 0 || end.saturating_mul(pitch) > cache.len() {
         return;
     }
@@ -143,8 +143,8 @@ fn store<const TOGETHER: usize>(
 pub(super) fn attend(a: &Attention, scratch: &mut AttentionScratch, out: &mut [f32]) {
     let (pitch, tokens, head_dim) = (padded(a.head_dim), a.tokens(), a.head_dim);
     let Ok(packed) = bytemuck::try_cast_slice_mut::<i32, i8>(scratch.sums) else { return };
-    // Values first: where there are as many, no other product of these lengths wraps. Weights of two tokens
-    // are stored as one word.
+    // The values come first: where there are that many, no other product of these lengths wraps. The weights
+    // must be aligned, since those of two tokens are stored as one word.
     let enough = tokens > 0
         && pitch > 0
         && a.values.len() >= padded(tokens).saturating_mul(pitch)
@@ -162,7 +162,7 @@ pub(super) fn attend(a: &Attention, scratch: &mut AttentionScratch, out: &mut [f
     let count = a.queries.scales.len().min(rows(a.queries.data.len(), pitch)).min(rows(out.len(), head_dim));
     let mut first = 0;
     while first < count {
-        // Missing queries are stood in for by the last one: the same results, stored again.
+        // The last query stands in for missing ones: the same results are stored again.
         let queries: [usize; QUERIES] = core::array::from_fn(|q| (first + q).min(count - 1));
         let rows = queries.map(|query| a.queries.data.as_ptr().wrapping_add(query * pitch));
         // SAFETY: four rows of queries, and `packed` has room for them.
@@ -174,8 +174,8 @@ pub(super) fn attend(a: &Attention, scratch: &mut AttentionScratch, out: &mut [f
             (max, softmax(a, scratch.scores, max, scratch.weights))
         };
         let _ = max;
-        // The largest score's numerator is weight_max, so no sum is zero (but for not-a-number, from hostile
-        // models).
+        // The largest score's numerator is weight_max, so a sum is zero only where scores are NaN, which
+        // takes a hostile model.
         let scales = sums.map(|sum| a.value_scale / sum.max(1) as f32);
         // SAFETY: likewise; `queries` are below the number of rows of `out`.
         unsafe { weighted_sums(a, scratch.weights, scales, queries, out) };
@@ -183,7 +183,8 @@ pub(super) fn attend(a: &Attention, scratch: &mut AttentionScratch, out: &mut [f
     }
 }
 
-/// Scores `(tokens, 4)`, not-a-numbers up to a multiple of 8 tokens; returns the largest of each query.
+/// Scores `(tokens, 4)`, filled up with NaN to a multiple of 8 tokens; returns the largest score of each
+/// query.
 ///
 /// # Safety
 /// Keys are `(tokens/2 rounded up, pitch/16, 2, 16)`, queries `(pitch/16, 4, 16)`, `out` is as long as said.
@@ -217,21 +218,21 @@ unsafe fn scores(a: &Attention, queries: &[i8], scales: [f32; QUERIES], out: &mu
         .skip(tokens * QUERIES)
         .for_each(|x| *x = f32::NAN);
     if tokens > even {
-        // A score of not a number is no maximum, and has weight 0.
+        // The missing token's score is a NaN, which never is the maximum and has weight 0.
         let last = [a.key_scales.get(even).copied().unwrap_or(0.0), f32::NAN];
         job.key_scales = last.as_ptr();
         job.keys = keys_end;
         job.keys_end = keys_end.wrapping_add(2 * pitch);
         job.end = if wide { queries_end } else { job.keys_end };
         job.scores = out.as_mut_ptr().wrapping_add(even * QUERIES);
-        // SAFETY: the last pair, of which the second key is memory only.
+        // SAFETY: the last pair; the cache has room for its second key, whose contents don't matter.
         unsafe { code(&mut job) };
     }
     job.max
 }
 
-/// `e_t = weight_max·2^(s_t − max)`; the weights are `round(e_t·scale_t)`, zeros up to a multiple of 16
-/// tokens; returns the sums of `round(e_t)`.
+/// Writes the weights `round(e_t·scale_t)` with `e_t = weight_max·2^(s_t − max)`, and zeros up to a multiple
+/// of 16 tokens. Returns the sums of `round(e_t)`.
 ///
 /// # Safety
 /// Scores and weights are as long as said.
@@ -282,7 +283,7 @@ unsafe fn weighted_sums(
 ) {
     let (pitch, head_dim) = (padded(a.head_dim), a.head_dim);
     let half = matches!(a.tokens() % BLOCK, 1..=TOKENS);
-    // Whole blocks, and how many of them the chunks do.
+    // The number of whole blocks, and how many of them the chunks take.
     let blocks = padded(a.tokens()) / BLOCK - half as usize;
     let chunked = if half { blocks } else { blocks - 1 };
     let (pairs, start) = (head_dim / 2, out.as_mut_ptr().addr());
@@ -323,7 +324,7 @@ unsafe fn weighted_sums(
     }
 }
 
-/// The values of one column, sixteen tokens at a time.
+/// The values of one column, in blocks of sixteen tokens.
 fn column_blocks(values: &[i8], column: usize, pitch: usize) -> impl Iterator<Item = &[i8]> {
     tensor::rows(values, BLOCK * pitch)
         .map(move |block| block.get(column * BLOCK..(column + 1) * BLOCK).unwrap_or(&[]))

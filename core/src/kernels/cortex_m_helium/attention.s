@@ -1,10 +1,11 @@
-@ Attention of four queries in one head. A lane is a query, so that a maximum, a sum and a scale of each are one register.
+@ Attention of four queries in one head. A lane is a query, so that one register holds the four maxima, sums
+@ or scales.
 @
-@ Sums are in r0 r2 r4 r6 (four queries with the first key, or weights with the first column) and r8 r10 r12 lr (the second), as in
-@ linear.s; r1 points at the four rows, whose steps take turns.
+@ Sums are in r0 r2 r4 r6 (four queries with the first key, or weights with the first column) and r8 r10 r12
+@ lr (with the second), as in linear.s. r1 points at the four rows, whose steps are interleaved.
 
 
-@ Lets the steps of four rows (pointers at r0) take turns: r1 steps of 16 bytes, to r2.
+@ Interleaves the steps of four rows (pointers at r0): r1 steps of 16 bytes, to r2.
     .section .text.vitreous_helium_pack, "ax", %progbits
     .global vitreous_helium_pack
     .type vitreous_helium_pack, %function
@@ -43,8 +44,9 @@ vitreous_helium_pack:
     \op lr, q3, q5
 .endm
 
-@ Scores of four queries with pairs of keys: fn(job: *mut ScoreJob). q6 scales of the queries, q7 their largest scores, r9 keys, r3 where
-@ scores go, r5 scales of the keys, r7 where the first chunk is entered, r11 the end of the keys (the queries' end if `wide`).
+@ Scores of four queries with pairs of keys: fn(job: *mut ScoreJob). q6 scales of the queries, q7 their
+@ largest scores, r9 keys, r3 where scores go, r5 scales of the keys, r7 where the first chunk is entered, r11
+@ the end of the keys (the queries' end if `wide`).
 .macro scores name, chunk, wide
     .section .text.\name, "ax", %progbits
     .balign 4
@@ -106,7 +108,7 @@ vitreous_helium_pack:
     .size \name, . - \name
 .endm
 
-@ Numerators of four queries and one token: weight_max · 2^(score − max), into \p; those rounded are added to q5.
+@ \p = the numerators of four queries and one token, weight_max · 2^(score − max); adds them, rounded, to q5.
 @ r2 MAGIC, r3 to r8 the polynomial, r9 the exponent's bias, r10 weight_max, q6 −126, q7 the largest scores.
 .macro numerator x, magic, p
     vldrw.u32 \x, [r0], #16
@@ -133,7 +135,7 @@ vitreous_helium_pack:
     vadd.i32 q5, q5, \magic
 .endm
 
-@ Weights of two tokens: one word for each query.
+@ Stores the weights of two tokens, as one word for each query.
 .macro token_pair skip
     ldrd r11, r12, [r1], #8
     numerator q0, q1, q2
@@ -200,9 +202,10 @@ vitreous_helium_softmax:
     add.w r3, r3, r11
 .endm
 
-@ Weighted sums of values for pairs of columns: fn(job: *const ValueJob). q6 scales of the queries, q7 where results go, r3 values (loads that
-@ widen want a low register), r9 the end of the weights, r5 where the first chunk is entered, r7 the first values of the column pair, r11
-@ bytes between blocks of 16 tokens. Of the last block only the first half is read, first of all, if `half`.
+@ Weighted sums of values for pairs of columns: fn(job: *const ValueJob). q6 scales of the queries, q7 where
+@ results go, r3 values (loads that widen want a low register), r9 the end of the weights, r5 where the first
+@ chunk is entered, r7 the first values of the column pair, r11 bytes between blocks of 16 tokens. If `half`,
+@ only the first half of the last block is read, before all other blocks.
 .macro values name, half
     .section .text.\name, "ax", %progbits
     .balign 4

@@ -6,31 +6,30 @@ use core::slice;
 
 use half::f16;
 
-use super::linear_f16::{activate, add_residual, middle};
+use super::linear_f16::{activate, add_residual, zero_entry};
 use super::PORTABLE;
 use crate::kernels::spec::CORTEX_M_HELIUM;
-use crate::kernels::Epilogue;
+use crate::kernels::{Activation, Epilogue};
 use crate::math::{GATE_ERF, GATE_TANH};
-use crate::models::vit::Activation;
 use crate::tensor::{self, LinearI8, RowsI8};
 
 core::arch::global_asm!(".cpu cortex-m55", include_str!("linear.s"), options(raw));
 
 /// Rows of a block.
 const ROWS: usize = 4;
-/// Outputs of a group of a single row.
+/// Outputs that a single row computes at a time.
 const GROUP: usize = 8;
 /// Inputs of a step.
 const STEP: usize = 16;
-/// Steps of a chunk in `linear.s`, and the bytes of code of each.
+/// Steps of a chunk in `linear.s`, and bytes of code of a step.
 const CHUNK: usize = 12;
 const STEP_CODE: usize = 56;
 
-/// What `linear.s` works on: it copies the first 64 bytes to its stack.
+/// Arguments of `linear.s`, which copies the first 64 bytes to its stack.
 #[repr(C)]
 struct Block {
     rows: [*const i8; ROWS],
-    /// Chunks of steps behind the first step; the first of them is entered `entry` bytes of code before its
+    /// Number of chunks behind the first step. The first chunk is entered `entry` bytes of code before its
     /// end.
     chunks: usize,
     entry: usize,
@@ -44,11 +43,11 @@ struct Block {
     /// Zero points, negated.
     zeros: [i32; ROWS],
     row_scales: [f32; ROWS],
-    /// Where the next two results of each row go, less as much as the code adds before it stores.
+    /// Where the next two results of each row go, minus what the code adds before it stores.
     out: [usize; ROWS],
 }
 
-/// What `linear.s` works on for a single row.
+/// Arguments of `linear.s` for a single row.
 #[repr(C)]
 struct Row {
     x: *const i8,
@@ -93,8 +92,8 @@ pub(super) fn linear_i8(x: &RowsI8, w: &LinearI8, epilogue: Epilogue, out: &mut 
         _ if shape.zero => (null(), vitreous_helium_linear_wide_zero),
         Epilogue::None if narrow => (null(), vitreous_helium_linear),
         Epilogue::None => (null(), vitreous_helium_linear_wide),
-        Epilogue::Activation(Activation::GeluErf) => (middle(&GATE_ERF), gelu),
-        Epilogue::Activation(Activation::GeluTanh) => (middle(&GATE_TANH), gelu),
+        Epilogue::Activation(Activation::GeluErf) => (zero_entry(&GATE_ERF), gelu),
+        Epilogue::Activation(Activation::GeluTanh) => (zero_entry(&GATE_TANH), gelu),
         Epilogue::Activation(Activation::Relu) => (null(), vitreous_helium_linear_wide_relu),
     };
     let (blocks, groups) = shape.single_row(w);
@@ -126,7 +125,7 @@ pub(super) fn linear_i8(x: &RowsI8, w: &LinearI8, epilogue: Epilogue, out: &mut 
 }
 
 pub(super) fn linear_i8_residual(x: &RowsI8, w: &LinearI8, residual: &mut [f16]) {
-    // Two results of a row are one word.
+    // Two results of a row are stored as one word.
     let words = w.outputs.is_multiple_of(2) && residual.as_ptr().addr().is_multiple_of(4);
     let Some(shape) = Shape::of(x, w, residual.len()).filter(|_| words) else {
         return (PORTABLE.linear_i8_residual)(x, w, residual, &mut []);
@@ -159,7 +158,7 @@ pub(super) fn linear_i8_residual(x: &RowsI8, w: &LinearI8, residual: &mut [f16])
     }
 }
 
-/// Whether one chunk does all steps behind the first: then no loop is needed around it.
+/// Whether one chunk takes all steps behind the first, so that it needs no loop.
 fn is_narrow(w: &LinearI8) -> bool {
     w.pitch <= CHUNK * STEP
 }
@@ -171,7 +170,7 @@ struct Shape {
 }
 
 impl Shape {
-    /// None where views disagree or weights lie otherwise.
+    /// `None` if views disagree or the weights have another layout.
     fn of(x: &RowsI8, w: &LinearI8, out: usize) -> Option<Self> {
         let zero = !x.zero_points.is_empty();
         let rows = x.scales.len();
@@ -189,7 +188,8 @@ impl Shape {
         sound.then_some(Self { rows, zero })
     }
 
-    /// Rows that are done in blocks, and groups of outputs of a single row that is left.
+    /// The number of rows that are computed in blocks, and the number of output groups of a single remaining
+    /// row.
     fn single_row(&self, w: &LinearI8) -> (usize, usize) {
         match self.rows % ROWS {
             1 if w.outputs >= GROUP => (self.rows - 1, w.outputs / GROUP),
@@ -197,7 +197,7 @@ impl Shape {
         }
     }
 
-    /// Groups of outputs of one row, from output `first` on, to consecutive f32.
+    /// Computes `groups` groups of outputs of one row, from output `first` on, as consecutive f32.
     ///
     /// # Safety
     /// Views are those of [`Self::of`]; the row and the outputs exist, and `out` has room for them.
@@ -234,7 +234,7 @@ impl Shape {
         }
     }
 
-    /// Rows in blocks, all pairs of outputs from `first_output` (even) on.
+    /// Computes rows in blocks, all pairs of outputs from `first_output` on, which is even.
     ///
     /// # Safety
     /// Views are those of [`Self::of`]; `out` holds `(rows, outputs)` elements of `bytes` bytes.
@@ -273,7 +273,7 @@ impl Shape {
         let Range { start: mut first, end } = rows;
         while first < end {
             for r in 0..ROWS {
-                // Missing rows of the last block are stood in for by the last row: the same results, stored
+                // The last row stands in for missing rows of the last block: the same results are stored
                 // again.
                 let row = (first + r).min(end - 1);
                 block.rows[r] = x.data.as_ptr().wrapping_add(row * x.pitch);

@@ -1,10 +1,11 @@
 @ int8 linear layers: blocks of 4 rows × 2 outputs, whose eight sums stay in general registers.
 @
 @ extern "C" fn(block: *const Block), see linear.rs. Only even registers can be accumulated into:
-@   sums      r0 r2 r4 r6 (first output, rows 0 to 3), r8 r10 r12 lr (second output)
-@   pointers  r1 r3 r5 r7 rows, r9 weights; r11 counts chunks of 12 steps if `wide`, or is the end of the weights
-@   q6 scales of the rows, q7 where their next two results go
-@ The weights of an output pair follow those of the pair before, so r9 is never set back. All else is kept on the stack.
+@   sums r0 r2 r4 r6 (first output, rows 0 to 3), r8 r10 r12 lr (second output) pointers r1 r3 r5 r7 rows, r9
+@   weights; r11 counts chunks of 12 steps if `wide`, or is the end of the weights q6 scales of the rows, q7
+@   where their next two results go
+@ The weights of an output pair follow those of the pair before, so r9 is never reset. Everything else is on
+@ the stack.
 
 .set CHUNKS, 16
 .set ENTRY, 20
@@ -32,13 +33,13 @@
     \op lr, q3, q5
 .endm
 
-@ Two outputs of four rows, q0 and q1, into f32 rows.
+@ Stores two outputs of four rows, q0 and q1, as f32.
 .macro store_f32
     vstrw.32 q0, [q7, #8]!
     vstrw.32 q1, [q7, #4]
 .endm
 
-@ The same of ReLU. Of a number and a not-a-number, VMAXNM takes the number.
+@ The same with ReLU. Of a number and a NaN, VMAXNM takes the number.
 .macro store_relu
     vmov.i32 q2, #0
     vmaxnm.f32 q0, q0, q2
@@ -46,8 +47,9 @@
     store_f32
 .endm
 
-@ The same of GELU: x·Φ, Φ from a table of f16 in steps of 1/128 from −4 on; r4 points at its middle. The conversion with 7 fractional
-@ bits cuts towards zero; the shift to the left saturates at −512 and 511.
+@ The same with GELU: x·Φ, where Φ comes from a table of f16 in steps of 1/128 from −4 on; r4 points at its
+@ middle. The conversion with 7 fractional bits rounds towards zero; the shift to the left saturates at −512
+@ and 511.
 .macro gelu q, entry, gate
     vcvt.s32.f32 \entry, \q, #7
     vqshl.s32 \entry, \entry, #22
@@ -63,8 +65,9 @@
     store_f32
 .endm
 
-@ Added to the residual stream: two f16 per row are one word. Bounded to ±65504 after the conversion, where one instruction does it
-@ for both outputs: what had become infinite or not a number is bounded to the same as before it.
+@ Adds to the residual stream: two f16 per row are one word. Sums are bounded to ±65504 after the conversion,
+@ where one instruction bounds both outputs. Infinities and NaNs are bounded to the same numbers as before the
+@ conversion.
 .macro store_residual
     vldrw.u32 q2, [q7, #4]!
     vcvtb.f32.f16 q3, q2
@@ -113,7 +116,7 @@
 2:  ldm sp, {r1, r3, r5, r7, r11}
     linear_step vmladav.s8
     ldr pc, [sp, #ENTRY]
-    @ Entered so that the first chunk has as many steps as the inputs want.
+    @ The entry point is such that the first chunk has as many steps as the inputs need.
 3:  .rept 12
     linear_step vmladava.s8
     .endr
@@ -157,8 +160,8 @@
     .size \name, . - \name
 .endm
 
-@ One row with groups of 8 outputs: fn(row: *mut Row). Sums of the four pairs of a group r0 r2, r4 r6, r8 r10, r12 lr; weights r3, r5, r7,
-@ r9. Sums start as the eight zeros on the stack.
+@ One row with groups of 8 outputs: fn(row: *mut Row). Sums of the four pairs of a group r0 r2, r4 r6, r8 r10,
+@ r12 lr; weights r3, r5, r7, r9. Sums start as the eight zeros on the stack.
 .macro pair_step first, second, weights
     vldrb.u8 q1, [\weights], #16
     vldrb.u8 q2, [\weights], #16

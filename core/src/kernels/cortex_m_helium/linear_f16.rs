@@ -1,18 +1,18 @@
-//! Linear layers with f16 weights, panels of 16 outputs (`linear_f16.s`), and activations of rows.
+//! Linear layers with f16 weights, in panels of 16 outputs (`linear_f16.s`), and activation functions of
+//! rows.
 
 use half::f16;
 
 use super::PORTABLE;
-use crate::kernels::Epilogue;
+use crate::kernels::{Activation, Epilogue};
 use crate::math::{gelu_erf, gelu_tanh, relu, to_f16, GateTable, GATE_ERF, GATE_TANH, GATE_ZERO};
-use crate::models::vit::Activation;
 use crate::tensor::{self, LinearF16};
 
 core::arch::global_asm!(".cpu cortex-m55", include_str!("linear_f16.s"), options(raw));
 
 /// Outputs of a panel.
 const PANEL: usize = 16;
-/// Most outputs of a layer that is done without the others of its panel.
+/// The largest number of outputs with which a layer computes only the first four of its panel.
 const FEW: usize = 4;
 
 /// Sums of a panel's outputs: inputs, their number, the panel, the sums.
@@ -61,7 +61,7 @@ pub(super) fn linear_f16_residual(x: &[f32], w: &LinearF16, residual: &mut [f16]
     }
 }
 
-/// Hands over `Σ_k x[k]·w[n,k] + bias[n]` of each panel's outputs, and the first n.
+/// Calls `take(n, y)` with the outputs of each panel, `y = Σ_k x[k]·w[n,k] + bias[n]`, and its first n.
 #[inline(always)]
 fn for_each_panel(x: &[f32], w: &LinearF16, mut take: impl FnMut(usize, &[f32])) {
     let dot: Dot = if w.outputs <= FEW { vitreous_helium_dot_f16_four } else { vitreous_helium_dot_f16 };
@@ -75,21 +75,21 @@ fn for_each_panel(x: &[f32], w: &LinearF16, mut take: impl FnMut(usize, &[f32]))
     }
 }
 
-/// `residual += sums`, `eighths` times 8 elements.
+/// `residual += sums` for `eighths`·8 elements.
 ///
 /// # Safety
-/// There are so many, at least 8, of both.
+/// Both have that many elements, at least 8.
 pub(super) unsafe fn add_residual(sums: &[f32], eighths: usize, residual: *mut f16) {
     // SAFETY: as the caller has it.
     unsafe { vitreous_helium_add_residual(sums.as_ptr(), eighths, residual) };
 }
 
-/// The entry of 0.
-pub(super) fn middle(table: &'static GateTable) -> *const f16 {
+/// The entry of 0 in a table of gates.
+pub(super) fn zero_entry(table: &'static GateTable) -> *const f16 {
     table.entries().as_ptr().wrapping_add(GATE_ZERO)
 }
 
-/// Each element's activation.
+/// Applies an activation function to each element.
 pub(super) fn activate(activation: Activation, out: &mut [f32]) {
     let (table, one): (_, fn(f32) -> f32) = match activation {
         Activation::GeluErf => (&GATE_ERF, gelu_erf),
@@ -99,7 +99,7 @@ pub(super) fn activate(activation: Activation, out: &mut [f32]) {
     let (quarters, rest) = out.as_chunks_mut::<4>();
     if !quarters.is_empty() {
         // SAFETY: that many quarters; indices are cut to the table.
-        unsafe { vitreous_helium_gelu(quarters.as_mut_ptr().cast(), quarters.len(), middle(table)) };
+        unsafe { vitreous_helium_gelu(quarters.as_mut_ptr().cast(), quarters.len(), zero_entry(table)) };
     }
     rest.iter_mut().for_each(|x| *x = one(*x));
 }

@@ -1,5 +1,6 @@
-@ f16 weights: 16 sums of one row, in ascending order of its r1 ≥ 1 inputs (f32, at r0); weights (inputs, 16) f16 at r2, sums to the
-@ 16 f32 at r3. Bottoms and tops of a register of f16 are its even and its odd outputs.
+@ f16 weights: 16 sums of one row, in ascending order of its r1 ≥ 1 inputs (f32, at r0); weights (inputs, 16)
+@ f16 at r2, sums to the 16 f32 at r3. The bottom and top halves of a register of f16 are its even and odd
+@ outputs.
     .section .text.vitreous_helium_dot_f16, "ax", %progbits
     .global vitreous_helium_dot_f16
     .type vitreous_helium_dot_f16, %function
@@ -35,7 +36,7 @@ vitreous_helium_dot_f16:
     vpop {d8-d15}
     pop {r7, pc}
 
-@ The same of the first four outputs, for layers that have no more.
+@ The same for the first four outputs only, for layers that have no more.
     .section .text.vitreous_helium_dot_f16_four, "ax", %progbits
     .global vitreous_helium_dot_f16_four
     .type vitreous_helium_dot_f16_four, %function

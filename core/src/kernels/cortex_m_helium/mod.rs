@@ -1,10 +1,10 @@
 //! Cortex-M55 and -M85: vectors of 128 bits (Helium, MVE), in assembly, since stable Rust has no intrinsics
 //! for them.
 //!
-//! MVE's float arithmetic flushes subnormal numbers, rounds to nearest even and makes every not-a-number the
-//! default one, whatever the scalar FPU is set to; docs/numerics.md leaves no result to depend on that.
-//! VMAXNM and VMINNM return the number where one operand is none; so does the contract's max(x, bound), whose
-//! bound always is a number here.
+//! MVE's float arithmetic flushes subnormal numbers, rounds to nearest even and makes every NaN the default
+//! NaN, whatever the settings of the scalar FPU. By docs/numerics.md no result depends on that. Where one
+//! operand is a NaN, VMAXNM and VMINNM return the other one. The contract's max(x, bound) does the same,
+//! since the bound is never a NaN here.
 
 mod attention;
 mod linear;

@@ -15,9 +15,9 @@ const ROUND: usize = 16;
 /// Bits of the largest finite f32.
 const FINITE: u32 = f32::MAX.to_bits();
 
-/// Quantizes rounds of a row: floats, rounds, codes, bits of the largest magnitude of the rest; returns bits
-/// of the scale and, in the upper half, of the largest magnitude; or 0 where something is infinite or not a
-/// number.
+/// Quantizes rounds of a row. Arguments: floats, number of rounds, codes, bits of the largest magnitude of
+/// the row's rest. Returns the bits of the scale and, in the upper half, of the largest magnitude; or 0 if a
+/// number is infinite or NaN.
 pub(super) type Quantize = unsafe extern "C" fn(*const f32, usize, *mut i8, u32) -> u64;
 
 extern "C" {
@@ -74,8 +74,8 @@ pub(super) fn narrow(x: &[f32], out: &mut [f16]) {
     (PORTABLE.narrow)(x.get(done..).unwrap_or(&[]), out.get_mut(done..).unwrap_or(&mut []));
 }
 
-/// Quantizes a row by `code`, which places sixteen codes a round from `to` on; the others, and zeros up to
-/// `length`, are handed to `put`. Returns the scale.
+/// Quantizes a row by `code`, which writes sixteen codes a round from `to` on. The other codes, and zeros up
+/// to `length`, go to `store`. Returns the scale.
 ///
 /// # Safety
 /// `code` may write as many rounds from `to` on as `x` has.
@@ -85,7 +85,7 @@ pub(super) unsafe fn quantize(
     length: usize,
     code: Quantize,
     to: *mut i8,
-    mut put: impl FnMut(usize, i8),
+    mut store: impl FnMut(usize, i8),
 ) -> f32 {
     let (rounds, rest) = x.as_chunks::<ROUND>();
     let largest = rest.iter().fold(0, |bits, x| x.abs().to_bits().max(bits));
@@ -100,15 +100,15 @@ pub(super) unsafe fn quantize(
     };
     let (scale, factor) = row_scale(largest);
     for (i, x) in x.iter().enumerate().skip(done) {
-        put(i, to_i8(*x, factor));
+        store(i, to_i8(*x, factor));
     }
     for i in x.len()..length {
-        put(i, 0);
+        store(i, 0);
     }
     scale
 }
 
-// Not inlined: what is seldom needed would take registers from the loop over rows.
+// Not inlined, since the code for rare cases would take registers from the loop over rows.
 #[inline(never)]
 pub(super) fn quantize_row(x: &[f32], out: &mut [i8]) -> f32 {
     if x.len() == out.len() && x.len().is_multiple_of(ROUND) && !x.is_empty() {
@@ -140,11 +140,12 @@ pub(super) fn quantize_row_above(x: &[f32], floor: f32, out: &mut [i8]) -> (f32,
     }
     // SAFETY: that many rounds can be read.
     let bits = unsafe { vitreous_helium_max(x.as_ptr(), rounds) };
-    // As signed integers, bits of numbers from 0 up are in order, and those of negative ones below them.
+    // As signed integers, the bits of numbers from 0 up are in order, and those of negative numbers lie below
+    // them.
     let bits =
         x.iter().skip(rounds * ROUND).fold(bits, |bits, x| (bits as i32).max(x.to_bits() as i32) as u32);
     if bits > FINITE {
-        // Infinite or not a number.
+        // A number is infinite or NaN.
         return portable::quantize_row_above(x, floor, out);
     }
     let row = row_scale_above(f32::from_bits(bits), floor);

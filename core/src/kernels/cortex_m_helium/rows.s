@@ -1,7 +1,7 @@
-@ Rows of floats: layer norm, and quantization. Sixteen elements a round.
+@ Rows of floats: layer norm and quantization, sixteen elements a round.
 
-@ r0 = bits of the largest x, at least 0, of r1 rounds of f32 at r0. As integers, bits of numbers from 0 up are in order, infinity and
-@ not-a-numbers last.
+@ r0 = bits of the largest x, at least 0, of r1 rounds of f32 at r0. As integers, the bits of numbers from 0
+@ up are in order; infinity and NaNs come last.
     .section .text.vitreous_helium_max, "ax", %progbits
     .global vitreous_helium_max
     .type vitreous_helium_max, %function
@@ -23,8 +23,9 @@ vitreous_helium_max:
     vmaxv.s32 r0, q3
     pop {r7, pc}
 
-@ Quantizes r1 rounds of f32 at r0 to the bytes at r2; r3 is bits of the largest magnitude of what the row has besides. Returns bits of
-@ the scale and, in the upper half, of the largest magnitude, or 0, with nothing written, if something is infinite or not a number: so no product leaves ±127.
+@ Quantizes r1 rounds of f32 at r0 to the bytes at r2; r3 is the bits of the largest magnitude of the row's
+@ other elements. Returns the bits of the scale and, in the upper half, of the largest magnitude; or 0, with
+@ nothing written, if a number is infinite or NaN. So no product leaves ±127.
 .macro quantize name, store, offsets
     .section .text.\name, "ax", %progbits
     .global \name
@@ -97,7 +98,7 @@ vitreous_helium_max:
     pop {r4, pc}
 .endm
 
-@ One code after the other; with 16 bytes between rounds: keys; 16 bytes apart: values.
+@ Three forms: one code after the other; with 16 bytes between rounds, for keys; 16 bytes apart, for values.
 .macro store_row
     vstrb.32 q0, [r2], #4
     vstrb.32 q1, [r2], #4
@@ -121,8 +122,8 @@ vitreous_helium_max:
     adds r2, #64
 .endm
 
-@ Codes with a zero point: x times r2 plus the f32 on the stack, saturated. Loads of every fourth element, so that narrowing into
-@ bottoms and tops puts them in order.
+@ Codes with a zero point: x times r2 plus the f32 on the stack, saturated. Loads of every fourth element, so
+@ that narrowing into bottom and top halves puts them in order.
     .section .text.vitreous_helium_quantize_above, "ax", %progbits
     .global vitreous_helium_quantize_above
     .type vitreous_helium_quantize_above, %function
@@ -157,8 +158,8 @@ vitreous_helium_quantize_above:
     le lr, 1b
     pop {r7, pc}
 
-@ Partial sums of r1 rounds of 16 f16 at r0, less r2 (f32) and squared if `squared`, to the 16 f32 at r3, in the order
-@ 0 2 4 6, 1 3 5 7, 8 10 12 14, 9 11 13 15: bottoms and tops of two registers of f16.
+@ Partial sums of r1 rounds of 16 f16 at r0, less r2 (f32) and squared if `squared`, to the 16 f32 at r3, in
+@ the order 0 2 4 6, 1 3 5 7, 8 10 12 14, 9 11 13 15: bottom and top halves of two registers of f16.
 .macro partial_sums name, squared
     .section .text.\name, "ax", %progbits
     .global \name
@@ -242,7 +243,7 @@ quantize vitreous_helium_quantize_value, store_value, 1
 partial_sums vitreous_helium_sums, 0
 partial_sums vitreous_helium_square_sums, 1
 
-@ f16 at r0 as f32 at r1, r2 times eight.
+@ Converts r2 times eight f16 at r0 to f32 at r1.
     .section .text.vitreous_helium_widen, "ax", %progbits
     .global vitreous_helium_widen
     .type vitreous_helium_widen, %function
@@ -259,7 +260,7 @@ vitreous_helium_widen:
     le lr, 1b
     pop {r7, pc}
 
-@ f32 at r0 as f16 at r1, r2 times eight; bounded to ±65504, as residuals are.
+@ Converts r2 times eight f32 at r0 to f16 at r1, bounded to ±65504, as residuals are.
     .section .text.vitreous_helium_narrow, "ax", %progbits
     .global vitreous_helium_narrow
     .type vitreous_helium_narrow, %function

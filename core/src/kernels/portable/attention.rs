@@ -1,11 +1,11 @@
-//! Attention in one head, one query after the other: scores, softmax weights, weighted sum of values.
+//! Attention in one head, one query after the other: scores, softmax weights, weighted sum of the values.
 
 use super::rows::quantize_row;
 use crate::kernels::{Attention, AttentionScratch};
 use crate::math::{exp2, round_to_i32, Lane};
 use crate::tensor::{padded, rows, rows_mut};
 
-/// Quantizes rows into the rows from `first` on.
+/// Quantizes rows of keys or values into the rows of `cache` from `first` on.
 pub(super) fn store_rows(x: &[f32], head_dim: usize, first: usize, cache: &mut [i8], scales: &mut [f32]) {
     let pitch = padded(head_dim);
     let cache = cache.get_mut(first.saturating_mul(pitch)..).unwrap_or(&mut []);
@@ -30,8 +30,8 @@ pub(super) fn attend(a: &Attention, scratch: &mut AttentionScratch, out: &mut [f
         let max = scores(query, a.factor * *query_scale, a, score_row);
         let sum = softmax(score_row, max, weight_max, a.relative_scales, weights);
         weighted_sum(weights, a.values, sums);
-        // The largest score's numerator is weight_max, so the sum is never zero (but for not-a-number, from
-        // hostile models).
+        // The largest score's numerator is weight_max, so the sum is zero only where scores are NaN, which
+        // takes a hostile model.
         let scale = a.value_scale / sum.max(1) as f32;
         for (out, acc) in out.iter_mut().zip(sums.iter()) {
             *out = *acc as f32 * scale;
@@ -39,7 +39,7 @@ pub(super) fn attend(a: &Attention, scratch: &mut AttentionScratch, out: &mut [f
     }
 }
 
-/// `out[t] = (q·k_t)·(factor·scale_t)`; returns the largest.
+/// `out[t] = (q·k_t)·(factor·scale_t)`; returns the largest score.
 fn scores(query: &[i8], factor: f32, a: &Attention, out: &mut [f32]) -> f32 {
     let mut largest = f32::MIN;
     let keys = rows(a.keys, a.queries.pitch);
@@ -51,7 +51,8 @@ fn scores(query: &[i8], factor: f32, a: &Attention, out: &mut [f32]) -> f32 {
     largest
 }
 
-/// `e_t = weight_max·2^(s_t − max)`; the weights are `round(e_t·scale_t)`, the sum is that of `round(e_t)`.
+/// Writes the softmax weights `round(e_t·scale_t)`, where `e_t = weight_max·2^(s_t − max)`, and returns the
+/// sum of `round(e_t)`.
 fn softmax(scores: &[f32], max: f32, weight_max: f32, scales: &[f32], weights: &mut [i16]) -> u32 {
     let mut sum = 0u32;
     for ((score, scale), weight) in scores.iter().zip(scales).zip(weights) {

@@ -2,12 +2,11 @@
 
 use half::f16;
 
-use crate::kernels::Activation;
-use crate::kernels::Epilogue;
+use crate::kernels::{Activation, Epilogue};
 use crate::math::{gelu_erf, gelu_tanh, relu, to_f16};
 use crate::tensor::{self, LinearF16, LinearI8, PanelLayout, RowsI8};
 
-/// Rows that share each weight that is read.
+/// Rows at a time: each weight that is read serves all of them.
 const BLOCK: usize = 4;
 /// Outputs per panel of f16 weights.
 const F16_LANES: usize = 16;
@@ -28,7 +27,7 @@ fn for_each_output<T>(rows: &RowsI8, weights: &LinearI8, out: &mut [T], store: i
     let mut zero_points = rows.zero_points.chunks(BLOCK);
     let mut out = tensor::rows_mut(out, outputs);
     for scales in rows.scales.chunks(BLOCK) {
-        // Missing rows of the last block are stood in for by empty ones, whose results have nowhere to go.
+        // Empty rows stand in for the missing rows of the last block; their results are stored nowhere.
         let block = [(); BLOCK].map(|_| x.next().unwrap_or(&[]));
         let [mut out0, mut out1, mut out2, mut out3] =
             [(); BLOCK].map(|_| out.next().unwrap_or(&mut []).iter_mut());
@@ -53,7 +52,7 @@ fn for_each_output<T>(rows: &RowsI8, weights: &LinearI8, out: &mut [T], store: i
     }
 }
 
-/// One number per row; 0 for rows that are not there.
+/// One number per row of the block; 0 for missing rows.
 fn to_block<T: Copy + Default>(values: &[T]) -> [T; BLOCK] {
     let mut rows = [T::default(); BLOCK];
     for (to, from) in rows.iter_mut().zip(values) {
@@ -93,7 +92,7 @@ fn dot(x: &[i8], w: &[i8]) -> i32 {
     x.iter().zip(w).fold(0i32, |sum, (x, w)| sum.wrapping_add(*x as i32 * *w as i32))
 }
 
-/// Dot product with the weights of one output in a panel of `nr`, which stand in groups of `kr` inputs.
+/// Dot product with the weights of one output in a panel of `nr` outputs and groups of `kr` inputs.
 fn dot_in_panel(x: &[i8], panel: &[i8], layout: PanelLayout, output: usize) -> i32 {
     let (nr, kr) = (layout.nr as usize, layout.kr as usize);
     if layout.is_paired() && output == 1 {
@@ -125,7 +124,7 @@ fn for_each_f16_output<T>(x: &[f32], weights: &LinearF16, out: &mut [T], store: 
         for ((out, panel), bias) in out.chunks_mut(F16_LANES).zip(panels).zip(bias) {
             let mut acc = [0.0f32; F16_LANES];
             for (x, w) in x.iter().zip(panel.as_chunks::<F16_LANES>().0) {
-                // Of the last panel, only what there is: the last convolution of a restorer has 3 outputs.
+                // In the last panel, only the outputs that exist: the last convolution of a restorer has 3.
                 if out.len() < F16_LANES {
                     acc.iter_mut().zip(w).take(out.len()).for_each(|(acc, w)| *acc += *x * w.to_f32());
                     continue;

@@ -1,17 +1,17 @@
-//! Plain Rust, the oracle of every other table. Written so that no call can panic: lengths come from zipped
-//! iterators.
+//! Plain Rust, the oracle of every other table. No call can panic, since zipped iterators determine all
+//! lengths.
 
 mod attention;
 mod linear;
 mod rows;
 
-#[cfg(any(test, table = "cortex-m-dsp", table = "scalar"))]
+#[cfg(any(test, table = "cortex-m-dsp", table = "soft-float"))]
 pub(super) use linear::activate;
-#[cfg(any(test, table = "cortex-m-dsp", table = "scalar"))]
+#[cfg(any(test, table = "cortex-m-dsp", table = "soft-float"))]
 pub(super) use rows::layer_norm;
 #[cfg(table = "cortex-m-dsp")]
 pub(super) use rows::widen;
-#[cfg(any(test, table = "cortex-m-dsp", table = "cortex-m-helium", table = "scalar"))]
+#[cfg(any(test, table = "cortex-m-dsp", table = "cortex-m-helium", table = "soft-float"))]
 pub(super) use rows::{quantize_row, quantize_row_above};
 
 use super::{spec, Kernels};

@@ -1,4 +1,4 @@
-//! Row operations: layer norm and quantization.
+//! Layer norm and quantization of rows.
 
 use half::f16;
 
@@ -30,7 +30,7 @@ fn canonical_sum(row: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     (d0 + d2) + (d1 + d3)
 }
 
-/// `out = γ·(x − mean)/√(var + ε) + β`, variance over n, two passes; rows of γ's length.
+/// `out = γ·(x − mean)/√(var + ε) + β` in two passes, the variance divided by n. Rows have γ's length.
 pub(in crate::kernels) fn layer_norm(x: &[f16], weights: &NormWeights, out: &mut [f32]) {
     let width = weights.gamma.len();
     for (x, out) in rows(x, width).zip(rows_mut(out, width)) {
@@ -38,7 +38,7 @@ pub(in crate::kernels) fn layer_norm(x: &[f16], weights: &NormWeights, out: &mut
     }
 }
 
-/// f16 as f32.
+/// Converts f16 to f32.
 pub(in crate::kernels) fn widen(x: &[f16], out: &mut [f32]) {
     out.iter_mut().zip(x).for_each(|(to, from)| *to = from.to_f32());
 }
@@ -59,7 +59,7 @@ fn norm_row(x: &[f16], weights: &NormWeights, out: &mut [f32]) {
     }
 }
 
-/// int8 with the scale that takes the row's largest magnitude to 127; returns the scale.
+/// Quantizes to int8 with the scale that maps the row's largest magnitude to 127; returns the scale.
 pub(in crate::kernels) fn quantize_row(x: &[f32], out: &mut [i8]) -> f32 {
     let (scale, factor) = row_scale(row_max_abs(x));
     let mut rest = out.iter_mut();
@@ -70,7 +70,7 @@ pub(in crate::kernels) fn quantize_row(x: &[f32], out: &mut [i8]) -> f32 {
     scale
 }
 
-/// int8 with a zero point, for elements from `floor` up; returns scale and zero point.
+/// Quantizes elements from `floor` up to int8 with a zero point; returns scale and zero point.
 pub(in crate::kernels) fn quantize_row_above(x: &[f32], floor: f32, out: &mut [i8]) -> (f32, i32) {
     let max = x.iter().fold(0.0, |m, v| Lane::max(*v, m));
     let row = row_scale_above(max, floor);
@@ -78,7 +78,7 @@ pub(in crate::kernels) fn quantize_row_above(x: &[f32], floor: f32, out: &mut [i
     for (x, out) in x.iter().zip(rest.by_ref()) {
         *out = to_i8_above(*x, row.factor, row.zero_point_f32);
     }
-    // The weights behind the row's end are zero, so any code will do there.
+    // The weights behind the row's end are zero, so the codes there can be anything.
     rest.for_each(|out| *out = 0);
     (row.scale, row.zero_point)
 }

@@ -1,9 +1,8 @@
-//! Calls of a table's functions with shapes that safe code can state and that are wrong: numbers too large
-//! for any memory, such as those of which a product wraps to the right one, and views of other lengths than
-//! the shape says.
+//! Calls a table's functions with wrong shapes that safe code can state: numbers too large for any memory,
+//! numbers whose product wraps to the right one, and views of other lengths than the shape says.
 //!
-//! Shared with the check of the emulated boards' tables (`firmware/app/src/kernels`): it needs no allocator,
-//! and names come from the module around it.
+//! The check of the emulated boards' tables (`firmware/app/src/kernels`) shares this file. So it needs no
+//! allocator, and takes its names from the module around it.
 
 use half::f16;
 
@@ -12,12 +11,12 @@ use super::{
     PanelLayout, RowShape, RowsI8,
 };
 
-/// Most slices of a call.
+/// The largest number of slices of a call.
 pub const AREAS: usize = 10;
-/// Bytes of memory for each slice; it begins at a multiple of that, or of a page.
+/// Bytes of memory for each slice. The memory begins at a multiple of that, or of a page.
 pub const AREA: usize = 8192;
 
-/// What lies beside a slice, as far as it is looked at.
+/// The byte that is painted before and behind each slice; the test checks that it is still there.
 const PAINT: u8 = 0x5a;
 const PAINTED: usize = 32;
 
@@ -31,7 +30,7 @@ const EPILOGUES: [Epilogue; 4] = [
 /// A call of one function.
 type Function = fn(&Kernels, &mut Views);
 
-/// Calls one function, in memory that holds anything. Returns its name if it wrote beside a slice.
+/// Calls one function, in memory with any contents. Returns its name if it wrote beside a slice.
 pub fn call(
     table: &Kernels,
     areas: [&mut [u8]; AREAS],
@@ -53,10 +52,10 @@ pub fn call(
     (!views.are_intact()).then_some(name)
 }
 
-/// Slices of a call, each in an area of its own.
+/// The slices of a call, each in an area of its own.
 struct Views<'a, 'b> {
     areas: core::array::IntoIter<&'a mut [u8], AREAS>,
-    /// What is painted, before and behind each slice.
+    /// The painted bytes before and behind each slice.
     beside: [[&'a [u8]; 2]; AREAS],
     count: usize,
     bits: &'b mut dyn FnMut() -> u64,
@@ -71,12 +70,12 @@ impl<'a> Views<'a, '_> {
         all[self.below(all.len())]
     }
 
-    /// A part of a shape, of which `right` is the right one.
+    /// A number of a shape, often `right`, sometimes a wrong one.
     fn number(&mut self, right: usize) -> usize {
         const LARGE: usize = 1 << (usize::BITS - 4);
         const HALF: usize = 1 << (usize::BITS - 1);
         match self.below(10) {
-            // Times a power of two, it wraps to as much as the right one.
+            // Times a power of two, this wraps to the product of the right number.
             0 | 1 => right.wrapping_add(1 << (usize::BITS as usize - 1 - self.below(8))),
             2 => self.one_of(&[0, 1, 15, 16, 17, LARGE, LARGE + 16, HALF - 1, HALF, HALF + 1]),
             3 => usize::MAX - self.below(34),
@@ -85,9 +84,9 @@ impl<'a> Views<'a, '_> {
         }
     }
 
-    /// A slice that should have `right` elements: at the end of its area, at the beginning, or one element
-    /// behind that.
-    fn take<T: bytemuck::Pod>(&mut self, right: usize) -> &'a mut [T] {
+    /// A slice that should have `right` elements and often has. It lies at the end of its area, at the
+    /// beginning, or one element behind the beginning.
+    fn slice<T: bytemuck::Pod>(&mut self, right: usize) -> &'a mut [T] {
         let count = match self.below(16) {
             0 => 0,
             1 => 1,
@@ -133,43 +132,43 @@ fn linear_i8(table: &Kernels, views: &mut Views) {
     };
     let zero_points = if views.below(2) == 0 { rows } else { 0 };
     let x = RowsI8 {
-        data: views.take(rows * right),
-        scales: views.take(rows),
-        zero_points: views.take(zero_points),
+        data: views.slice(rows * right),
+        scales: views.slice(rows),
+        zero_points: views.slice(zero_points),
         pitch: row_pitch,
     };
     let weights = LinearI8 {
-        panels: views.take(table.spec.layout.padded_outputs(outputs) * right),
-        scales: views.take(outputs),
-        bias: views.take(outputs),
-        sums: views.take(outputs),
+        panels: views.slice(table.spec.layout.padded_outputs(outputs) * right),
+        scales: views.slice(outputs),
+        bias: views.slice(outputs),
+        sums: views.slice(outputs),
         pitch,
         outputs: views.number(outputs),
         layout,
     };
-    let scratch = views.take((table.spec.linear_scratch)(right));
+    let scratch = views.slice((table.spec.linear_scratch)(right));
     if views.below(2) == 0 {
-        (table.linear_i8_residual)(&x, &weights, views.take(rows * outputs), scratch);
+        (table.linear_i8_residual)(&x, &weights, views.slice(rows * outputs), scratch);
     } else {
         let epilogue = views.one_of(&EPILOGUES);
-        (table.linear_i8)(&x, &weights, epilogue, views.take(rows * outputs), scratch);
+        (table.linear_i8)(&x, &weights, epilogue, views.slice(rows * outputs), scratch);
     }
 }
 
 fn linear_f16(table: &Kernels, views: &mut Views) {
     let (rows, inputs, outputs) = (views.below(15), views.below(50), views.below(40));
-    let x = views.take::<f32>(rows * inputs);
+    let x = views.slice::<f32>(rows * inputs);
     let weights = LinearF16 {
-        panels: views.take(padded(outputs) * inputs),
-        bias: views.take(outputs),
+        panels: views.slice(padded(outputs) * inputs),
+        bias: views.slice(outputs),
         inputs: views.number(inputs),
         outputs: views.number(outputs),
     };
     if views.below(2) == 0 {
-        (table.linear_f16_residual)(x, &weights, views.take(rows * outputs));
+        (table.linear_f16_residual)(x, &weights, views.slice(rows * outputs));
     } else {
         let epilogue = views.one_of(&EPILOGUES);
-        (table.linear_f16)(x, &weights, epilogue, views.take(rows * outputs));
+        (table.linear_f16)(x, &weights, epilogue, views.slice(rows * outputs));
     }
 }
 
@@ -178,23 +177,23 @@ fn quantize_rows(table: &Kernels, views: &mut Views) {
     let pitch = views.one_of(&[width, padded(width), padded(width) + 16]);
     let shape = RowShape { width: views.number(width), pitch: views.number(pitch) };
     let (x, codes, scales) =
-        (views.take::<f32>(rows * width), views.take(rows * pitch), views.take::<f32>(rows));
+        (views.slice::<f32>(rows * width), views.slice(rows * pitch), views.slice::<f32>(rows));
     if views.below(2) == 0 {
         (table.quantize_rows)(x, shape, codes, scales);
     } else {
-        (table.quantize_rows_above)(x, shape, -0.172, codes, scales, views.take(rows));
+        (table.quantize_rows_above)(x, shape, -0.172, codes, scales, views.slice(rows));
     }
 }
 
 fn layer_norm(table: &Kernels, views: &mut Views) {
     let (rows, width) = (views.below(18), views.below(100));
-    let norm = NormWeights { gamma: views.take(width), beta: views.take(width), eps: 1e-6 };
-    (table.layer_norm)(views.take(rows * width), &norm, views.take(rows * width));
+    let norm = NormWeights { gamma: views.slice(width), beta: views.slice(width), eps: 1e-6 };
+    (table.layer_norm)(views.slice(rows * width), &norm, views.slice(rows * width));
 }
 
 fn convert(table: &Kernels, views: &mut Views) {
     let count = views.below(100);
-    let (halves, floats) = (views.take::<f16>(count), views.take::<f32>(count));
+    let (halves, floats) = (views.slice::<f16>(count), views.slice::<f32>(count));
     if views.below(2) == 0 {
         (table.widen)(halves, floats);
     } else {
@@ -205,13 +204,13 @@ fn convert(table: &Kernels, views: &mut Views) {
 fn store(table: &Kernels, views: &mut Views) {
     let (rows, tokens, head_dim) = (views.below(12), views.below(40), views.below(40));
     let memory = (table.spec.attention_memory)(tokens, head_dim);
-    let x = views.take::<f32>(rows * head_dim);
+    let x = views.slice::<f32>(rows * head_dim);
     let right = views.below(tokens.saturating_sub(rows) + 1);
     let (first, width) = (views.number(right), views.number(head_dim));
     if views.below(2) == 0 {
-        (table.store_keys)(x, width, first, views.take(memory.keys), views.take(rows));
+        (table.store_keys)(x, width, first, views.slice(memory.keys), views.slice(rows));
     } else {
-        (table.store_values)(x, width, first, views.take(memory.values), views.take(rows));
+        (table.store_values)(x, width, first, views.slice(memory.values), views.slice(rows));
     }
 }
 
@@ -220,29 +219,29 @@ fn attend(table: &Kernels, views: &mut Views) {
     let memory = (table.spec.attention_memory)(tokens, right);
     let head_dim = views.number(right);
     let pitch = if views.below(8) == 0 { views.number(padded(right)) } else { padded(head_dim) };
-    // Nothing of it is used, but it can be called.
+    // The results are not used; the call must not panic.
     let (tokens_too, head_dim_too) = (views.number(tokens), views.number(right));
     let _ = (table.spec.attention_memory)(tokens_too, head_dim_too);
     let _ = (table.spec.linear_scratch)(pitch);
     let attention = Attention {
         queries: RowsI8 {
-            data: views.take(count * padded(right)),
-            scales: views.take(count),
+            data: views.slice(count * padded(right)),
+            scales: views.slice(count),
             zero_points: &[],
             pitch,
         },
         head_dim,
         factor: 0.2,
-        keys: views.take(memory.keys),
-        key_scales: views.take(tokens),
-        values: views.take(memory.values),
-        relative_scales: views.take(tokens),
+        keys: views.slice(memory.keys),
+        key_scales: views.slice(tokens),
+        values: views.slice(memory.values),
+        relative_scales: views.slice(tokens),
         value_scale: 1.0,
     };
     let mut scratch = AttentionScratch {
-        scores: views.take(memory.scores / size_of::<f32>()),
-        weights: views.take(memory.weights / size_of::<i16>()),
-        sums: views.take(memory.sums / size_of::<i32>()),
+        scores: views.slice(memory.scores / size_of::<f32>()),
+        weights: views.slice(memory.weights / size_of::<i16>()),
+        sums: views.slice(memory.sums / size_of::<i32>()),
     };
-    (table.attend)(&attention, &mut scratch, views.take(count * right));
+    (table.attend)(&attention, &mut scratch, views.slice(count * right));
 }

@@ -1,5 +1,6 @@
-//! Safe callers can state any shape. Whatever it is, no function of a table reads or writes outside of the
-//! views that it was given, and none panics: around each view lie pages that nobody may touch.
+//! Safe callers can state any shape. Whatever it is, no function of a table may read or write outside of the
+//! views that it was given, and none may panic. To find such accesses, each view lies between two pages that
+//! nobody may touch.
 
 use std::array::from_fn;
 use std::vec;
@@ -46,7 +47,7 @@ impl Drop for Guarded {
     }
 }
 
-/// Calls functions of all tables, so many of each table.
+/// Makes `calls` calls of each table's functions.
 fn call_all(calls: u64) {
     for table in tables().chain([&PORTABLE]) {
         let mut numbers = Numbers(0);
@@ -71,7 +72,7 @@ fn wrong_shapes_touch_nothing_outside_in_many_calls() {
     call_all(2_000_000);
 }
 
-/// A head whose width times sixteen wraps to a small number, with memory that suffices for a small one.
+/// The width of such a head times sixteen wraps to a small number, for which there is memory enough.
 #[test]
 fn a_head_too_wide_for_any_memory_is_not_attended_to() {
     for table in tables().chain([&PORTABLE]) {

@@ -1,11 +1,11 @@
-//! Attention over a tile of queries: as many rows at a time as a block of the matrix product has, so that
-//! each key and each value is read once for all of them.
+//! Attention over a tile of queries. A block has as many queries as the matrix product has rows; each key and
+//! each value is read once for all of them.
 //!
-//! Keys lie in panels as weights do, a token being an output. Values lie in pairs of tokens, widened to i16:
+//! Keys lie in panels, as weights do, with tokens as outputs. Values lie in pairs of tokens, widened to i16:
 //! `(tokens/2, pitch, 2)`.
 
 use super::gemm::{multiply, Epilogue, Inputs, Panels};
-use super::quantize::{quantize, Codes, Place};
+use super::quantize::{quantize, CodeRow, CodeRows};
 use super::{load, store, Dot, Floats, Ints, GROUP, LANES};
 use crate::kernels::{can_store, Attention, AttentionScratch};
 use crate::math::Lane;
@@ -26,14 +26,14 @@ pub(in crate::kernels) fn store_keys<F: Floats>(
     quantize::<F>(x, head_dim, &mut Keys { keys, pitch: padded(head_dim), first }, scales);
 }
 
-/// Keys of the tokens from `first` on.
+/// The cache of keys, for the tokens from `first` on.
 struct Keys<'a> {
     keys: &'a mut [i8],
     pitch: usize,
     first: usize,
 }
 
-impl<I: Ints> Place<I> for Keys<'_> {
+impl<I: Ints> CodeRows<I> for Keys<'_> {
     type Row<'a>
         = Key<'a>
     where
@@ -46,14 +46,14 @@ impl<I: Ints> Place<I> for Keys<'_> {
     }
 }
 
-/// A panel of keys, from a token's first group on.
+/// Where the key of one token goes: its panel, from the token's first group on.
 struct Key<'a>(&'a mut [i8]);
 
-impl<I: Ints> Codes<I> for Key<'_> {
+impl<I: Ints> CodeRow<I> for Key<'_> {
     #[inline(always)]
-    fn take(&mut self, column: usize, codes: I) {
+    fn store(&mut self, column: usize, codes: I) {
         let codes = codes.to_i8();
-        // From the token's first group to the end of its last.
+        // From the first of the token's four groups to the end of the last.
         let Some(groups) =
             self.0.get_mut(column / 4 * GROUP..).and_then(|rest| rest.first_chunk_mut::<{ 3 * GROUP + 4 }>())
         else {
@@ -83,14 +83,14 @@ pub(in crate::kernels) fn store_values<F: Floats>(
     quantize::<F>(x, head_dim, &mut Values { pairs, pitch: padded(head_dim), first }, scales);
 }
 
-/// Values of the tokens from `first` on.
+/// The cache of values, for the tokens from `first` on.
 struct Values<'a> {
     pairs: &'a mut [i32],
     pitch: usize,
     first: usize,
 }
 
-impl<I: Ints> Place<I> for Values<'_> {
+impl<I: Ints> CodeRows<I> for Values<'_> {
     type Row<'a>
         = Value<'a>
     where
@@ -104,15 +104,15 @@ impl<I: Ints> Place<I> for Values<'_> {
     }
 }
 
-/// The values of two tokens, of which the first comes first.
+/// Where the value of one token goes: the pairs of its two tokens, as the first or the second.
 struct Value<'a> {
     pairs: &'a mut [i32],
     second: bool,
 }
 
-impl<I: Ints> Codes<I> for Value<'_> {
+impl<I: Ints> CodeRow<I> for Value<'_> {
     #[inline(always)]
-    fn take(&mut self, column: usize, codes: I) {
+    fn store(&mut self, column: usize, codes: I) {
         let pair = self.pairs.get_mut(column..).and_then(|pairs| pairs.first_chunk_mut::<LANES>());
         let Some(pair) = pair else { return };
         if self.second {
@@ -123,23 +123,24 @@ impl<I: Ints> Codes<I> for Value<'_> {
     }
 }
 
-/// The steps of attention for a block of queries, each compiled for the table's instructions and on its own:
-/// together they have more to hold than there are registers, and the compiler then moves the sums about in
-/// the innermost loops.
+/// The steps of attention for a block of queries. Each is a function of its own, compiled for the table's
+/// instructions. In one function they would need more registers than there are, and the compiler would move
+/// the sums about in the innermost loops.
 pub(in crate::kernels) struct Steps {
-    /// Queries of a block.
+    /// Number of queries of a block.
     pub rows: usize,
-    /// What the sums of each panel of keys start at.
-    pub begins: fn(&Attention, &mut [i32]),
-    /// Scores `(rows, stride)` of the queries from one on, and of each the largest by lane.
+    /// Writes the initial sums of each panel of keys.
+    pub initial_sums: fn(&Attention, &mut [i32]),
+    /// Writes the scores `(rows, stride)` of a block of queries, from a given query on, and each query's
+    /// largest score by lane.
     pub scores: fn(&Attention, usize, &[i32], &mut [f32], &mut Maxima),
-    /// Their softmax weights; then what each weighted sum is to be multiplied with.
+    /// Writes the softmax weights of the scores, and the factor for each query's weighted sum.
     pub softmax: fn(&Attention, &[f32], &Maxima, &mut [i16], &mut [f32]),
-    /// The weighted sums of values, multiplied: `(queries, head_dim)`.
+    /// Writes the weighted sums of the values times these factors: `(queries, head_dim)`.
     pub weighted_sums: fn(&Attention, &[i16], &[f32], &mut [f32]),
 }
 
-/// Most queries of a block.
+/// The largest number of queries of a block.
 const MAX_ROWS: usize = 6;
 /// The largest scores of each query, by lane.
 pub(in crate::kernels) type Maxima = [[f32; LANES]; MAX_ROWS];
@@ -152,7 +153,7 @@ pub(in crate::kernels) fn attend(
     steps: &Steps,
 ) {
     let (pitch, stride, rows) = (padded(a.head_dim), padded(a.tokens()), steps.rows);
-    // Values first: where there are as many, no other product of these lengths wraps.
+    // The values come first: where there are that many, no other product of these lengths wraps.
     let enough = a.tokens() > 0
         && pitch > 0
         && a.values.len() >= stride.saturating_mul(pitch).saturating_mul(2)
@@ -164,7 +165,7 @@ pub(in crate::kernels) fn attend(
         return;
     }
     let (scores, weights) = (&mut scratch.scores[..rows * stride], &mut scratch.weights[..rows * stride]);
-    (steps.begins)(a, scratch.sums);
+    (steps.initial_sums)(a, scratch.sums);
     let mut maxima = [[0.0; LANES]; MAX_ROWS];
     for (block, out) in out.chunks_mut(rows * a.head_dim).enumerate() {
         let mut factors = [0.0f32; MAX_ROWS];
@@ -175,10 +176,10 @@ pub(in crate::kernels) fn attend(
     }
 }
 
-/// See [`Steps::begins`].
+/// See [`Steps::initial_sums`].
 #[inline(always)]
-pub(in crate::kernels) fn begins<D: Dot>(a: &Attention, begins: &mut [i32]) {
-    Panels::new(a.keys, a.tokens(), a.queries.pitch).begin_all::<D>(begins);
+pub(in crate::kernels) fn initial_sums<D: Dot>(a: &Attention, initial_sums: &mut [i32]) {
+    Panels::new(a.keys, a.tokens(), a.queries.pitch).all_initial_sums::<D>(initial_sums);
 }
 
 /// See [`Steps::scores`].
@@ -186,7 +187,7 @@ pub(in crate::kernels) fn begins<D: Dot>(a: &Attention, begins: &mut [i32]) {
 pub(in crate::kernels) fn scores<D: Dot, const MR: usize, const NV: usize>(
     a: &Attention,
     first: usize,
-    begins: &[i32],
+    initial_sums: &[i32],
     scores: &mut [f32],
     maxima: &mut Maxima,
 ) {
@@ -200,7 +201,7 @@ pub(in crate::kernels) fn scores<D: Dot, const MR: usize, const NV: usize>(
     let stride = padded(a.tokens());
     let mut epilogue =
         Scores { scores, maxima, stride, query_scales, factor: a.factor, key_scales: a.key_scales };
-    let keys = Panels::new(a.keys, a.tokens(), pitch).begun(begins);
+    let keys = Panels::new(a.keys, a.tokens(), pitch).with_initial_sums(initial_sums);
     multiply::<D, MR, NV>(Inputs::new(codes, query_scales.len(), pitch), keys, &mut epilogue);
 }
 
@@ -220,8 +221,8 @@ pub(in crate::kernels) fn softmax<F: Floats, const MR: usize>(
         let Some((these, others)) = rest.split_at_checked(stride / LANES) else { return };
         (*row, rest) = (these, others);
     }
-    // Step by step for all rows: what leads from one vector to one number takes long, but not much of the
-    // processor.
+    // Each step runs for all rows before the next: reducing a vector to one number has a long latency, and
+    // the rows hide each other's.
     let mut max = [F::splat(0.0); MR];
     for r in 0..MR {
         max[r] = F::splat(F::load(&maxima[r]).largest());
@@ -240,7 +241,7 @@ pub(in crate::kernels) fn softmax<F: Floats, const MR: usize>(
     }
 }
 
-/// Puts dot products of queries and keys as scores to base 2 into their rows.
+/// Epilogue that turns dot products of queries and keys into scores to base 2.
 struct Scores<'a> {
     scores: &'a mut [f32],
     maxima: &'a mut Maxima,
@@ -250,7 +251,7 @@ struct Scores<'a> {
     key_scales: &'a [f32],
 }
 
-/// Scales of some panels' keys; how many of them there are.
+/// Scales of some panels' keys; `count` keys from `start` on exist.
 struct KeyScales<F, const NV: usize> {
     start: usize,
     count: usize,
@@ -258,10 +259,10 @@ struct KeyScales<F, const NV: usize> {
 }
 
 impl<F: Floats> Epilogue<F> for Scores<'_> {
-    type Panels<const NV: usize> = KeyScales<F, NV>;
+    type Constants<const NV: usize> = KeyScales<F, NV>;
 
     #[inline(always)]
-    fn panels<const NV: usize>(&self, panel: usize) -> Option<KeyScales<F, NV>> {
+    fn constants<const NV: usize>(&self, panel: usize) -> Option<KeyScales<F, NV>> {
         let start = panel * LANES;
         let there = self.key_scales.get(start..)?;
         let mut scales = [F::splat(0.0); NV];
@@ -272,7 +273,7 @@ impl<F: Floats> Epilogue<F> for Scores<'_> {
     }
 
     #[inline(always)]
-    fn take<const NV: usize>(&mut self, row: usize, keys: &KeyScales<F, NV>, dots: [F::Ints; NV]) {
+    fn store_row<const NV: usize>(&mut self, row: usize, keys: &KeyScales<F, NV>, dots: [F::Ints; NV]) {
         let at = row * self.stride + keys.start;
         let out =
             self.scores.get_mut(at..).and_then(|scores| scores.as_chunks_mut().0.first_chunk_mut::<NV>());
@@ -286,7 +287,7 @@ impl<F: Floats> Epilogue<F> for Scores<'_> {
         for v in 0..NV {
             let mut score = F::from_ints(dots[v]) * (factor * keys.scales[v]);
             if keys.count < (v + 1) * LANES {
-                // Tokens behind the last one get the least score, hence weight 0.
+                // Missing tokens behind the last one get the least score, hence weight 0.
                 score = score.first(keys.count.saturating_sub(v * LANES), F::splat(f32::MIN));
             }
             score.store(&mut out[v]);
@@ -296,8 +297,8 @@ impl<F: Floats> Epilogue<F> for Scores<'_> {
     }
 }
 
-/// The weights of sixteen tokens in all rows, `round(e_t·scale_t)` with `e_t = weight_max·2^(s_t − max)`;
-/// adds up `round(e_t)`.
+/// Writes the weights of sixteen tokens in all rows, `round(e_t·scale_t)` with `e_t = weight_max·2^(s_t −
+/// max)`, and adds `round(e_t)` to the sums.
 #[inline(always)]
 fn weigh<F: Floats, const MR: usize>(
     rows: &[&[[f32; LANES]]; MR],
@@ -363,7 +364,7 @@ struct Sums<'a> {
     head_dim: usize,
 }
 
-/// The same for `NV`·16 columns.
+/// The same for `NV`·16 columns from `column` on.
 #[inline(always)]
 fn weighted_block<D: Dot, const MR: usize, const NV: usize>(shape: &Sums, column: usize, out: &mut [f32]) {
     let Sums { weights, stride, pairs, values, pitch, factors, head_dim } = *shape;

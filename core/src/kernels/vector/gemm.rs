@@ -16,18 +16,19 @@ pub(super) struct Panels<'a> {
     data: &'a [i8],
     panels: usize,
     pitch: usize,
-    /// What the sums of each panel start at, as [`Dot::begin_to`] has left it; or nothing.
-    begins: &'a [i32],
+    /// The initial sums of each panel, as [`Dot::initial_to_ints`] wrote them; empty if they are to be
+    /// computed.
+    initial_sums: &'a [i32],
 }
 
 impl<'a> Inputs<'a> {
-    /// At most `rows` rows: as many as there are.
+    /// At most `rows` rows, and no more than the data holds.
     pub(super) fn new(data: &'a [i8], rows: usize, pitch: usize) -> Self {
         let there = data.len().checked_div(pitch).unwrap_or(0);
         Self { data, rows: rows.min(there), pitch }
     }
 
-    /// `MR` rows from one on that is there. Missing ones are stood in for by the last one; their results are
+    /// `MR` rows from `row` on, which exists. The last row stands in for missing ones, whose results are
     /// dropped.
     #[inline(always)]
     fn at<const MR: usize>(&self, row: usize) -> [*const i8; MR] {
@@ -41,58 +42,59 @@ impl<'a> Inputs<'a> {
 }
 
 impl<'a> Panels<'a> {
-    /// The panels of `outputs` outputs: as many as there are.
+    /// The panels of `outputs` outputs, and no more than the data holds.
     pub(super) fn new(data: &'a [i8], outputs: usize, pitch: usize) -> Self {
         let there = data.len().checked_div(pitch.saturating_mul(LANES)).unwrap_or(0);
-        Self { data, panels: outputs.div_ceil(LANES).min(there), pitch, begins: &[] }
+        Self { data, panels: outputs.div_ceil(LANES).min(there), pitch, initial_sums: &[] }
     }
 
-    /// The same, of which the starts are known.
-    pub(super) fn begun(self, begins: &'a [i32]) -> Self {
-        Self { begins, ..self }
+    /// The same panels, with initial sums that were computed before.
+    pub(super) fn with_initial_sums(self, initial_sums: &'a [i32]) -> Self {
+        Self { initial_sums, ..self }
     }
 
-    /// What the sums of a panel start at.
+    /// The initial sums of a panel.
     #[inline(always)]
-    fn begin<D: Dot>(&self, panel: usize) -> D::Sums {
-        if let Some(begin) = self.begins.get(panel * D::BEGIN..).and_then(D::begin_from) {
-            return begin;
+    fn initial_sums<D: Dot>(&self, panel: usize) -> D::Sums {
+        if let Some(initial) = self.initial_sums.get(panel * D::INITIAL_INTS..).and_then(D::initial_from_ints)
+        {
+            return initial;
         }
         // `new` has seen that the data holds as many, so their bytes can be counted.
         assert!(panel < self.panels);
         let bytes = self.pitch * LANES;
         // SAFETY: the panel is one of them.
-        unsafe { D::begin(self.data.as_ptr().add(panel * bytes), self.pitch / 4 / D::GROUPS) }
+        unsafe { D::initial_sums(self.data.as_ptr().add(panel * bytes), self.pitch / 4 / D::GROUPS) }
     }
 
-    /// Finds those of all panels.
+    /// Writes the initial sums of all panels.
     #[inline(always)]
-    pub(super) fn begin_all<D: Dot>(&self, begins: &mut [i32]) {
-        if D::BEGIN > 0 {
-            for (panel, to) in begins.chunks_exact_mut(D::BEGIN).take(self.panels).enumerate() {
-                D::begin_to(self.begin::<D>(panel), to);
+    pub(super) fn all_initial_sums<D: Dot>(&self, initial_sums: &mut [i32]) {
+        if D::INITIAL_INTS > 0 {
+            for (panel, to) in initial_sums.chunks_exact_mut(D::INITIAL_INTS).take(self.panels).enumerate() {
+                D::initial_to_ints(self.initial_sums::<D>(panel), to);
             }
         }
     }
 }
 
-/// What becomes of the dot products.
+/// Takes the dot products of the matrix product, a row of some panels at a time.
 pub(super) trait Epilogue<F: Floats> {
-    /// What is the same for all rows of some panels.
-    type Panels<const NV: usize>;
-    /// That of the `NV` panels from `panel` on, of which the last one's last outputs may not exist.
-    fn panels<const NV: usize>(&self, panel: usize) -> Option<Self::Panels<NV>>;
-    /// Takes the dot products of a row.
-    fn take<const NV: usize>(&mut self, row: usize, panels: &Self::Panels<NV>, dots: [F::Ints; NV]);
-    /// What is left to do when some rows from `row` on have been taken.
+    /// What all rows of some panels have in common, such as scales.
+    type Constants<const NV: usize>;
+    /// The constants of the `NV` panels from `panel` on. The last outputs of the last panel may not exist.
+    fn constants<const NV: usize>(&self, panel: usize) -> Option<Self::Constants<NV>>;
+    /// Takes the dot products of a row with some panels.
+    fn store_row<const NV: usize>(&mut self, row: usize, panels: &Self::Constants<NV>, dots: [F::Ints; NV]);
+    /// What is left to do once the rows from `row` on have been taken.
     #[inline(always)]
-    fn finish<const NV: usize>(&mut self, _row: usize, _rows: usize, _panels: &Self::Panels<NV>) {}
+    fn finish_rows<const NV: usize>(&mut self, _row: usize, _rows: usize, _panels: &Self::Constants<NV>) {}
 }
 
-/// Hands over the dot products of some rows of a block. Written out: in a loop, all sums would go through
-/// memory.
+/// Hands the dot products of a block's rows to the epilogue. The loop over rows is written out, since in a
+/// loop all sums would go through memory.
 #[inline(always)]
-fn hand_over<D: Dot, const MR: usize, const NV: usize, E: Epilogue<D::Floats>>(
+fn run_epilogue<D: Dot, const MR: usize, const NV: usize, E: Epilogue<D::Floats>>(
     epilogue: &mut E,
     row: usize,
     rows: usize,
@@ -100,7 +102,7 @@ fn hand_over<D: Dot, const MR: usize, const NV: usize, E: Epilogue<D::Floats>>(
     sums: &[[D::Sums; NV]; MR],
 ) {
     const { assert!(MR <= 6) };
-    let Some(panels) = epilogue.panels::<NV>(panel) else { return };
+    let Some(panels) = epilogue.constants::<NV>(panel) else { return };
     macro_rules! take_rows {
         ($($r:literal)*) => {$(
             if $r < MR && $r < rows {
@@ -108,16 +110,16 @@ fn hand_over<D: Dot, const MR: usize, const NV: usize, E: Epilogue<D::Floats>>(
                 for v in 0..NV {
                     dots[v] = D::finish(sums[$r][v]);
                 }
-                epilogue.take(row + $r, &panels, dots);
+                epilogue.store_row(row + $r, &panels, dots);
             }
         )*};
     }
     take_rows!(0 1 2 3 4 5);
-    epilogue.finish(row, rows, &panels);
+    epilogue.finish_rows(row, rows, &panels);
 }
 
-/// Dot products of all rows with all outputs, `MR` rows and up to `NV` panels at a time. Panels are
-/// outermost, so that their weights stay in the first cache while the rows of a tile go by.
+/// Dot products of all rows with all outputs, `MR` rows and up to `NV` panels at a time. The loop over panels
+/// is the outer one, so that their weights stay in the first-level cache while the rows of a tile go by.
 #[inline(always)]
 pub(super) fn multiply<D: Dot, const MR: usize, const NV: usize>(
     x: Inputs,
@@ -128,15 +130,15 @@ pub(super) fn multiply<D: Dot, const MR: usize, const NV: usize>(
         return;
     }
     if x.rows == 1 {
-        columns::<D, 1, NV>(&x, &w, epilogue);
+        all_panels::<D, 1, NV>(&x, &w, epilogue);
     } else {
-        columns::<D, MR, NV>(&x, &w, epilogue);
+        all_panels::<D, MR, NV>(&x, &w, epilogue);
     }
 }
 
-/// All panels.
+/// All rows with all panels.
 #[inline(always)]
-fn columns<D: Dot, const MR: usize, const NV: usize>(
+fn all_panels<D: Dot, const MR: usize, const NV: usize>(
     x: &Inputs,
     w: &Panels,
     epilogue: &mut impl Epilogue<D::Floats>,
@@ -145,13 +147,13 @@ fn columns<D: Dot, const MR: usize, const NV: usize>(
     while panel < w.panels {
         let left = w.panels - panel;
         if NV >= 4 && left >= 4 {
-            column::<D, MR, 4>(x, w, panel, epilogue);
+            panel_group::<D, MR, 4>(x, w, panel, epilogue);
             panel += 4;
         } else if NV >= 2 && left >= 2 {
-            column::<D, MR, 2>(x, w, panel, epilogue);
+            panel_group::<D, MR, 2>(x, w, panel, epilogue);
             panel += 2;
         } else {
-            column::<D, MR, 1>(x, w, panel, epilogue);
+            panel_group::<D, MR, 1>(x, w, panel, epilogue);
             panel += 1;
         }
     }
@@ -159,7 +161,7 @@ fn columns<D: Dot, const MR: usize, const NV: usize>(
 
 /// All rows with `NV` panels.
 #[inline(always)]
-fn column<D: Dot, const MR: usize, const NV: usize>(
+fn panel_group<D: Dot, const MR: usize, const NV: usize>(
     x: &Inputs,
     w: &Panels,
     panel: usize,
@@ -174,58 +176,58 @@ fn column<D: Dot, const MR: usize, const NV: usize>(
     // SAFETY: `Panels::new` has seen that the data holds all panels.
     let at = unsafe { w.data.as_ptr().add(panel * panel_bytes) };
     let weights = WeightsAt { at, panel_bytes, steps };
-    let (mut row, mut begin, mut first) = (0, [D::start(); NV], None);
-    // One row alone leaves no room beside it.
-    if MR > 1 && w.begins.is_empty() {
+    let (mut row, mut initial, mut first) = (0, [D::start(); NV], None);
+    // A single row leaves no room for the row of ones.
+    if MR > 1 && w.initial_sums.is_empty() {
         // SAFETY: the rows have `pitch` inputs, every panel lies in the weights' data.
         first = unsafe { D::first_block::<MR, NV>(x.at(0), &weights) };
     }
     if let Some(first) = first {
         row = (MR - 1).min(x.rows);
-        begin = first.begin;
-        hand_over::<D, MR, NV, _>(epilogue, 0, row, panel, &first.sums);
+        initial = first.initial;
+        run_epilogue::<D, MR, NV, _>(epilogue, 0, row, panel, &first.sums);
     } else {
         for v in 0..NV {
-            begin[v] = w.begin::<D>(panel + v);
+            initial[v] = w.initial_sums::<D>(panel + v);
         }
     }
     while row < x.rows {
         // SAFETY: as above.
-        let sums = unsafe { D::block::<MR, NV>(x.at(row), &begin, &weights) };
-        hand_over::<D, MR, NV, _>(epilogue, row, MR.min(x.rows - row), panel, &sums);
+        let sums = unsafe { D::block::<MR, NV>(x.at(row), &initial, &weights) };
+        run_epilogue::<D, MR, NV, _>(epilogue, row, MR.min(x.rows - row), panel, &sums);
         row += MR;
     }
 }
 
-/// What [`Dot::first_block`] finds.
+/// What [`Dot::first_block`] computes.
 pub(in crate::kernels) struct FirstBlock<D: Dot, const MR: usize, const NV: usize> {
-    /// What sums start at.
-    pub begin: [D::Sums; NV],
-    /// Sums, the last row's being nothing.
+    /// Initial sums of each panel.
+    pub initial: [D::Sums; NV],
+    /// Sums of each row; the last row's have no meaning.
     pub sums: [[D::Sums; NV]; MR],
 }
 
-/// Panels that are multiplied together.
+/// The panels of a block.
 pub(in crate::kernels) struct WeightsAt {
-    /// The first one.
+    /// Address of the first panel.
     pub at: *const i8,
-    /// Distance from one to the next.
+    /// Bytes from one panel to the next.
     pub panel_bytes: usize,
-    /// Groups of 4·`GROUPS` inputs.
+    /// Number of steps, each of 4·`GROUPS` inputs.
     pub steps: usize,
 }
 
-/// What [`Dot::block`] does where an instruction set has nothing better.
+/// The default of [`Dot::block`].
 ///
 /// # Safety
 /// As for that.
 #[inline(always)]
 pub(in crate::kernels) unsafe fn block<D: Dot, const MR: usize, const NV: usize>(
     x: [*const i8; MR],
-    begin: &[D::Sums; NV],
+    initial: &[D::Sums; NV],
     weights: &WeightsAt,
 ) -> [[D::Sums; NV]; MR] {
-    let mut sums = [*begin; MR];
+    let mut sums = [*initial; MR];
     for step in 0..weights.steps {
         let mut w = [const { core::mem::MaybeUninit::<D::Weights>::uninit() }; NV];
         for (v, w) in w.iter_mut().enumerate() {
@@ -251,8 +253,8 @@ pub(in crate::kernels) const fn peak_macs<D: Dot>(rows: usize, panels: usize) ->
     rows * panels * D::GROUPS * GROUP
 }
 
-/// The innermost loop of [`block`] on weights that stay in registers. Inputs are loaded, or the compiler
-/// would see that all products are alike.
+/// The innermost loop of [`block`] on weights that stay in registers. The inputs are loaded each time, or the
+/// compiler would see that all products are equal.
 #[inline(always)]
 pub(in crate::kernels) fn peak<D: Dot, const MR: usize, const NV: usize>(iterations: usize) -> i32 {
     const MOST_GROUPS: usize = 4;

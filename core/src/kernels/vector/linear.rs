@@ -3,10 +3,10 @@
 use half::f16;
 
 use super::gemm::{multiply, Epilogue, Inputs, Panels};
-use super::put::{Gelu, GeluTanh, Plain, Put, Relu, Residual};
+use super::output_op::{Gelu, GeluTanh, OutputOp, Plain, Relu, Residual};
 use super::{load, load_ints, Dot, Floats, Ints, LANES};
 use crate::kernels;
-use crate::models::vit::Activation;
+use crate::kernels::Activation;
 use crate::tensor::{LinearI8, RowsI8};
 
 /// `out[r,n] = f((acc − x_zero[r]·sums[n])·w_scale[n]·x_scale[r] + bias[n])`.
@@ -38,7 +38,7 @@ pub(in crate::kernels) fn linear_i8_residual<D: Dot, const MR: usize, const NV: 
 }
 
 #[inline(always)]
-fn linear<D: Dot, const MR: usize, const NV: usize, P: Put<D::Floats>>(
+fn linear<D: Dot, const MR: usize, const NV: usize, P: OutputOp<D::Floats>>(
     rows: &RowsI8,
     weights: &LinearI8,
     out: &mut [P::Element],
@@ -50,15 +50,16 @@ fn linear<D: Dot, const MR: usize, const NV: usize, P: Put<D::Floats>>(
     multiply::<D, MR, NV>(x, w, &mut Dequantize::<D::Floats, P> { rows, weights, outputs, out });
 }
 
-/// Turns dot products into floats and puts them into their place.
-struct Dequantize<'a, F, P: Put<F>> {
+/// Epilogue that turns dot products into floats and stores them.
+struct Dequantize<'a, F, P: OutputOp<F>> {
     rows: &'a RowsI8<'a>,
     weights: &'a LinearI8<'a>,
     outputs: usize,
     out: &'a mut [P::Element],
 }
 
-/// Scales and bias of some panels' outputs, sums of their weights if a zero point needs them.
+/// Constants of some panels' outputs: scales, bias, and the sums of their weights if the rows have zero
+/// points.
 struct Outputs<F: Floats, const NV: usize> {
     start: usize,
     end: usize,
@@ -67,11 +68,11 @@ struct Outputs<F: Floats, const NV: usize> {
     sums: Option<[F::Ints; NV]>,
 }
 
-impl<F: Floats, P: Put<F>> Epilogue<F> for Dequantize<'_, F, P> {
-    type Panels<const NV: usize> = Outputs<F, NV>;
+impl<F: Floats, P: OutputOp<F>> Epilogue<F> for Dequantize<'_, F, P> {
+    type Constants<const NV: usize> = Outputs<F, NV>;
 
     #[inline(always)]
-    fn panels<const NV: usize>(&self, panel: usize) -> Option<Outputs<F, NV>> {
+    fn constants<const NV: usize>(&self, panel: usize) -> Option<Outputs<F, NV>> {
         let (start, end) = (panel * LANES, ((panel + NV) * LANES).min(self.outputs));
         let w = self.weights;
         let (scales, bias) =
@@ -79,7 +80,8 @@ impl<F: Floats, P: Put<F>> Epilogue<F> for Dequantize<'_, F, P> {
         let there =
             if self.rows.zero_points.is_empty() { &[] } else { w.sums.get(start..end).unwrap_or(&[]) };
         let mut sums = None;
-        // A load of which the mask leaves nothing still takes hundreds of cycles if nothing is mapped there.
+        // Without sums nothing is loaded: a load with an empty mask still takes hundreds of cycles if nothing
+        // is mapped at its address.
         if !there.is_empty() {
             let mut loaded = [F::Ints::splat(0); NV];
             for v in 0..NV {
@@ -91,7 +93,7 @@ impl<F: Floats, P: Put<F>> Epilogue<F> for Dequantize<'_, F, P> {
     }
 
     #[inline(always)]
-    fn take<const NV: usize>(&mut self, row: usize, panels: &Outputs<F, NV>, mut dots: [F::Ints; NV]) {
+    fn store_row<const NV: usize>(&mut self, row: usize, panels: &Outputs<F, NV>, mut dots: [F::Ints; NV]) {
         let at = row * self.outputs;
         let (Some(x_scale), Some(out)) =
             (self.rows.scales.get(row), self.out.get_mut(at + panels.start..at + panels.end))
@@ -109,11 +111,11 @@ impl<F: Floats, P: Put<F>> Epilogue<F> for Dequantize<'_, F, P> {
         for v in 0..NV {
             y[v] = F::from_ints(dots[v]) * panels.scales[v] * x_scale + panels.bias[v];
         }
-        P::put_all(y, out);
+        P::store_all(y, out);
     }
 
     #[inline(always)]
-    fn finish<const NV: usize>(&mut self, row: usize, rows: usize, panels: &Outputs<F, NV>) {
+    fn finish_rows<const NV: usize>(&mut self, row: usize, rows: usize, panels: &Outputs<F, NV>) {
         for row in row..row + rows {
             let at = row * self.outputs;
             P::finish(self.out.get_mut(at + panels.start..at + panels.end).unwrap_or(&mut []));
@@ -121,7 +123,7 @@ impl<F: Floats, P: Put<F>> Epilogue<F> for Dequantize<'_, F, P> {
     }
 }
 
-/// The columns of `N` panels; zeros behind the last one.
+/// One number per column of `N` panels; zeros for missing columns.
 #[inline(always)]
 fn columns<F: Floats, const N: usize>(x: &[f32]) -> [F; N] {
     let mut columns = [F::splat(0.0); N];

@@ -1,14 +1,14 @@
-//! Linear layers with f16 weights: ascending k for every output, so lanes are outputs and never inputs.
+//! Linear layers with f16 weights. Each output is summed by ascending k, so the lanes are outputs, never
+//! inputs.
 
 use half::f16;
 
-use super::put::{Gelu, GeluTanh, Plain, Put, Relu, Residual};
+use super::output_op::{Gelu, GeluTanh, OutputOp, Plain, Relu, Residual};
 use super::{load, Floats, LANES};
-use crate::kernels::Epilogue;
-use crate::models::vit::Activation;
+use crate::kernels::{Activation, Epilogue};
 use crate::tensor::LinearF16;
 
-/// Rows that share each weight.
+/// Rows at a time: each weight that is read serves all of them.
 const ROWS: usize = 6;
 
 /// `out[r,n] = f(Σ_k w[n,k]·x[r,k] + bias[n])`.
@@ -38,12 +38,12 @@ pub(in crate::kernels) fn linear_f16_residual<F: Floats>(
 }
 
 #[inline(always)]
-fn linear<F: Floats, P: Put<F>>(x: &[f32], weights: &LinearF16, out: &mut [P::Element]) {
+fn linear<F: Floats, P: OutputOp<F>>(x: &[f32], weights: &LinearF16, out: &mut [P::Element]) {
     let (inputs, outputs) = (weights.inputs, weights.outputs);
     if inputs == 0 || outputs == 0 {
         return;
     }
-    // Where there is a panel, the products of `inputs` below do not wrap, either.
+    // Where a panel exists, the products of `inputs` below do not wrap either.
     let panels = weights.panels.chunks_exact(inputs.saturating_mul(LANES));
     for (panel, (w, bias)) in panels.zip(weights.bias.chunks(LANES)).enumerate() {
         let (w, bias) = (w.as_chunks::<LANES>().0, load::<F>(bias));
@@ -54,7 +54,7 @@ fn linear<F: Floats, P: Put<F>>(x: &[f32], weights: &LinearF16, out: &mut [P::El
             let rows = x.len() / inputs;
             for (sum, out) in sums.into_iter().take(rows).zip(out.chunks_exact_mut(outputs)) {
                 if let Some(out) = out.get_mut(columns.clone()) {
-                    P::put(sum + bias, out);
+                    P::store(sum + bias, out);
                     P::finish(out);
                 }
             }

@@ -1,10 +1,9 @@
 //! Kernels written once over sixteen lanes, for every instruction set that implements [`Floats`], [`Ints`]
 //! and [`Dot`].
 //!
-//! Sixteen lanes are what the canonical sums of docs/numerics.md have, so each function does the oracle's
-//! operations in the oracle's order: whether a register holds four, eight or sixteen of them is the
-//! instruction set's matter. All functions are inlined into an entry point that enables the instruction set's
-//! features.
+//! The canonical sums of docs/numerics.md have sixteen lanes, so each function does the oracle's operations
+//! in the oracle's order. Whether a register holds four, eight or sixteen lanes is the instruction set's
+//! matter. All functions are inlined into an entry point that enables the instruction set's features.
 
 #![allow(clippy::needless_range_loop, reason = "loops over constants, which are unrolled whole")]
 
@@ -13,13 +12,13 @@ mod gemm;
 mod linear;
 mod linear_f16;
 mod norm;
-mod put;
+mod output_op;
 mod quantize;
 mod rows;
 pub(super) mod table;
 
 pub(super) use attention::{
-    attend, begins, scores, softmax, store_keys, store_values, weighted_sums, Maxima, Steps,
+    attend, initial_sums, scores, softmax, store_keys, store_values, weighted_sums, Maxima, Steps,
 };
 pub(super) use gemm::{block, peak, peak_macs, FirstBlock, WeightsAt};
 pub(super) use linear::{linear_i8, linear_i8_residual};
@@ -37,7 +36,8 @@ pub(super) const LANES: usize = 16;
 /// Bytes of one group of a panel: 16 outputs × 4 inputs.
 const GROUP: usize = 64;
 
-/// Sixteen f32. Functions named `…_first` take as many lanes as their slice has elements, 16 at most.
+/// Sixteen f32. Functions named `…_first` load or store only the first lanes: as many as their slice has
+/// elements, at most 16.
 pub(super) trait Floats: Lane {
     /// Sixteen i32.
     type Ints: Ints;
@@ -50,17 +50,17 @@ pub(super) trait Floats: Lane {
     fn load_f16(x: &[f16; LANES]) -> Self;
     /// The lanes behind the slice are 0.
     fn load_f16_first(x: &[f16]) -> Self;
-    /// As [`crate::math::to_f16`], of numbers that are bounded already.
+    /// As [`crate::math::to_f16`], for numbers within ±65504.
     fn store_bounded_f16(self, out: &mut [f16; LANES]);
     fn store_bounded_f16_first(self, out: &mut [f16]);
     fn abs(self) -> Self;
-    /// The first `count` lanes of this, the others of `rest`.
+    /// The first `count` lanes of `self`, the others of `rest`.
     fn first(self, count: usize, rest: Self) -> Self;
     /// The largest lane; none is a NaN.
     fn largest(self) -> f32;
-    /// Whether scales of rows are found sooner for sixteen of them at a time.
-    const SIDE_BY_SIDE: bool = false;
-    /// Lane by lane the largest of a vector's lanes; none is a NaN.
+    /// Whether it is faster to find the scales of sixteen rows at a time than one by one.
+    const SCALES_IN_GROUPS: bool = false;
+    /// Lane i is the largest lane of vector i. No lane is a NaN.
     #[inline(always)]
     fn largest_of_each(x: &[Self; LANES]) -> Self {
         let mut largest = [0.0; LANES];
@@ -69,9 +69,9 @@ pub(super) trait Floats: Lane {
         }
         Self::load(&largest)
     }
-    /// The lanes' sum by the canonical tree: halves of 8, 4, 2, 1.
+    /// The sum of the lanes by the canonical tree: halves of 8, 4, 2, 1.
     fn canonical_sum(self) -> f32;
-    /// Lane by lane a vector's canonical sum, of as many vectors as `count`.
+    /// Lane i is the canonical sum of vector i, for the first `count` vectors.
     #[inline(always)]
     fn canonical_sum_of_each(x: &[Self; LANES], count: usize) -> Self {
         let mut sums = [0.0; LANES];
@@ -89,9 +89,10 @@ pub(super) trait Floats: Lane {
     fn add_product(self, x: f32, y: Self) -> Self {
         self + Self::splat(x) * y
     }
-    /// Whether gates want so many registers that the sums of a block shouldn't lie beside them.
-    const GATES_ALONE: bool = false;
-    /// [`Lane::gate`] of each.
+    /// Whether the gates take so many registers that they are better computed after the sums of a block have
+    /// left theirs.
+    const SEPARATE_GATES: bool = false;
+    /// [`Lane::gate`] of each vector.
     #[inline(always)]
     fn gate_of_each<const N: usize>(mut x: [Self; N], table: &GateTable) -> [Self; N] {
         for i in 0..N {
@@ -99,7 +100,8 @@ pub(super) trait Floats: Lane {
         }
         x
     }
-    /// [`crate::math::exp2`] of each, but that a subnormal result may be any other one.
+    /// [`crate::math::exp2`] of each vector; where the result would be subnormal, any subnormal number may
+    /// come out.
     #[inline(always)]
     fn exp2_of_each<const N: usize>(mut x: [Self; N]) -> [Self; N] {
         for i in 0..N {
@@ -122,7 +124,7 @@ pub(super) trait Ints: Copy {
     fn sum(self) -> i32;
     /// Codes of −128 to 127.
     fn to_i8(self) -> [i8; LANES];
-    /// Those of each in turn.
+    /// The codes of each vector, one vector after the other.
     #[inline(always)]
     fn four_to_i8(codes: [Self; 4]) -> [i8; 4 * LANES] {
         let mut bytes = [0; 4 * LANES];
@@ -133,14 +135,15 @@ pub(super) trait Ints: Copy {
     }
     /// Numbers of 0 to 32,767.
     fn store_i16(self, out: &mut [i16; LANES]);
-    /// Lane by lane the low halves of both, `self` below.
+    /// Joins the low 16 bits of both operands in each lane: `self` in the lower half, `high` in the upper
+    /// one.
     fn pair(self, high: Self) -> Self;
 }
 
 /// Exact integer dot products of an instruction set.
 pub(super) trait Dot {
     type Floats: Floats;
-    /// Sums of 16 outputs, perhaps of several partial sums each.
+    /// Sums of 16 outputs; each may consist of several partial sums.
     type Sums: Copy;
     /// Weights of 16 outputs and 4·`GROUPS` inputs.
     type Weights: Copy;
@@ -148,7 +151,7 @@ pub(super) trait Dot {
     type Inputs: Copy;
     /// Sums of 16 columns of values.
     type PairSums: Copy;
-    /// Groups of 4 inputs that are taken at a time: 1, 2 or 4, so that every pitch is a multiple.
+    /// Groups of 4 inputs at a time: 1, 2 or 4, so that every pitch is a multiple.
     const GROUPS: usize;
 
     /// The table's [`TableSpec::input_flip`].
@@ -157,25 +160,25 @@ pub(super) trait Dot {
     const INPUT_FLIP: i8 = 0;
 
     fn start() -> Self::Sums;
-    /// What the sums of a panel's outputs start at, so that what [`Self::INPUT_FLIP`] or
-    /// [`Self::load_inputs`] adds to the inputs cancels.
+    /// The initial sums of a panel's outputs. They cancel what [`Self::INPUT_FLIP`] or [`Self::load_inputs`]
+    /// adds to the inputs.
     ///
     /// # Safety
     /// `64·GROUPS·steps` bytes can be read there.
     #[inline(always)]
-    unsafe fn begin(_panel: *const i8, _steps: usize) -> Self::Sums {
+    unsafe fn initial_sums(_panel: *const i8, _steps: usize) -> Self::Sums {
         Self::start()
     }
-    /// As integers, where that isn't nothing: see [`Self::BEGIN`].
+    /// Initial sums from the integers that [`Self::initial_to_ints`] wrote. `None` if there are none.
     #[inline(always)]
-    fn begin_from(_begin: &[i32]) -> Option<Self::Sums> {
-        (Self::BEGIN == 0).then(Self::start)
+    fn initial_from_ints(_initial: &[i32]) -> Option<Self::Sums> {
+        (Self::INITIAL_INTS == 0).then(Self::start)
     }
-    /// The reverse.
+    /// Writes initial sums as [`Self::INITIAL_INTS`] integers.
     #[inline(always)]
-    fn begin_to(_sums: Self::Sums, _begin: &mut [i32]) {}
-    /// How many integers that takes.
-    const BEGIN: usize = 0;
+    fn initial_to_ints(_sums: Self::Sums, _initial: &mut [i32]) {}
+    /// Number of integers that hold the initial sums of a panel; 0 if they are always zero.
+    const INITIAL_INTS: usize = 0;
     /// # Safety
     /// 64·`GROUPS` bytes can be read there.
     unsafe fn load_weights(groups: *const i8) -> Self::Weights;
@@ -183,7 +186,7 @@ pub(super) trait Dot {
     /// 4·`GROUPS` bytes can be read there.
     unsafe fn load_inputs(x: *const i8) -> Self::Inputs;
     fn dot(sums: Self::Sums, weights: Self::Weights, x: Self::Inputs) -> Self::Sums;
-    /// `MR` rows times `NV` panels, sums that start at `begin`.
+    /// The sums of `MR` rows times `NV` panels, starting at `initial`.
     ///
     /// # Safety
     /// `4·GROUPS·steps` inputs can be read at each of `x`, `NV` panels of `64·GROUPS·steps` bytes at the
@@ -191,16 +194,17 @@ pub(super) trait Dot {
     #[inline(always)]
     unsafe fn block<const MR: usize, const NV: usize>(
         x: [*const i8; MR],
-        begin: &[Self::Sums; NV],
+        initial: &[Self::Sums; NV],
         weights: &WeightsAt,
     ) -> [[Self::Sums; NV]; MR]
     where
         Self: Sized,
     {
         // SAFETY: as the caller promises.
-        unsafe { block::<Self, MR, NV>(x, begin, weights) }
+        unsafe { block::<Self, MR, NV>(x, initial, weights) }
     }
-    /// The same of the first `MR − 1` rows, where what sums start at is found beside them sooner than before.
+    /// The same for the first `MR − 1` rows of all, together with the initial sums. `None` where the initial
+    /// sums are to be computed separately.
     ///
     /// # Safety
     /// As for [`Self::block`].
@@ -225,15 +229,15 @@ pub(super) trait Dot {
     fn finish_pairs(sums: Self::PairSums) -> <Self::Floats as Floats>::Ints;
 }
 
-/// Rows of `width` floats that go through a step before the first one goes through the next: no more than the
-/// first cache holds.
+/// Number of rows of `width` floats that go through a step together, before the next step begins: at most 16,
+/// and no more than the first-level cache holds.
 #[inline(always)]
-fn rows_together(width: usize) -> usize {
+fn rows_per_group(width: usize) -> usize {
     const MOST_FLOATS: usize = 4096;
     (MOST_FLOATS / width.max(1)).clamp(1, LANES)
 }
 
-/// Sixteen floats out of a slice that has them; a tail is padded with zeros.
+/// The first sixteen floats of a slice; a shorter slice is padded with zeros.
 #[inline(always)]
 fn load<F: Floats>(x: &[f32]) -> F {
     match x.first_chunk() {
@@ -242,7 +246,7 @@ fn load<F: Floats>(x: &[f32]) -> F {
     }
 }
 
-/// Writes sixteen floats, or as many as the slice has.
+/// Writes sixteen floats, or as many as fit the slice.
 #[inline(always)]
 fn store<F: Floats>(value: F, out: &mut [f32]) {
     match out.first_chunk_mut() {
@@ -251,7 +255,7 @@ fn store<F: Floats>(value: F, out: &mut [f32]) {
     }
 }
 
-/// Sixteen f16, widened; a tail is padded with zeros.
+/// The first sixteen f16 of a slice, widened; a shorter slice is padded with zeros.
 #[inline(always)]
 fn load_f16<F: Floats>(x: &[f16]) -> F {
     match x.first_chunk() {
@@ -260,7 +264,7 @@ fn load_f16<F: Floats>(x: &[f16]) -> F {
     }
 }
 
-/// The nearest f16 of each lane; what is too large becomes ±65504, not-a-number −65504.
+/// Writes the nearest f16 of each lane. What is too large becomes ±65504, a NaN −65504.
 #[inline(always)]
 fn store_f16<F: Floats>(value: F, out: &mut [f16]) {
     let value = value.max(F::splat(-65504.0)).min(F::splat(65504.0));
@@ -270,7 +274,7 @@ fn store_f16<F: Floats>(value: F, out: &mut [f16]) {
     }
 }
 
-/// Sixteen integers out of a slice that has them; a tail is padded with zeros.
+/// The first sixteen integers of a slice; a shorter slice is padded with zeros.
 #[inline(always)]
 fn load_ints<I: Ints>(x: &[i32]) -> I {
     match x.first_chunk() {
@@ -279,7 +283,7 @@ fn load_ints<I: Ints>(x: &[i32]) -> I {
     }
 }
 
-/// Writes sixteen integers, or as many as the slice has.
+/// Writes sixteen integers, or as many as fit the slice.
 #[inline(always)]
 fn store_ints<I: Ints>(value: I, out: &mut [i32]) {
     match out.first_chunk_mut() {

@@ -1,26 +1,26 @@
-//! Layer norm, up to sixteen rows at a time: what leads from a row to its mean and its variance takes long,
-//! but not much of the processor.
+//! Layer norm, up to sixteen rows at a time. Reducing a row to its mean and variance has a long latency, and
+//! the rows hide each other's.
 
 use half::f16;
 
-use super::{rows_together, Floats, LANES};
+use super::{rows_per_group, Floats, LANES};
 use crate::math::inverse_sqrt;
 use crate::tensor::NormWeights;
 
-/// `out = γ·(x − mean)/√(var + ε) + β`, variance over n, two passes; rows of γ's length.
+/// `out = γ·(x − mean)/√(var + ε) + β` in two passes, the variance divided by n. Rows have γ's length.
 #[inline(always)]
 pub(in crate::kernels) fn layer_norm<F: Floats>(x: &[f16], weights: &NormWeights, out: &mut [f32]) {
     let width = weights.gamma.len();
     if width == 0 || weights.beta.len() != width {
         return;
     }
-    let floats = rows_together(width) * width;
+    let floats = rows_per_group(width) * width;
     for (x, out) in x.chunks(floats).zip(out.chunks_mut(floats)) {
         norm_rows::<F>(x, weights, out);
     }
 }
 
-/// Up to sixteen rows, which `out` holds widened in between.
+/// Normalizes up to sixteen rows. Meanwhile `out` holds them widened to f32.
 #[inline(always)]
 fn norm_rows<F: Floats>(x: &[f16], weights: &NormWeights, out: &mut [f32]) {
     let width = weights.gamma.len();
@@ -45,8 +45,8 @@ fn norm_rows<F: Floats>(x: &[f16], weights: &NormWeights, out: &mut [f32]) {
     }
 }
 
-/// Widens a row and returns its partial sums. Lanes behind its end add +0 to partial sums that are never −0,
-/// which changes nothing.
+/// Widens a row and returns its partial sums. Lanes behind the row's end add +0, which changes no partial
+/// sum, since none is −0.
 #[inline(always)]
 fn widen<F: Floats>(x: &[f16], out: &mut [f32]) -> F {
     let mut sum = F::splat(0.0);

@@ -1,24 +1,24 @@
-//! Quantization of rows, up to sixteen at a time: what leads from a row to its scale takes long, but not much
-//! of the processor.
+//! Quantization of rows, up to sixteen at a time. Reducing a row to its scale has a long latency, and the
+//! rows hide each other's.
 
-use super::{load, rows_together, store, store_ints, Floats, Ints, LANES};
+use super::{load, rows_per_group, store, store_ints, Floats, Ints, LANES};
 use crate::kernels::RowShape;
 use crate::quant::{self, row_scale, row_scale_above};
 
-/// Rows whose scales are found together.
+/// Number of rows whose scales are found at a time.
 #[inline(always)]
-fn together<F: Floats>(width: usize) -> usize {
-    if F::SIDE_BY_SIDE {
-        rows_together(width)
+fn rows_per_scale_group<F: Floats>(width: usize) -> usize {
+    if F::SCALES_IN_GROUPS {
+        rows_per_group(width)
     } else {
         1
     }
 }
 
-/// The largest of `f(x)` and 0, by lane.
+/// The largest of 0 and all x, or all |x| if `ABS`, by lane.
 #[inline(always)]
 fn largest_by_lane<F: Floats, const ABS: bool>(row: &[f32]) -> F {
-    // Maxima wait for each other.
+    // Two maxima by turns, since each waits for the one before.
     let mut max = [F::splat(0.0); 2];
     let (pairs, rest) = row.as_chunks::<{ 2 * LANES }>();
     for x in pairs {
@@ -34,8 +34,7 @@ fn largest_by_lane<F: Floats, const ABS: bool>(row: &[f32]) -> F {
     max[0].max(max[1])
 }
 
-/// The largest of `f(x)` and 0 of each row of `width` floats, 16 rows at most; 0 for those that are not
-/// there.
+/// Lane r is the largest of 0 and all x, or all |x| if `ABS`, in row r of `width` floats; 0 for missing rows.
 #[inline(always)]
 fn largest<F: Floats, const ABS: bool>(x: &[f32], width: usize) -> F {
     let mut largest = [F::splat(0.0); LANES];
@@ -64,23 +63,28 @@ fn scale<F: Floats>(x: &[f32], width: usize, scales: &mut [f32]) -> [f32; LANES]
 
 /// Quantizes rows of `width` floats, as many as there are scales.
 #[inline(always)]
-pub(super) fn quantize<F: Floats>(x: &[f32], width: usize, to: &mut impl Place<F::Ints>, scales: &mut [f32]) {
-    let (width, together) = (width.max(1), together::<F>(width));
+pub(super) fn quantize<F: Floats>(
+    x: &[f32],
+    width: usize,
+    to: &mut impl CodeRows<F::Ints>,
+    scales: &mut [f32],
+) {
+    let (width, group_rows) = (width.max(1), rows_per_scale_group::<F>(width));
     let mut rows = x;
-    for (group, scales) in scales.chunks_mut(together).enumerate() {
+    for (group, scales) in scales.chunks_mut(group_rows).enumerate() {
         let Some((mut row, rest)) = rows.split_at_checked(width.saturating_mul(scales.len())) else { return };
         rows = rest;
         let factors = scale::<F>(row, width, scales);
         for (r, factor) in factors.iter().enumerate().take(scales.len()) {
             let (x, rest) = row.split_at(width);
             row = rest;
-            let Some(mut to) = to.row(group * together + r) else { return };
+            let Some(mut to) = to.row(group * group_rows + r) else { return };
             encode::<F, false>(x, *factor, 0.0, &mut to);
         }
     }
 }
 
-/// Rows that both have.
+/// Number of rows that both slices have.
 #[inline(always)]
 fn rows(x: &[f32], codes: &[i8], shape: RowShape) -> usize {
     let count = |length: usize, of: usize| length.checked_div(of).unwrap_or(0);
@@ -111,9 +115,9 @@ pub(in crate::kernels) fn quantize_rows_above<F: Floats, const FLIP: i8>(
     zero_points: &mut [i32],
 ) -> usize {
     let count = rows(x, codes, shape).min(scales.len()).min(zero_points.len());
-    let (width, together) = (shape.width.max(1), together::<F>(shape.width));
+    let (width, group_rows) = (shape.width.max(1), rows_per_scale_group::<F>(shape.width));
     let (mut rows, mut to) = (x, Rows::<FLIP> { codes, shape });
-    let cells = scales[..count].chunks_mut(together).zip(zero_points[..count].chunks_mut(together));
+    let cells = scales[..count].chunks_mut(group_rows).zip(zero_points[..count].chunks_mut(group_rows));
     for (group, (scales, zero_points)) in cells.enumerate() {
         let Some((mut row, rest)) = rows.split_at_checked(width.saturating_mul(scales.len())) else {
             return count;
@@ -123,14 +127,16 @@ pub(in crate::kernels) fn quantize_rows_above<F: Floats, const FLIP: i8>(
         for (r, (factor, zero)) in factors.iter().zip(&*zero_points).enumerate() {
             let (x, rest) = row.split_at(width);
             row = rest;
-            let Some(mut to) = Place::<F::Ints>::row(&mut to, group * together + r) else { return count };
+            let Some(mut to) = CodeRows::<F::Ints>::row(&mut to, group * group_rows + r) else {
+                return count;
+            };
             encode::<F, true>(x, *factor, *zero as f32, &mut to);
         }
     }
     count
 }
 
-/// As [`scale`], with zero points.
+/// As [`scale`], but with zero points.
 #[inline(always)]
 fn scale_above<F: Floats>(
     x: &[f32],
@@ -152,34 +158,34 @@ fn scale_above<F: Floats>(
     factors
 }
 
-/// Where the codes of rows go.
-pub(super) trait Place<I: Ints> {
-    type Row<'a>: Codes<I>
+/// Memory for the codes of rows.
+pub(super) trait CodeRows<I: Ints> {
+    type Row<'a>: CodeRow<I>
     where
         Self: 'a;
     fn row(&mut self, row: usize) -> Option<Self::Row<'_>>;
 }
 
-/// Where the codes of a row go.
-pub(super) trait Codes<I: Ints> {
-    /// Takes those of sixteen columns from `column` on; behind the row's end they are 0.
-    fn take(&mut self, column: usize, codes: I);
-    /// Takes those of sixty-four columns.
+/// Memory for the codes of one row.
+pub(super) trait CodeRow<I: Ints> {
+    /// Stores the codes of sixteen columns from `column` on; codes behind the row's end are 0.
+    fn store(&mut self, column: usize, codes: I);
+    /// Stores the codes of sixty-four columns.
     #[inline(always)]
-    fn take_four(&mut self, column: usize, codes: [I; 4]) {
+    fn store_four(&mut self, column: usize, codes: [I; 4]) {
         for v in 0..4 {
-            self.take(column + v * LANES, codes[v]);
+            self.store(column + v * LANES, codes[v]);
         }
     }
 }
 
-/// Hands over the codes of a row: `round(clamp(x·factor + zero_point))`.
+/// Computes and stores the codes of a row: `round(clamp(x·factor + zero_point))`.
 #[inline(always)]
 fn encode<F: Floats, const SHIFTED: bool>(
     x: &[f32],
     factor: f32,
     zero_point: f32,
-    to: &mut impl Codes<F::Ints>,
+    to: &mut impl CodeRow<F::Ints>,
 ) {
     let (factor, zero_point, low) =
         (F::splat(factor), F::splat(zero_point), if SHIFTED { -128.0 } else { -127.0 });
@@ -190,16 +196,16 @@ fn encode<F: Floats, const SHIFTED: bool>(
         for (v, x) in x.as_chunks::<LANES>().0.iter().enumerate() {
             codes[v] = code::<F, SHIFTED>(F::load(x), factor, zero_point, low, high);
         }
-        to.take_four(i * 4 * LANES, codes);
+        to.store_four(i * 4 * LANES, codes);
     }
     let mut column = x.len() - rest.len();
     let (ones, rest) = rest.as_chunks::<LANES>();
     for x in ones {
-        to.take(column, code::<F, SHIFTED>(F::load(x), factor, zero_point, low, high));
+        to.store(column, code::<F, SHIFTED>(F::load(x), factor, zero_point, low, high));
         column += LANES;
     }
     if !rest.is_empty() {
-        to.take(column, code::<F, SHIFTED>(F::load_first(rest), factor, zero_point, low, high));
+        to.store(column, code::<F, SHIFTED>(F::load_first(rest), factor, zero_point, low, high));
     }
 }
 
@@ -216,7 +222,7 @@ struct Rows<'a, const FLIP: i8> {
     shape: RowShape,
 }
 
-impl<I: Ints, const FLIP: i8> Place<I> for Rows<'_, FLIP> {
+impl<I: Ints, const FLIP: i8> CodeRows<I> for Rows<'_, FLIP> {
     type Row<'a>
         = Row<'a, FLIP>
     where
@@ -233,14 +239,15 @@ impl<I: Ints, const FLIP: i8> Place<I> for Rows<'_, FLIP> {
     }
 }
 
-/// Of a row whose width is no pitch. On its own, lest everything else be out of registers.
+/// Fills the codes behind the width of a row that is narrower than its pitch. A function of its own, so that
+/// the common case keeps its registers.
 #[cold]
 #[inline(never)]
 fn clear(behind: &mut [i8], zero: i8) {
     behind.fill(zero);
 }
 
-/// The same codes as they are kept.
+/// The codes as they are kept in memory: each XORed with `FLIP`.
 #[inline(always)]
 fn flipped<const FLIP: i8, const N: usize>(mut codes: [i8; N]) -> [i8; N] {
     if FLIP != 0 {
@@ -254,9 +261,9 @@ fn flipped<const FLIP: i8, const N: usize>(mut codes: [i8; N]) -> [i8; N] {
 /// A row of codes.
 struct Row<'a, const FLIP: i8>(&'a mut [i8]);
 
-impl<I: Ints, const FLIP: i8> Codes<I> for Row<'_, FLIP> {
+impl<I: Ints, const FLIP: i8> CodeRow<I> for Row<'_, FLIP> {
     #[inline(always)]
-    fn take(&mut self, column: usize, codes: I) {
+    fn store(&mut self, column: usize, codes: I) {
         let codes = flipped::<FLIP, _>(codes.to_i8());
         let out = self.0.get_mut(column..).unwrap_or(&mut []);
         match out.first_chunk_mut::<LANES>() {
@@ -265,7 +272,7 @@ impl<I: Ints, const FLIP: i8> Codes<I> for Row<'_, FLIP> {
         }
     }
     #[inline(always)]
-    fn take_four(&mut self, column: usize, codes: [I; 4]) {
+    fn store_four(&mut self, column: usize, codes: [I; 4]) {
         let codes = flipped::<FLIP, _>(I::four_to_i8(codes));
         let out = self.0.get_mut(column..).unwrap_or(&mut []);
         match out.first_chunk_mut() {

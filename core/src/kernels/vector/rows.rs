@@ -1,10 +1,10 @@
-//! Conversion of rows.
+//! Conversion of rows between f16 and f32.
 
 use half::f16;
 
 use super::{load, load_f16, store, store_f16, Floats, LANES};
 
-/// f16 as f32.
+/// Converts f16 to f32.
 #[inline(always)]
 pub(in crate::kernels) fn widen<F: Floats>(x: &[f16], out: &mut [f32]) {
     let count = x.len().min(out.len());
@@ -13,7 +13,7 @@ pub(in crate::kernels) fn widen<F: Floats>(x: &[f16], out: &mut [f32]) {
     }
 }
 
-/// f32 as f16, bounded.
+/// Converts f32 to f16, bounded to ±65504.
 #[inline(always)]
 pub(in crate::kernels) fn narrow<F: Floats>(x: &[f32], out: &mut [f16]) {
     let count = x.len().min(out.len());

@@ -1,5 +1,5 @@
-//! AVX2 with F16C: sixteen lanes are two registers. Bytes are widened to 16 bits, of which VPMADDWD
-//! multiplies and adds pairs exactly; VPMADDUBSW, which would take bytes, saturates.
+//! AVX2 with F16C: sixteen lanes are two registers. Bytes are widened to 16 bits, and VPMADDWD multiplies and
+//! adds pairs of them exactly. VPMADDUBSW would take bytes, but saturates.
 
 use core::arch::x86_64::*;
 use core::ops::{Add, Div, Mul, Sub};
@@ -77,10 +77,10 @@ impl Lane for F32x16 {
     }
 }
 
-/// [`Lane::gate`] of eight lanes. (A closure would lose the instruction set.)
+/// [`Lane::gate`] of eight lanes. (A closure would not get the instruction set.)
 #[inline(always)]
 fn gate_half(x: __m256, table: &GateTable) -> __m256 {
-    // Of the whole table: a load of the last entry takes some bytes of what lies behind it.
+    // A pointer to the whole table, not to its entries: loading the last entry also reads bytes behind it.
     let base = core::ptr::from_ref(table).cast::<i32>();
     let (least, most) = (-(GATE_ZERO as f32), GATE_ZERO as f32 - 1.0);
     native!(
@@ -101,7 +101,7 @@ fn pad<T: Copy + Default>(x: &[T]) -> [T; LANES] {
     padded
 }
 
-/// The first elements of sixteen.
+/// Copies as many of the sixteen elements as the slice takes.
 #[inline(always)]
 fn cut<T: Copy>(x: [T; LANES], out: &mut [T]) {
     out.iter_mut().zip(x).for_each(|(to, from)| *to = from);
@@ -209,7 +209,7 @@ impl Floats for F32x16 {
 }
 
 impl I32x16 {
-    /// Sixteen i16, saturated: only for what fits.
+    /// Sixteen i16. The instruction saturates, so the numbers must fit.
     #[inline(always)]
     fn narrow(self) -> __m256i {
         native!(_mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(self.0[0], self.0[1])))
@@ -277,7 +277,8 @@ impl Ints for I32x16 {
     }
 }
 
-/// Products of 16-bit numbers: each output has two partial sums, of its first and its second pair of inputs.
+/// Products of 16-bit numbers. Each output has two partial sums: one for the first and one for the second
+/// pair of each group's inputs.
 pub(super) struct Widened;
 
 impl Dot for Widened {

@@ -1,4 +1,4 @@
-//! AVX-512 with VNNI: sixteen lanes are one register, and VPDPBUSD multiplies four bytes of each.
+//! AVX-512 with VNNI: sixteen lanes are one register, and VPDPBUSD multiplies four bytes in each lane.
 
 use core::arch::x86_64::*;
 use core::ops::{Add, Div, Mul, Sub};
@@ -12,7 +12,8 @@ use crate::kernels::vector::{Floats, Ints, LANES};
 use super::vnni::Vnni;
 use crate::math::{exp2_of_fractions, GateTable, Lane, GATE_STEPS, GATE_ZERO, PIECE_STEPS};
 
-vector_table!(spec::AVX512_VNNI, "avx512f,avx512bw,avx512vl,avx512vnni,avx2,f16c", F32x16, Vnni, rows spec::AVX512_ROWS, panels 4);
+vector_table!(spec::AVX512_VNNI, "avx512f,avx512bw,avx512vl,avx512vnni,avx2,f16c", F32x16, Vnni,
+    rows spec::AVX512_ROWS, panels 4);
 
 /// Instructions of this table.
 macro_rules! native {
@@ -76,7 +77,7 @@ impl Lane for F32x16 {
     }
 }
 
-/// A coefficient of each lane's piece.
+/// One coefficient of the polynomial that each lane's piece selects.
 #[inline(always)]
 fn coefficient(of_pieces: &[f32; 2 * LANES], piece: I32x16) -> F32x16 {
     let (low, high) = (of_pieces.as_ptr(), of_pieces[LANES..].as_ptr());
@@ -136,12 +137,12 @@ impl Floats for F32x16 {
     fn largest(self) -> f32 {
         native!(_mm512_reduce_max_ps(self.0))
     }
-    const SIDE_BY_SIDE: bool = true;
+    const SCALES_IN_GROUPS: bool = true;
     #[inline(always)]
     fn largest_of_each(x: &[Self; LANES]) -> Self {
         native!(
-            // A transposition that takes the larger ones on its way. In each quarter of a register: of two
-            // registers in turn, then of four.
+            // A transposition that takes the larger numbers on its way. First within the quarters of each
+            // register: two registers become one, then four become one.
             let (mut twos, mut fours) = ([x[0].0; 8], [x[0].0; 4]);
             for i in 0..8 {
                 let (a, b) = (x[2 * i].0, x[2 * i + 1].0);
@@ -152,7 +153,7 @@ impl Floats for F32x16 {
                 let (low, high) = (_mm512_unpacklo_pd(a, b), _mm512_unpackhi_pd(a, b));
                 fours[i] = _mm512_max_ps(_mm512_castpd_ps(low), _mm512_castpd_ps(high));
             }
-            // The quarters themselves.
+            // Then across the quarters.
             let [a, b, c, d] = fours;
             let ab = _mm512_max_ps(
                 _mm512_shuffle_f32x4::<0b10_00_10_00>(a, b),
@@ -182,10 +183,11 @@ impl Floats for F32x16 {
     #[inline(always)]
     fn canonical_sum_of_each(x: &[Self; LANES], _: usize) -> Self {
         native!(
-            // Halves of two vectors, quarters of four, pairs of eight, lanes of sixteen.
+            // Each step adds halves: first the halves of two vectors, then the quarters of four, the pairs of
+            // eight, the lanes of sixteen.
             let (mut eights, mut fours, mut twos) = ([x[0].0; 8], [x[0].0; 4], [x[0].0; 2]);
             for (i, sum) in eights.iter_mut().enumerate() {
-                // The last two steps transpose four by four; this undoes it.
+                // The last two steps transpose four by four; this order of the vectors undoes it.
                 let [a, b] = [2 * i, 2 * i + 1].map(|i| x[4 * (i % 4) + i / 4].0);
                 let low = _mm512_shuffle_f32x4::<0b01_00_01_00>(a, b);
                 *sum = _mm512_add_ps(low, _mm512_shuffle_f32x4::<0b11_10_11_10>(a, b));
@@ -212,11 +214,11 @@ impl Floats for F32x16 {
     fn from_ints(ints: I32x16) -> Self {
         native!(Self(_mm512_cvtepi32_ps(ints.0)))
     }
-    const GATES_ALONE: bool = true;
+    const SEPARATE_GATES: bool = true;
     #[inline(always)]
     fn gate_of_each<const N: usize>(x: [Self; N], table: &GateTable) -> [Self; N] {
-        // Faster than looking up: a gather takes twice as long, sixteen registers of entries a third more.
-        // Step by step, as below.
+        // Computing is faster than looking up: a gather takes twice as long, a table in sixteen registers a
+        // third more. Each step runs for all vectors before the next, as in `exp2_of_each`.
         let (mut entry, mut piece, mut u, mut gate) = ([I32x16::splat(0); N], [I32x16::splat(0); N], x, x);
         for i in 0..N {
             let steps = x[i] * Self::splat(GATE_STEPS);
@@ -241,10 +243,12 @@ impl Floats for F32x16 {
         }
         for i in 0..N {
             native!(
-                // The entries of −512 and of 0 are 0 and ½: those bits of ½ that the number lacks.
+                // The entries of −512 and of 0 are not on the polynomial: they are 0 and ½, the bits of ½
+                // that the number itself lacks.
                 let special = _mm512_testn_epi32_mask(entry[i].0, _mm512_set1_epi32(GATE_ZERO as i32 - 1));
                 let half = _mm512_set1_epi32(0.5f32.to_bits() as i32);
-                let bits = _mm512_mask_andnot_epi32(_mm512_castps_si512(gate[i].0), special, entry[i].0, half);
+                let bits = _mm512_castps_si512(gate[i].0);
+                let bits = _mm512_mask_andnot_epi32(bits, special, entry[i].0, half);
                 gate[i] = Self(_mm512_cvtph_ps(Self(_mm512_castsi512_ps(bits)).to_f16()));
             );
         }
@@ -252,7 +256,7 @@ impl Floats for F32x16 {
     }
     #[inline(always)]
     fn exp2_of_each<const N: usize>(x: [Self; N]) -> [Self; N] {
-        // Step by step: one after the other, they take a quarter longer.
+        // Each step runs for all vectors before the next: one vector after the other takes a quarter longer.
         let (mut whole, mut fraction) = (x, x);
         for i in 0..N {
             let x = x[i].max(Self::splat(-126.0));
@@ -317,7 +321,7 @@ impl Ints for I32x16 {
     fn four_to_i8(codes: [Self; 4]) -> [i8; 4 * LANES] {
         let [a, b, c, d] = codes;
         native!(
-            // Quarter by quarter: four codes of each.
+            // Packing leaves four codes of each vector in every quarter; the permutation sorts them.
             let bytes = _mm512_packs_epi16(_mm512_packs_epi32(a.0, b.0), _mm512_packs_epi32(c.0, d.0));
             let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
             core::mem::transmute::<__m512i, [i8; 4 * LANES]>(_mm512_permutexvar_epi32(order, bytes))

@@ -1,4 +1,5 @@
-//! What the processor can do and the operating system lets it do (Intel SDM vol. 1, §14.3 and §15.2).
+//! Instruction sets that the processor has and the operating system supports (Intel SDM vol. 1, §14.3 and
+//! §15.2).
 
 use core::arch::x86_64::{__cpuid, __cpuid_count, _xgetbv};
 

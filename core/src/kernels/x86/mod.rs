@@ -1,6 +1,6 @@
 //! x86-64: AVX2 with F16C, and AVX-512 with VNNI.
 //!
-//! A table is handed out only where processor and operating system support its instructions, so its functions
+//! A table can be had only where processor and operating system support its instructions, so its functions
 //! are safe to call.
 
 mod avx2;
@@ -21,7 +21,8 @@ pub(super) fn supported() -> impl Iterator<Item = &'static Kernels> {
     [avx512, avx2].into_iter().flatten()
 }
 
-/// The table for this build: what a processor has is only known at run time.
+/// The table for this build. The processor's instructions are only known at run time, so it is the portable
+/// one.
 pub(super) fn default() -> &'static Kernels {
     &PORTABLE
 }

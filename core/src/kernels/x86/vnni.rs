@@ -8,7 +8,7 @@ use super::avx512::{native, F32x16, I32x16};
 use crate::kernels::spec;
 use crate::kernels::vector::{block, Dot, FirstBlock, Ints, WeightsAt};
 
-/// VPDPBUSD takes unsigned bytes times signed ones: inputs are kept with 128 added.
+/// VPDPBUSD multiplies unsigned bytes by signed ones, so inputs are kept with 128 added.
 pub(in crate::kernels::x86) struct Vnni;
 
 impl Dot for Vnni {
@@ -25,7 +25,7 @@ impl Dot for Vnni {
         native!(_mm512_setzero_si512())
     }
     #[inline(always)]
-    unsafe fn begin(panel: *const i8, steps: usize) -> __m512i {
+    unsafe fn initial_sums(panel: *const i8, steps: usize) -> __m512i {
         native!(
             let (ones, mut sums) = (_mm512_set1_epi8(1), [_mm512_setzero_si512(); 2]);
             for step in 0..steps {
@@ -37,16 +37,16 @@ impl Dot for Vnni {
         )
     }
     #[inline(always)]
-    fn begin_from(begin: &[i32]) -> Option<__m512i> {
-        begin.first_chunk().map(|begin| I32x16::load(begin).0)
+    fn initial_from_ints(initial: &[i32]) -> Option<__m512i> {
+        initial.first_chunk().map(|initial| I32x16::load(initial).0)
     }
     #[inline(always)]
-    fn begin_to(sums: __m512i, begin: &mut [i32]) {
-        if let Some(begin) = begin.first_chunk_mut() {
-            I32x16(sums).store(begin);
+    fn initial_to_ints(sums: __m512i, initial: &mut [i32]) {
+        if let Some(initial) = initial.first_chunk_mut() {
+            I32x16(sums).store(initial);
         }
     }
-    const BEGIN: usize = spec::AVX512_BEGIN;
+    const INITIAL_INTS: usize = spec::AVX512_INITIAL_INTS;
     #[inline(always)]
     unsafe fn load_weights(group: *const i8) -> __m512i {
         native!(_mm512_loadu_si512(group.cast()))
@@ -62,16 +62,16 @@ impl Dot for Vnni {
     #[inline(always)]
     unsafe fn block<const MR: usize, const NV: usize>(
         x: [*const i8; MR],
-        begin: &[__m512i; NV],
+        initial: &[__m512i; NV],
         weights: &WeightsAt,
     ) -> [[__m512i; NV]; MR] {
-        match (x.first_chunk(), begin.first_chunk()) {
+        match (x.first_chunk(), initial.first_chunk()) {
             // SAFETY: as the caller promises.
             (Some(rows), Some(starts)) if MR == ROWS && NV == PANELS => {
                 resized(unsafe { whole_block(*rows, starts, weights) })
             }
             // SAFETY: as the caller promises.
-            _ => unsafe { block::<Self, MR, NV>(x, begin, weights) },
+            _ => unsafe { block::<Self, MR, NV>(x, initial, weights) },
         }
     }
     #[inline(always)]
@@ -80,19 +80,20 @@ impl Dot for Vnni {
         weights: &WeightsAt,
     ) -> Option<FirstBlock<Self, MR, NV>> {
         let rows = x.first_chunk().filter(|_| MR == ROWS && NV == PANELS)?;
-        // A row of ones stands in the last one's place, whose products are the sums of the weights.
+        // A row of ones takes the place of the last row; its products are the sums of the weights.
         // SAFETY: as the caller promises.
         let mut sums = resized(unsafe { first_whole_block(*rows, weights) });
-        let mut begin = [Self::start(); NV];
+        let mut initial = [Self::start(); NV];
         for v in 0..NV {
             native!(
-                begin[v] = _mm512_sub_epi32(_mm512_setzero_si512(), _mm512_slli_epi32::<7>(sums[MR - 1][v]));
+                let times_128 = _mm512_slli_epi32::<7>(sums[MR - 1][v]);
+                initial[v] = _mm512_sub_epi32(_mm512_setzero_si512(), times_128);
             );
             for r in 0..MR - 1 {
-                native!(sums[r][v] = _mm512_add_epi32(sums[r][v], begin[v]));
+                native!(sums[r][v] = _mm512_add_epi32(sums[r][v], initial[v]));
             }
         }
-        Some(FirstBlock { begin, sums })
+        Some(FirstBlock { initial, sums })
     }
     #[inline(always)]
     fn finish(sums: __m512i) -> I32x16 {
@@ -116,7 +117,7 @@ impl Dot for Vnni {
     }
 }
 
-/// Sums under another name of their shape, which is the same.
+/// The same sums in an array of the generic shape, which equals `[PANELS; ROWS]` wherever this is called.
 #[inline(always)]
 fn resized<const MR: usize, const NV: usize>(whole: [[__m512i; PANELS]; ROWS]) -> [[__m512i; NV]; MR] {
     let mut sums = [[Vnni::start(); NV]; MR];
@@ -132,15 +133,15 @@ fn resized<const MR: usize, const NV: usize>(whole: [[__m512i; PANELS]; ROWS]) -
 const ROWS: usize = spec::AVX512_ROWS;
 const PANELS: usize = 4;
 
-/// The loop of a block: 6 rows times 4 panels, sums in 24 registers, which the compiler would move about.
-/// `$last` loads the last row's inputs.
+/// The loop of a block of 6 rows times 4 panels, with its sums in 24 registers. It is assembly because the
+/// compiler would move the sums about. `$last` loads the last row's inputs.
 macro_rules! whole_block {
-    ($x:expr, $begin:expr, $w:expr, $sums:ident, $last:literal) => {
+    ($x:expr, $initial:expr, $w:expr, $sums:ident, $last:literal) => {
         core::arch::asm!(
-            "vmovdqu64 zmm8, zmmword ptr [{begin} + 0]",
-            "vmovdqu64 zmm9, zmmword ptr [{begin} + 64]",
-            "vmovdqu64 zmm10, zmmword ptr [{begin} + 128]",
-            "vmovdqu64 zmm11, zmmword ptr [{begin} + 192]",
+            "vmovdqu64 zmm8, zmmword ptr [{initial} + 0]",
+            "vmovdqu64 zmm9, zmmword ptr [{initial} + 64]",
+            "vmovdqu64 zmm10, zmmword ptr [{initial} + 128]",
+            "vmovdqu64 zmm11, zmmword ptr [{initial} + 192]",
             "vmovdqa64 zmm12, zmm8",
             "vmovdqa64 zmm13, zmm9",
             "vmovdqa64 zmm14, zmm10",
@@ -203,19 +204,25 @@ macro_rules! whole_block {
             step = inout(reg) -($w.steps as isize) => _,
             panel = in(reg) $w.panel_bytes,
             panels3 = in(reg) 3 * $w.panel_bytes,
-            begin = in(reg) $begin.as_ptr(),
+            initial = in(reg) $initial.as_ptr(),
             x0 = in(reg) $x[0],
             x1 = in(reg) $x[1],
             x2 = in(reg) $x[2],
             x3 = in(reg) $x[3],
             x4 = in(reg) $x[4],
             x5 = in(reg) $x[5],
-            lateout("zmm8") $sums[0][0], lateout("zmm9") $sums[0][1], lateout("zmm10") $sums[0][2], lateout("zmm11") $sums[0][3],
-            lateout("zmm12") $sums[1][0], lateout("zmm13") $sums[1][1], lateout("zmm14") $sums[1][2], lateout("zmm15") $sums[1][3],
-            lateout("zmm16") $sums[2][0], lateout("zmm17") $sums[2][1], lateout("zmm18") $sums[2][2], lateout("zmm19") $sums[2][3],
-            lateout("zmm20") $sums[3][0], lateout("zmm21") $sums[3][1], lateout("zmm22") $sums[3][2], lateout("zmm23") $sums[3][3],
-            lateout("zmm24") $sums[4][0], lateout("zmm25") $sums[4][1], lateout("zmm26") $sums[4][2], lateout("zmm27") $sums[4][3],
-            lateout("zmm28") $sums[5][0], lateout("zmm29") $sums[5][1], lateout("zmm30") $sums[5][2], lateout("zmm31") $sums[5][3],
+            lateout("zmm8") $sums[0][0], lateout("zmm9") $sums[0][1],
+            lateout("zmm10") $sums[0][2], lateout("zmm11") $sums[0][3],
+            lateout("zmm12") $sums[1][0], lateout("zmm13") $sums[1][1],
+            lateout("zmm14") $sums[1][2], lateout("zmm15") $sums[1][3],
+            lateout("zmm16") $sums[2][0], lateout("zmm17") $sums[2][1],
+            lateout("zmm18") $sums[2][2], lateout("zmm19") $sums[2][3],
+            lateout("zmm20") $sums[3][0], lateout("zmm21") $sums[3][1],
+            lateout("zmm22") $sums[3][2], lateout("zmm23") $sums[3][3],
+            lateout("zmm24") $sums[4][0], lateout("zmm25") $sums[4][1],
+            lateout("zmm26") $sums[4][2], lateout("zmm27") $sums[4][3],
+            lateout("zmm28") $sums[5][0], lateout("zmm29") $sums[5][1],
+            lateout("zmm30") $sums[5][2], lateout("zmm31") $sums[5][3],
             out("zmm0") _, out("zmm1") _, out("zmm2") _, out("zmm3") _, out("zmm4") _,
             options(nostack, readonly),
         )
@@ -230,21 +237,21 @@ macro_rules! whole_block {
 #[target_feature(enable = "avx512f")]
 unsafe fn whole_block(
     x: [*const i8; ROWS],
-    begin: &[__m512i; PANELS],
+    initial: &[__m512i; PANELS],
     w: &WeightsAt,
 ) -> [[__m512i; PANELS]; ROWS] {
-    let mut sums = [*begin; ROWS];
+    let mut sums = [*initial; ROWS];
     if w.steps > 0 {
-        // Counted from the rows' ends on, so that one register is index and counter.
+        // Addresses count from the rows' ends, so that one register is index and counter.
         let x = x.map(|x| x.wrapping_add(4 * w.steps));
         // SAFETY: reads what the caller promises: `steps` groups of inputs and weights. Writes only the
         // registers that are named.
-        unsafe { whole_block!(x, begin, w, sums, "vpbroadcastd zmm4, dword ptr [{x5} + 4*{step}]") };
+        unsafe { whole_block!(x, initial, w, sums, "vpbroadcastd zmm4, dword ptr [{x5} + 4*{step}]") };
     }
     sums
 }
 
-/// See [`Dot::first_block`]: the last row is ones.
+/// See [`Dot::first_block`]: ones take the place of the last row.
 ///
 /// # Safety
 /// As for that.

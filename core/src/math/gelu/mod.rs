@@ -1,8 +1,8 @@
-//! GELU by table: `x·Φ(x)` (Hendrycks and Gimpel, arXiv 1606.08415, §2), Φ read from a table of f16.
+//! GELU by table: `x·Φ(x)` (Hendrycks and Gimpel, arXiv 1606.08415, §2), with Φ from a table of f16.
 //!
 //! A hidden layer is quantized to 8 bits right behind its activation, so a Φ in steps of 1/128 is fine
-//! enough: the error of `x·Φ` is at most 0.0013, a fraction of a quantization step. The table is what makes
-//! GELU cheap on cores without vector division: a conversion, a load and a multiplication.
+//! enough: the error of `x·Φ` is at most 0.0013, a fraction of a quantization step. The table makes GELU
+//! cheap on cores without vector division: it takes a conversion, a load and a multiplication.
 
 #[cfg(target_arch = "x86_64")]
 mod pieces;
@@ -13,22 +13,22 @@ use half::f16;
 
 use super::Lane;
 
-/// Table entries for an argument of 1, as a power of two.
+/// Binary logarithm of the number of table entries per unit of the argument.
 pub const STEPS_LOG2: u32 = 7;
-/// The same as a float.
+/// Table entries per unit of the argument, as a float.
 pub const STEPS: f32 = (1u32 << STEPS_LOG2) as f32;
-/// Entries from −4 up to, but without, 4.
+/// Number of entries: for arguments from −4 up to, but not including, 4.
 pub const ENTRIES: usize = 8 << STEPS_LOG2;
-/// Entry of 0.
+/// Index of the entry of 0.
 pub const ZERO: usize = ENTRIES / 2;
 
-/// Φ at the middle of each step. Arguments are cut to whole steps towards zero: the step around 0 is twice as
-/// wide as the others, its entry ½. The first entry (−4 and below) is 0, the last one 1.
+/// Φ at the middle of each step. Arguments are rounded to whole steps towards zero, so the step around 0 is
+/// twice as wide as the others; its entry is ½. The first entry, for −4 and below, is 0, the last one 1.
 #[repr(C, align(4))]
 #[derive(Debug)]
 pub struct GateTable {
     entries: [f16; ENTRIES],
-    /// So that a load of 32 bits may begin at any entry.
+    /// Padding, so that a load of 32 bits may begin at any entry.
     _pad: [f16; 2],
     #[cfg(target_arch = "x86_64")]
     pieces: Pieces,
@@ -40,7 +40,7 @@ impl GateTable {
         &self.entries
     }
 
-    /// The same table as a function.
+    /// The same table as polynomials.
     #[cfg(target_arch = "x86_64")]
     pub fn pieces(&self) -> &Pieces {
         &self.pieces
@@ -88,16 +88,16 @@ pub fn gelu_tanh<L: Lane>(x: L) -> L {
     x * x.gate(&GATE_TANH)
 }
 
-/// The gate of one number: entry `trunc(x·128)`, counted from 0, cut to −512 … 511.
+/// The gate of one number: the entry `trunc(x·128)`, clamped to −512 … 511, counted from the entry of 0.
 #[inline(always)]
 pub(super) fn gate(x: f32, table: &GateTable) -> f32 {
-    // The conversion cuts towards zero, saturates, and makes 0 of what is not a number; whose product with
-    // any gate is none either.
+    // The conversion rounds towards zero, saturates, and makes 0 of a NaN, whose product with any gate is a
+    // NaN again.
     let entry = ((x * STEPS) as i32).clamp(-(ZERO as i32), ZERO as i32 - 1) + ZERO as i32;
     table.entries.get(entry as usize).map_or(0.0, |gate| gate.to_f32())
 }
 
-/// Φ in double precision, by the compiler: series of + − × ÷ alone.
+/// Φ in double precision, which the compiler evaluates: series of + − × ÷ only.
 mod fn_phi {
     #[derive(Clone, Copy)]
     pub enum Kind {

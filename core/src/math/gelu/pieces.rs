@@ -1,9 +1,9 @@
-//! The table as polynomials, for processors that compute sixteen of them faster than they look up sixteen
+//! The table as polynomials, for processors that evaluate sixteen of them faster than they look up sixteen
 //! entries.
 
 use super::{fn_phi, ENTRIES, STEPS, ZERO};
 
-/// Pieces: as many as two registers of AVX-512 have lanes.
+/// Number of pieces: as many as two registers of AVX-512 have lanes.
 const PIECES: usize = 32;
 /// Entries of a piece.
 pub const PIECE_STEPS: usize = ENTRIES / PIECES;
@@ -18,9 +18,11 @@ const NODES: [f64; TERMS] = [
     -0.951_056_516_295_153_5,
 ];
 
-/// Coefficients `c[k][(n / 32) mod 32]` for entry n, counted from 0's. `Σ c[k]·u^k` with `u = n mod 32`, by
-/// Horner's rule with fused multiply-adds in f32 and rounded to f16, is the very entry, but for those two
-/// that are no point of the curve: those of −512 (0) and of 0 (½).
+/// Coefficients `c[k][(n / 32) mod 32]` for entry n, counted from the entry of 0.
+///
+/// `Σ c[k]·u^k` with `u = n mod 32`, computed by Horner's rule with fused multiply-adds in f32 and rounded to
+/// f16, equals the entry exactly. Two entries are exceptions, since they are not on the curve: those of −512
+/// (0) and of 0 (½).
 pub type Pieces = [[f32; PIECES]; TERMS];
 
 /// Interpolates Φ between the middles of the steps.
@@ -30,7 +32,7 @@ pub(super) const fn interpolated(phi: fn_phi::Kind) -> Pieces {
     while piece < PIECES {
         let first = (piece * PIECE_STEPS) as f64 - ZERO as f64;
         let middle = if first < 0.0 { -0.5 } else { 0.5 };
-        // Numbers below 0 come last, since their lower bits count in two's complement.
+        // Negative entries come last, since the lower bits of n are in two's complement.
         let lane = (piece + PIECES / 2) % PIECES;
         let coefficients = interpolate(phi, first + middle);
         let mut k = 0;
@@ -43,7 +45,7 @@ pub(super) const fn interpolated(phi: fn_phi::Kind) -> Pieces {
     pieces
 }
 
-/// The polynomial through Φ at the nodes of a piece, by divided differences (Newton), multiplied out.
+/// Coefficients of the polynomial through Φ at the nodes of a piece, by Newton's divided differences.
 const fn interpolate(phi: fn_phi::Kind, start: f64) -> [f64; TERMS] {
     let (mut at, mut differences) = ([0.0; TERMS], [0.0; TERMS]);
     let mut k = 0;

@@ -1,5 +1,5 @@
-//! A table's functions against `portable`, bit for bit, at ragged shapes and with every kind of number that a
-//! model can hold.
+//! Checks a table's functions against `portable`, bit for bit, at ragged shapes and with every kind of number
+//! that a model can hold.
 
 use half::f16;
 use semihosting::println;
@@ -18,7 +18,7 @@ const EPILOGUES: [Epilogue; 4] = [
     Epilogue::Activation(Activation::Relu),
 ];
 
-/// A case: what differs, or nothing; and the pieces of memory that it took.
+/// A case. It returns the name of what differs, if anything does, and the pieces of memory that it took.
 type Case = fn(&Kernels, &mut [u128], &mut Numbers) -> (Option<&'static str>, usize);
 
 /// Checks all functions; returns how many cases failed.
@@ -50,7 +50,7 @@ pub fn all(table: &'static Kernels, memory: &mut [u128]) -> u32 {
     failures
 }
 
-/// Equal bits; all numbers that are none count as one.
+/// Whether bits are equal, where all NaNs count as equal.
 fn equal(a: &[f32], b: &[f32]) -> bool {
     a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan()))
 }
@@ -83,7 +83,7 @@ fn linear_i8(table: &Kernels, memory: &mut [u128], numbers: &mut Numbers) -> (Op
     let limit = if numbers.bits() % 4 == 0 { 65504.0 } else { 100.0 };
     numbers.f16s(want, limit);
     if numbers.bits() % 4 == 0 {
-        // Infinities and what is no number, too.
+        // Including infinities and NaNs.
         want.iter_mut().for_each(|to| *to = f16::from_bits(numbers.bits() as u16));
     }
     got.copy_from_slice(want);
@@ -169,10 +169,10 @@ fn rows(table: &Kernels, memory: &mut [u128], numbers: &mut Numbers) -> (Option<
     if want != got {
         difference = Some("narrow");
     }
-    // Every kind of f16 there is.
+    // Every kind of f16.
     tokens.iter_mut().for_each(|to| *to = f16::from_bits(numbers.bits() as u16));
     let (want, got) = (pool.take::<f32>(tokens.len()), pool.take::<f32>(tokens.len()));
-    // An odd number of elements further on, rows are aligned otherwise.
+    // Beginning an odd number of elements further on gives the rows another alignment.
     for start in [0, extra % 3] {
         let tokens = tokens.get(start..).unwrap_or(&[]);
         (PORTABLE.widen)(tokens, want);
@@ -196,7 +196,7 @@ fn attention(table: &Kernels, memory: &mut [u128], numbers: &mut Numbers) -> (Op
         let x = pool.take::<f32>(rows * head_dim);
         numbers.any_floats(x, 3.0, hostile);
         if head_dim > 80 {
-            // The largest sums that there can be: all codes are 127. Scales differ, so that scores do.
+            // The largest possible sums: all codes are 127. Scales differ, so that scores do.
             x.chunks_mut(head_dim).zip(1..).for_each(|(row, i)| row.fill(0.3 / i as f32));
         }
         &*x

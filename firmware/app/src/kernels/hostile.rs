@@ -1,5 +1,5 @@
 //! Calls of a table's functions with wrong shapes: nothing beside their views may be written, and the board
-//! must get to the end.
+//! must reach the end.
 
 use vitreous::kernels::{Attention, AttentionScratch, Epilogue, Kernels, RowShape};
 use vitreous::models::vit::Activation;
@@ -14,7 +14,7 @@ mod calls;
 /// Calls of a case.
 const CALLS: usize = 100;
 
-/// As [`crate::check::Case`]. Nothing of it is taken from the memory's pool.
+/// As [`crate::check::Case`], but without taking memory from the pool.
 pub fn case(table: &Kernels, memory: &mut [u128], numbers: &mut Numbers) -> (Option<&'static str>, usize) {
     memory.iter_mut().for_each(|unit| *unit = u128::from(numbers.bits()) << 64 | u128::from(numbers.bits()));
     let (memory, _) = bytemuck::cast_slice_mut::<u128, u8>(memory).as_chunks_mut::<{ calls::AREA }>();

@@ -1,7 +1,7 @@
 //! Checks the kernel tables of this board against `portable`, bit for bit, and counts the instructions of
 //! each of their functions.
 //!
-//! Under the emulator, with text on its standard output: `cargo xtask kernels`.
+//! It runs under the emulator and prints text on its standard output: `cargo xtask kernels`.
 #![no_std]
 #![no_main]
 

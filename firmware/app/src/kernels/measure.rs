@@ -11,8 +11,8 @@ use crate::numbers::{Numbers, Pool};
 use crate::shapes::{Head, LinearNumbers};
 use crate::BOARD;
 
-/// Prints a line per function: name, what is counted, how many of them, instructions of the table and of
-/// `portable`.
+/// Prints a line per function: its name, the unit, the number of units, and the instructions of the table and
+/// of `portable`.
 pub fn all(table: &'static Kernels, memory: &mut [u128]) {
     for (name, rows, inputs, outputs) in [
         ("linear 4x96x96", 4, 96, 96),
@@ -51,7 +51,7 @@ fn line(name: &str, unit: &str, units: usize, [table, portable]: [u64; 2]) {
     println!("count {}|{}|{}|{}|{}", name, unit, units, table, portable);
 }
 
-/// Instructions of a call, less those of reading the counter.
+/// Instructions of a call, minus those of reading the counter.
 fn count(mut call: impl FnMut()) -> u64 {
     let timed = |call: &mut dyn FnMut()| {
         let mut clock = Clock::start();
@@ -117,7 +117,8 @@ fn rows(table: &Kernels, memory: &mut [u128]) {
     line("quantize rows with zero points 4x192", "element", 4 * WIDTH, both);
 }
 
-/// Attention's cost is softmax plus two products: of two widths of the head, the one gives the other.
+/// Attention's cost is that of the softmax plus two products. Measuring two widths of the head separates
+/// them.
 fn attention(table: &Kernels, memory: &mut [u128]) {
     const TOKENS: usize = 197;
     const QUERIES: usize = 4;

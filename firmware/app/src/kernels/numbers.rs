@@ -17,7 +17,7 @@ impl Numbers {
         z ^ (z >> 31)
     }
 
-    /// From `low` up to, but without, `high`.
+    /// From `low` up to, but not including, `high`.
     pub fn between(&mut self, low: usize, high: usize) -> usize {
         low + (self.bits() >> 33) as usize % (high - low).max(1)
     }
@@ -35,7 +35,7 @@ impl Numbers {
         to.iter_mut().for_each(|to| *to = self.float(limit));
     }
 
-    /// Mostly ordinary numbers; some zeros of either sign, infinities, not-a-numbers, if `hostile`.
+    /// Mostly ordinary numbers; if `hostile`, also some zeros of either sign, infinities and NaNs.
     pub fn any_floats(&mut self, to: &mut [f32], limit: f32, hostile: bool) {
         self.floats(to, limit);
         for value in to.iter_mut().filter(|_| hostile) {
@@ -89,10 +89,10 @@ impl<'a> Pool<'a> {
     }
 }
 
-/// What nobody may overwrite.
+/// Numbers that nothing may overwrite.
 const PAINT: u128 = 0x5a5a_c33c_5a5a_c33c_5a5a_c33c_5a5a_c33c;
 
-/// Whether nothing was written behind the pieces that were taken. Numbers equal to the paint are next to
+/// Whether nothing was written behind the pieces that were taken. A number that equals the paint is next to
 /// impossible.
 pub fn is_intact(memory: &[u128], taken: usize) -> bool {
     memory.iter().filter(|unit| **unit == PAINT).count() == taken

@@ -13,7 +13,7 @@ pub struct LinearCase<'a> {
     scratch: &'a mut [i32],
 }
 
-/// Numbers of a linear layer, in no table's order yet.
+/// Numbers of a linear layer, not yet in a table's order.
 pub struct LinearNumbers<'a> {
     pub outputs: usize,
     pub pitch: usize,
@@ -36,13 +36,13 @@ impl<'a> LinearNumbers<'a> {
         let pitch = padded(inputs);
         let row_major = pool.take::<i8>(outputs * pitch);
         numbers.codes(row_major);
-        // As the converter has it.
+        // As the converter computes them.
         row_major.iter_mut().for_each(|weight| *weight = (*weight).max(-127));
         let (scales, bias) = (pool.take(outputs), pool.take(outputs));
         numbers.scales(scales);
         numbers.floats(bias, 3.0);
         let sums = pool.take::<i32>(outputs);
-        // Sums need not be those of the weights: a hostile file's are not.
+        // The sums need not be those of the weights: a hostile file's are not.
         sums.iter_mut().for_each(|sum| *sum = numbers.bits() as i32 >> 9);
         let data = pool.take::<i8>(rows * pitch);
         numbers.codes(data);
@@ -53,7 +53,7 @@ impl<'a> LinearNumbers<'a> {
         Self { outputs, pitch, row_major, scales, bias, sums, data, x_scales, zero_points }
     }
 
-    /// In the order of a table.
+    /// The layer in the order of a table.
     pub fn packed(&self, pool: &mut Pool<'a>, table: &Kernels) -> LinearCase<'a> {
         let layout = table.spec.layout;
         let panels = pool.take::<i8>(layout.padded_outputs(self.outputs) * self.pitch);
@@ -97,7 +97,7 @@ impl LinearCase<'_> {
     }
 }
 
-/// Where the weight at `i`, counted row by row, stands in panels.
+/// The position in panels of the weight that is number `i` row by row.
 fn place(layout: PanelLayout, pitch: usize, i: usize) -> usize {
     let (nr, kr) = (layout.nr as usize, layout.kr as usize);
     let (n, k) = (i / pitch, i % pitch);

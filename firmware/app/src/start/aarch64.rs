@@ -1,5 +1,5 @@
-//! AArch64: what a runtime crate does elsewhere, and the MMU, since without it no address that is not a
-//! multiple of its access's size may be used, and nothing is cached.
+//! AArch64: does what a runtime crate does on other architectures, and switches on the MMU. Without MMU every
+//! access must be aligned to its size, and nothing is cached.
 
 core::arch::global_asm!(include_str!("aarch64.s"));
 
@@ -9,7 +9,7 @@ extern "C" fn main() -> ! {
     semihosting::process::exit(crate::application())
 }
 
-/// Called for every exception. The registers' low halves hold all of an address here, and all of the
+/// Called for every exception. The low halves of the registers hold the whole address here, and the whole
 /// syndrome.
 #[export_name = "vitreous_exception"]
 extern "C" fn exception_handler(pc: u64, syndrome: u64) -> ! {

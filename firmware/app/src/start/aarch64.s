@@ -1,5 +1,5 @@
-// Entry at EL1 with everything off, as QEMU leaves a core of its machine `virt`. Registers and their fields: Arm Architecture
-// Reference Manual for A-profile, D23.2.
+// Entry at EL1 with everything off, as QEMU leaves a core of its machine `virt`. Registers and their fields:
+// Arm Architecture Reference Manual for A-profile, D23.2.
 
     .section .text.entry, "ax"
     .global _start
@@ -22,7 +22,8 @@ _start:
     adrp    x0, blocks
     add     x0, x0, :lo12:blocks
     msr     ttbr0_el1, x0
-    // T0SZ 32 (addresses of 32 bits, so that level 1 has four entries), tables write-back and inner shareable, no upper half.
+    // T0SZ 32 (addresses of 32 bits, so that level 1 has four entries), tables write-back and inner
+    // shareable, no upper half.
     ldr     x0, =(32 | 1 << 8 | 1 << 10 | 3 << 12 | 1 << 23)
     msr     tcr_el1, x0
     isb
@@ -58,7 +59,8 @@ exceptions:
     .balign 128
     .endr
 
-    // Four blocks of 1 GiB, of which the second is where memory is: accessed (AF), inner shareable, attribute 0.
+    // Four blocks of 1 GiB, of which the second is where memory is: accessed (AF), inner shareable, attribute
+    // 0.
     .section .rodata.blocks, "a"
     .balign 64
 blocks:

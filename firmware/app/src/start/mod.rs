@@ -20,7 +20,7 @@ fn panic(info: &PanicInfo<'_>) -> ! {
     semihosting::process::exit(exit::PANIC)
 }
 
-/// Reports an exception: where, and the processor's own word on why.
+/// Reports an exception: its address, and the processor's status word with the reason.
 fn exception(pc: u32, status: u32) -> ! {
     report::send_fault(Fault { kind: FaultKind::Exception, a: pc, b: status });
     semihosting::process::exit(exit::FAULT)

@@ -1,62 +1,62 @@
-//! What becomes of a linear layer's results.
+//! Output operators: what a linear layer does with its results before they are stored.
 
 use half::f16;
 
 use super::{load, load_f16, store, store_f16, Floats, LANES};
 use crate::math::{relu, GateTable, GATE_ERF, GATE_TANH};
 
-/// Where a linear layer's results go. Types rather than closures: a closure doesn't get the features of the
-/// function that calls it.
-pub(super) trait Put<F> {
+/// Takes sixteen results at a time and stores them. Operators are types rather than closures, since a closure
+/// doesn't get the instruction set of the function that calls it.
+pub(super) trait OutputOp<F> {
     type Element;
-    fn put(y: F, out: &mut [Self::Element]);
-    /// What is left to do with outputs of a row that have been put. Constants that wouldn't fit beside the
-    /// sums of a block do here.
+    fn store(y: F, out: &mut [Self::Element]);
+    /// What is left to do with a row's stored outputs. Operations whose constants don't fit into the
+    /// registers beside the sums of a block are done here.
     #[inline(always)]
     fn finish(_out: &mut [Self::Element]) {}
-    /// Sixteen elements each; of the last ones there may be fewer.
+    /// Stores `N` times sixteen results; the slice may end before the last ones.
     #[inline(always)]
-    fn put_all<const N: usize>(y: [F; N], out: &mut [Self::Element])
+    fn store_all<const N: usize>(y: [F; N], out: &mut [Self::Element])
     where
         F: Copy,
     {
         match out.as_chunks_mut::<LANES>().0.first_chunk_mut::<N>() {
             Some(whole) => {
                 for v in 0..N {
-                    Self::put(y[v], &mut whole[v]);
+                    Self::store(y[v], &mut whole[v]);
                 }
             }
             None => {
                 for (y, out) in y.into_iter().zip(out.chunks_mut(LANES)) {
-                    Self::put(y, out);
+                    Self::store(y, out);
                 }
             }
         }
     }
 }
 
-/// As they are.
+/// Stores results as they are.
 pub(super) struct Plain;
-/// Through an activation.
+/// Stores GELU with the error function of the results.
 pub(super) struct Gelu;
 pub(super) struct GeluTanh;
 pub(super) struct Relu;
-/// Added to the residual stream.
+/// Adds results to the residual stream.
 pub(super) struct Residual;
 
-impl<F: Floats> Put<F> for Plain {
+impl<F: Floats> OutputOp<F> for Plain {
     type Element = f32;
     #[inline(always)]
-    fn put(y: F, out: &mut [f32]) {
+    fn store(y: F, out: &mut [f32]) {
         store(y, out);
     }
 }
 
-impl<F: Floats> Put<F> for Gelu {
+impl<F: Floats> OutputOp<F> for Gelu {
     type Element = f32;
     #[inline(always)]
-    fn put(y: F, out: &mut [f32]) {
-        put_gelu(y, &GATE_ERF, out);
+    fn store(y: F, out: &mut [f32]) {
+        store_gelu(y, &GATE_ERF, out);
     }
     #[inline(always)]
     fn finish(out: &mut [f32]) {
@@ -64,11 +64,11 @@ impl<F: Floats> Put<F> for Gelu {
     }
 }
 
-impl<F: Floats> Put<F> for GeluTanh {
+impl<F: Floats> OutputOp<F> for GeluTanh {
     type Element = f32;
     #[inline(always)]
-    fn put(y: F, out: &mut [f32]) {
-        put_gelu(y, &GATE_TANH, out);
+    fn store(y: F, out: &mut [f32]) {
+        store_gelu(y, &GATE_TANH, out);
     }
     #[inline(always)]
     fn finish(out: &mut [f32]) {
@@ -77,13 +77,13 @@ impl<F: Floats> Put<F> for GeluTanh {
 }
 
 #[inline(always)]
-fn put_gelu<F: Floats>(y: F, table: &GateTable, out: &mut [f32]) {
-    store(if F::GATES_ALONE { y } else { y * y.gate(table) }, out);
+fn store_gelu<F: Floats>(y: F, table: &GateTable, out: &mut [f32]) {
+    store(if F::SEPARATE_GATES { y } else { y * y.gate(table) }, out);
 }
 
 #[inline(always)]
 fn finish_gelu<F: Floats>(table: &GateTable, out: &mut [f32]) {
-    if !F::GATES_ALONE {
+    if !F::SEPARATE_GATES {
         return;
     }
     let (fours, rest) = out.as_chunks_mut::<{ 4 * LANES }>();
@@ -104,18 +104,18 @@ fn finish_gelu<F: Floats>(table: &GateTable, out: &mut [f32]) {
     }
 }
 
-impl<F: Floats> Put<F> for Relu {
+impl<F: Floats> OutputOp<F> for Relu {
     type Element = f32;
     #[inline(always)]
-    fn put(y: F, out: &mut [f32]) {
+    fn store(y: F, out: &mut [f32]) {
         store(relu(y), out);
     }
 }
 
-impl<F: Floats> Put<F> for Residual {
+impl<F: Floats> OutputOp<F> for Residual {
     type Element = f16;
     #[inline(always)]
-    fn put(y: F, out: &mut [f16]) {
+    fn store(y: F, out: &mut [f16]) {
         store_f16(load_f16::<F>(out) + y, out);
     }
 }

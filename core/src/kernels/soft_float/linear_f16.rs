@@ -1,8 +1,8 @@
-//! Linear layers with f16 weights, an output at a time: its sum stays in registers.
+//! Linear layers with f16 weights, one output at a time, so that its sum stays in registers.
 
 use half::f16;
 
-use super::epilogue::{To, ToF32, ToResidual};
+use super::epilogue::{OutputOp, ToF32, ToResidual};
 use super::float::{is_moderate, Factor, Number};
 use crate::kernels::{portable, Epilogue, PORTABLE};
 use crate::tensor::{rows, rows_mut, LinearF16};
@@ -33,7 +33,7 @@ pub(super) fn linear_f16_residual(x: &[f32], w: &LinearF16, residual: &mut [f16]
     }
 }
 
-/// Whether a number is neither too large nor too small for the arithmetic without special cases.
+/// Whether a number is in the range of the arithmetic without special cases.
 fn is_sound(x: &f32) -> bool {
     let magnitude = x.to_bits() << 1 >> 1;
     magnitude == 0 || is_moderate(magnitude)
@@ -44,7 +44,7 @@ fn are_sound(w: &LinearF16) -> bool {
 }
 
 /// `out[n] = Σ_k x[k]·w[n,k] + bias[n]`, with k ascending.
-fn row<E: To>(x: &[f32], w: &LinearF16, epilogue: &E, out: &mut [E::Out]) {
+fn row<E: OutputOp>(x: &[f32], w: &LinearF16, epilogue: &E, out: &mut [E::Out]) {
     let panels = rows(w.panels, w.inputs.saturating_mul(PANEL)).zip(w.bias.chunks(PANEL));
     for (out, (panel, bias)) in out.chunks_mut(PANEL).zip(panels) {
         for (n, (out, bias)) in out.iter_mut().zip(bias).enumerate() {
@@ -52,7 +52,7 @@ fn row<E: To>(x: &[f32], w: &LinearF16, epilogue: &E, out: &mut [E::Out]) {
             let weights = panel.get(n..).unwrap_or(&[]).iter().step_by(PANEL);
             for (x, weight) in x.iter().zip(weights) {
                 let (x, weight) = (x.to_bits(), Number::from_f16(weight.to_bits()));
-                // Zeros leave a sum as it is.
+                // Zeros leave the sum as it is.
                 if x << 1 == 0 || weight.exponent < 0 {
                     continue;
                 }

@@ -20,7 +20,7 @@ pub(super) fn layer_norm(x: &[f16], weights: &NormWeights, out: &mut [f32]) {
     }
 }
 
-/// `None` where a number is too large or too small for the arithmetic without special cases.
+/// `None` where the row's factor is outside the range of the arithmetic without special cases.
 fn norm_row(x: &[f16], weights: &NormWeights, out: &mut [f32]) -> Option<()> {
     let reciprocal = 1.0 / x.len().max(1) as f32;
     let mut partial = [0; PARTIALS];
@@ -39,7 +39,7 @@ fn norm_row(x: &[f16], weights: &NormWeights, out: &mut [f32]) -> Option<()> {
         for (x, out) in of_partial.zip(out.get_mut(first..).unwrap_or(&mut []).iter_mut().step_by(PARTIALS)) {
             let difference = Number::from_f16(x.to_bits()).plus(negative_mean);
             if difference.exponent < 1 {
-                // Zero, of whichever sign.
+                // The difference is zero, of either sign.
                 *out = x.to_f32() - mean;
                 continue;
             }
@@ -74,7 +74,7 @@ fn scale_any(x: f32, factor: f32, gamma: f32, beta: f32) -> f32 {
     x * factor * gamma + beta
 }
 
-/// Sum of the partial sums: a tree over halves.
+/// The sum of the partial sums, by a tree over halves.
 fn tree(partial: [u32; PARTIALS]) -> f32 {
     let mut sums = partial;
     for half in [8, 4, 2, 1] {

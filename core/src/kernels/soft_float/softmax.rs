@@ -1,13 +1,13 @@
-//! Softmax weights: differences, powers of two and weights of one query's scores.
+//! Softmax weights of one query: differences of scores, powers of two, weights.
 
 use super::float::{is_moderate, leading_zeros, Factor, Number, SIGN};
 use crate::math::{exp2, round_to_i32, EXP2_COEFFICIENTS};
 
-/// Exponent of the largest f32, and of infinities and what is no number.
+/// Bits of an infinity; a NaN has larger ones.
 const INFINITE: u32 = 0xff << 23;
 
-/// `e_t = weight_max·2^(s_t − max)`: the weights are `round(e_t·scale_t)`, every `stride`-th of `weights`;
-/// returns the sum of `round(e_t)`.
+/// Writes `round(e_t·scale_t)` to every `stride`-th of `weights`, where `e_t = weight_max·2^(s_t − max)`.
+/// Returns the sum of `round(e_t)`.
 #[inline(never)]
 pub(super) fn softmax(
     scores: &[f32],
@@ -48,7 +48,7 @@ fn exp2_any(x: f32) -> f32 {
     exp2(x)
 }
 
-/// A positive number below 2^16, rounded to a whole one.
+/// Rounds a positive number below 2^16 to an integer.
 #[inline(always)]
 fn rounded(x: Number) -> u32 {
     let shift = (127 + 30 - x.exponent) as u32;
@@ -71,7 +71,7 @@ fn weight_of(numerator: Number, scale: f32) -> i16 {
     let (product, exponent) = numerator.times_roughly(Factor::new(scale.to_bits()));
     let shift = 127 + 29 - FRACTION - exponent;
     if shift as u32 > 31 {
-        // Scales are relative to the largest; but a caller's need not be.
+        // Scales are at most 1 in the models, but a caller's need not be.
         return if shift > 0 { 0 } else { weight_any(numerator.pack_or_zero(), scale) };
     }
     let up = (product >> shift).wrapping_add((1 << (FRACTION - 1)) + 1);
@@ -87,13 +87,13 @@ fn weight_any(numerator: u32, scale: f32) -> i16 {
     round_to_i32(f32::from_bits(numerator) * scale) as i16
 }
 
-/// `2^x` of x ≤ 0; `None` where 2^15 times it is below a half for certain.
+/// `2^x` for x ≤ 0. `None` where 2^15 times the power is certainly below one half.
 #[inline(always)]
 fn power(x: Number) -> Option<Number> {
-    // The fraction f = x − n, n the nearest whole number.
+    // The fraction f = x − n, where n is the nearest integer.
     let (sign, whole, fraction) = match x.exponent {
         132.. => return None,
-        // Above −½.
+        // x lies above −½.
         ..126 => (SIGN, 0, x.factor()),
         _ => {
             // −x as a multiple of 2^−26.
@@ -128,15 +128,15 @@ fn polynomial<const NEGATIVE: bool>(f: Factor) -> Number {
     let [highest, c4, c3, c2, c1, c0] = EXP2_COEFFICIENTS.map(f32::to_bits);
     let p = step::<NEGATIVE, false>(Number::new(highest), f, c4);
     let p = step::<NEGATIVE, false>(p, f, c3);
-    // From 0.2402 to 0.27, and from 1 down to 0.7: only here the result's exponent can be another than the
-    // coefficient's.
+    // The result's exponent can differ from the coefficient's in two steps only: here, where it rises from
+    // 0.2402 to 0.27, and in the last step, where it falls from 1 to 0.7.
     let p = if NEGATIVE { step::<true, false>(p, f, c2) } else { step::<false, true>(p, f, c2) };
     let p = step::<NEGATIVE, false>(p, f, c1);
     step::<NEGATIVE, NEGATIVE>(p, f, c0)
 }
 
-/// `coefficient ± p·f`. The coefficient is the larger one; `CROSSES` says whether the result may have another
-/// exponent.
+/// `coefficient ± p·f`. The coefficient is the larger operand. `CROSSES` says whether the result's exponent
+/// may differ from the coefficient's.
 #[inline(always)]
 fn step<const NEGATIVE: bool, const CROSSES: bool>(p: Number, f: Factor, coefficient: u32) -> Number {
     let (product, coefficient) = (p.times(f), Number::new(coefficient));
@@ -145,8 +145,8 @@ fn step<const NEGATIVE: bool, const CROSSES: bool>(p: Number, f: Factor, coeffic
         (31.., _, _) => coefficient,
         (_, false, false) => coefficient.plus_within(product, apart),
         (_, false, true) => coefficient.plus_part(product, apart),
-        (_, true, false) => coefficient.less_within(product, apart),
-        (_, true, true) => coefficient.less_part(product, apart),
+        (_, true, false) => coefficient.minus_within(product, apart),
+        (_, true, true) => coefficient.minus_part(product, apart),
     }
 }
 
@@ -154,7 +154,7 @@ fn step<const NEGATIVE: bool, const CROSSES: bool>(p: Number, f: Factor, coeffic
 mod tests {
     use super::*;
 
-    /// Every value of a fraction's upper bits, and what is next to it.
+    /// Every value of a fraction's upper bits, and the neighbours of each.
     #[test]
     fn powers_equal_floats() {
         let near = |bits: u32| [bits.wrapping_sub(1), bits, bits + 1];

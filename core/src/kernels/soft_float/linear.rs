@@ -1,11 +1,10 @@
-//! int8 linear layers: blocks of four rows, and what is left row by row.
+//! int8 linear layers: blocks of four rows, then the remaining rows one by one.
 
 use half::f16;
 
-use super::epilogue::{Column, Gelu, Row, To, ToF32, ToResidual};
+use super::epilogue::{Column, Gelu, OutputOp, Row, ToF32, ToResidual};
 use super::product::{four_rows, one_row, pack, Sums, BLOCK};
-use crate::kernels::Activation;
-use crate::kernels::{spec, Epilogue};
+use crate::kernels::{spec, Activation, Epilogue};
 use crate::math::{GATE_ERF, GATE_TANH};
 use crate::tensor::{rows_mut, LinearI8, RowsI8};
 
@@ -39,8 +38,8 @@ pub(super) fn linear_i8_residual(
     let _ = multiply(rows, weights, &ToResidual, residual, scratch);
 }
 
-/// All rows; nothing more from the first view on that is too short.
-fn multiply<E: To>(
+/// Multiplies all rows. Stops with `None` at the first view that is too short.
+fn multiply<E: OutputOp>(
     rows: &RowsI8,
     weights: &LinearI8,
     epilogue: &E,
@@ -48,12 +47,12 @@ fn multiply<E: To>(
     scratch: &mut [i32],
 ) -> Option<()> {
     let (pitch, outputs) = (weights.pitch, weights.outputs);
-    if weights.layout != spec::SCALAR.layout || rows.pitch != pitch || pitch == 0 || pitch % 8 != 0 {
+    if weights.layout != spec::SOFT_FLOAT.layout || rows.pitch != pitch || pitch == 0 || pitch % 8 != 0 {
         return None;
     }
     let (mut data, mut scales, mut zero_points, mut out) = (rows.data, rows.scales, rows.zero_points, out);
     while !scales.is_empty() {
-        // Three rows of four are still cheaper together.
+        // Three remaining rows are cheaper as a block than one by one.
         let count = if scales.len() < BLOCK - 1 { 1 } else { scales.len().min(BLOCK) };
         let (codes, rest) = data.split_at_checked(pitch.checked_mul(count)?)?;
         data = rest;
@@ -74,15 +73,15 @@ fn multiply<E: To>(
     Some(())
 }
 
-/// Rows of a block.
+/// The activations of a block: one row of codes, or four packed rows.
 #[derive(Clone, Copy)]
 enum Activations<'a> {
     One(&'a [i8]),
     Four(&'a [i32]),
 }
 
-/// All columns of a block, `out` being as many rows of results.
-fn columns<E: To>(
+/// All columns of a block; `out` has a row of results for each row of the block.
+fn columns<E: OutputOp>(
     x: Activations,
     weights: &LinearI8,
     of_rows: &[Row; BLOCK],
@@ -106,7 +105,7 @@ fn columns<E: To>(
             for ((to, row), sum) in out.iter_mut().zip(of_rows).zip(sums) {
                 if let Some(to) = to.next() {
                     let sum = sum.wrapping_sub(row.zero_point.wrapping_mul(sum_of_weights));
-                    epilogue.finish(sum, &column, row, to);
+                    epilogue.dequantize_and_store(sum, &column, row, to);
                 }
             }
         }

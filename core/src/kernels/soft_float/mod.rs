@@ -1,9 +1,10 @@
-//! Cores without FPU and without SIMD: RV32IM, and any other by force (`--cfg vitreous_kernels="scalar"`).
+//! Cores without FPU and without SIMD: RV32IM, Cortex-M0+, -M3 and -M23, and any other by force (`--cfg
+//! vitreous_kernels="soft-float"`).
 //!
-//! Plain Rust, but for two inner loops on RISC-V. Integer products take four rows and four columns at a time,
-//! two of them by one multiplication; floats are done by integers, since most of what a library's routines
-//! look out for never happens here (`float.rs`). Where it does, a row or an element is done by the compiler's
-//! own floats, as `portable` has it.
+//! This is plain Rust, except for two inner loops on RISC-V. Integer products take four rows and four columns
+//! at a time, and one multiplication makes two products. Float arithmetic is made of integer operations
+//! (`float.rs`), inlined and without the special cases that sound models never meet. Where such a case does
+//! occur, the row or element is computed with the compiler's own floats, as in `portable`.
 
 mod attention;
 mod epilogue;
@@ -15,13 +16,13 @@ mod product;
 mod rows;
 mod softmax;
 
-#[cfg(table = "scalar")]
+#[cfg(table = "soft-float")]
 use super::TableSpec;
 use super::{spec, Kernels};
 
-/// The kernels of cores without FPU.
+/// The table.
 pub(super) static TABLE: Kernels = Kernels {
-    spec: &spec::SCALAR,
+    spec: &spec::SOFT_FLOAT,
     linear_i8: linear::linear_i8,
     linear_i8_residual: linear::linear_i8_residual,
     linear_f16: linear_f16::linear_f16,
@@ -42,17 +43,17 @@ pub(super) static TABLE: Kernels = Kernels {
 };
 
 /// All tables of this processor.
-#[cfg(table = "scalar")]
-pub(super) static SPECS: [&TableSpec; 1] = [&spec::SCALAR];
+#[cfg(table = "soft-float")]
+pub(super) static SPECS: [&TableSpec; 1] = [&spec::SOFT_FLOAT];
 
 /// The tables that this processor can run.
-#[cfg(table = "scalar")]
+#[cfg(table = "soft-float")]
 pub(super) fn supported() -> impl Iterator<Item = &'static Kernels> {
     core::iter::once(&TABLE)
 }
 
 /// The table for this build.
-#[cfg(table = "scalar")]
+#[cfg(table = "soft-float")]
 pub(super) fn default() -> &'static Kernels {
     &TABLE
 }

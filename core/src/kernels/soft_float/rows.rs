@@ -1,4 +1,4 @@
-//! Quantization of rows, and what else goes element by element.
+//! Quantization of rows, and ReLU.
 
 use super::float::{Factor, Number};
 use crate::kernels::portable;
@@ -9,7 +9,7 @@ const FRACTION: u32 = 11;
 /// Bits of an infinity.
 const INFINITE: u32 = 0xff << 23;
 
-/// `max(x, 0)`, which is 0 for what is not a number.
+/// `max(x, 0)`; 0 for a NaN.
 pub(super) fn relu(x: &mut [f32]) {
     for x in x {
         let bits = x.to_bits();
@@ -19,8 +19,8 @@ pub(super) fn relu(x: &mut [f32]) {
     }
 }
 
-/// `|x|·factor` with [`FRACTION`] bits behind the point, cut off. `None` where that is not below 2^20, for
-/// infinities and for what is no number.
+/// `|x|·factor` with [`FRACTION`] bits behind the point, truncated. `None` if that is 2^20 or more, infinite
+/// or a NaN.
 #[inline(always)]
 fn scaled(bits: u32, factor: Factor) -> Option<u32> {
     let number = Number::new(bits);
@@ -33,7 +33,8 @@ fn scaled(bits: u32, factor: Factor) -> Option<u32> {
     (shift > 0).then_some(0)
 }
 
-/// Whether a number with [`FRACTION`] bits is so near to a half that only exact arithmetic can round it.
+/// Whether a number with [`FRACTION`] bits behind the point is so near to a half that only exact arithmetic
+/// can round it.
 #[inline(always)]
 fn is_near_half(x: u32) -> bool {
     x.wrapping_add((1 << (FRACTION - 1)) + 2) & ((1 << FRACTION) - 4) == 0
@@ -54,7 +55,7 @@ pub(super) fn quantize_row(x: &[f32], out: &mut [i8]) -> f32 {
     scale
 }
 
-/// `round(x·factor)` of a number whose code is no larger than 127.
+/// `round(x·factor)` of a number whose code has a magnitude of at most 127.
 #[inline(always)]
 pub(super) fn code(x: f32, factor: Factor, float: f32) -> i8 {
     let bits = x.to_bits();
@@ -75,7 +76,8 @@ fn code_any(x: f32, factor: f32) -> i8 {
 }
 
 pub(super) fn quantize_row_above(x: &[f32], floor: f32, out: &mut [i8]) -> (f32, i32) {
-    // Bits of positive numbers are in the numbers' order, those of negative ones below all of them.
+    // As signed integers, the bits of positive numbers are in the numbers' order, and those of negative
+    // numbers lie below them.
     let largest = x.iter().fold(0, |m: i32, x| m.max(x.to_bits() as i32)) as u32;
     if largest >= INFINITE {
         return portable::quantize_row_above(x, floor, out);

@@ -1,25 +1,25 @@
-//! int8 products of four rows with four columns, two multiplications at a time.
+//! int8 products of four rows with four columns, two products by one multiplication.
 //!
-//! Two rows' activations of an input are one word, `x₀ + 2^16·x₁`: multiplied by a weight it holds both
-//! products. Two such words may be added before the lower half has to be told from the upper one, since
-//! 2·128·128 is 2^15. So a sum is kept twice: of the words as they are, modulo 2^32, and of their upper
-//! halves; the lower halves' sum is what the two differ by.
+//! The activations of two rows for one input share a word, `x₀ + 2^16·x₁`. Multiplied by a weight, the word
+//! holds both products. Two such words may be added before the halves must be told apart, since 2·128·128 is
+//! 2^15. So two sums are kept: that of the whole words, modulo 2^32, and that of their upper halves. The sum
+//! of the lower halves is their difference.
 
 use crate::tensor::ALIGN;
 
 /// Rows and columns of a block.
 pub(super) const BLOCK: usize = 4;
 
-/// Sums of a block: for each column those of four rows.
+/// Sums of a block: for each column the sums of four rows.
 pub(super) type Sums = [[i32; BLOCK]; BLOCK];
 
-/// Takes a lower half's sum of two products, −32,512 to 32,768, to 0 … 65,535, and the upper half's to what
-/// 16 bits hold: 128 less.
+/// Added to a word of two products, this brings the lower half from −32,512 … 32,768 to 0 … 65,535. It also
+/// takes 128 off the upper half, so that 16 bits hold it.
 #[cfg(not(target_arch = "riscv32"))]
 const OFFSET: i32 = 0x7fff - (128 << 16);
 
-/// Two rows' words of each input side by side, of `pitch` inputs; rows that are not there are zeros. `None`
-/// where room is lacking.
+/// Packs up to four rows of `pitch` inputs: for each input two words, of two rows each. Missing rows are
+/// zeros. `None` if the scratch is too short.
 pub(super) fn pack<'s>(rows: &[i8], pitch: usize, scratch: &'s mut [i32]) -> Option<&'s [i32]> {
     let to = scratch.get_mut(..pitch.checked_mul(2)?)?;
     let (first, rest) = rows.split_at_checked(pitch)?;
@@ -47,19 +47,19 @@ fn pair(low: i8, high: i8) -> i32 {
     i32::from(low).wrapping_add(i32::from(high) << 16)
 }
 
-/// A pair of rows' sums with one column.
+/// The sums of two rows with one column.
 #[cfg(not(target_arch = "riscv32"))]
 #[derive(Clone, Copy, Default)]
 struct Pair {
-    /// Of whole words, modulo 2^32.
+    /// Sum of the whole words, modulo 2^32.
     words: i32,
-    /// Of upper halves.
+    /// Sum of the upper halves.
     upper: i32,
 }
 
 #[cfg(not(target_arch = "riscv32"))]
 impl Pair {
-    /// Adds two inputs' products.
+    /// Adds the products of two inputs.
     #[inline(always)]
     fn add(&mut self, x: [i32; 2], w: [i32; 2]) {
         let products = x[0].wrapping_mul(w[0]).wrapping_add(x[1].wrapping_mul(w[1]));
@@ -67,7 +67,7 @@ impl Pair {
         self.upper = self.upper.wrapping_add(products.wrapping_add(OFFSET) >> 16);
     }
 
-    /// The sums of both rows, of as many words.
+    /// The sums of both rows, after `words` additions of two inputs each.
     #[inline(always)]
     fn sums(self, words: usize) -> [i32; 2] {
         let upper = self.upper.wrapping_add(64 * words as i32);
@@ -80,13 +80,13 @@ core::arch::global_asm!(include_str!("riscv.s"));
 
 #[cfg(target_arch = "riscv32")]
 extern "C" {
-    fn vitreous_scalar_four_rows(
+    fn vitreous_soft_float_four_rows(
         activations: *const i32,
         activations_end: *const i32,
         panel: *const i8,
         sums: *mut Sums,
     );
-    fn vitreous_scalar_weighted(
+    fn vitreous_soft_float_weighted(
         weights: *const i16,
         weights_end: *const i16,
         values: *const i8,
@@ -95,8 +95,8 @@ extern "C" {
     );
 }
 
-/// Products of packed rows, a whole number of eight inputs, with a panel of four columns, whose weights stand
-/// in pairs of inputs (4×2).
+/// Products of packed rows, whose inputs are a multiple of eight, with a panel of four columns, whose weights
+/// lie in pairs of inputs (4×2).
 #[cfg(target_arch = "riscv32")]
 #[inline(always)]
 pub(super) fn four_rows(activations: &[i32], panel: &[i8], sums: &mut Sums) {
@@ -105,11 +105,11 @@ pub(super) fn four_rows(activations: &[i32], panel: &[i8], sums: &mut Sums) {
     }
     let of = activations.as_ptr_range();
     // SAFETY: eight inputs are 16 words of activations and 32 weights, of which there are as many.
-    unsafe { vitreous_scalar_four_rows(of.start, of.end, panel.as_ptr(), sums) };
+    unsafe { vitreous_soft_float_four_rows(of.start, of.end, panel.as_ptr(), sums) };
 }
 
-/// Weighted sums of four features: of each query's weights, those of the four. Blocks of sixteen tokens of
-/// the features begin `stride` bytes apart.
+/// Weighted sums of four features for each of four queries. The blocks of sixteen tokens of these features
+/// begin `stride` bytes apart.
 #[cfg(target_arch = "riscv32")]
 #[inline(always)]
 pub(super) fn weighted(weights: &[i16], values: &[i8], stride: usize, sums: &mut Sums) {
@@ -122,10 +122,10 @@ pub(super) fn weighted(weights: &[i16], values: &[i8], stride: usize, sums: &mut
     let of = weights.as_ptr_range();
     let step = stride - ALIGN * BLOCK;
     // SAFETY: a token is four weights and four values; those of the last one end at `end`, which is inside.
-    unsafe { vitreous_scalar_weighted(of.start, of.end, values.as_ptr(), sums, step) };
+    unsafe { vitreous_soft_float_weighted(of.start, of.end, values.as_ptr(), sums, step) };
 }
 
-/// Products of packed rows with a panel of four columns, whose weights stand in pairs of inputs (4×2).
+/// Products of packed rows with a panel of four columns, whose weights lie in pairs of inputs (4×2).
 #[cfg(not(target_arch = "riscv32"))]
 #[inline(never)]
 pub(super) fn four_rows(activations: &[i32], panel: &[i8], sums: &mut Sums) {
@@ -145,8 +145,8 @@ pub(super) fn four_rows(activations: &[i32], panel: &[i8], sums: &mut Sums) {
     }
 }
 
-/// Weighted sums of four features: of each query's weights, those of the four. Blocks of sixteen tokens of
-/// the features begin `stride` bytes apart.
+/// Weighted sums of four features for each of four queries. The blocks of sixteen tokens of these features
+/// begin `stride` bytes apart.
 #[cfg(not(target_arch = "riscv32"))]
 #[inline(never)]
 pub(super) fn weighted(weights: &[i16], values: &[i8], stride: usize, sums: &mut Sums) {

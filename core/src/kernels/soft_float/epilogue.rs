@@ -1,4 +1,4 @@
-//! What becomes of a linear layer's sum: dequantization, bias, and GELU or the residual stream.
+//! Epilogues of linear layers: dequantization and bias, then GELU or the residual stream.
 
 use half::f16;
 
@@ -60,25 +60,25 @@ fn dequantize(sum: i32, column: &Column, row: &Row) -> Option<Number> {
     Some(Number::from_int(sum).times(column.factor).times(row.factor).plus(column.addend))
 }
 
-/// The same for any numbers.
+/// The same for numbers of any size.
 #[cold]
 #[inline(never)]
 fn dequantize_any(sum: i32, w_scale: f32, x_scale: f32, bias: f32) -> f32 {
     sum as f32 * w_scale * x_scale + bias
 }
 
-/// Where results go.
-pub(super) trait To {
-    /// What is stored.
+/// What is done with a result before it is stored.
+pub(super) trait OutputOp {
+    /// Type of the stored elements.
     type Out;
-    /// A moderate number.
+    /// Stores a result of the integer arithmetic.
     fn store(&self, y: Number, to: &mut Self::Out);
-    /// Any.
+    /// Stores a result of any size.
     fn store_any(&self, y: f32, to: &mut Self::Out);
 
     /// Dequantizes and stores.
     #[inline(always)]
-    fn finish(&self, sum: i32, column: &Column, row: &Row, to: &mut Self::Out) {
+    fn dequantize_and_store(&self, sum: i32, column: &Column, row: &Row, to: &mut Self::Out) {
         match dequantize(sum, column, row) {
             Some(y) => self.store(y, to),
             None => {
@@ -89,10 +89,10 @@ pub(super) trait To {
     }
 }
 
-/// f32.
+/// Stores results as f32.
 pub(super) struct ToF32;
 
-impl To for ToF32 {
+impl OutputOp for ToF32 {
     type Out = f32;
 
     #[inline(always)]
@@ -106,14 +106,14 @@ impl To for ToF32 {
     }
 }
 
-/// f32 behind GELU with these gates.
+/// Stores GELU of the results as f32, by a table of gates.
 pub(super) struct Gelu<'a>(pub &'a [f16; GATE_ENTRIES]);
 
 impl Gelu<'_> {
     /// The gate of a number: that of `trunc(128·y)`.
     #[inline(always)]
     fn gate(&self, y: Number) -> u16 {
-        // 2^−7, and 4.
+        // Below 2^−7 no step; from 4 on the last one.
         let steps = match y.exponent {
             ..120 => 0,
             129.. => GATE_ZERO as u32,
@@ -128,18 +128,18 @@ impl Gelu<'_> {
     }
 }
 
-impl To for Gelu<'_> {
+impl OutputOp for Gelu<'_> {
     type Out = f32;
 
     #[inline(always)]
     fn store(&self, y: Number, to: &mut f32) {
         let gate = self.gate(y);
-        // −4 and below.
+        // The gate is 0 for −4 and below.
         if gate == 0 {
             *to = f32::from_bits(y.sign);
             return;
         }
-        // A number below the normal ones has no place in a factor's mantissa.
+        // A factor can't hold a subnormal gate.
         if gate < 0x400 {
             return self.store_any(f32::from_bits(y.pack_or_zero()), to);
         }
@@ -157,21 +157,21 @@ impl To for Gelu<'_> {
     }
 }
 
-/// Added to the residual stream.
+/// Adds results to the residual stream.
 pub(super) struct ToResidual;
 
-impl To for ToResidual {
+impl OutputOp for ToResidual {
     type Out = f16;
 
     #[inline(always)]
     fn store(&self, y: Number, to: &mut f16) {
         let bits = to.to_bits();
-        // Infinite, or none.
+        // Infinite or NaN.
         if bits & 0x7c00 == 0x7c00 {
             return self.store_any(f32::from_bits(y.pack_or_zero()), to);
         }
         let sum = y.strict().plus(Number::from_f16(bits));
-        // Below 2^15 and not below the normal f16.
+        // The fast path needs a sum below 2^15 that is a normal f16.
         if !(113..142).contains(&sum.exponent) {
             *to = to_f16_any(sum.pack_or_zero());
             return;

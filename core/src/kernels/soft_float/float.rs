@@ -1,13 +1,13 @@
-//! IEEE 754 single precision by integers, without the cases that sound numbers never meet.
+//! IEEE 754 single precision by integer operations, without the special cases that sound models never meet.
 //!
-//! A compiler's routines for cores without FPU take anything and cost 50 to 150 instructions a call. Here
-//! numbers are finite and far from the ends of the exponent's range, which callers check once per row or
-//! column; operations are inlined, and a number stays in parts between them. Each rounds to nearest even, as
-//! the oracle's do.
+//! A compiler's routines for cores without FPU take any numbers, and cost 50 to 150 instructions a call. Here
+//! all numbers are finite and far from the ends of the exponent's range; callers check that once per row or
+//! column. Operations are inlined, and a number stays split into sign, exponent and mantissa between them.
+//! Each operation rounds to nearest even, as the oracle's do.
 
-/// Exponent that stands for zero: so low that the other summand is the result.
+/// The exponent of zero: so low that a sum with zero is the other summand.
 const ZERO: i32 = -4096;
-/// A number's sign.
+/// The sign bit.
 pub(super) const SIGN: u32 = 1 << 31;
 /// The mantissa 1 of a [`Number`], and of a [`Factor`].
 const ONE: u32 = 1 << 30;
@@ -18,9 +18,9 @@ const FACTOR_ONE: u32 = 1 << 31;
 pub(super) struct Number {
     /// [`SIGN`] or 0.
     pub sign: u32,
-    /// Biased as an f32's, but of any range; far below 0 for zero.
+    /// Biased as in an f32, but without limits; far below 0 for zero.
     pub exponent: i32,
-    /// A multiple of 2^7 from 2^30 up to 2^31. The end itself is what rounding up can give.
+    /// A multiple of 2^7 from 2^30 up to 2^31. 2^31 itself can result from rounding up.
     pub mantissa: u32,
 }
 
@@ -53,7 +53,7 @@ fn high_by_halves(a: u32, b: u32) -> u32 {
 #[cfg(all(target_arch = "arm", armv6_m))]
 use high_by_halves as high;
 
-/// Leading zeros of a number that is not 0, by a table: the cores in question have no instruction for it.
+/// Leading zeros of a number other than 0, by a table, since these cores have no instruction for it.
 #[inline(always)]
 pub(super) fn leading_zeros(x: u32) -> u32 {
     static OF_BYTE: [u8; 256] = {
@@ -79,8 +79,8 @@ pub(super) fn leading_zeros(x: u32) -> u32 {
     zeros + u32::from(OF_BYTE[usize::from(top as u8)])
 }
 
-/// `x` without its lowest bits, rounded; `is_tie` is asked where it looks like one, and says whether nothing
-/// lies below.
+/// Rounds off the lowest `BITS` bits of `x`, to nearest even. `is_tie` is called where these bits are exactly
+/// one half; it says whether the bits below `x`, which are not given, are all zero.
 #[inline(always)]
 fn round<const BITS: u32>(x: u32, is_tie: impl FnOnce() -> bool) -> u32 {
     let up = x.wrapping_add(1 << (BITS - 1));
@@ -91,9 +91,10 @@ fn round<const BITS: u32>(x: u32, is_tie: impl FnOnce() -> bool) -> u32 {
     up & !low
 }
 
-/// The same where what lies below is taken away: what looks like a tie then is less than one.
+/// The same for a difference: the bits below `x` are subtracted, so what looks like a tie is less than one
+/// half unless they are zero.
 #[inline(always)]
-fn round_less<const BITS: u32>(x: u32, is_tie: impl FnOnce() -> bool) -> u32 {
+fn round_difference<const BITS: u32>(x: u32, is_tie: impl FnOnce() -> bool) -> u32 {
     let up = x.wrapping_add(1 << (BITS - 1));
     let low = (1 << BITS) - 1;
     if up & low == 0 {
@@ -102,7 +103,7 @@ fn round_less<const BITS: u32>(x: u32, is_tie: impl FnOnce() -> bool) -> u32 {
     up & !low
 }
 
-/// The bits of the f32 of a zero or an f16 below the normal ones: a multiple of 2^−24.
+/// The bits of the f32 that equals a zero or subnormal f16, `fraction`·2^−24.
 #[cold]
 #[inline(never)]
 fn low_f16(sign: u32, fraction: u32) -> u32 {
@@ -114,21 +115,21 @@ fn low_f16(sign: u32, fraction: u32) -> u32 {
 }
 
 impl Factor {
-    /// Of the bits of a normal number; the sign is left out.
+    /// From the bits of a normal number, without its sign.
     #[inline(always)]
     pub fn new(bits: u32) -> Self {
         Self { exponent: (bits << 1 >> 24) as i32, mantissa: bits << 8 | FACTOR_ONE }
     }
 
-    /// Of a [moderate](is_moderate) number; no other.
+    /// From a [moderate](is_moderate) number; `None` for any other.
     #[inline(always)]
     pub fn moderate(x: f32) -> Option<Self> {
         is_moderate(x.to_bits()).then(|| Self::new(x.to_bits()))
     }
 }
 
-/// Whether these are the bits of a positive number from 2^−50 up to 2^50: products of two of them with an
-/// integer of 24 bits stay far from the exponent's ends.
+/// Whether these are the bits of a positive number from 2^−50 up to 2^50. Products of two such numbers and an
+/// integer of 24 bits stay far from the ends of the exponent's range.
 #[inline(always)]
 pub(super) fn is_moderate(bits: u32) -> bool {
     bits.wrapping_sub((127 - 50) << 23) < 100 << 23
@@ -138,7 +139,7 @@ impl Number {
     /// 0.
     pub const ZERO: Self = Self { sign: 0, exponent: ZERO, mantissa: ONE };
 
-    /// Of the bits of a finite number; one below the normal numbers counts as zero.
+    /// From the bits of a finite number. A subnormal number counts as zero.
     #[inline(always)]
     pub fn new(bits: u32) -> Self {
         let exponent = (bits << 1 >> 24) as i32;
@@ -146,7 +147,7 @@ impl Number {
         Self { sign: bits & SIGN, exponent, mantissa: (bits << 8 | FACTOR_ONE) >> 1 }
     }
 
-    /// Of an integer that is not 0, rounded.
+    /// From an integer other than 0, rounded.
     #[inline(always)]
     pub fn from_int(x: i32) -> Self {
         let magnitude = x.unsigned_abs();
@@ -156,7 +157,7 @@ impl Number {
         Self { sign: x as u32 & SIGN, exponent: 127 + 31 - zeros as i32, mantissa }
     }
 
-    /// Of the bits of an f16 that is not infinite; exact.
+    /// From the bits of a finite f16, exactly.
     #[inline(always)]
     pub fn from_f16(bits: u16) -> Self {
         let bits = u32::from(bits);
@@ -167,13 +168,13 @@ impl Number {
         Self { sign, exponent: exponent as i32 + 127 - 15, mantissa: (fraction | 0x400) << 20 }
     }
 
-    /// The bits of the f32; the exponent must be 1 to 253.
+    /// The bits of the f32. The exponent must be 1 to 253.
     #[inline(always)]
     pub fn pack(self) -> u32 {
         self.sign | ((self.exponent as u32) << 23).wrapping_add(self.mantissa >> 7).wrapping_sub(1 << 23)
     }
 
-    /// The bits of the f32; 0 for what is too small to be normal.
+    /// The bits of the f32, or 0 for what is too small to be normal.
     #[inline(always)]
     pub fn pack_or_zero(self) -> u32 {
         if self.exponent < 1 {
@@ -191,7 +192,7 @@ impl Number {
         Self { mantissa: ONE, exponent: self.exponent + 1, ..self }
     }
 
-    /// The same as a factor, without its sign.
+    /// The number as a factor, without its sign.
     #[inline(always)]
     pub fn factor(self) -> Factor {
         let strict = self.strict();
@@ -204,7 +205,7 @@ impl Number {
         Self { sign: 0, ..self }
     }
 
-    /// Product with a positive number, rounded.
+    /// The product with a positive number, rounded.
     #[inline(always)]
     pub fn times(self, factor: Factor) -> Self {
         let product = high(self.mantissa, factor.mantissa);
@@ -223,8 +224,8 @@ impl Number {
         (high(self.mantissa, factor.mantissa), self.exponent + factor.exponent - 127)
     }
 
-    /// Sum, rounded. One of both has a mantissa below 2^31 (see [`strict`](Self::strict)). A sum of 0 is
-    /// positive.
+    /// The sum, rounded. One of both mantissas must be below 2^31 (see [`strict`](Self::strict)). A sum of 0
+    /// is positive.
     #[inline(always)]
     pub fn plus(self, other: Self) -> Self {
         let (big, small) = if self.exponent >= other.exponent { (self, other) } else { (other, self) };
@@ -235,11 +236,11 @@ impl Number {
         if (self.sign ^ other.sign) as i32 >= 0 {
             big.plus_part(small, apart)
         } else {
-            big.less_part(small, apart)
+            big.minus_part(small, apart)
         }
     }
 
-    /// `self + small`, of the same sign and `apart` lower an exponent.
+    /// `self + small`, where `small` has the same sign and an exponent lower by `apart`.
     #[inline(always)]
     pub fn plus_part(self, small: Self, apart: u32) -> Self {
         let part = small.mantissa >> apart;
@@ -252,21 +253,21 @@ impl Number {
         Self { mantissa, exponent: self.exponent + 1, sign: self.sign }
     }
 
-    /// `self − small`, where the sign is that of `self`.
+    /// `self − small` of magnitudes, with the sign of `self`; the exponent of `small` is lower by `apart`.
     #[inline(always)]
-    pub fn less_part(self, small: Self, apart: u32) -> Self {
+    pub fn minus_part(self, small: Self, apart: u32) -> Self {
         let part = small.mantissa >> apart;
         let is_whole = || part << apart == small.mantissa;
         let mut rest = self.mantissa.wrapping_sub(part);
         if rest as i32 >= ONE as i32 {
-            return Self { mantissa: round_less::<7>(rest, is_whole), ..self };
+            return Self { mantissa: round_difference::<7>(rest, is_whole), ..self };
         }
         if rest as i32 >= (ONE / 2) as i32 {
-            let mantissa = round_less::<6>(rest, is_whole) << 1;
+            let mantissa = round_difference::<6>(rest, is_whole) << 1;
             return Self { mantissa, exponent: self.exponent - 1, sign: self.sign };
         }
-        // So much is only lost where exponents differ by one at most: nothing lies below, and the result is
-        // exact.
+        // So many leading bits cancel only if the exponents differ by at most one. Then no bits lie below,
+        // and the result is exact.
         let mut sign = self.sign;
         if rest as i32 <= 0 {
             if rest == 0 {
@@ -275,7 +276,7 @@ impl Number {
             (rest, sign) = (rest.wrapping_neg(), sign ^ SIGN);
         }
         let zeros = leading_zeros(rest);
-        // The difference of one of 2^31 and a small number needs no shift.
+        // The difference of 2^31 and a small number needs no shift.
         Self { sign, exponent: self.exponent + 1 - zeros as i32, mantissa: rest.wrapping_shl(zeros) >> 1 }
     }
 
@@ -287,11 +288,11 @@ impl Number {
         Self { mantissa, ..self }
     }
 
-    /// [`less_part`](Self::less_part) where the difference has the exponent of `self`.
+    /// [`minus_part`](Self::minus_part) where the difference has the exponent of `self`.
     #[inline(always)]
-    pub fn less_within(self, small: Self, apart: u32) -> Self {
+    pub fn minus_within(self, small: Self, apart: u32) -> Self {
         let part = small.mantissa >> apart;
-        let mantissa = round_less::<7>(self.mantissa - part, || part << apart == small.mantissa);
+        let mantissa = round_difference::<7>(self.mantissa - part, || part << apart == small.mantissa);
         Self { mantissa, ..self }
     }
 }
@@ -304,7 +305,8 @@ mod tests {
 
     use super::*;
 
-    /// Normal numbers of every kind of mantissa, not too far apart, of either sign, and zero.
+    /// Zero, and normal numbers of either sign with every kind of mantissa, whose exponents are not too far
+    /// apart.
     fn numbers() -> Vec<f32> {
         let mantissas =
             [0, 1, 2, 3, 0x3f_ffff, 0x40_0000, 0x40_0001, 0x55_5555, 0x7f_fffd, 0x7f_fffe, 0x7f_ffff];
@@ -331,7 +333,8 @@ mod tests {
                     let product = x.times(Factor::new(b.to_bits()));
                     assert_eq!(f32::from_bits(product.pack()), a * b.abs(), "{a} * {b}");
                     assert_eq!(product.strict().pack(), product.pack());
-                    // What was rounded up to the next power of two is a number like any other.
+                    // A product that was rounded up to the next power of two can be added like any other
+                    // number.
                     let both = product.plus(x);
                     assert_eq!(f32::from_bits(both.pack_or_zero()), a * b.abs() + a, "{a} * {b} + {a}");
                 }

@@ -1,8 +1,8 @@
 //! Attention in one head, four queries at a time.
 //!
-//! Keys lie as weights do, in panels of four tokens, so that scores are a matrix product like any other.
-//! Values lie in blocks of sixteen tokens, and there in panels of four features: sixteen sums of four queries
-//! stay in registers.
+//! Keys lie in panels of four tokens, as weights do, so that scores are a matrix product like any other.
+//! Values lie in blocks of sixteen tokens, and within a block in panels of four features. The sixteen sums of
+//! four queries and four features stay in registers.
 
 use super::float::{is_moderate, Factor, Number};
 use super::product::{four_rows, pack, weighted, Sums, BLOCK};
@@ -11,10 +11,10 @@ use super::softmax::softmax;
 use crate::kernels::{can_store, Attention, AttentionScratch};
 use crate::tensor::{padded, rows, rows_mut, ALIGN};
 
-/// Widest head of which a row is quantized at once, on the stack.
+/// The widest head whose rows are quantized whole, on the stack.
 const CODES: usize = 256;
 
-/// Quantizes a row and calls `store(k, code)` for each of its elements.
+/// Quantizes a row and stores the code of each element k at `place(k)` of the cache. Returns the scale.
 #[inline(always)]
 fn quantize_to(x: &[f32], cache: &mut [i8], place: impl Fn(usize) -> usize) -> f32 {
     let mut codes = [0i8; CODES];
@@ -49,7 +49,7 @@ pub(super) fn store_keys(x: &[f32], head_dim: usize, first: usize, cache: &mut [
     for ((token, x), scale) in (first..).zip(rows(x, head_dim)).zip(scales) {
         let panel = cache.get_mut((token / BLOCK * BLOCK).saturating_mul(pitch)..).unwrap_or(&mut []);
         if token.is_multiple_of(BLOCK) {
-            // Inputs behind the head's end, and tokens that never come.
+            // Zeros for inputs behind the head's end, and for tokens that never come.
             panel.iter_mut().take(pitch.saturating_mul(BLOCK)).for_each(|to| *to = 0);
         }
         let column = 2 * (token % BLOCK);
@@ -73,7 +73,7 @@ pub(super) fn attend(a: &Attention, scratch: &mut AttentionScratch, out: &mut [f
     let pitch = padded(a.head_dim);
     let (tokens, weight_max) = (a.tokens(), a.weight_max());
     let row = tokens.next_multiple_of(BLOCK);
-    // Where there are as many values, no other product of these lengths wraps.
+    // Where there are that many values, no other product of these lengths wraps.
     let Some(values) = a.values.get(..padded(tokens).saturating_mul(pitch)) else { return };
     let room = (
         scratch.scores.get_mut(..BLOCK * row),
@@ -100,7 +100,7 @@ pub(super) fn attend(a: &Attention, scratch: &mut AttentionScratch, out: &mut [f
     }
 }
 
-/// `out[q,t] = (q·k_t)·(factor·scale_q·scale_t)`; returns the largest of each query.
+/// `out[q,t] = (q·k_t)·(factor·scale_q·scale_t)`; returns the largest score of each query.
 #[inline(never)]
 fn score(a: &Attention, packed: &[i32], query_scales: &[f32], out: &mut [f32], row: usize) -> [f32; BLOCK] {
     let mut factors = [0.0; BLOCK];
@@ -144,18 +144,18 @@ fn scaled_any(dot: i32, factor: f32, scale: f32) -> f32 {
     dot as f32 * (factor * scale)
 }
 
-/// `x > y` of a y that is a number, by integers.
+/// `x > y` by integers, where y is not a NaN.
 #[inline(always)]
 fn is_above(x: f32, y: f32) -> bool {
     let (x, y) = (x.to_bits() as i32, y.to_bits() as i32);
-    // In the numbers' order; what is no number, of either sign, lies beyond the infinities, and is left to
-    // floats.
+    // Maps bits to integers in the numbers' order. NaNs of either sign lie beyond the infinities; the
+    // comparison below excludes them.
     let ordered = |bits: i32| bits ^ ((bits >> 31) as u32 >> 1) as i32;
     let (x, y) = (ordered(x), ordered(y));
     x > y && x <= ordered(f32::INFINITY.to_bits() as i32)
 }
 
-/// `out[q,j] = scale_q·Σ_t weight_qt·v[t,j]`; out may have fewer than four rows.
+/// `out[q,j] = scale_q·Σ_t weight_qt·v[t,j]`; `out` may have fewer than four rows.
 #[inline(never)]
 fn weighted_sums(weights: &[i16], values: &[i8], scales: &[f32; BLOCK], head_dim: usize, out: &mut [f32]) {
     let mut sums = Sums::default();
