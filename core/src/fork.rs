@@ -1,6 +1,8 @@
 //! Fork and join: how the rows of a tile are shared between cores. Threads come from outside; the engine has
 //! none.
 
+use core::ops::Range;
+
 use crate::error::Fault;
 use crate::tensor::quotient;
 
@@ -45,6 +47,23 @@ pub(crate) trait Split: Sized {
 impl<T: ?Sized> Split for &T {
     fn split(self, _: usize, _: Share) -> Result<(Self, Self), Fault> {
         Ok((self, self))
+    }
+}
+
+/// Numbers of the rows.
+impl Split for Range<usize> {
+    fn split(self, at: usize, _: Share) -> Result<(Self, Self), Fault> {
+        let middle = self.start.saturating_add(at).min(self.end);
+        Ok((self.start..middle, middle..self.end))
+    }
+}
+
+/// As many of something as the upsampling by the largest factor has rows.
+impl<T: Split> Split for [T; 3] {
+    fn split(self, at: usize, share: Share) -> Result<(Self, Self), Fault> {
+        let [a, b, c] = self;
+        let (a, b, c) = (a.split(at, share)?, b.split(at, share)?, c.split(at, share)?);
+        Ok(([a.0, b.0, c.0], [a.1, b.1, c.1]))
     }
 }
 

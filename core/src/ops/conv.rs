@@ -4,12 +4,14 @@
 //! Each output pixel's neighbourhood in the band is then an input row of a linear layer, ordered (row,
 //! column, channel).
 
+use core::ops::Range;
+
 use bytemuck::must_cast_slice_mut;
 use half::f16;
 
-use crate::arena::{carve, part, part_mut, slots, PerWorker, Phases, Plan, Rows, Slot};
+use crate::arena::{carve, part, part_mut, slots, Extent, Phases, Plan, Rows, Slot};
 use crate::error::Fault;
-use crate::fork::{fork, Share, Split, Work};
+use crate::fork::{fork, split_fields, Work};
 use crate::format::Cursor;
 use crate::kernels::{Epilogue, Kernels, RowShape};
 use crate::ops::{apply, apply_residual, Operand};
@@ -51,14 +53,19 @@ impl<'a> Conv<'a> {
 }
 
 slots! {
-    /// Memory for computing one output row.
-    ConvSlots => ConvRows {
+    /// What an output row is computed from.
+    BandSlots => BandRows {
         /// The input rows that the output row depends on: `(kernel, width, inputs)`.
         band: Rows<f32>,
         /// The band, quantized.
         codes: Rows<i8>,
-        /// Neighbourhoods of a tile of pixels: as floats for f16 weights, or as codes for
-        /// int8 weights.
+    }
+}
+
+slots! {
+    /// What each worker computes its pixels in.
+    tile PixelSlots => PixelRows {
+        /// Neighbourhoods of a tile of pixels: as floats for f16 weights, or as codes for int8 weights.
         neighbourhoods: PerWorker<f32>,
         /// Scale of each pixel, `(tile)`.
         scales: PerWorker<f32>,
@@ -69,6 +76,13 @@ slots! {
         /// Scratch of the linear layer.
         linear: PerWorker<i32>,
     }
+}
+
+/// Memory for computing one output row.
+#[derive(Clone, Copy)]
+pub(crate) struct ConvSlots {
+    band: BandSlots,
+    pixels: PixelSlots,
 }
 
 /// The largest needs of several convolutions that share their memory.
@@ -100,16 +114,22 @@ impl ConvNeeds {
         // Codes are a quarter as long as floats, and rows of them multiples of four.
         let neighbourhood = (padded(self.int8_inputs) / size_of::<f32>()).max(self.f16_inputs);
         let mut area = plan.area(phases);
-        ConvSlots {
+        let mut band = BandSlots {
             band: area.slot("conv band", 1, self.band),
             codes: area.slot("conv codes", 1, self.band),
+            area: Extent::EMPTY,
+        };
+        let band_words = area.words();
+        let mut pixels = PixelSlots {
             neighbourhoods: area.slot("conv neighbourhoods", m.workers, m.tile * neighbourhood),
             scales: area.slot("conv scales", m.workers, m.tile),
             zero_points: area.slot("conv zero points", m.workers, m.tile),
             out: area.slot("conv out", m.workers, m.tile * self.outputs),
             linear: area.slot("conv scratch", m.workers, m.linear_scratch(self.int8_inputs)),
-            area: area.place(),
-        }
+            area: Extent::EMPTY,
+        };
+        (band.area, pixels.area) = area.place().split(band_words);
+        ConvSlots { band, pixels }
     }
 }
 
@@ -166,9 +186,12 @@ pub(crate) fn conv_row(
         Target::Row(ring, ..) | Target::Add(ring, _) | Target::Shuffle(ring, ..) => (ring, Slot::EMPTY),
         Target::Pixels(pixels, _) => (Slot::EMPTY, pixels),
     };
-    carve!(w.arena => from: ring, from_pixels: pixels, to: to_ring, to_pixels: to_image, memory: *slots);
+    carve!(w.arena =>
+        from: ring, from_pixels: pixels, to: to_ring, to_pixels: to_image, band: slots.band, memory: slots.pixels
+    );
     let (row, elements) = (side * conv.inputs, conv.kernel * side * conv.inputs);
-    let band = part_mut(memory.band.data, 0, elements)?;
+    let BandRows { band, codes } = band;
+    let band = part_mut(band.data, 0, elements)?;
     for (ky, to) in rows_mut(&mut *band, row).enumerate() {
         let Some(y) = (y + ky).checked_sub(conv.kernel / 2).filter(|y| *y < side) else {
             to.fill(0.0);
@@ -183,8 +206,7 @@ pub(crate) fn conv_row(
             }
         }
     }
-    let (codes, shape) =
-        (part_mut(memory.codes.data, 0, elements)?, RowShape { width: elements, pitch: elements });
+    let (codes, shape) = (part_mut(codes.data, 0, elements)?, RowShape { width: elements, pitch: elements });
     let (mut scale, mut zero) = ([0.0], [0]);
     match conv.range {
         _ if !is_int8 => 0,
@@ -196,15 +218,10 @@ pub(crate) fn conv_row(
     let layer = &Layer { kernels, conv, target, tile: w.tile, shape, band, codes, scale, zero };
     let tile = ConvTile {
         layer,
-        first: 0,
-        count: side,
+        range: 0..side,
         rows: target_rows(target, to.data, conv.outputs)?,
         pixels: Rows { width: if to_pixels.data.is_empty() { 0 } else { conv.outputs }, ..to_pixels },
-        neighbourhoods: memory.neighbourhoods,
-        scales: memory.scales,
-        zero_points: memory.zero_points,
-        out: memory.out,
-        linear: memory.linear,
+        memory: memory.tile(w.tile)?,
     };
     fork(w.pool, tile)
 }
@@ -215,8 +232,7 @@ fn target_rows<'a>(
     to: &'a mut [f16],
     outputs: usize,
 ) -> Result<[Rows<'a, f16>; MAX_FACTOR], Fault> {
-    let mut found: [Rows<f16>; MAX_FACTOR] =
-        core::array::from_fn(|_| Rows { data: [].as_mut_slice(), width: 0 });
+    let mut found = [(); MAX_FACTOR].map(|()| Rows { data: [].as_mut_slice(), width: 0 });
     let [first_row, ..] = &mut found;
     match target {
         Target::Row(ring, row, _) | Target::Add(ring, row) => {
@@ -253,84 +269,42 @@ struct Layer<'a> {
     zero: i32,
 }
 
-/// `count` pixels of an output row, from pixel `first` on: the work of one worker.
+/// A range of the pixels of an output row: the work of one worker.
 struct ConvTile<'a> {
     layer: &'a Layer<'a>,
-    first: usize,
-    count: usize,
+    range: Range<usize>,
     /// Where results are written to: rows of a ring buffer, or pixels.
     rows: [Rows<'a, f16>; MAX_FACTOR],
     pixels: Rows<'a, f32>,
-    neighbourhoods: PerWorker<'a, f32>,
-    scales: PerWorker<'a, f32>,
-    zero_points: PerWorker<'a, i32>,
-    out: PerWorker<'a, f32>,
-    linear: PerWorker<'a, i32>,
+    memory: PixelRows<'a>,
 }
 
-impl Split for ConvTile<'_> {
-    fn split(self, at: usize, share: Share) -> Result<(Self, Self), Fault> {
-        let Self { layer, first, count, .. } = self;
-        let [a, b, c] = self.rows;
-        let ((a, a_right), (b, b_right), (c, c_right)) =
-            (a.split(at, share)?, b.split(at, share)?, c.split(at, share)?);
-        let (pixels, pixels_right) = self.pixels.split(at, share)?;
-        let (neighbourhoods, neighbourhoods_right) = self.neighbourhoods.split(at, share)?;
-        let (scales, scales_right) = self.scales.split(at, share)?;
-        let (zero_points, zero_points_right) = self.zero_points.split(at, share)?;
-        let (out, out_right) = self.out.split(at, share)?;
-        let (linear, linear_right) = self.linear.split(at, share)?;
-        let right = Self {
-            layer,
-            first: first + at,
-            count: count - at,
-            rows: [a_right, b_right, c_right],
-            pixels: pixels_right,
-            neighbourhoods: neighbourhoods_right,
-            scales: scales_right,
-            zero_points: zero_points_right,
-            out: out_right,
-            linear: linear_right,
-        };
-        let left = Self {
-            layer,
-            first,
-            count: at,
-            rows: [a, b, c],
-            pixels,
-            neighbourhoods,
-            scales,
-            zero_points,
-            out,
-            linear,
-        };
-        Ok((left, right))
-    }
-}
+split_fields!(ConvTile { layer, range, rows, pixels, memory });
 
 impl Work for ConvTile<'_> {
     fn rows(&self) -> usize {
-        self.count
+        self.range.len()
     }
 
     fn run(mut self) -> Result<(), Fault> {
         let Layer { conv, tile, kernels, .. } = self.layer;
         // Signed inputs have no zero points: kernels then skip the correction, and need no sums of weights.
         let has_zero = conv.range == Inputs::NotNegative;
-        self.scales.data.fill(self.layer.scale);
-        self.zero_points.data.fill(self.layer.zero);
+        let PixelRows { neighbourhoods, scales, zero_points, out, linear } = self.memory;
+        scales.data.fill(self.layer.scale);
+        zero_points.data.fill(self.layer.zero);
         let mut done = 0;
-        while done < self.count {
-            let (x, count) = (self.first + done, (*tile).min(self.count - done));
-            let (out, linear) = (part_mut(self.out.data, 0, count * conv.outputs)?, &mut *self.linear.data);
-            let memory = &mut *self.neighbourhoods.data;
+        while done < self.range.len() {
+            let (x, count) = (self.range.start + done, (*tile).min(self.range.len() - done));
+            let (out, linear) = (part_mut(&mut *out.data, 0, count * conv.outputs)?, &mut *linear.data);
+            let memory = &mut *neighbourhoods.data;
             let operand = match conv.linear {
                 Linear::Int8(weights) => {
                     let data = self.layer.gather_codes((x, count), weights.pitch, memory);
                     Operand::Int8(RowsI8 {
                         data,
-                        scales: part(self.scales.data, 0, count)?,
-                        zero_points: part(self.zero_points.data, 0, if has_zero { count } else { 0 })?,
+                        scales: part(scales.data, 0, count)?,
+                        zero_points: part(zero_points.data, 0, if has_zero { count } else { 0 })?,
                         pitch: weights.pitch,
                     })
                 }
