@@ -6,32 +6,33 @@
 //! fixed number of shards and runs these in parallel, so no sum depends on the number of threads.
 
 mod activation;
-mod affine;
 mod attention;
 mod conv;
 mod cross_attention;
 mod cross_entropy;
+mod heads;
 mod lanes;
 mod layer_norm;
 mod linear;
+mod node;
 mod pixel_loss;
 mod rearrange;
 mod tile;
 mod tokens;
 
 pub use activation::activation;
-pub use affine::{add_rows, project};
 pub use attention::attention;
 pub use conv::{conv2d, conv2d_relu};
 pub use cross_attention::cross_attention;
 pub use cross_entropy::cross_entropy;
 pub use layer_norm::layer_norm;
-pub use linear::linear;
+pub use linear::{linear, project};
 pub use pixel_loss::{pixel_loss, PixelLoss};
 pub use rearrange::{fold, pixel_shuffle, unfold};
-pub use tokens::{embed_tokens, pool_tokens};
+pub use tokens::{add_rows, embed_tokens, pool_tokens};
 
-use candle_core::{bail, CpuStorage, Device, Layout, Result, Storage, Tensor};
+use candle_core::{Device, Result, Tensor};
+use node::with_elements;
 
 /// Runs `loops` compiled for the widest vector unit that this CPU has: what is inlined into the closure is
 /// autovectorised once per instruction set, picked at run time.
@@ -39,22 +40,24 @@ fn vectorised<R>(loops: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(loops)
 }
 
-/// The elements of a contiguous f32 operand.
-fn elements<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
-    let all = storage.as_slice::<f32>()?;
-    match layout.contiguous_offsets() {
-        Some((start, end)) => Ok(&all[start..end]),
-        None => bail!("a fused operator needs contiguous operands, got strides {:?}", layout.stride()),
-    }
+/// Adds `row` to every whole chunk of `out` of its length.
+fn add_to_each(out: &mut [f32], row: &[f32]) {
+    vectorised(
+        #[inline(always)]
+        || out.chunks_exact_mut(row.len()).for_each(|chunk| lanes::accumulate(chunk, row)),
+    );
 }
 
-/// Calls `body` with the elements of a contiguous f32 tensor on the CPU, without copying them.
-fn with_elements<R>(tensor: &Tensor, body: impl FnOnce(&[f32]) -> R) -> Result<R> {
-    let (storage, layout) = tensor.storage_and_layout();
-    match &*storage {
-        Storage::Cpu(cpu) => Ok(body(elements(cpu, layout)?)),
-        _ => bail!("the fused operators run on the CPU only"),
-    }
+/// The sum of all chunks of `length` elements: the gradient of what [`add_to_each`] adds.
+fn sum_chunks(grad: &Tensor, length: usize) -> Result<Vec<f32>> {
+    let mut sums = vec![0f32; length];
+    with_elements([grad], |[grad]| {
+        vectorised(
+            #[inline(always)]
+            || grad.chunks_exact(length).for_each(|chunk| lanes::accumulate(&mut sums, chunk)),
+        );
+    })?;
+    Ok(sums)
 }
 
 /// A new tensor that owns `data`.
