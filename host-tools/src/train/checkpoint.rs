@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
-/// With the version goes what [`digest`] covers.
+/// The version of the format. It also says what [`digest`] covers.
 const VERSION: &str = "vitreous-training-2";
 
 /// The field of a file's metadata that holds its [`digest`].
@@ -131,7 +131,7 @@ fn read_whole(path: &Path) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The newest checkpoint that is whole; a warning says if it is not the newest of all.
+/// The newest checkpoint that is whole. A warning says so if a newer one is damaged.
 fn read_newest(folder: &RunFolder) -> Result<(PathBuf, Vec<u8>)> {
     let (path, previous) = (folder.checkpoint(), folder.previous());
     let error = match read_whole(&path) {

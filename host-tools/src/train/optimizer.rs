@@ -48,7 +48,7 @@ impl Optimizer {
     }
 }
 
-/// Everything that a step changes: what a checkpoint holds beside the position in the data.
+/// Everything that a step changes, and thus what a checkpoint holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct State {
     /// Steps done.
@@ -70,8 +70,8 @@ impl State {
         State { step: 0, first: zeros.clone(), second: zeros, average: values.clone(), values }
     }
 
-    /// One step with clipped gradients. A parameter without a gradient in this step (an empty one) stays as it
-    /// is; `steps_per_update` says for each parameter that one in so many steps has one.
+    /// One step with clipped gradients, in the order of the parameters. A parameter whose gradient is empty
+    /// stays as it is: only one in `steps_per_update` steps has a gradient for it.
     pub fn update(
         &mut self,
         specs: &[ParameterSpec],
@@ -118,7 +118,7 @@ pub fn gradient_norm(grads: &[Vec<f32>]) -> f64 {
 }
 
 /// Scales the gradients so that their norm is at most `limit` (Pascanu et al., arXiv 1211.5063, §3.2); 0
-/// means no limit. Returns the norm before.
+/// means no limit. Returns the norm that they had before.
 pub fn clip(grads: &mut [Vec<f32>], limit: f64) -> f64 {
     let norm = gradient_norm(grads);
     if limit > 0.0 && norm > limit {

@@ -11,7 +11,7 @@ use serde::Serialize;
 use std::path::Path;
 use vitreous::models::vit::{Activation, Head, Output, Pool, VitConfig};
 
-/// Most memory that a training may take: what is beyond it was hardly meant.
+/// The most memory that a training may take. Whoever asks for more has most likely mistyped an option.
 const MOST_MEMORY: u64 = 64 << 30;
 
 /// Model and training settings. The same recipe, data and machine give the same weights, bit for bit.
@@ -79,8 +79,8 @@ impl Recipe {
         }
     }
 
-    /// The defaults by kind of data, for people: of IDX files with images of 28 pixels, and of photographs of
-    /// 32.
+    /// The defaults by kind of data, as the help shows them. IDX files have images of 28 pixels there, and
+    /// photographs have 32.
     pub fn examples() -> [(&'static str, Recipe); 3] {
         [
             ("digits", Recipe::digits()),

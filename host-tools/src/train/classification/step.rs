@@ -38,8 +38,8 @@ impl Model {
         self.specs.iter().map(|spec| spec.initial(&mut rng)).collect()
     }
 
-    /// Mean loss of the images `indices`, which stand at `position` and following of their epoch, and its
-    /// gradients.
+    /// Mean loss of the images `indices`, and its gradients. The images stand one after the other in their
+    /// epoch, the first one at `position`.
     pub fn gradients(
         &self,
         values: &[Vec<f32>],

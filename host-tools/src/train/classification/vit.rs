@@ -13,8 +13,8 @@ pub fn parameters(config: &VitConfig) -> Vec<ParameterSpec> {
     tensor_shapes(config).into_iter().map(|(name, shape)| ParameterSpec::new(name, shape)).collect()
 }
 
-/// Logits of every classifier, each (batch, classes), of patches (batch·patches, channels·patch area): one for
-/// [`Head::Linear`], two for [`Head::Distilled`].
+/// Logits of every classifier, each (batch, classes), from patches (batch·patches, channels·patch area).
+/// [`Head::Linear`] has one classifier, [`Head::Distilled`] two.
 pub fn logits(config: &VitConfig, weights: &Weights, patches: &Tensor) -> Result<Vec<Tensor>> {
     Forward { config, weights }.run(patches)
 }

@@ -1,7 +1,7 @@
 //! The MLP's nonlinearity as one graph node.
 
-use super::node::{with_elements, Node, Operand, Operator};
-use super::{lanes, tensor_like, vectorised};
+use super::lanes::{self, vectorised};
+use super::node::{tensor_like, with_elements, Node, Operand, Operator};
 use candle_core::{Result, Shape, Tensor};
 use vitreous::models::vit::Activation;
 

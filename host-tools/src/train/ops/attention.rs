@@ -2,9 +2,8 @@
 //! projection, as one graph node.
 
 use super::heads::Sizes;
-use super::lanes::{self, Strided, PADDING};
-use super::node::{with_elements, Node, Operand, Operator};
-use super::{tensor_like, vectorised};
+use super::lanes::{self, vectorised, Strided, PADDING};
+use super::node::{tensor_like, with_elements, Node, Operand, Operator};
 use candle_core::{bail, Result, Shape, Tensor};
 use std::sync::Mutex;
 

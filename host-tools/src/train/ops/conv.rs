@@ -4,9 +4,9 @@
 //! later: each kernel row is a matrix product whose left operand's rows overlap. So nothing is unfolded to
 //! memory.
 
-use super::node::{with_elements, Node, Operand, Operator};
+use super::lanes::vectorised;
+use super::node::{tensor_like, with_elements, Node, Operand, Operator};
 use super::tile::{add_dot, add_outer, lanes, lanes_mut, Lane, PANEL, ROWS};
-use super::{tensor_like, vectorised};
 use candle_core::{bail, Result, Shape, Tensor};
 
 /// `x` (batch, height, width, inputs) convolved with `weight` (outputs, inputs, k, k), k odd, plus `bias`

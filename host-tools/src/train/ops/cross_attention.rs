@@ -5,9 +5,9 @@
 //! again instead of keeping them, which costs less than a walk through memory.
 
 use super::heads::Sizes;
-use super::node::{with_elements, Node, Operand, Operator};
+use super::lanes::vectorised;
+use super::node::{tensor_like, with_elements, Node, Operand, Operator};
 use super::tile::{add_dot, add_outer, lanes, lanes_mut, Lane, PANEL, ROWS};
-use super::{tensor_like, vectorised};
 use candle_core::{bail, Result, Shape, Tensor};
 
 /// `softmax(q·kᵀ/√d)·v` per image and head; `q`, `k`, `v` are (batch·tokens, dim), head by head → the same

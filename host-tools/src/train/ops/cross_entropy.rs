@@ -1,7 +1,7 @@
 //! Softmax cross-entropy against soft targets, as one graph node.
 
-use super::node::{with_elements, Node, Operand, Operator};
-use super::{lanes, tensor_like, vectorised};
+use super::lanes::{self, vectorised};
+use super::node::{tensor_like, with_elements, Node, Operand, Operator};
 use candle_core::{bail, Result, Shape, Tensor};
 
 /// `−scale · Σ targets · log softmax(logits)` over all rows, a scalar. Both are (rows, classes); each row of

@@ -1,7 +1,7 @@
 //! Layer norm over the last dimension (Ba, Kiros and Hinton, arXiv 1607.06450, eq. 3) as one graph node.
 
-use super::node::{with_elements, Node, Operand, Operator};
-use super::{lanes, tensor_like, vectorised};
+use super::lanes::{self, vectorised};
+use super::node::{tensor_like, with_elements, Node, Operand, Operator};
 use candle_core::{Result, Shape, Tensor};
 
 /// `(x − mean)/√(var + eps) · weight + bias` on each row of `x` (rows, dim); the variance is the biased one.

@@ -1,7 +1,7 @@
 //! Linear layers with and without bias, each as one graph node.
 
 use super::node::{Node, Operand, Operator};
-use super::{add_to_each, sum_chunks};
+use super::rows::{add_to_each, sum_chunks};
 use candle_core::backend::BackendStorage;
 use candle_core::{bail, CpuStorage, Device, Result, Shape, Tensor};
 

@@ -1,7 +1,7 @@
 //! Graph nodes of candle, for operators with any number of operands.
 
 use candle_core::{
-    bail, CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Storage, Tensor,
+    bail, CpuStorage, CustomOp1, CustomOp2, CustomOp3, Device, Layout, Result, Shape, Storage, Tensor,
 };
 
 /// An operand of a forward pass.
@@ -151,4 +151,9 @@ pub fn with_elements<const N: usize, R>(
         *slice = elements(cpu, layout)?;
     }
     Ok(body(all))
+}
+
+/// A new tensor that owns `data`.
+pub fn tensor_like(data: Vec<f32>, shape: &Tensor) -> Result<Tensor> {
+    Tensor::from_vec(data, shape.shape(), &Device::Cpu)
 }

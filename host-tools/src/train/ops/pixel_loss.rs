@@ -1,7 +1,6 @@
 //! Losses between pixels, as one graph node.
 
-use super::node::{with_elements, Node, Operand, Operator};
-use super::tensor_like;
+use super::node::{tensor_like, with_elements, Node, Operand, Operator};
 use candle_core::{bail, Result, Shape, Tensor};
 
 /// How the difference of two pixels counts.

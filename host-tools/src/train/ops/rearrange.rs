@@ -1,8 +1,7 @@
 //! Moves between pixels, maps and tokens, each as one graph node. All of them only permute elements, so the
 //! backward pass is the inverse move.
 
-use super::node::{with_elements, Node, Operand, Operator};
-use super::tensor_like;
+use super::node::{tensor_like, with_elements, Node, Operand, Operator};
 use candle_core::{bail, Result, Shape, Tensor};
 
 /// A (batch, height, width, channels) map cut into `patch × patch` patches, row by row → (batch·patches,

@@ -1,7 +1,8 @@
 //! Assembling the token sequence, adding to it and pooling it, each as one graph node.
 
-use super::node::{with_elements, Node, Operand, Operator};
-use super::{add_to_each, lanes, sum_chunks, tensor_like, vectorised};
+use super::lanes::{self, vectorised};
+use super::node::{tensor_like, with_elements, Node, Operand, Operator};
+use super::rows::{add_to_each, sum_chunks};
 use candle_core::{bail, Device, Result, Shape, Tensor};
 
 /// Per image, `prefix` (prefix, dim) followed by its rows of `patches` (batch·patches, dim), plus `positions`

@@ -16,7 +16,7 @@ use vitreous::models::ipt::COLOURS;
 /// Windows of one shard. Shards run in parallel and their gradients are added in order, so the result depends
 /// on this number but not on the number of threads.
 const SHARD_WINDOWS: usize = 2;
-/// The same where windows are compared with each other, which needs several.
+/// The same for the contrastive loss, which compares windows of a shard with each other.
 const CONTRAST_SHARD_WINDOWS: usize = 8;
 
 /// What is minimised.

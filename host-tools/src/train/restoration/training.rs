@@ -9,7 +9,7 @@ use anyhow::{bail, Result};
 use clap::Args;
 use serde::Serialize;
 
-/// How a network is trained. With the same pictures, starting weights and machine, this decides the weights
+/// How a network is trained. The same settings, pictures, starting weights and machine give the same weights,
 /// bit for bit.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Training {

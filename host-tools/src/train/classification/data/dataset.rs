@@ -70,7 +70,8 @@ impl Dataset {
     }
 }
 
-/// Resize and crop: class folders keep their aspect ratio, sets of fixed size are only scaled.
+/// Resize and crop: images of class folders keep their aspect ratio, those of sets of one size are only
+/// scaled.
 pub fn geometry(kind: DataKind, side: usize) -> Preprocess {
     let crop = if kind == DataKind::ClassFolders { Crop::Center } else { Crop::Squash };
     Preprocess { filter: Filter::Bilinear, crop, resize: side, mean: [0.0; 4], std: [1.0; 4] }

@@ -64,7 +64,8 @@ impl ImageSet {
     }
 }
 
-/// Refuses images that together take more memory than a machine is likely to have: all are held at once.
+/// Refuses images that together take more memory than a machine is likely to have, since all of them are held
+/// at once.
 pub fn check_memory(images: usize, side: usize, channels: usize) -> Result<()> {
     const MOST: u64 = 64 << 30;
     let [images, side, channels] = [images, side, channels].map(|n| n as u64);

@@ -3,7 +3,7 @@
 use super::super::args::RestorerArgs;
 use super::super::report::RestorerReport;
 use super::super::training::{Training, TrainingArgs};
-use super::{DnCnn, DnCnnConfig};
+use super::model::{DnCnn, DnCnnConfig};
 use crate::checkpoint::ipt::parse_task;
 use crate::train::threads::with_threads;
 use anyhow::{anyhow, Result};
