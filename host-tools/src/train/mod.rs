@@ -30,7 +30,11 @@ pub use classification::{
     TrainVitArgs, CURVE_FILE,
 };
 pub use folder::{is_begun, Start, CHECKPOINT_FILE, PREVIOUS_FILE, REPORT_FILE};
+pub use gradients::Gradients;
+pub use history::Record;
+pub use optimizer::{AdamW, Optimizer};
 pub use options::RunOptions;
+pub use parameter::ParameterSpec;
 pub use run::train;
 pub use threads::with_threads;
-pub use trainee::Trainee;
+pub use trainee::{Outcome, Pace, Trainee};
