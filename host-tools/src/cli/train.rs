@@ -24,9 +24,9 @@ pub enum TrainCommand {
 impl TrainCommand {
     pub fn execute(self, json: bool) -> Result<()> {
         match self {
-            TrainCommand::Vit(args) => report(json, args.run()?, &args.out),
-            TrainCommand::Ipt(args) => report(json, args.run()?, &args.output.out),
-            TrainCommand::Dncnn(args) => report(json, args.run()?, &args.output.out),
+            TrainCommand::Vit(args) => report(json, args.run()?, &args.run.out),
+            TrainCommand::Ipt(args) => report(json, args.run()?, &args.restorer.run.out),
+            TrainCommand::Dncnn(args) => report(json, args.run()?, &args.restorer.run.out),
         }
     }
 }

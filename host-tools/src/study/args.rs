@@ -3,11 +3,10 @@
 use super::report::take_folder;
 use super::{classification, restoration, StudyReport};
 use crate::output::Plan;
-use crate::train::args::source;
 use crate::train::data::{Dataset, Shape};
 use crate::train::restoration::ipt::IptRecipe;
 use crate::train::restoration::Training;
-use crate::train::{with_threads, CnnShape, Recipe};
+use crate::train::{source, with_threads, CnnShape, Recipe};
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;

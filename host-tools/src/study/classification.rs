@@ -2,12 +2,11 @@
 
 use super::{jobs, run_all, stopped, Job, Point, StudyReport};
 use crate::train::data::Dataset;
-use crate::train::progress::{Terminal, TrainProgress};
-use crate::train::{train_vit, CnnShape, Recipe, TrainOptions};
+use crate::train::progress::on_terminal;
+use crate::train::{train, ClassifierTraining, CnnShape, Recipe};
 use anyhow::{Context, Result};
 use serde_json::Value;
 use std::path::PathBuf;
-use std::time::Duration;
 
 /// Settings of the study.
 pub struct Settings {
@@ -59,18 +58,9 @@ fn point(job: &Job, data: &Dataset, recipe: Recipe, quiet: bool) -> Result<Point
             report
         }
         None => {
-            let options = TrainOptions {
-                name: job.network.clone(),
-                recipe,
-                out: job.out.clone(),
-                start: job.start(),
-                checkpoint_every: Duration::from_secs(60),
-                stop_after: None,
-            };
-            let (mut terminal, mut silent) = (Terminal::default(), ());
-            let progress: &mut dyn TrainProgress = if quiet { &mut silent } else { &mut terminal };
-            let report = train_vit(data, &options, progress)?.ok_or_else(stopped)?;
-            serde_json::to_value(&report)?
+            let mut trainee = ClassifierTraining::new(data, &recipe)?;
+            let report = train(&mut trainee, &job.options(), &mut *on_terminal(quiet))?;
+            serde_json::to_value(report.ok_or_else(stopped)?)?
         }
     };
     Ok(Point {

@@ -14,10 +14,11 @@ pub use report::{Point, StudyReport};
 
 use crate::console;
 use crate::interrupt;
-use crate::train::{is_begun, Start, REPORT_FILE};
+use crate::train::{is_begun, RunOptions, Start, REPORT_FILE};
 use anyhow::{anyhow, ensure, Context, Result};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// One training of a study.
 pub struct Job {
@@ -37,9 +38,15 @@ impl Job {
         is_begun(&self.out)
     }
 
-    /// How it is to begin now.
-    pub fn start(&self) -> Start {
-        Start::asked(self.is_begun(), false)
+    /// How it is to run now.
+    pub fn options(&self) -> RunOptions {
+        RunOptions {
+            name: self.network.clone(),
+            out: self.out.clone(),
+            start: Start::asked(self.is_begun(), false),
+            checkpoint_every: Duration::from_secs(60),
+            stop_after: None,
+        }
     }
 
     /// The finished training's report, if there is one.

@@ -2,14 +2,14 @@
 
 use super::{jobs, run_all, stopped, Job, Point, StudyReport};
 use crate::checkpoint::ipt::parse_task;
+use crate::train::progress::on_terminal;
 use crate::train::restoration::dncnn::{DnCnn, DnCnnConfig};
 use crate::train::restoration::ipt::{Ipt, IptRecipe};
-use crate::train::restoration::progress::{Progress, Terminal};
-use crate::train::restoration::{train_restorer, Network, Pictures, TrainOptions, Training};
+use crate::train::restoration::{Network, Pictures, RestorerTraining, Training};
+use crate::train::train;
 use anyhow::{anyhow, Context, Result};
 use serde_json::Value;
 use std::path::PathBuf;
-use std::time::Duration;
 
 /// Settings of the study.
 pub struct Settings {
@@ -73,18 +73,8 @@ fn point(
             psnr.context("the report of the finished training has no score; delete its folder")?
         }
         None => {
-            let options = TrainOptions {
-                name: job.network.clone(),
-                training,
-                out: job.out.clone(),
-                start: job.start(),
-                checkpoint_every: Duration::from_secs(60),
-                validate_every: s.validate_every,
-                stop_after: None,
-            };
-            let (mut terminal, mut silent) = (Terminal::default(), ());
-            let progress: &mut dyn Progress = if s.quiet { &mut silent } else { &mut terminal };
-            let report = train_restorer(network, None, pictures, &options, progress)?;
+            let mut trainee = RestorerTraining::new(network, None, pictures, &training, s.validate_every)?;
+            let report = train(&mut trainee, &job.options(), &mut *on_terminal(s.quiet))?;
             let report = report.ok_or_else(stopped)?;
             report.history.last().context("the training was not scored")?.psnr[0]
         }

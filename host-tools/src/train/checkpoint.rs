@@ -1,13 +1,14 @@
 //! Training checkpoints: everything that a resumed run needs to end with the same bits.
 //!
 //! One safetensors file holds values, moments, moving average and the history; its metadata holds the step
-//! and the recipe. There is no generator state: [`super::augment::stream`] derives every random number from
-//! seed and position.
+//! and the run's identity. There is no generator state: [`super::random::stream`] derives every random number
+//! from seed and position.
 
+use super::digest::hexadecimal;
 use super::folder::RunFolder;
-use super::history::{EpochRecord, Running};
-use super::model::ParameterSpec;
+use super::history::{Record, Running};
 use super::optimizer::State;
+use super::parameter::ParameterSpec;
 use crate::{console, output};
 use anyhow::{bail, ensure, Context, Result};
 use safetensors::tensor::{Dtype, TensorView};
@@ -17,7 +18,7 @@ use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
-/// With the version goes what [`digest`] covers.
+/// The version of the format. It also says what [`digest`] covers.
 const VERSION: &str = "vitreous-training-2";
 
 /// The field of a file's metadata that holds its [`digest`].
@@ -37,57 +38,52 @@ pub enum Which {
 pub struct Checkpoint {
     /// Optimizer state, which knows the step.
     pub state: State,
-    /// Finished epochs.
-    pub history: Vec<EpochRecord>,
-    /// Sums of the current epoch.
+    /// What was recorded.
+    pub history: Vec<Record>,
+    /// Sums since the last record.
     pub running: Running,
 }
 
 /// The four tensors that are kept per parameter.
 const KINDS: [&str; 4] = ["value", "first", "second", "average"];
 
-/// Rows of numbers beside the optimizer's state: name, columns, elements.
-pub type Table = (&'static str, usize, Vec<f64>);
+/// The tensors of numbers beside the parameters'.
+const HISTORY: &str = "history";
+const RUNNING: &str = "running";
 
-/// Writes the checkpoint: a kill leaves the old one or the new one.
+/// The field of a file's metadata that holds the run's identity.
+const IDENTITY: &str = "recipe";
+
+/// Writes the checkpoint: a kill leaves the old one or the new one. A record has `scores` scores.
 pub fn write(
     folder: &RunFolder,
     checkpoint: &Checkpoint,
     specs: &[ParameterSpec],
-    recipe: &Value,
+    scores: usize,
+    identity: &Value,
     which: Which,
 ) -> Result<()> {
-    let history: Vec<f64> = checkpoint.history.iter().flat_map(|record| record.to_array()).collect();
-    let running = checkpoint.running.to_array().to_vec();
-    let tables = [("history", EpochRecord::FIELDS, history), ("running", running.len(), running)];
-    write_state(folder, &checkpoint.state, &tables, specs, recipe, which)
-}
-
-/// Writes optimizer state and tables as [`write`] does.
-pub fn write_state<'a>(
-    folder: &RunFolder,
-    state: &State,
-    tables: &[Table],
-    specs: impl IntoIterator<Item = &'a ParameterSpec> + Clone,
-    recipe: &Value,
-    which: Which,
-) -> Result<()> {
+    let Checkpoint { state, history, running } = checkpoint;
     let parts = [&state.values, &state.first, &state.second, &state.average];
     let mut views = Vec::new();
     for (kind, tensors) in KINDS.iter().zip(parts) {
-        for (spec, data) in specs.clone().into_iter().zip(tensors) {
+        for (spec, data) in specs.iter().zip(tensors) {
             let view = TensorView::new(Dtype::F32, spec.shape.clone(), bytemuck::cast_slice(data))?;
             views.push((format!("{kind}.{}", spec.name), view));
         }
     }
-    for (name, columns, data) in tables {
-        let shape = vec![data.len() / columns, *columns];
-        views.push(((*name).to_owned(), TensorView::new(Dtype::F64, shape, bytemuck::cast_slice(data))?));
+    let (history, running): (Vec<f64>, _) =
+        (history.iter().flat_map(Record::to_vec).collect(), running.to_array());
+    for (name, columns, data) in
+        [(HISTORY, Record::fields(scores), &history[..]), (RUNNING, running.len(), &running)]
+    {
+        let shape = vec![data.len() / columns, columns];
+        views.push((name.to_owned(), TensorView::new(Dtype::F64, shape, bytemuck::cast_slice(data))?));
     }
     let mut metadata = HashMap::from([
         ("format".to_owned(), VERSION.to_owned()),
         ("step".to_owned(), state.step.to_string()),
-        ("recipe".to_owned(), recipe.to_string()),
+        (IDENTITY.to_owned(), identity.to_string()),
     ]);
     metadata.insert(DIGEST.to_owned(), digest(&metadata, &views));
     let bytes = safetensors::serialize(views, Some(metadata))?;
@@ -119,7 +115,7 @@ fn digest(metadata: &HashMap<String, String>, views: &[(String, TensorView)]) ->
         part(format!("{:?} {:?}", view.dtype(), view.shape()).as_bytes());
         part(view.data());
     }
-    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hexadecimal(hasher)
 }
 
 /// The bytes of a checkpoint that is whole, as its digest says.
@@ -135,7 +131,7 @@ fn read_whole(path: &Path) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The newest checkpoint that is whole; a warning says if it is not the newest of all.
+/// The newest checkpoint that is whole. A warning says so if a newer one is damaged.
 fn read_newest(folder: &RunFolder) -> Result<(PathBuf, Vec<u8>)> {
     let (path, previous) = (folder.checkpoint(), folder.previous());
     let error = match read_whole(&path) {
@@ -147,33 +143,28 @@ fn read_newest(folder: &RunFolder) -> Result<(PathBuf, Vec<u8>)> {
     Ok((previous, bytes))
 }
 
-/// Reads a checkpoint, which must come from the same recipe and data.
-pub fn read(folder: &RunFolder, specs: &[ParameterSpec], recipe: &Value) -> Result<Checkpoint> {
-    let (state, [history, running]) = read_state(folder, specs, ["history", "running"], recipe)?;
-    let history = history.chunks_exact(EpochRecord::FIELDS).map(EpochRecord::from_slice).collect();
-    let running = Running::from_slice(&running).with_context(|| damaged(&folder.checkpoint()))?;
-    Ok(Checkpoint { state, history, running })
-}
-
 fn damaged(path: &Path) -> String {
     format!("{}: damaged checkpoint; --overwrite starts again", path.display())
 }
 
-/// Reads optimizer state and tables as [`read`] does.
-pub fn read_state<'a, const TABLES: usize>(
+/// Reads a checkpoint, which must come from a run of the same identity. A record has `scores` scores.
+///
+/// # Errors
+/// There is no checkpoint that is whole, or it is another run's: the message says in which settings.
+pub fn read(
     folder: &RunFolder,
-    specs: impl IntoIterator<Item = &'a ParameterSpec> + Clone,
-    tables: [&str; TABLES],
-    recipe: &Value,
-) -> Result<(State, [Vec<f64>; TABLES])> {
+    specs: &[ParameterSpec],
+    scores: usize,
+    identity: &Value,
+) -> Result<Checkpoint> {
     let (path, bytes) = read_newest(folder)?;
     let path = path.as_path();
     let damaged = || damaged(path);
     let (_, header) = SafeTensors::read_metadata(&bytes).with_context(damaged)?;
     let metadata = header.metadata().clone().with_context(damaged)?;
     let field = |name: &str| metadata.get(name).with_context(damaged);
-    let theirs: Value = serde_json::from_str(field("recipe")?).with_context(damaged)?;
-    refuse_other_recipe(path, &theirs, recipe)?;
+    let theirs: Value = serde_json::from_str(field(IDENTITY)?).with_context(damaged)?;
+    refuse_other_run(path, &theirs, identity)?;
     let saved = SafeTensors::deserialize(&bytes).with_context(damaged)?;
     let read_kind = |kind: &str| -> Result<Vec<Vec<f32>>> {
         let read_one = |spec: &ParameterSpec| {
@@ -181,19 +172,21 @@ pub fn read_state<'a, const TABLES: usize>(
             ensure!(view.dtype() == Dtype::F32 && view.shape() == spec.shape, damaged());
             Ok(bytemuck::pod_collect_to_vec(view.data()))
         };
-        specs.clone().into_iter().map(read_one).collect()
+        specs.iter().map(read_one).collect()
     };
-    let mut rows = [const { Vec::new() }; TABLES];
-    for (name, rows) in tables.iter().zip(&mut rows) {
-        *rows = bytemuck::pod_collect_to_vec(saved.tensor(name).with_context(damaged)?.data());
-    }
+    let numbers = |name: &str| -> Result<Vec<f64>> {
+        Ok(bytemuck::pod_collect_to_vec(saved.tensor(name).with_context(damaged)?.data()))
+    };
+    let history = numbers(HISTORY)?.chunks_exact(Record::fields(scores)).map(Record::from_slice).collect();
+    let running = Running::from_slice(&numbers(RUNNING)?).with_context(damaged)?;
     let [values, first, second, average] = KINDS.map(read_kind);
     let step = field("step")?.parse().with_context(damaged)?;
-    Ok((State { step, values: values?, first: first?, second: second?, average: average? }, rows))
+    let state = State { step, values: values?, first: first?, second: second?, average: average? };
+    Ok(Checkpoint { state, history, running })
 }
 
 /// Names every setting in which the checkpoint differs from this run.
-fn refuse_other_recipe(path: &Path, theirs: &Value, ours: &Value) -> Result<()> {
+fn refuse_other_run(path: &Path, theirs: &Value, ours: &Value) -> Result<()> {
     if theirs == ours {
         return Ok(());
     }

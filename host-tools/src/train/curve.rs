@@ -1,64 +1,108 @@
-//! The curve of loss and held-out accuracy as SVG.
+//! Curves of a run as SVG: two vertical axes over one horizontal one.
 
-use super::history::EpochRecord;
 use crate::text::printable;
 use anyhow::{anyhow, Result};
 use plotters::prelude::*;
+use std::ops::Range;
 
-const SIZE: (u32, u32) = (800, 400);
-const LOSS: RGBColor = RGBColor(31, 119, 180);
-const ACCURACY: RGBColor = RGBColor(214, 39, 40);
-
-/// Draws training loss (left axis) and held-out accuracy in percent (right axis) over epochs.
-pub fn svg(history: &[EpochRecord], title: &str) -> Result<String> {
-    let mut text = String::new();
-    draw(&mut text, history, title).map_err(|e| anyhow!("loss curve: {e}"))?;
-    Ok(text)
+/// A vertical axis.
+#[derive(Clone, Debug)]
+pub struct Axis {
+    /// What it shows, with its unit.
+    pub description: &'static str,
+    /// From the bottom to the top.
+    pub range: Range<f64>,
 }
 
-fn draw(text: &mut String, history: &[EpochRecord], title: &str) -> Result<(), Box<dyn std::error::Error>> {
-    let epochs = history.last().map_or(1, |r| r.epoch).max(1) as f64;
-    let highest = history.iter().map(|r| r.loss).fold(1e-3, f64::max) * 1.05;
-    let root = SVGBackend::with_string(text, SIZE).into_drawing_area();
-    root.fill(&WHITE)?;
-    let mut chart = ChartBuilder::on(&root)
-        .caption(printable(title), ("sans-serif", 18))
-        .margin(12)
-        .x_label_area_size(36)
-        .y_label_area_size(48)
-        .right_y_label_area_size(48)
-        .build_cartesian_2d(0.0..epochs, 0.0..highest)?
-        .set_secondary_coord(0.0..epochs, 0.0..100.0);
-    chart.configure_mesh().light_line_style(WHITE).x_desc("epoch").y_desc("training loss").draw()?;
-    chart.configure_secondary_axes().y_desc("held-out accuracy, %").draw()?;
-    let loss = history.iter().map(|r| (r.epoch as f64, r.loss));
-    chart
-        .draw_series(LineSeries::new(loss, LOSS.stroke_width(2)))?
-        .label("training loss")
-        .legend(|(x, y)| PathElement::new([(x, y), (x + 18, y)], LOSS.stroke_width(2)));
-    let accuracy = history.iter().map(|r| (r.epoch as f64, 100.0 * r.test_accuracy));
-    chart
-        .draw_secondary_series(LineSeries::new(accuracy, ACCURACY.stroke_width(2)))?
-        .label("held-out accuracy")
-        .legend(|(x, y)| PathElement::new([(x, y), (x + 18, y)], ACCURACY.stroke_width(2)));
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::MiddleRight)
-        .background_style(WHITE.mix(0.8))
-        .border_style(BLACK.mix(0.3))
-        .draw()?;
-    root.present()?;
-    Ok(())
+/// The axis that a series belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The left one.
+    Left,
+    /// The right one.
+    Right,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// A line through points.
+#[derive(Clone, Debug)]
+pub struct Series {
+    /// Its name in the legend.
+    pub label: String,
+    /// Its colour.
+    pub colour: RGBColor,
+    /// Its width in pixels.
+    pub width: u32,
+    /// Its axis.
+    pub side: Side,
+    /// (place on the horizontal axis, value).
+    pub points: Vec<(f64, f64)>,
+}
 
-    #[test]
-    fn the_curve_is_svg_and_also_drawn_for_one_epoch() {
-        let record = EpochRecord { epoch: 1, loss: 2.0, gradient_norm: 1.0, lr: 1e-3, test_accuracy: 0.5 };
-        let text = svg(&[record], "digits").unwrap();
-        assert!(text.starts_with("<svg") && text.contains("training loss"));
+/// A drawing.
+#[derive(Clone, Debug)]
+pub struct Chart {
+    /// What stands above it.
+    pub title: String,
+    /// Width and height in pixels.
+    pub size: (u32, u32),
+    /// What the horizontal axis, which begins at 0, counts.
+    pub counts: &'static str,
+    /// Where it ends.
+    pub end: f64,
+    /// The left axis.
+    pub left: Axis,
+    /// The right axis.
+    pub right: Axis,
+    /// In the order in which they are drawn, one over the other.
+    pub series: Vec<Series>,
+}
+
+/// Colour `index` of a series of colours that are easily told apart.
+pub fn palette(index: usize) -> RGBColor {
+    let (red, green, blue) = Palette99::pick(index).rgb();
+    RGBColor(red, green, blue)
+}
+
+impl Chart {
+    /// The drawing as SVG.
+    pub fn svg(&self) -> Result<String> {
+        let mut text = String::new();
+        self.draw(&mut text).map_err(|e| anyhow!("curves: {e}"))?;
+        Ok(text)
+    }
+
+    fn draw(&self, text: &mut String) -> Result<(), Box<dyn std::error::Error>> {
+        let root = SVGBackend::with_string(text, self.size).into_drawing_area();
+        root.fill(&WHITE)?;
+        let mut chart = ChartBuilder::on(&root)
+            .caption(printable(&self.title), ("sans-serif", 18))
+            .margin(12)
+            .x_label_area_size(36)
+            .y_label_area_size(48)
+            .right_y_label_area_size(48)
+            .build_cartesian_2d(0.0..self.end, self.left.range.clone())?
+            .set_secondary_coord(0.0..self.end, self.right.range.clone());
+        let (left, right) = (self.left.description, self.right.description);
+        chart.configure_mesh().light_line_style(WHITE).x_desc(self.counts).y_desc(left).draw()?;
+        chart.configure_secondary_axes().y_desc(right).draw()?;
+        for series in &self.series {
+            let style = series.colour.stroke_width(series.width);
+            let line = LineSeries::new(series.points.iter().copied(), style);
+            let drawn = match series.side {
+                Side::Left => chart.draw_series(line)?,
+                Side::Right => chart.draw_secondary_series(line)?,
+            };
+            drawn
+                .label(series.label.as_str())
+                .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], style));
+        }
+        chart
+            .configure_series_labels()
+            .position(SeriesLabelPosition::MiddleRight)
+            .background_style(WHITE.mix(0.8))
+            .border_style(BLACK.mix(0.3))
+            .draw()?;
+        root.present()?;
+        Ok(())
     }
 }

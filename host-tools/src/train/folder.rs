@@ -1,4 +1,4 @@
-//! The folder that a training writes to: whether it may, and its checkpoints.
+//! The folder that a training writes to: whether the training may begin there, and where its files lie.
 
 use crate::console;
 use crate::output::{self, Lock, OutputError, Reason};
@@ -7,9 +7,9 @@ use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Name of the checkpoint in the output folder, which goes away when the run is complete.
+/// Name of the checkpoint in the output folder. It is removed when the run is complete.
 pub const CHECKPOINT_FILE: &str = crate::checkpoint::STATE_FILE;
-/// Name of the checkpoint before it, which is there in case that one is damaged.
+/// Name of the checkpoint before that one, which is kept in case the newer one is damaged.
 pub const PREVIOUS_FILE: &str = crate::checkpoint::PREVIOUS_STATE_FILE;
 /// Name of the report.
 pub const REPORT_FILE: &str = "training.json";
@@ -29,7 +29,7 @@ pub enum Start {
 }
 
 impl Start {
-    /// What the options `--resume` and `--overwrite`, of which clap lets only one through, ask for.
+    /// What the options `--resume` and `--overwrite` ask for. clap lets only one of them through.
     pub fn asked(resume: bool, overwrite: bool) -> Self {
         match (resume, overwrite) {
             (true, _) => Start::Resume,
@@ -47,13 +47,14 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
-    /// Creates the folder if it is not there, locks it, and sees whether the training may begin as asked.
+    /// Creates the folder if it is not there, locks it, and checks that the training may begin as asked.
     ///
-    /// `files` is what it would write beside checkpoint, model and report.
+    /// `files` are the names that it would write beside checkpoint, model and report.
     ///
     /// # Errors
-    /// Another process trains there; there is a training that was not to be replaced, or none to go on with;
-    /// there are files of these names that no training wrote.
+    /// Another process trains there. Or the folder holds a training, and neither going on nor starting again
+    /// was asked for. Or there is none to go on with. Or files with these names lie there that no training
+    /// wrote.
     pub fn open(path: &Path, start: Start, files: &[&str]) -> Result<Self> {
         output::folder(path)?;
         let lock = Lock::take(path)?;
@@ -122,8 +123,8 @@ impl RunFolder {
         Err(OutputError { path: self.path.clone(), reason: Reason::Foreign(words) })
     }
 
-    /// Forgets the training that was there, but for its model, which stays until there is another. To be
-    /// called when the first checkpoint of the new one is written.
+    /// Removes checkpoint and report of the training that was there before. Its model stays until the new
+    /// training writes one. Call this once the first checkpoint of the new training is written.
     pub fn forget_older(&self) -> Result<()> {
         output::remove(&self.previous())?;
         Ok(output::remove(&self.file(REPORT_FILE))?)
@@ -136,11 +137,12 @@ impl RunFolder {
     }
 }
 
-/// Said of a failure at the end.
+/// What is said if the files of a finished training cannot be written.
 pub const UNWRITTEN: &str =
     "the training is done, but its model is not written; --resume goes on from the last checkpoint";
 
-/// A disk that is full for a while does not end a training: the next checkpoint may succeed.
+/// Turns a failure into a warning: a disk that is full for a while does not end a training, since the next
+/// checkpoint may succeed.
 pub fn warn_of(result: Result<()>) {
     if let Err(error) = result {
         console::note(&format!("warning: {error:#}; the training goes on"));

@@ -1,36 +1,40 @@
 //! Training of vision transformers on candle, with fused operators.
 //!
-//! [`train_vit`] is deterministic: recipe, data and machine decide every bit of the weights, however many
-//! threads run and however often the run was killed and resumed.
+//! [`train`] is deterministic: settings, data, starting weights and machine decide every bit of the result,
+//! however many threads run and however often the run was killed and resumed. What is particular to a family
+//! of models is a [`Trainee`]: [`ClassifierTraining`] and [`restoration::RestorerTraining`].
 
 pub mod args;
-mod augment;
 mod checkpoint;
-mod cnn;
+mod classification;
 mod curve;
-pub mod data;
+mod digest;
 mod folder;
+mod gradients;
 mod history;
-mod model;
 pub mod ops;
 mod optimizer;
+mod options;
+mod parameter;
 pub mod progress;
-mod recipe;
+mod random;
 mod report;
 pub mod restoration;
 mod run;
-mod step;
-mod step_timer;
 mod threads;
+mod trainee;
+mod weights;
 
-pub use args::TrainVitArgs;
+pub use classification::{
+    data, source, Augment, ClassifierTraining, CnnShape, EpochRecord, Recipe, StepTimer, TrainReport,
+    TrainVitArgs, CURVE_FILE,
+};
 pub use folder::{is_begun, Start, CHECKPOINT_FILE, PREVIOUS_FILE, REPORT_FILE};
-pub use history::EpochRecord;
-pub use recipe::{Augment, CnnShape, Recipe};
-pub use report::TrainReport;
-pub use run::{load_data, train_vit, TrainOptions, CURVE_FILE};
-pub use step_timer::StepTimer;
+pub use gradients::Gradients;
+pub use history::Record;
+pub use optimizer::{AdamW, Optimizer};
+pub use options::RunOptions;
+pub use parameter::ParameterSpec;
+pub use run::train;
 pub use threads::with_threads;
-
-#[cfg(test)]
-mod tests;
+pub use trainee::{Outcome, Pace, Trainee};

@@ -1,6 +1,6 @@
 //! AdamW with gradient clipping, the learning-rate schedule and the moving average of the weights.
 
-use super::model::ParameterSpec;
+use super::parameter::ParameterSpec;
 use rayon::prelude::*;
 
 /// AdamW's settings (Loshchilov and Hutter, arXiv 1711.05101, algorithm 2).
@@ -16,7 +16,39 @@ pub struct AdamW {
     pub weight_decay: f32,
 }
 
-/// Everything that a step changes: what a checkpoint holds beside the position in the data.
+/// The optimizer and its schedule over a run.
+#[derive(Clone, Copy, Debug)]
+pub struct Optimizer {
+    /// Steps of the run.
+    pub steps: u64,
+    /// Steps of linear warm-up.
+    pub warmup: u64,
+    /// Peak learning rate.
+    pub lr: f64,
+    /// Final learning rate as a part of the peak.
+    pub lr_floor: f64,
+    /// Largest gradient norm; 0 is none.
+    pub clip: f64,
+    /// What a step does with gradients and learning rate.
+    pub adam: AdamW,
+    /// Decay of the moving average of the values; 0 keeps it equal to them.
+    pub average: f32,
+}
+
+impl Optimizer {
+    /// Learning rate at `step` (from 0): linear from 0 to the peak over the warm-up, then half a cosine down
+    /// to the floor (Loshchilov and Hutter, arXiv 1608.03983, eq. 5).
+    pub fn learning_rate(&self, step: u64) -> f64 {
+        let Optimizer { steps, warmup, lr, lr_floor, .. } = *self;
+        if step < warmup {
+            return lr * (step + 1) as f64 / warmup as f64;
+        }
+        let progress = (step - warmup) as f64 / (steps - warmup).max(1) as f64;
+        lr * (lr_floor + (1.0 - lr_floor) * 0.5 * (1.0 + (core::f64::consts::PI * progress.min(1.0)).cos()))
+    }
+}
+
+/// Everything that a step changes, and thus what a checkpoint holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct State {
     /// Steps done.
@@ -38,31 +70,18 @@ impl State {
         State { step: 0, first: zeros.clone(), second: zeros, average: values.clone(), values }
     }
 
-    /// One step with clipped gradients. `average` is the moving average's decay; 0 keeps it equal to the
-    /// values.
+    /// One step with clipped gradients, in the order of the parameters. A parameter whose gradient is empty
+    /// stays as it is: only one in `steps_per_update` steps has a gradient for it.
     pub fn update(
         &mut self,
         specs: &[ParameterSpec],
         grads: &[Vec<f32>],
-        lr: f32,
-        adam: &AdamW,
-        average: f32,
+        steps_per_update: &[u64],
+        optimizer: &Optimizer,
     ) {
-        let updates = vec![self.step + 1; specs.len()];
-        self.update_each(specs, grads, &updates, lr, adam, average);
-    }
-
-    /// [`update`](Self::update) where some parameters have no gradient in this step (an empty one) and stay
-    /// as they are. `updates` counts for each parameter the updates that it has had, this one included.
-    pub fn update_each(
-        &mut self,
-        specs: &[ParameterSpec],
-        grads: &[Vec<f32>],
-        updates: &[u64],
-        lr: f32,
-        adam: &AdamW,
-        average: f32,
-    ) {
+        let (adam, average) = (&optimizer.adam, optimizer.average);
+        let lr = optimizer.learning_rate(self.step) as f32;
+        let step = self.step;
         self.step += 1;
         // The average must not remember the random start: its decay rises with the steps (as in TensorFlow's
         // ExponentialMovingAverage).
@@ -70,11 +89,13 @@ impl State {
         let keep = if average == 0.0 { 0.0 } else { keep };
         let moments = self.first.par_iter_mut().zip(self.second.par_iter_mut());
         let parameters = self.values.par_iter_mut().zip(self.average.par_iter_mut()).zip(moments);
-        let inputs = grads.par_iter().zip(specs.par_iter().zip(updates));
-        parameters.zip(inputs).for_each(|(((value, mean), (m, v)), (grad, (spec, &updates)))| {
+        let inputs = grads.par_iter().zip(specs.par_iter().zip(steps_per_update));
+        parameters.zip(inputs).for_each(|(((value, mean), (m, v)), (grad, (spec, &period)))| {
             if grad.is_empty() {
                 return;
             }
+            // The updates that the parameter has had, this one included.
+            let updates = step / period + 1;
             let correction1 = 1.0 - (adam.beta1 as f64).powf(updates as f64);
             let correction2 = 1.0 - (adam.beta2 as f64).powf(updates as f64);
             let rate = (lr as f64 / correction1) as f32;
@@ -97,7 +118,7 @@ pub fn gradient_norm(grads: &[Vec<f32>]) -> f64 {
 }
 
 /// Scales the gradients so that their norm is at most `limit` (Pascanu et al., arXiv 1211.5063, §3.2); 0
-/// means no limit. Returns the norm before.
+/// means no limit. Returns the norm that they had before.
 pub fn clip(grads: &mut [Vec<f32>], limit: f64) -> f64 {
     let norm = gradient_norm(grads);
     if limit > 0.0 && norm > limit {
@@ -107,23 +128,16 @@ pub fn clip(grads: &mut [Vec<f32>], limit: f64) -> f64 {
     norm
 }
 
-/// Learning rate at `step` (from 0) of `total`: linear from 0 to `peak` over `warmup` steps, then half a
-/// cosine down to `floor · peak` (Loshchilov and Hutter, arXiv 1608.03983, eq. 5).
-pub fn learning_rate(step: u64, total: u64, warmup: u64, peak: f64, floor: f64) -> f64 {
-    if step < warmup {
-        return peak * (step + 1) as f64 / warmup as f64;
-    }
-    let progress = (step - warmup) as f64 / (total - warmup).max(1) as f64;
-    peak * (floor + (1.0 - floor) * 0.5 * (1.0 + (core::f64::consts::PI * progress.min(1.0)).cos()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_rate_rises_linearly_then_falls_as_a_cosine() {
-        let at = |step| learning_rate(step, 110, 10, 1.0, 0.0);
+        let adam = AdamW { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0 };
+        let optimizer =
+            Optimizer { steps: 110, warmup: 10, lr: 1.0, lr_floor: 0.0, clip: 0.0, adam, average: 0.0 };
+        let at = |step| optimizer.learning_rate(step);
         assert!((at(0) - 0.1).abs() < 1e-12 && (at(9) - 1.0).abs() < 1e-12 && (at(10) - 1.0).abs() < 1e-12);
         assert!((at(60) - 0.5).abs() < 1e-12);
         assert!(at(110) < 1e-12);

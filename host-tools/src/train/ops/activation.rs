@@ -1,12 +1,13 @@
 //! The MLP's nonlinearity as one graph node.
 
-use super::{elements, lanes, tensor_like, vectorised, with_elements};
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
+use super::lanes::{self, vectorised};
+use super::node::{tensor_like, with_elements, Node, Operand, Operator};
+use candle_core::{Result, Shape, Tensor};
 use vitreous::models::vit::Activation;
 
 /// `kind(x)`, element by element.
 pub fn activation(x: &Tensor, kind: Activation) -> Result<Tensor> {
-    x.apply_op1(ActivationOp(kind))
+    x.apply_op1(Node(ActivationOp(kind)))
 }
 
 struct ActivationOp(Activation);
@@ -69,13 +70,11 @@ fn chain(x: &[f32], grad: &[f32], slope: impl Fn(f32) -> f32) -> Vec<f32> {
     out
 }
 
-impl CustomOp1 for ActivationOp {
-    fn name(&self) -> &'static str {
-        "activation"
-    }
+impl Operator<1> for ActivationOp {
+    const NAME: &'static str = "activation";
 
-    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let values = elements(x, layout)?;
+    fn forward(&self, [x]: [Operand; 1]) -> Result<(Vec<f32>, Shape)> {
+        let values = x.elements()?;
         let y = match self.0 {
             Activation::GeluErf => map(
                 values,
@@ -93,19 +92,16 @@ impl CustomOp1 for ActivationOp {
                 |v| v.max(0.0),
             ),
         };
-        Ok((CpuStorage::F32(y), layout.shape().clone()))
+        Ok((y, x.shape().clone()))
     }
 
-    fn bwd(&self, x: &Tensor, _y: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        let grad = grad.contiguous()?;
-        let grad_x = with_elements(x, |x| {
-            with_elements(&grad, |grad| match self.0 {
-                Activation::GeluErf => chain(x, grad, gelu_erf_slope),
-                Activation::GeluTanh => chain(x, grad, gelu_tanh_slope),
-                Activation::Relu => chain(x, grad, |v| if v > 0.0 { 1.0 } else { 0.0 }),
-            })
-        })??;
-        Ok(Some(tensor_like(grad_x, x)?))
+    fn backward(&self, [x]: [&Tensor; 1], _y: &Tensor, grad: &Tensor) -> Result<[Option<Tensor>; 1]> {
+        let grad_x = with_elements([x, grad], |[x, grad]| match self.0 {
+            Activation::GeluErf => chain(x, grad, gelu_erf_slope),
+            Activation::GeluTanh => chain(x, grad, gelu_tanh_slope),
+            Activation::Relu => chain(x, grad, |v| if v > 0.0 { 1.0 } else { 0.0 }),
+        })?;
+        Ok([Some(tensor_like(grad_x, x)?)])
     }
 }
 

@@ -4,20 +4,21 @@
 //! later: each kernel row is a matrix product whose left operand's rows overlap. So nothing is unfolded to
 //! memory.
 
+use super::lanes::vectorised;
+use super::node::{tensor_like, with_elements, Node, Operand, Operator};
 use super::tile::{add_dot, add_outer, lanes, lanes_mut, Lane, PANEL, ROWS};
-use super::{elements, tensor_like, vectorised, with_elements};
-use candle_core::{bail, CpuStorage, CustomOp3, Device, Layout, Result, Shape, Tensor};
+use candle_core::{bail, Result, Shape, Tensor};
 
 /// `x` (batch, height, width, inputs) convolved with `weight` (outputs, inputs, k, k), k odd, plus `bias`
 /// (outputs) → (batch, height, width, outputs). A cross-correlation, as in every framework; outside of the
 /// map there are zeros.
 pub fn conv2d(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
-    x.apply_op3(weight, bias, Conv { relu: false })
+    x.apply_op3(weight, bias, Node(Conv { relu: false }))
 }
 
 /// `max(conv2d(x), 0)`.
 pub fn conv2d_relu(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
-    x.apply_op3(weight, bias, Conv { relu: true })
+    x.apply_op3(weight, bias, Node(Conv { relu: true }))
 }
 
 struct Conv {
@@ -297,51 +298,31 @@ fn backward(s: Sizes, x: &[f32], weight: &[f32], y: Option<&[f32]>, grad: &[f32]
     Gradients { x: need_x.then_some(grad_x), weight: s.unpack(&packed), bias }
 }
 
-impl CustomOp3 for Conv {
-    fn name(&self) -> &'static str {
-        "conv2d"
+impl Operator<3> for Conv {
+    const NAME: &'static str = "conv2d";
+
+    fn forward(&self, [x, weight, bias]: [Operand; 3]) -> Result<(Vec<f32>, Shape)> {
+        let batch = x.dims().first().copied().unwrap_or_default();
+        let sizes = Sizes::new(x.dims(), weight.dims())?;
+        let mut out = vec![0f32; batch * sizes.height * sizes.width * sizes.outputs];
+        forward(sizes, x.elements()?, weight.elements()?, bias.elements()?, self.relu, &mut out);
+        Ok((out, (batch, sizes.height, sizes.width, sizes.outputs).into()))
     }
 
-    fn cpu_fwd(
+    fn backward(
         &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        weight: &CpuStorage,
-        weight_layout: &Layout,
-        bias: &CpuStorage,
-        bias_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let dims = x_layout.shape().dims();
-        let sizes = Sizes::new(dims, weight_layout.shape().dims())?;
-        let mut out = vec![0f32; dims[0] * sizes.height * sizes.width * sizes.outputs];
-        let (x, weight) = (elements(x, x_layout)?, elements(weight, weight_layout)?);
-        forward(sizes, x, weight, elements(bias, bias_layout)?, self.relu, &mut out);
-        Ok((CpuStorage::F32(out), (dims[0], sizes.height, sizes.width, sizes.outputs).into()))
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        weight: &Tensor,
-        bias: &Tensor,
+        [x, weight, bias]: [&Tensor; 3],
         y: &Tensor,
         grad: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let grad = grad.contiguous()?;
+    ) -> Result<[Option<Tensor>; 3]> {
         let sizes = Sizes::new(x.dims(), weight.dims())?;
         // The first layer's input is data: its gradient is not needed.
         let need_x = x.track_op();
-        let gradients = with_elements(x, |x| {
-            with_elements(weight, |weight| {
-                with_elements(y, |y| {
-                    let y = self.relu.then_some(y);
-                    with_elements(&grad, |grad| backward(sizes, x, weight, y, grad, need_x))
-                })
-            })
-        })????;
-        let grad_x = gradients.x.map(|data| tensor_like(data, x)).transpose()?;
-        let grad_bias = Tensor::from_vec(gradients.bias, bias.shape(), &Device::Cpu)?;
-        Ok((grad_x, Some(tensor_like(gradients.weight, weight)?), Some(grad_bias)))
+        let grads = with_elements([x, weight, y, grad], |[x, weight, y, grad]| {
+            backward(sizes, x, weight, self.relu.then_some(y), grad, need_x)
+        })?;
+        let grad_x = grads.x.map(|data| tensor_like(data, x)).transpose()?;
+        Ok([grad_x, Some(tensor_like(grads.weight, weight)?), Some(tensor_like(grads.bias, bias)?)])
     }
 }
 

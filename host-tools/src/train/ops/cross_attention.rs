@@ -4,15 +4,16 @@
 //! Four query rows at a time: their scores stay in the first-level cache, and the backward pass makes them
 //! again instead of keeping them, which costs less than a walk through memory.
 
-use super::lanes::{dot, exp, max, sum};
+use super::heads::Sizes;
+use super::lanes::vectorised;
+use super::node::{tensor_like, with_elements, Node, Operand, Operator};
 use super::tile::{add_dot, add_outer, lanes, lanes_mut, Lane, PANEL, ROWS};
-use super::{elements, tensor_like, vectorised, with_elements};
-use candle_core::{bail, CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
+use candle_core::{bail, Result, Shape, Tensor};
 
 /// `softmax(q·kᵀ/√d)·v` per image and head; `q`, `k`, `v` are (batch·tokens, dim), head by head → the same
 /// shape.
 pub fn cross_attention(q: &Tensor, k: &Tensor, v: &Tensor, tokens: usize, heads: usize) -> Result<Tensor> {
-    q.apply_op3(k, v, CrossAttention { tokens, heads })
+    q.apply_op3(k, v, Node(CrossAttention { tokens, heads }))
 }
 
 struct CrossAttention {
@@ -20,32 +21,8 @@ struct CrossAttention {
     heads: usize,
 }
 
-#[derive(Clone, Copy)]
-struct Sizes {
-    tokens: usize,
-    heads: usize,
-    /// Width of a head.
-    width: usize,
-    /// Tokens and width rounded up to whole panels.
-    padded_tokens: usize,
-    padded_width: usize,
-}
-
+/// One head's matrices, whose vectors are panels.
 impl Sizes {
-    fn new(tokens: usize, heads: usize, dim: usize) -> Self {
-        let width = dim / heads;
-        let pad = |n: usize| n.next_multiple_of(PANEL);
-        Sizes { tokens, heads, width, padded_tokens: pad(tokens), padded_width: pad(width) }
-    }
-
-    fn dim(&self) -> usize {
-        self.heads * self.width
-    }
-
-    fn scale(&self) -> f32 {
-        1.0 / (self.width as f32).sqrt()
-    }
-
     /// Rows of (tokens rounded up to tiles, padded width); padding stays zero.
     fn rows_buffer(&self) -> Vec<f32> {
         vec![0f32; self.tokens.next_multiple_of(ROWS) * self.padded_width]
@@ -62,9 +39,7 @@ impl Sizes {
     /// One head's columns as rows padded with zeros.
     #[inline(always)]
     fn rows(&self, source: &[f32], head: usize, out: &mut [f32]) {
-        for (row, out) in source.chunks_exact(self.dim()).zip(out.chunks_exact_mut(self.padded_width)) {
-            out[..self.width].copy_from_slice(&row[head * self.width..][..self.width]);
-        }
+        self.gather(source, self.dim(), head * self.width, out);
     }
 
     /// One head's columns as the right operand of a product over tokens: panels of (padded tokens, 16).
@@ -147,24 +122,6 @@ impl Sizes {
             }
         }
     }
-
-    /// Turns four rows of products into probabilities; padding becomes 0.
-    #[inline(always)]
-    fn softmax(&self, scores: &mut [f32]) {
-        let scale = self.scale();
-        for row in scores.chunks_exact_mut(self.padded_tokens) {
-            let (row, padding) = row.split_at_mut(self.tokens);
-            let max = max(row);
-            for v in row.iter_mut() {
-                *v = exp((*v - max) * scale);
-            }
-            let inverse = 1.0 / sum(row);
-            for v in row.iter_mut() {
-                *v *= inverse;
-            }
-            padding.fill(0.0);
-        }
-    }
 }
 
 #[inline(always)]
@@ -219,13 +176,7 @@ fn backward(q: &[f32], k: &[f32], v: &[f32], grad: &[f32], s: Sizes, out: [&mut 
                 s.softmax(&mut scores);
                 s.scores(grads, &values, &mut slopes);
                 s.add_transposed(&scores, grads, &mut value_sums);
-                let each = slopes.chunks_exact_mut(s.padded_tokens).zip(scores.chunks_exact(s.padded_tokens));
-                for (slopes, scores) in each {
-                    let mean = dot(slopes, scores);
-                    for (d, &p) in slopes.iter_mut().zip(scores) {
-                        *d = p * (*d - mean) * s.scale();
-                    }
-                }
+                s.softmax_gradient(&scores, &mut slopes);
                 s.mix(&slopes, &keys, head, tile * ROWS, &mut grad_q[range.clone()]);
                 s.add_transposed(&slopes, rows, &mut key_sums);
             }
@@ -235,63 +186,39 @@ fn backward(q: &[f32], k: &[f32], v: &[f32], grad: &[f32], s: Sizes, out: [&mut 
     }
 }
 
-impl CustomOp3 for CrossAttention {
-    fn name(&self) -> &'static str {
-        "cross-attention"
-    }
+impl Operator<3> for CrossAttention {
+    const NAME: &'static str = "cross-attention";
 
-    fn cpu_fwd(
-        &self,
-        q: &CpuStorage,
-        q_layout: &Layout,
-        k: &CpuStorage,
-        k_layout: &Layout,
-        v: &CpuStorage,
-        v_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (rows, dim) = q_layout.shape().dims2()?;
+    fn forward(&self, [q, k, v]: [Operand; 3]) -> Result<(Vec<f32>, Shape)> {
+        let (rows, dim) = q.dims2()?;
         if dim % self.heads != 0 || rows % self.tokens != 0 {
             bail!("attention: queries ({rows}, {dim}) with {} heads, {} tokens", self.heads, self.tokens);
         }
-        if q_layout.shape() != k_layout.shape() || q_layout.shape() != v_layout.shape() {
+        if q.shape() != k.shape() || q.shape() != v.shape() {
             bail!("attention: queries, keys and values differ in shape");
         }
-        let sizes = Sizes::new(self.tokens, self.heads, dim);
-        let (q, k, v) = (elements(q, q_layout)?, elements(k, k_layout)?, elements(v, v_layout)?);
+        let sizes = Sizes::new(self.tokens, self.heads, dim, PANEL);
+        let (q, k, v) = (q.elements()?, k.elements()?, v.elements()?);
         let mut out = vec![0f32; rows * dim];
         vectorised(
             #[inline(always)]
             || forward(q, k, v, sizes, &mut out),
         );
-        Ok((CpuStorage::F32(out), (rows, dim).into()))
+        Ok((out, (rows, dim).into()))
     }
 
-    fn bwd(
-        &self,
-        q: &Tensor,
-        k: &Tensor,
-        v: &Tensor,
-        _out: &Tensor,
-        grad: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let grad = grad.contiguous()?;
-        let sizes = Sizes::new(self.tokens, self.heads, grad.dim(1)?);
+    fn backward(&self, [q, k, v]: [&Tensor; 3], _out: &Tensor, grad: &Tensor) -> Result<[Option<Tensor>; 3]> {
+        let sizes = Sizes::new(self.tokens, self.heads, grad.dim(1)?, PANEL);
         let zeros = || vec![0f32; grad.elem_count()];
         let (mut grad_q, mut grad_k, mut grad_v) = (zeros(), zeros(), zeros());
-        with_elements(q, |q| {
-            with_elements(k, |k| {
-                with_elements(v, |v| {
-                    with_elements(&grad, |grad| {
-                        let out = [&mut grad_q[..], &mut grad_k[..], &mut grad_v[..]];
-                        vectorised(
-                            #[inline(always)]
-                            || backward(q, k, v, grad, sizes, out),
-                        )
-                    })
-                })
-            })
-        })????;
-        Ok((Some(tensor_like(grad_q, q)?), Some(tensor_like(grad_k, k)?), Some(tensor_like(grad_v, v)?)))
+        with_elements([q, k, v, grad], |[q, k, v, grad]| {
+            let out = [&mut grad_q[..], &mut grad_k[..], &mut grad_v[..]];
+            vectorised(
+                #[inline(always)]
+                || backward(q, k, v, grad, sizes, out),
+            )
+        })?;
+        Ok([tensor_like(grad_q, q)?, tensor_like(grad_k, k)?, tensor_like(grad_v, v)?].map(Some))
     }
 }
 

@@ -1,13 +1,14 @@
 //! Softmax cross-entropy against soft targets, as one graph node.
 
-use super::{elements, lanes, tensor_like, vectorised, with_elements};
-use candle_core::{bail, CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
+use super::lanes::{self, vectorised};
+use super::node::{tensor_like, with_elements, Node, Operand, Operator};
+use candle_core::{bail, Result, Shape, Tensor};
 
 /// `−scale · Σ targets · log softmax(logits)` over all rows, a scalar. Both are (rows, classes); each row of
 /// `targets` sums to 1 and gets no gradient. `scale` is 1/batch, also where the rows are a shard of the
 /// batch.
 pub fn cross_entropy(logits: &Tensor, targets: &Tensor, scale: f32) -> Result<Tensor> {
-    logits.apply_op2(targets, CrossEntropy { scale })
+    logits.apply_op2(targets, Node(CrossEntropy { scale }))
 }
 
 struct CrossEntropy {
@@ -24,23 +25,15 @@ fn exponentials(x: &[f32], out: &mut [f32]) -> (f32, f32) {
     (max, lanes::sum(out))
 }
 
-impl CustomOp2 for CrossEntropy {
-    fn name(&self) -> &'static str {
-        "cross-entropy"
-    }
+impl Operator<2> for CrossEntropy {
+    const NAME: &'static str = "cross-entropy";
 
-    fn cpu_fwd(
-        &self,
-        logits: &CpuStorage,
-        logits_layout: &Layout,
-        targets: &CpuStorage,
-        targets_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (_, classes) = logits_layout.shape().dims2()?;
-        if logits_layout.shape() != targets_layout.shape() {
-            bail!("cross-entropy: logits {:?}, targets {:?}", logits_layout.shape(), targets_layout.shape());
+    fn forward(&self, [logits, targets]: [Operand; 2]) -> Result<(Vec<f32>, Shape)> {
+        let (_, classes) = logits.dims2()?;
+        if logits.shape() != targets.shape() {
+            bail!("cross-entropy: logits {:?}, targets {:?}", logits.shape(), targets.shape());
         }
-        let (logits, targets) = (elements(logits, logits_layout)?, elements(targets, targets_layout)?);
+        let (logits, targets) = (logits.elements()?, targets.elements()?);
         let mut scratch = vec![0f32; classes];
         let mut loss = 0f64;
         for (logits, targets) in logits.chunks_exact(classes).zip(targets.chunks_exact(classes)) {
@@ -51,35 +44,32 @@ impl CustomOp2 for CrossEntropy {
             // Targets sum to 1: −Σ t·(x − max − log sum) = log sum + max − Σ t·x.
             loss += (sum.ln() + max - lanes::dot(logits, targets)) as f64;
         }
-        Ok((CpuStorage::F32(vec![(loss * self.scale as f64) as f32]), Shape::from(())))
+        Ok((vec![(loss * self.scale as f64) as f32], Shape::from(())))
     }
 
     /// d/dx = scale · grad · (softmax(x) − t).
-    fn bwd(
+    fn backward(
         &self,
-        logits: &Tensor,
-        targets: &Tensor,
+        [logits, targets]: [&Tensor; 2],
         _loss: &Tensor,
         grad: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    ) -> Result<[Option<Tensor>; 2]> {
         let factor = grad.to_scalar::<f32>()? * self.scale;
         let classes = logits.dim(1)?;
         let mut out = vec![0f32; logits.elem_count()];
-        with_elements(logits, |logits| {
-            with_elements(targets, |targets| {
-                let rows = logits.chunks_exact(classes).zip(targets.chunks_exact(classes));
-                for (out, (logits, targets)) in out.chunks_exact_mut(classes).zip(rows) {
-                    let (_, sum) = vectorised(
-                        #[inline(always)]
-                        || exponentials(logits, out),
-                    );
-                    for (o, &t) in out.iter_mut().zip(targets) {
-                        *o = factor * (*o / sum - t);
-                    }
+        with_elements([logits, targets], |[logits, targets]| {
+            let rows = logits.chunks_exact(classes).zip(targets.chunks_exact(classes));
+            for (out, (logits, targets)) in out.chunks_exact_mut(classes).zip(rows) {
+                let (_, sum) = vectorised(
+                    #[inline(always)]
+                    || exponentials(logits, out),
+                );
+                for (o, &t) in out.iter_mut().zip(targets) {
+                    *o = factor * (*o / sum - t);
                 }
-            })
-        })??;
-        Ok((Some(tensor_like(out, logits)?), None))
+            }
+        })?;
+        Ok([Some(tensor_like(out, logits)?), None])
     }
 }
 

@@ -1,5 +1,11 @@
 //! Loops over f32 rows in a form that LLVM vectorises: 16 interleaved partial sums, branch-free functions.
 
+/// Runs `loops` compiled for the widest vector unit that this CPU has: what is inlined into the closure is
+/// autovectorised once per instruction set, picked at run time.
+pub fn vectorised<R>(loops: impl FnOnce() -> R) -> R {
+    pulp::Arch::new().dispatch(loops)
+}
+
 /// Lanes of a row reduction: two AVX2 or one AVX-512 register.
 pub const LANES: usize = 16;
 

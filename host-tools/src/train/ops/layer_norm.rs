@@ -1,11 +1,12 @@
 //! Layer norm over the last dimension (Ba, Kiros and Hinton, arXiv 1607.06450, eq. 3) as one graph node.
 
-use super::{elements, lanes, tensor_like, vectorised, with_elements};
-use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
+use super::lanes::{self, vectorised};
+use super::node::{tensor_like, with_elements, Node, Operand, Operator};
+use candle_core::{Result, Shape, Tensor};
 
 /// `(x − mean)/√(var + eps) · weight + bias` on each row of `x` (rows, dim); the variance is the biased one.
 pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f32) -> Result<Tensor> {
-    x.apply_op3(weight, bias, LayerNorm { eps })
+    x.apply_op3(weight, bias, Node(LayerNorm { eps }))
 }
 
 struct LayerNorm {
@@ -20,23 +21,12 @@ fn moments(x: &[f32], eps: f32) -> (f32, f32) {
     (mean, 1.0 / (variance + eps).sqrt())
 }
 
-impl CustomOp3 for LayerNorm {
-    fn name(&self) -> &'static str {
-        "layer-norm"
-    }
+impl Operator<3> for LayerNorm {
+    const NAME: &'static str = "layer-norm";
 
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        weight: &CpuStorage,
-        weight_layout: &Layout,
-        bias: &CpuStorage,
-        bias_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (_, dim) = x_layout.shape().dims2()?;
-        let x = elements(x, x_layout)?;
-        let (weight, bias) = (elements(weight, weight_layout)?, elements(bias, bias_layout)?);
+    fn forward(&self, [operand, weight, bias]: [Operand; 3]) -> Result<(Vec<f32>, Shape)> {
+        let (_, dim) = operand.dims2()?;
+        let (x, weight, bias) = (operand.elements()?, weight.elements()?, bias.elements()?);
         let mut y = vec![0f32; x.len()];
         vectorised(
             #[inline(always)]
@@ -49,23 +39,19 @@ impl CustomOp3 for LayerNorm {
                 }
             },
         );
-        Ok((CpuStorage::F32(y), x_layout.shape().clone()))
+        Ok((y, operand.shape().clone()))
     }
 
-    fn bwd(
+    fn backward(
         &self,
-        x: &Tensor,
-        weight: &Tensor,
-        _bias: &Tensor,
+        [x, weight, _bias]: [&Tensor; 3],
         _y: &Tensor,
         grad: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let grad = grad.contiguous()?;
-        let (grad_x, grad_weight, grad_bias) = with_elements(x, |x| {
-            with_elements(weight, |weight| with_elements(&grad, |grad| backward(x, weight, grad, self.eps)))
-        })???;
+    ) -> Result<[Option<Tensor>; 3]> {
+        let (grad_x, grad_weight, grad_bias) =
+            with_elements([x, weight, grad], |[x, weight, grad]| backward(x, weight, grad, self.eps))?;
         let parameter = |data| tensor_like(data, weight);
-        Ok((Some(tensor_like(grad_x, x)?), Some(parameter(grad_weight)?), Some(parameter(grad_bias)?)))
+        Ok([Some(tensor_like(grad_x, x)?), Some(parameter(grad_weight)?), Some(parameter(grad_bias)?)])
     }
 }
 

@@ -6,113 +6,30 @@
 //! fixed number of shards and runs these in parallel, so no sum depends on the number of threads.
 
 mod activation;
-mod affine;
 mod attention;
+#[cfg(test)]
+pub(crate) mod check;
 mod conv;
 mod cross_attention;
 mod cross_entropy;
+mod heads;
 mod lanes;
 mod layer_norm;
 mod linear;
+mod node;
 mod pixel_loss;
 mod rearrange;
+mod rows;
 mod tile;
 mod tokens;
 
 pub use activation::activation;
-pub use affine::{add_rows, project};
 pub use attention::attention;
 pub use conv::{conv2d, conv2d_relu};
 pub use cross_attention::cross_attention;
 pub use cross_entropy::cross_entropy;
 pub use layer_norm::layer_norm;
-pub use linear::linear;
+pub use linear::{linear, project};
 pub use pixel_loss::{pixel_loss, PixelLoss};
 pub use rearrange::{fold, pixel_shuffle, unfold};
-pub use tokens::{embed_tokens, pool_tokens};
-
-use candle_core::{bail, CpuStorage, Device, Layout, Result, Storage, Tensor};
-
-/// Runs `loops` compiled for the widest vector unit that this CPU has: what is inlined into the closure is
-/// autovectorised once per instruction set, picked at run time.
-fn vectorised<R>(loops: impl FnOnce() -> R) -> R {
-    pulp::Arch::new().dispatch(loops)
-}
-
-/// The elements of a contiguous f32 operand.
-fn elements<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
-    let all = storage.as_slice::<f32>()?;
-    match layout.contiguous_offsets() {
-        Some((start, end)) => Ok(&all[start..end]),
-        None => bail!("a fused operator needs contiguous operands, got strides {:?}", layout.stride()),
-    }
-}
-
-/// Calls `body` with the elements of a contiguous f32 tensor on the CPU, without copying them.
-fn with_elements<R>(tensor: &Tensor, body: impl FnOnce(&[f32]) -> R) -> Result<R> {
-    let (storage, layout) = tensor.storage_and_layout();
-    match &*storage {
-        Storage::Cpu(cpu) => Ok(body(elements(cpu, layout)?)),
-        _ => bail!("the fused operators run on the CPU only"),
-    }
-}
-
-/// A new tensor that owns `data`.
-fn tensor_like(data: Vec<f32>, shape: &Tensor) -> Result<Tensor> {
-    Tensor::from_vec(data, shape.shape(), &Device::Cpu)
-}
-
-#[cfg(test)]
-pub(crate) mod check {
-    //! Gradient checks: analytic gradients against central finite differences.
-    use candle_core::{Device, Result, Tensor, Var};
-    use rand::{Rng, SeedableRng};
-
-    /// A variable with values uniform in −1..1.
-    pub fn random_var(shape: &[usize], seed: u64) -> Var {
-        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
-        let count = shape.iter().product();
-        let values: Vec<f32> = (0..count).map(|_| rng.random_range(-1.0..1.0)).collect();
-        Var::from_vec(values, shape, &Device::Cpu).unwrap()
-    }
-
-    /// `Σ out·w` with fixed weights w, so that every output element's gradient differs.
-    pub fn weighted_sum(out: &Tensor) -> Result<f32> {
-        let values = out.flatten_all()?.to_vec1::<f32>()?;
-        Ok(values.iter().enumerate().map(|(i, v)| *v as f64 * output_weight(i)).sum::<f64>() as f32)
-    }
-
-    fn output_weight(i: usize) -> f64 {
-        ((i * 37 % 19) as f64 - 9.0) / 9.0
-    }
-
-    /// Compares `function`'s gradients by backward pass with central differences, at every element.
-    pub fn finite_differences(vars: &[Var], function: impl Fn(&[Tensor]) -> Result<Tensor>, tolerance: f32) {
-        let args: Vec<Tensor> = vars.iter().map(|v| v.as_tensor().clone()).collect();
-        let out = function(&args).unwrap();
-        let weights: Vec<f32> = (0..out.elem_count()).map(|i| output_weight(i) as f32).collect();
-        let weights = Tensor::from_vec(weights, out.shape(), &Device::Cpu).unwrap();
-        let grads = (out * weights).unwrap().sum_all().unwrap().backward().unwrap();
-        let step = 1e-2f32;
-        for (which, var) in vars.iter().enumerate() {
-            let analytic = grads.get(var).expect("gradient").flatten_all().unwrap().to_vec1::<f32>().unwrap();
-            let base = var.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-            for i in 0..base.len() {
-                let at = |delta: f32| {
-                    let mut moved = base.clone();
-                    moved[i] += delta;
-                    let mut args: Vec<Tensor> = args.iter().map(Tensor::detach).collect();
-                    args[which] = Tensor::from_vec(moved, var.shape(), &Device::Cpu).unwrap();
-                    weighted_sum(&function(&args).unwrap()).unwrap()
-                };
-                let numeric = (at(step) - at(-step)) / (2.0 * step);
-                let error = (analytic[i] - numeric).abs();
-                assert!(
-                    error <= tolerance * (1.0 + numeric.abs()),
-                    "argument {which}, element {i}: backward {} but finite difference {numeric}",
-                    analytic[i]
-                );
-            }
-        }
-    }
-}
+pub use tokens::{add_rows, embed_tokens, pool_tokens};

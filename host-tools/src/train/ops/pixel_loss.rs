@@ -1,7 +1,7 @@
 //! Losses between pixels, as one graph node.
 
-use super::{elements, tensor_like, with_elements};
-use candle_core::{bail, CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
+use super::node::{tensor_like, with_elements, Node, Operand, Operator};
+use candle_core::{bail, Result, Shape, Tensor};
 
 /// How the difference of two pixels counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub enum PixelLoss {
 
 /// `scale · Σ loss(x − target)` → a scalar. No gradient flows to `target`.
 pub fn pixel_loss(x: &Tensor, target: &Tensor, kind: PixelLoss, scale: f32) -> Result<Tensor> {
-    x.apply_op2(target, Loss { kind, scale })
+    x.apply_op2(target, Node(Loss { kind, scale }))
 }
 
 struct Loss {
@@ -22,47 +22,38 @@ struct Loss {
     scale: f32,
 }
 
-impl CustomOp2 for Loss {
-    fn name(&self) -> &'static str {
-        "pixel-loss"
-    }
+impl Operator<2> for Loss {
+    const NAME: &'static str = "pixel-loss";
 
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        target: &CpuStorage,
-        target_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        if x_layout.shape() != target_layout.shape() {
-            bail!("pixel loss: {:?} and {:?} differ in shape", x_layout.shape(), target_layout.shape());
+    fn forward(&self, [x, target]: [Operand; 2]) -> Result<(Vec<f32>, Shape)> {
+        if x.shape() != target.shape() {
+            bail!("pixel loss: {:?} and {:?} differ in shape", x.shape(), target.shape());
         }
-        let pairs = elements(x, x_layout)?.iter().zip(elements(target, target_layout)?);
+        let pairs = x.elements()?.iter().zip(target.elements()?);
         let differences = pairs.map(|(&x, &t)| f64::from(x - t));
         let sum: f64 = match self.kind {
             PixelLoss::L1 => differences.map(f64::abs).sum(),
             PixelLoss::L2 => differences.map(|d| d * d).sum(),
         };
-        Ok((CpuStorage::F32(vec![sum as f32 * self.scale]), Shape::from(())))
+        Ok((vec![sum as f32 * self.scale], Shape::from(())))
     }
 
-    fn bwd(
+    fn backward(
         &self,
-        x: &Tensor,
-        target: &Tensor,
+        [x, target]: [&Tensor; 2],
         _loss: &Tensor,
         grad: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    ) -> Result<[Option<Tensor>; 2]> {
         let factor = self.scale * grad.to_scalar::<f32>()?;
         let slope = |d: f32| match self.kind {
             PixelLoss::L1 if d == 0.0 => 0.0,
             PixelLoss::L1 => factor.copysign(d * factor.signum()),
             PixelLoss::L2 => 2.0 * factor * d,
         };
-        let out = with_elements(x, |x| {
-            with_elements(target, |t| x.iter().zip(t).map(|(&x, &t)| slope(x - t)).collect::<Vec<f32>>())
-        })??;
-        Ok((Some(tensor_like(out, x)?), None))
+        let out = with_elements([x, target], |[x, target]| {
+            x.iter().zip(target).map(|(&x, &t)| slope(x - t)).collect::<Vec<f32>>()
+        })?;
+        Ok([Some(tensor_like(out, x)?), None])
     }
 }
 

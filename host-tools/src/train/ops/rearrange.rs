@@ -1,8 +1,8 @@
 //! Moves between pixels, maps and tokens, each as one graph node. All of them only permute elements, so the
 //! backward pass is the inverse move.
 
-use super::{elements, tensor_like, with_elements};
-use candle_core::{bail, CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
+use super::node::{tensor_like, with_elements, Node, Operand, Operator};
+use candle_core::{bail, Result, Shape, Tensor};
 
 /// A (batch, height, width, channels) map cut into `patch × patch` patches, row by row → (batch·patches,
 /// channels·patch²). A token's elements are ordered channel, row, column, as `torch.nn.Unfold` orders them.
@@ -15,7 +15,7 @@ pub fn unfold(map: &Tensor, patch: usize) -> Result<Tensor> {
     }
     let shape = Shape::from((batch * height / patch * (width / patch), channels * patch * patch));
     let geometry = Geometry { width, channels, patch };
-    map.apply_op1(Move { geometry, kind: Kind::Unfold, from: map.shape().clone(), to: shape })
+    map.apply_op1(Node(Move { geometry, kind: Kind::Unfold, from: map.shape().clone(), to: shape }))
 }
 
 /// The inverse of [`unfold`]: tokens → a map of `height × width`.
@@ -33,7 +33,7 @@ pub fn fold(tokens: &Tensor, height: usize, width: usize, patch: usize) -> Resul
     let channels = dim / area;
     let shape = Shape::from((rows * area / (height * width), height, width, channels));
     let geometry = Geometry { width, channels, patch };
-    tokens.apply_op1(Move { geometry, kind: Kind::Fold, from: tokens.shape().clone(), to: shape })
+    tokens.apply_op1(Node(Move { geometry, kind: Kind::Fold, from: tokens.shape().clone(), to: shape }))
 }
 
 /// (batch, height, width, channels·factor²) → (batch, height·factor, width·factor, channels), as
@@ -50,7 +50,7 @@ pub fn pixel_shuffle(map: &Tensor, factor: usize) -> Result<Tensor> {
     let shape = Shape::from((batch, height * factor, width * factor, channels));
     // A pixel's channels are a token, and the result the map that the tokens fold to.
     let geometry = Geometry { width: width * factor, channels, patch: factor };
-    map.apply_op1(Move { geometry, kind: Kind::Fold, from: map.shape().clone(), to: shape })
+    map.apply_op1(Node(Move { geometry, kind: Kind::Fold, from: map.shape().clone(), to: shape }))
 }
 
 /// Sizes of a map and its patches.
@@ -105,21 +105,18 @@ impl Geometry {
     }
 }
 
-impl CustomOp1 for Move {
-    fn name(&self) -> &'static str {
-        "rearrange"
+impl Operator<1> for Move {
+    const NAME: &'static str = "rearrange";
+
+    fn forward(&self, [x]: [Operand; 1]) -> Result<(Vec<f32>, Shape)> {
+        Ok((self.geometry.apply(self.kind, x.elements()?), self.to.clone()))
     }
 
-    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        Ok((CpuStorage::F32(self.geometry.apply(self.kind, elements(x, layout)?)), self.to.clone()))
-    }
-
-    fn bwd(&self, x: &Tensor, _out: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+    fn backward(&self, [x]: [&Tensor; 1], _out: &Tensor, grad: &Tensor) -> Result<[Option<Tensor>; 1]> {
         debug_assert_eq!(x.shape(), &self.from);
         let inverse = if self.kind == Kind::Fold { Kind::Unfold } else { Kind::Fold };
-        let grad = grad.contiguous()?;
-        let out = with_elements(&grad, |grad| self.geometry.apply(inverse, grad))?;
-        Ok(Some(tensor_like(out, x)?))
+        let out = with_elements([grad], |[grad]| self.geometry.apply(inverse, grad))?;
+        Ok([Some(tensor_like(out, x)?)])
     }
 }
 

@@ -1,4 +1,5 @@
-//! Register tiles of matrix products in fused multiply-adds, to be inlined into [`super::vectorised`] loops.
+//! Register tiles of matrix products in fused multiply-adds, to be inlined into loops that are
+//! [`vectorised`](super::lanes::vectorised).
 //!
 //! Four rows by sixteen columns fill eight AVX2 registers: enough independent sums to hide the latency of two
 //! fused multiply-adds per cycle. (Every x86-64 since 2013 and every aarch64 has the instruction; without it

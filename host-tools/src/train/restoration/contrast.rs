@@ -51,8 +51,8 @@ pub fn contrastive_loss(
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::ops::check::{finite_differences, random_var};
     use super::*;
+    use crate::train::ops::check::{finite_differences, random_var};
 
     /// Equations 5 and 6 as they stand.
     fn definition(rows: &[Vec<f32>], images: usize, patches: usize, temperature: f32) -> f32 {

@@ -1,10 +1,9 @@
 //! What training needs to know of a network that restores pictures.
 
-use super::super::model::ParameterSpec;
-use super::super::ops;
+use crate::train::parameter::ParameterSpec;
+use crate::train::weights::Weights;
 use anyhow::Result;
 use candle_core::Tensor;
-use std::collections::HashMap;
 use std::path::Path;
 use vitreous::models::ipt::Task;
 
@@ -48,50 +47,4 @@ pub struct Output {
     pub pixels: Tensor,
     /// The body's tokens, which a contrastive loss compares: (batch·tokens, dim).
     pub features: Option<Tensor>,
-}
-
-/// The parameters of one step as tensors, by name.
-pub struct Weights<'a> {
-    tensors: HashMap<&'a str, Tensor>,
-}
-
-impl<'a> Weights<'a> {
-    /// Parameters with their tensors; those of other tasks may be missing.
-    pub fn new(tensors: impl Iterator<Item = (&'a Parameter, Tensor)>) -> Self {
-        Weights { tensors: tensors.map(|(p, t)| (p.spec.name.as_str(), t)).collect() }
-    }
-
-    /// The tensor of a parameter that the network lists.
-    pub fn get(&self, name: &str) -> &Tensor {
-        self.tensors.get(name).unwrap_or_else(|| unreachable!("the network lists {name}"))
-    }
-
-    fn pair(&self, name: &str) -> (&Tensor, &Tensor) {
-        (self.get(&format!("{name}.weight")), self.get(&format!("{name}.bias")))
-    }
-
-    /// `x·weightᵀ + bias`.
-    pub fn linear(&self, x: &Tensor, name: &str) -> candle_core::Result<Tensor> {
-        let (weight, bias) = self.pair(name);
-        ops::linear(x, weight, bias)
-    }
-
-    /// Layer norm whose `eps` is in squared grey levels.
-    pub fn norm(&self, x: &Tensor, name: &str, eps: f32) -> candle_core::Result<Tensor> {
-        let (gain, bias) = self.pair(name);
-        // ε is added to a variance, which is UNIT² times smaller than in the file's units.
-        ops::layer_norm(x, gain, bias, eps / (UNIT * UNIT))
-    }
-
-    /// Convolution.
-    pub fn conv(&self, x: &Tensor, name: &str) -> candle_core::Result<Tensor> {
-        let (weight, bias) = self.pair(name);
-        ops::conv2d(x, weight, bias)
-    }
-
-    /// Convolution and ReLU.
-    pub fn conv_relu(&self, x: &Tensor, name: &str) -> candle_core::Result<Tensor> {
-        let (weight, bias) = self.pair(name);
-        ops::conv2d_relu(x, weight, bias)
-    }
 }

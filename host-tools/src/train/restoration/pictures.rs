@@ -1,8 +1,9 @@
 //! Training photographs in memory, and the pairs of degraded and clean crops made of them.
 
-use super::super::augment::{purpose, stream};
 use crate::degrade::{degrade, gaussian_noise, images_below, Picture};
 use crate::image_input::Loaded;
+use crate::train::digest::hexadecimal;
+use crate::train::random::{epoch_order, purpose, stream, PART_ORDER};
 use anyhow::{ensure, Context, Result};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
@@ -58,14 +59,14 @@ impl Pictures {
         }
         let keep = ((train.len() as f64 * fraction).round() as usize).clamp(1, train.len());
         if keep < train.len() {
-            let mut order = super::super::augment::epoch_order(train.len(), seed, 1 << 27);
+            let mut order = epoch_order(train.len(), seed, PART_ORDER);
             order.truncate(keep);
             order.sort_unstable();
             train = order.into_iter().map(|i| train[i].clone()).collect();
         }
         let name =
             dir.file_name().map_or_else(|| dir.display().to_string(), |n| n.to_string_lossy().into_owned());
-        let sha256 = hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
+        let sha256 = hexadecimal(hash);
         Ok(Pictures { name, train, test, reduced: Vec::new(), sha256 })
     }
 

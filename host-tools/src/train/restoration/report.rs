@@ -1,15 +1,33 @@
 //! What a run reports.
 
-use super::super::folder::REPORT_FILE;
-use super::super::report::steps_in_words;
-use super::history::Record;
 use super::training::Training;
-use crate::output;
 use crate::text::printable;
-use anyhow::Result;
+use crate::train::history;
+use crate::train::report::steps_in_words;
 use serde::Serialize;
 use std::fmt;
-use std::path::Path;
+
+/// One validation.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Record {
+    /// Steps done.
+    pub step: u64,
+    /// Mean training loss since the validation before, in trained units.
+    pub loss: f64,
+    /// Mean gradient norm since then, before clipping.
+    pub gradient_norm: f64,
+    /// Learning rate of the last step.
+    pub lr: f64,
+    /// PSNR in dB on windows of the held-out pictures, task by task, of the weights that would be saved.
+    pub psnr: Vec<f64>,
+}
+
+impl From<&history::Record> for Record {
+    fn from(record: &history::Record) -> Self {
+        let history::Record { at: step, loss, gradient_norm, lr, scores: psnr } = record.clone();
+        Record { step, loss, gradient_norm, lr, psnr }
+    }
+}
 
 /// Result of a training run; as JSON it is `training.json` and the output of `--json`.
 #[derive(Clone, Debug, Serialize)]
@@ -40,14 +58,6 @@ pub struct RestorerReport {
     pub training: Training,
     /// Every validation.
     pub history: Vec<Record>,
-}
-
-impl RestorerReport {
-    /// Writes the report to `dir`.
-    pub fn write(&self, dir: &Path) -> Result<()> {
-        let text = serde_json::to_string_pretty(self)? + "\n";
-        Ok(output::write(&dir.join(REPORT_FILE), text)?)
-    }
 }
 
 impl fmt::Display for RestorerReport {

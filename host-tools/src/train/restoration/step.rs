@@ -1,20 +1,22 @@
 //! One training step and evaluation, split over windows.
 
-use super::super::ops::{self, PixelLoss};
 use super::contrast::{contrastive_loss, Contrast};
-use super::network::{Network, Parameter, Weights, UNIT};
+use super::network::{Network, Parameter, UNIT};
 use super::pictures::Pair;
 use crate::checkpoint::ipt::RGB_MEAN;
 use crate::degrade::Picture;
+use crate::train::gradients::{Gradients, Variables};
+use crate::train::ops::{self, PixelLoss};
+use crate::train::weights::Weights;
 use anyhow::{Context, Result};
-use candle_core::{Device, Tensor, Var};
+use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 use vitreous::models::ipt::COLOURS;
 
 /// Windows of one shard. Shards run in parallel and their gradients are added in order, so the result depends
 /// on this number but not on the number of threads.
 const SHARD_WINDOWS: usize = 2;
-/// The same where windows are compared with each other, which needs several.
+/// The same for the contrastive loss, which compares windows of a shard with each other.
 const CONTRAST_SHARD_WINDOWS: usize = 8;
 
 /// What is minimised.
@@ -37,14 +39,6 @@ impl Objective {
     }
 }
 
-/// Loss and gradients of a batch.
-pub struct Gradients {
-    /// Mean loss, in trained units.
-    pub loss: f64,
-    /// In the order of the parameter list; empty for parameters of other tasks.
-    pub grads: Vec<Vec<f32>>,
-}
-
 impl dyn Network + '_ {
     /// Mean loss of a batch for `task` and its gradients. `pair` makes the pair of an index.
     pub fn gradients(
@@ -63,15 +57,7 @@ impl dyn Network + '_ {
                 self.shard_gradients(values, task, &pairs?, indices.len() as f32 / batch as f32, objective)
             })
             .collect();
-        let mut shards = shards?.into_iter();
-        let mut sum = shards.next().context("a batch without windows")?;
-        for shard in shards {
-            sum.loss += shard.loss;
-            for (total, part) in sum.grads.iter_mut().zip(&shard.grads) {
-                total.iter_mut().zip(part).for_each(|(t, &p)| *t += p);
-            }
-        }
-        Ok(sum)
+        Gradients::sum(shards?)
     }
 
     fn uses(&self, task: usize) -> impl Fn(&Parameter) -> bool {
@@ -88,20 +74,11 @@ impl dyn Network + '_ {
         objective: &Objective,
     ) -> Result<Gradients> {
         let uses = self.uses(task);
-        let variable = |(p, value): (&Parameter, &Vec<f32>)| -> Result<Option<Var>> {
-            let wanted = uses(p).then(|| Var::from_slice(value, p.spec.shape.as_slice(), &Device::Cpu));
-            Ok(wanted.transpose()?)
-        };
-        let variables: Result<Vec<Option<Var>>> =
-            self.parameters().iter().zip(values).map(variable).collect();
-        let variables = variables?;
-        let named = self.parameters().iter().zip(&variables);
-        let named = named.filter_map(|(p, v)| v.as_ref().map(|v| (p, v.as_tensor().clone())));
-        let weights = Weights::new(named);
+        let variables = Variables::new(self.parameters().iter().map(|p| (&p.spec, uses(p))), values)?;
         let degraded: Vec<&Picture> = pairs.iter().map(|p| &p.degraded).collect();
         let clean: Vec<&Picture> = pairs.iter().map(|p| &p.clean).collect();
         let (input, target) = (centred(&degraded)?, centred(&clean)?);
-        let output = self.forward(&weights, &input, task)?;
+        let output = self.forward(&variables.weights(), &input, task)?;
         let scale = share / target.elem_count() as f32;
         let mut loss = ops::pixel_loss(&output.pixels, &target, objective.pixels, scale)?;
         if let (Some(contrast), Some(features)) = (objective.contrast, &output.features) {
@@ -109,24 +86,14 @@ impl dyn Network + '_ {
             let term = contrastive_loss(features, pairs.len(), tokens, &contrast)?;
             loss = (loss + (term * f64::from(contrast.weight * share))?)?;
         }
-        let store = loss.backward()?;
-        let gradient = |(variable, p): (&Option<Var>, &Parameter)| -> Result<Vec<f32>> {
-            let Some(variable) = variable else { return Ok(Vec::new()) };
-            let grad = store.get(variable).with_context(|| format!("{}: no gradient", p.spec.name))?;
-            Ok(grad.flatten_all()?.to_vec1::<f32>()?)
-        };
-        let grads: Result<Vec<Vec<f32>>> = variables.iter().zip(self.parameters()).map(gradient).collect();
-        Ok(Gradients { loss: f64::from(loss.to_scalar::<f32>()?), grads: grads? })
+        variables.gradients(&loss)
     }
 
     /// The parameters of `task` as constants.
     pub fn constants(&self, values: &[Vec<f32>], task: usize) -> Result<Weights<'_>> {
         let uses = self.uses(task);
         let wanted = self.parameters().iter().zip(values).filter(|(p, _)| uses(p));
-        let tensors: Result<Vec<(&Parameter, Tensor)>> = wanted
-            .map(|(p, value)| Ok((p, Tensor::from_slice(value, p.spec.shape.as_slice(), &Device::Cpu)?)))
-            .collect();
-        Ok(Weights::new(tensors?.into_iter()))
+        Ok(Weights::constant(wanted.map(|(p, value)| (&p.spec, value)))?)
     }
 
     /// Restored windows, in grey levels and not rounded: one (height, width, 3) per picture.

@@ -3,7 +3,8 @@
 use super::ipt::{adopt, load, Ipt, IptRecipe};
 use super::*;
 use crate::degrade::Picture;
-use crate::train::{Start, CHECKPOINT_FILE, REPORT_FILE};
+use crate::train::{RunOptions, Start, CHECKPOINT_FILE, REPORT_FILE};
+use anyhow::Result;
 use std::path::Path;
 use std::time::Duration;
 use vitreous::models::ipt::IptConfig;
@@ -28,15 +29,40 @@ fn training(steps: u64) -> Training {
     Training { steps, batch: 5, warmup: 2, held_out: 1, ..Training::default() }
 }
 
-fn options(out: &Path, training: Training) -> TrainOptions {
-    TrainOptions {
+/// Settings and the options of a run with them.
+#[derive(Clone)]
+struct Options {
+    training: Training,
+    validate_every: u64,
+    run: RunOptions,
+}
+
+fn options(out: &Path, training: Training) -> Options {
+    let run = RunOptions {
         name: "test".to_owned(),
-        training,
         out: out.to_owned(),
         start: Start::New,
         checkpoint_every: Duration::from_secs(3600),
-        validate_every: 4,
         stop_after: None,
+    };
+    Options { training, validate_every: 4, run }
+}
+
+impl Options {
+    fn stop_after(&self, steps: u64) -> Options {
+        let run = RunOptions { stop_after: Some(steps), ..self.run.clone() };
+        Options { run, ..self.clone() }
+    }
+
+    fn resume(&self) -> Options {
+        let run = RunOptions { start: Start::Resume, ..self.run.clone() };
+        Options { run, ..self.clone() }
+    }
+
+    fn run(&self, network: &dyn Network, pictures: &mut Pictures) -> Result<Option<RestorerReport>> {
+        let mut trainee =
+            RestorerTraining::new(network, None, pictures, &self.training, self.validate_every)?;
+        crate::train::train(&mut trainee, &self.run, &mut ())
     }
 }
 
@@ -61,9 +87,9 @@ fn pictures(dir: &Path) -> Pictures {
     Pictures::load(dir, 1, 1.0, 1).unwrap()
 }
 
-fn train(network: &dyn Network, options: &TrainOptions) -> Option<RestorerReport> {
+fn train(network: &dyn Network, options: &Options) -> Option<RestorerReport> {
     let folder = tempfile::tempdir().unwrap();
-    train_restorer(network, None, &mut pictures(folder.path()), options, &mut ()).unwrap()
+    options.run(network, &mut pictures(folder.path())).unwrap()
 }
 
 fn weights(dir: &Path) -> Vec<u8> {
@@ -99,10 +125,9 @@ fn a_killed_and_resumed_run_ends_with_the_same_bits() {
     let settings = Training { contrast: 0.1, ema: 0.9, ..training(9) };
     let report = train(&network, &options(whole.path(), settings.clone())).unwrap();
     let part = options(parts.path(), settings);
-    assert!(train(&network, &TrainOptions { stop_after: Some(3), ..part.clone() }).is_none());
-    assert!(train(&network, &TrainOptions { stop_after: Some(7), start: Start::Resume, ..part.clone() })
-        .is_none());
-    let resumed = train(&network, &TrainOptions { start: Start::Resume, ..part }).unwrap();
+    assert!(train(&network, &part.stop_after(3)).is_none());
+    assert!(train(&network, &part.resume().stop_after(7)).is_none());
+    let resumed = train(&network, &part.resume()).unwrap();
     assert_eq!(weights(whole.path()), weights(parts.path()));
     assert_eq!(report.history, resumed.history);
     assert_eq!(report.history.len(), 4);
@@ -130,8 +155,7 @@ fn training_removes_noise() {
     let settings =
         Training { steps: 150, batch: 8, warmup: 20, lr: 4e-3, held_out: 1, ..Training::default() };
     let network = Ipt::new(tiny_config(&["denoise50"]));
-    let report =
-        train(&network, &TrainOptions { validate_every: 150, ..options(dir.path(), settings) }).unwrap();
+    let report = train(&network, &Options { validate_every: 150, ..options(dir.path(), settings) }).unwrap();
     let gain = report.history[1].psnr[0] - report.history[0].psnr[0];
     println!("{gain:.2} dB gained on held-out windows");
     assert!(gain > 2.0, "{gain}");
@@ -169,14 +193,14 @@ fn a_checkpoint_of_another_run_is_refused_with_the_difference() {
     let dir = tempfile::tempdir().unwrap();
     let network = Ipt::new(tiny_config(&["denoise30"]));
     let first = options(dir.path(), training(6));
-    train(&network, &TrainOptions { stop_after: Some(1), ..first.clone() });
+    train(&network, &first.stop_after(1));
     let folder = tempfile::tempdir().unwrap();
     let mut data = pictures(folder.path());
-    let message = train_restorer(&network, None, &mut data, &first, &mut ()).unwrap_err().to_string();
+    let message = first.run(&network, &mut data).unwrap_err().to_string();
     assert!(message.contains("--resume"), "{message}");
-    let mut other = TrainOptions { start: Start::Resume, ..first };
+    let mut other = first.resume();
     other.training.sigmas = Some([5.0, 50.0]);
-    let message = train_restorer(&network, None, &mut data, &other, &mut ()).unwrap_err().to_string();
+    let message = other.run(&network, &mut data).unwrap_err().to_string();
     assert!(message.contains("training.sigmas"), "{message}");
 }
 
@@ -191,8 +215,7 @@ fn dncnn_starts_as_the_identity_and_learns() {
     let untrained: &dyn Network = &network;
     assert_eq!(untrained.restore(&untrained.initial_values(1), 0, &picture, 3).unwrap(), picture);
     let settings = Training { steps: 150, batch: 8, warmup: 20, held_out: 1, ..Training::default() };
-    let report =
-        train(&network, &TrainOptions { validate_every: 150, ..options(dir.path(), settings) }).unwrap();
+    let report = train(&network, &Options { validate_every: 150, ..options(dir.path(), settings) }).unwrap();
     let gain = report.history[1].psnr[0] - report.history[0].psnr[0];
     println!("{gain:.2} dB gained on held-out windows");
     assert!(gain > 2.0, "{gain}");

@@ -1,13 +1,15 @@
 //! Settings of training that do not depend on the network.
 
-use super::super::ops::PixelLoss;
 use super::contrast::Contrast;
 use super::step::Objective;
-use anyhow::{bail, ensure, Result};
+use crate::train::args::DecayArgs;
+use crate::train::ops::PixelLoss;
+use crate::train::options::{ensure_in_range, set};
+use anyhow::{bail, Result};
 use clap::Args;
 use serde::Serialize;
 
-/// How a network is trained. With the same pictures, starting weights and machine, this decides the weights
+/// How a network is trained. The same settings, pictures, starting weights and machine give the same weights,
 /// bit for bit.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Training {
@@ -86,25 +88,21 @@ impl Training {
 
     /// Refuses settings outside of their ranges, naming the option.
     pub fn validate(&self) -> Result<()> {
-        let in_range = |name: &str, value: f64, low: f64, high: f64| {
-            ensure!((low..=high).contains(&value), "--{name} {value}: expected {low} to {high}");
-            Ok(())
-        };
-        in_range("steps", self.steps as f64, 1.0, 2e8)?;
-        in_range("batch", self.batch as f64, 1.0, 65536.0)?;
-        in_range("lr", self.lr, 1e-9, 1.0)?;
-        in_range("lr-floor", self.lr_floor, 0.0, 1.0)?;
-        in_range("warmup", self.warmup as f64, 0.0, self.steps as f64)?;
-        in_range("weight-decay", f64::from(self.weight_decay), 0.0, 1.0)?;
-        in_range("clip", self.clip, 0.0, 1e9)?;
-        in_range("ema", f64::from(self.ema), 0.0, 0.99999)?;
-        in_range("contrast", f64::from(self.contrast), 0.0, 100.0)?;
-        in_range("temperature", f64::from(self.temperature), 0.01, 100.0)?;
-        in_range("contrast-patches", self.contrast_patches as f64, 1.0, 65536.0)?;
-        in_range("fraction", self.fraction, 1e-6, 1.0)?;
+        ensure_in_range("steps", self.steps as f64, 1.0, 2e8)?;
+        ensure_in_range("batch", self.batch as f64, 1.0, 65536.0)?;
+        ensure_in_range("lr", self.lr, 1e-9, 1.0)?;
+        ensure_in_range("lr-floor", self.lr_floor, 0.0, 1.0)?;
+        ensure_in_range("warmup", self.warmup as f64, 0.0, self.steps as f64)?;
+        ensure_in_range("weight-decay", f64::from(self.weight_decay), 0.0, 1.0)?;
+        ensure_in_range("clip", self.clip, 0.0, 1e9)?;
+        ensure_in_range("ema", f64::from(self.ema), 0.0, 0.99999)?;
+        ensure_in_range("contrast", f64::from(self.contrast), 0.0, 100.0)?;
+        ensure_in_range("temperature", f64::from(self.temperature), 0.01, 100.0)?;
+        ensure_in_range("contrast-patches", self.contrast_patches as f64, 1.0, 65536.0)?;
+        ensure_in_range("fraction", self.fraction, 1e-6, 1.0)?;
         if let Some([low, high]) = self.sigmas {
-            in_range("sigma-from", low, 0.0, 255.0)?;
-            in_range("sigma-to", high, low, 255.0)?;
+            ensure_in_range("sigma-from", low, 0.0, 255.0)?;
+            ensure_in_range("sigma-to", high, low, 255.0)?;
         }
         Ok(())
     }
@@ -129,15 +127,8 @@ pub struct TrainingArgs {
     /// Final learning rate as a part of the peak
     #[arg(long)]
     pub lr_floor: Option<f64>,
-    /// Decoupled weight decay
-    #[arg(long)]
-    pub weight_decay: Option<f32>,
-    /// Largest gradient norm, 0 for none
-    #[arg(long)]
-    pub clip: Option<f64>,
-    /// Decay of the weights' moving average, 0 for none
-    #[arg(long)]
-    pub ema: Option<f32>,
+    #[command(flatten)]
+    pub decay: DecayArgs,
     /// Loss between pixels
     #[arg(long, value_parser = ["l1", "l2"])]
     pub loss: Option<String>,
@@ -158,13 +149,6 @@ pub struct TrainingArgs {
     pub seed: Option<u64>,
 }
 
-/// Replaces `target` by what was given.
-pub fn set<T>(target: &mut T, value: Option<T>) {
-    if let Some(value) = value {
-        *target = value;
-    }
-}
-
 impl TrainingArgs {
     /// `defaults` with the given options over them.
     pub fn over(&self, defaults: Training) -> Training {
@@ -175,9 +159,7 @@ impl TrainingArgs {
         set(&mut t.warmup, self.warmup);
         t.warmup = t.warmup.min(t.steps);
         set(&mut t.lr_floor, self.lr_floor);
-        set(&mut t.weight_decay, self.weight_decay);
-        set(&mut t.clip, self.clip);
-        set(&mut t.ema, self.ema);
+        self.decay.over(&mut t.weight_decay, &mut t.clip, &mut t.ema);
         // clap lets only these two names through.
         set(&mut t.loss, self.loss.as_deref().map(|l| if l == "l2" { "l2" } else { "l1" }));
         t.sigmas = self.sigma_from.zip(self.sigma_to).map(|(from, to)| [from, to]);

@@ -1,11 +1,11 @@
 //! Scores and samples of held-out pictures while a network is trained.
 
-use super::super::augment::{purpose, stream};
 use super::network::Network;
 use super::pictures::Pictures;
 use crate::degrade::{degrade, Picture};
 use crate::metrics::psnr;
 use crate::output;
+use crate::train::random::{purpose, stream};
 use anyhow::{Context, Result};
 use rayon::prelude::*;
 use std::path::Path;

@@ -1,9 +1,9 @@
 //! Command line of `vitreous train dncnn`.
 
-use super::super::output::OutputArgs;
+use super::super::args::RestorerArgs;
 use super::super::report::RestorerReport;
 use super::super::training::{Training, TrainingArgs};
-use super::{DnCnn, DnCnnConfig};
+use super::model::{DnCnn, DnCnnConfig};
 use crate::checkpoint::ipt::parse_task;
 use crate::train::threads::with_threads;
 use anyhow::{anyhow, Result};
@@ -13,7 +13,7 @@ use clap::Args;
 #[derive(Args, Clone, Debug)]
 pub struct TrainDnCnnArgs {
     #[command(flatten)]
-    pub output: OutputArgs,
+    pub restorer: RestorerArgs,
     /// What to repair: denoise1 to denoise255 (σ), derain, jpeg1 to jpeg100 (quality)
     #[arg(long, default_value = "denoise30")]
     pub task: String,
@@ -42,6 +42,6 @@ impl TrainDnCnnArgs {
         let config = DnCnnConfig { depth: self.depth, width: self.width, window: self.window, task };
         let network = DnCnn::new(config)?;
         let training = self.training.over(training());
-        with_threads(self.output.threads, || self.output.train(&network, None, "dncnn", training))
+        with_threads(self.restorer.run.threads, || self.restorer.train(&network, None, "dncnn", &training))
     }
 }

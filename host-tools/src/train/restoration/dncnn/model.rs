@@ -1,12 +1,13 @@
 //! Shape, starting values, forward pass and file of a DnCNN.
 
-use super::super::super::augment::{purpose, stream};
-use super::super::super::model::ParameterSpec;
-use super::super::network::{Network, Output, Parameter, Weights, UNIT};
+use super::super::network::{Network, Output, Parameter, UNIT};
 use crate::output;
+use crate::train::folder::MODEL_FILE;
+use crate::train::parameter::ParameterSpec;
+use crate::train::random::{purpose, stream, uniform};
+use crate::train::weights::Weights;
 use anyhow::{ensure, Result};
 use candle_core::Tensor;
-use rand::Rng;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::json;
 use std::path::Path;
@@ -94,7 +95,7 @@ impl Network for DnCnn {
         let initial = |p: &Parameter| match p.spec.shape[..] {
             [_, inputs, ..] if p.spec.name != last => {
                 let bound = (6.0 / (inputs * KERNEL * KERNEL) as f32).sqrt();
-                (0..p.spec.elements()).map(|_| rng.random_range(-bound..bound)).collect()
+                uniform(p.spec.elements(), bound, &mut rng)
             }
             _ => vec![0.0; p.spec.elements()],
         };
@@ -125,7 +126,7 @@ impl Network for DnCnn {
             let view = TensorView::new(Dtype::F32, p.spec.shape.clone(), bytemuck::cast_slice(data))?;
             views.push((p.file_name.clone(), view));
         }
-        output::write(&dir.join("model.safetensors"), safetensors::serialize(views, None)?)?;
+        output::write(&dir.join(MODEL_FILE), safetensors::serialize(views, None)?)?;
         let c = &self.config;
         let shape = json!({ "depth": c.depth, "width": c.width, "task": c.task.to_string() });
         let config = json!({ "architecture": name, "vitreous_dncnn": shape });

@@ -1,10 +1,13 @@
 //! Command line of `vitreous train ipt`.
 
-use super::super::output::OutputArgs;
+use super::super::args::RestorerArgs;
 use super::super::report::RestorerReport;
-use super::super::training::{set, Training, TrainingArgs};
-use super::{adopt, load, Ipt, IptRecipe};
+use super::super::training::{Training, TrainingArgs};
+use super::adopt::{adopt, load};
+use super::model::Ipt;
+use super::recipe::IptRecipe;
 use crate::output::Plan;
+use crate::train::options::set;
 use crate::train::threads::with_threads;
 use anyhow::Result;
 use clap::Args;
@@ -15,7 +18,7 @@ use std::path::{Path, PathBuf};
 #[derive(Args, Clone, Debug)]
 pub struct TrainIptArgs {
     #[command(flatten)]
-    pub output: OutputArgs,
+    pub restorer: RestorerArgs,
     /// Start from a trained model's folder: the same body; a task that it lacks takes over the nearest one's
     /// head, query and tail
     #[arg(long)]
@@ -87,7 +90,7 @@ fn folder_of_weights(path: &Path) -> &Path {
 impl TrainIptArgs {
     /// Trains as the options say. `None` if `--stop-after` ended the run early.
     pub fn run(&self) -> Result<Option<RestorerReport>> {
-        with_threads(self.output.threads, || self.train())
+        with_threads(self.restorer.run.threads, || self.train())
     }
 
     fn train(&self) -> Result<Option<RestorerReport>> {
@@ -96,14 +99,14 @@ impl TrainIptArgs {
         training.validate()?;
         Plan::new()
             .reads_weights(self.init.as_deref().map(folder_of_weights))
-            .writes_into([&self.output.out])
+            .writes_into([&self.restorer.run.out])
             .check()?;
         let source = self.init.as_deref().map(load).transpose()?;
         let start = match source {
             Some((source, values)) => Some(adopt(&network, &source, &values, training.seed)?),
             None => None,
         };
-        self.output.train(&network, start, "ipt", training)
+        self.restorer.train(&network, start, "ipt", &training)
     }
 
     /// The default model with the given options over it.

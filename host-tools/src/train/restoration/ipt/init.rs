@@ -5,14 +5,11 @@
 //! stream ends in zeros (Goyal et al., arXiv 1706.02677, §5.1, do so for the last gain of a block). Map and
 //! tokens meet twice, as head's output and as the body's, so the tail takes half of the sum.
 
-use super::super::super::augment::{purpose, stream};
 use super::super::network::Parameter;
-use rand::Rng;
+use crate::train::parameter::TOKEN_DEVIATION;
+use crate::train::random::{normal, purpose, stream, uniform};
 use rand_chacha::ChaCha8Rng;
 use vitreous::models::ipt::{IptConfig, COLOURS};
-
-/// Spread of starting positions and queries.
-const TOKEN_DEVIATION: f32 = 0.02;
 
 /// Starting values of every parameter, in order.
 pub fn initial_values(config: &IptConfig, parameters: &[Parameter], seed: u64) -> Vec<Vec<f32>> {
@@ -56,15 +53,6 @@ fn initial(config: &IptConfig, parameter: &Parameter, rng: &mut ChaCha8Rng) -> V
         &[outputs, inputs] => uniform(outputs * inputs, (6.0 / (inputs + outputs) as f32).sqrt(), rng),
         _ => zeros(),
     }
-}
-
-fn uniform(count: usize, bound: f32, rng: &mut ChaCha8Rng) -> Vec<f32> {
-    (0..count).map(|_| rng.random_range(-bound..bound)).collect()
-}
-
-fn normal(rng: &mut ChaCha8Rng) -> f32 {
-    let radius = (-2.0 * (1.0 - rng.random::<f64>()).ln()).sqrt();
-    (radius * (core::f64::consts::TAU * rng.random::<f64>()).cos()) as f32
 }
 
 /// The first convolution: the colours as they are in the first maps, random filters in the others.

@@ -1,13 +1,14 @@
 //! The Image Processing Transformer as a network to train.
 
+mod adopt;
 mod args;
-mod folder;
+mod file;
 mod init;
 mod model;
 mod parameters;
 mod recipe;
 
+pub use adopt::{adopt, load};
 pub use args::TrainIptArgs;
-pub use folder::{adopt, load};
 pub use model::Ipt;
 pub use recipe::IptRecipe;

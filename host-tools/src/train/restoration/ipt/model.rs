@@ -1,8 +1,9 @@
 //! The forward pass of an IPT (Chen et al., arXiv 2012.00364, §3.1) on fused operators.
 
-use super::super::super::ops;
-use super::super::network::{Network, Output, Parameter, Weights};
-use super::{folder, init, parameters::parameters};
+use super::super::network::{Network, Output, Parameter, UNIT};
+use super::{file, init, parameters::parameters};
+use crate::train::ops;
+use crate::train::weights::Weights;
 use candle_core::{Result, Tensor};
 use std::path::Path;
 use vitreous::models::ipt::{IptConfig, Task, HEAD_BLOCKS};
@@ -61,7 +62,7 @@ impl Network for Ipt {
     }
 
     fn save(&self, dir: &Path, name: &str, values: &[Vec<f32>]) -> anyhow::Result<()> {
-        folder::save(dir, name, self, values)
+        file::save(dir, name, &self.config, &self.parameters, values)
     }
 }
 
@@ -72,7 +73,8 @@ struct Forward<'a> {
 
 impl Forward<'_> {
     fn norm(&self, x: &Tensor, name: &str) -> Result<Tensor> {
-        self.weights.norm(x, name, self.config.norm_eps)
+        // ε is added to a variance, which is UNIT² times smaller than in the file's units.
+        self.weights.norm(x, name, self.config.norm_eps / (UNIT * UNIT))
     }
 
     fn run(&self, x: &Tensor, task: usize) -> Result<Output> {

@@ -5,9 +5,9 @@
 //! one, so that the residual stream is about as large as what the layers behind a norm add to it.
 //! Convolutions with ReLU are homogeneous, so a factor per tensor converts exactly.
 
-use super::super::super::model::ParameterSpec;
 use super::super::network::{Parameter, UNIT};
 use crate::checkpoint::ipt::tensor_shapes;
+use crate::train::parameter::ParameterSpec;
 use vitreous::models::ipt::IptConfig;
 
 /// Parts of a packed projection, in the order of their rows.

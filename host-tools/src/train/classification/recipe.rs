@@ -1,14 +1,17 @@
 //! Everything that decides the trained weights, apart from the data.
 
+use super::augment::Augment;
+use super::classifier::Classifier;
 use super::cnn::CnnConfig;
 use super::data::{DataKind, Dataset};
-use super::step::{Classifier, SHARD_IMAGES};
+use super::step::SHARD_IMAGES;
+use crate::train::options::ensure_in_range;
 use anyhow::{bail, ensure, Result};
 use serde::Serialize;
 use std::path::Path;
 use vitreous::models::vit::{Activation, Head, Output, Pool, VitConfig};
 
-/// Most memory that a training may take: what is beyond it was hardly meant.
+/// The most memory that a training may take. Whoever asks for more has most likely mistyped an option.
 const MOST_MEMORY: u64 = 64 << 30;
 
 /// Model and training settings. The same recipe, data and machine give the same weights, bit for bit.
@@ -66,44 +69,6 @@ pub struct CnnShape {
     pub stages: usize,
 }
 
-/// Random changes to training images and targets.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Augment {
-    /// Largest shift in pixels along each axis; black moves in.
-    pub shift: f32,
-    /// Largest rotation in degrees.
-    pub rotate: f32,
-    /// Largest relative change of size.
-    pub zoom: f32,
-    /// Mirror half of the images left to right.
-    pub flip: bool,
-    /// Largest change of brightness, in parts of the full scale.
-    pub brightness: f32,
-    /// Largest relative change of contrast.
-    pub contrast: f32,
-    /// Probability of erasing a rectangle (Zhong et al., arXiv 1708.04896).
-    pub erase: f32,
-    /// α of mixup's beta distribution (Zhang et al., arXiv 1710.09412); 0 is off.
-    pub mixup: f32,
-    /// Part of the target that is spread over all classes (Szegedy et al., arXiv 1512.00567, §7).
-    pub smoothing: f32,
-}
-
-impl Augment {
-    /// No change at all.
-    pub const NONE: Augment = Augment {
-        shift: 0.0,
-        rotate: 0.0,
-        zoom: 0.0,
-        flip: false,
-        brightness: 0.0,
-        contrast: 0.0,
-        erase: 0.0,
-        mixup: 0.0,
-        smoothing: 0.0,
-    };
-}
-
 impl Recipe {
     /// Defaults that suit this kind of data.
     pub fn for_data(data: &Dataset) -> Recipe {
@@ -114,8 +79,8 @@ impl Recipe {
         }
     }
 
-    /// The defaults by kind of data, for people: of IDX files with images of 28 pixels, and of photographs of
-    /// 32.
+    /// The defaults by kind of data, as the help shows them. IDX files have images of 28 pixels there, and
+    /// photographs have 32.
     pub fn examples() -> [(&'static str, Recipe); 3] {
         [
             ("digits", Recipe::digits()),
@@ -239,27 +204,23 @@ impl Recipe {
 
     /// Refuses settings outside of their ranges, naming the option.
     pub fn validate(&self) -> Result<()> {
-        let in_range = |name: &str, value: f64, low: f64, high: f64| {
-            ensure!((low..=high).contains(&value), "--{name} {value}: expected {low} to {high}");
-            Ok(())
-        };
         self.validate_sizes()?;
-        in_range("epochs", self.epochs as f64, 1.0, 1e6)?;
-        in_range("batch", self.batch as f64, 1.0, 65536.0)?;
-        in_range("lr", self.lr, 1e-9, 10.0)?;
-        in_range("warmup", self.warmup_epochs, 0.0, self.epochs as f64)?;
-        in_range("weight-decay", self.weight_decay as f64, 0.0, 1.0)?;
-        in_range("ema", self.ema as f64, 0.0, 0.99999)?;
-        in_range("clip", self.clip, 0.0, 1e9)?;
+        ensure_in_range("epochs", self.epochs as f64, 1.0, 1e6)?;
+        ensure_in_range("batch", self.batch as f64, 1.0, 65536.0)?;
+        ensure_in_range("lr", self.lr, 1e-9, 10.0)?;
+        ensure_in_range("warmup", self.warmup_epochs, 0.0, self.epochs as f64)?;
+        ensure_in_range("weight-decay", self.weight_decay as f64, 0.0, 1.0)?;
+        ensure_in_range("ema", self.ema as f64, 0.0, 0.99999)?;
+        ensure_in_range("clip", self.clip, 0.0, 1e9)?;
         let a = &self.augment;
-        in_range("shift", a.shift as f64, 0.0, self.image as f64)?;
-        in_range("rotate", a.rotate as f64, 0.0, 180.0)?;
-        in_range("zoom", a.zoom as f64, 0.0, 0.9)?;
-        in_range("brightness", a.brightness as f64, 0.0, 1.0)?;
-        in_range("contrast", a.contrast as f64, 0.0, 1.0)?;
-        in_range("erase", a.erase as f64, 0.0, 1.0)?;
-        in_range("mixup", a.mixup as f64, 0.0, 1.0)?;
-        in_range("label-smoothing", a.smoothing as f64, 0.0, 0.9)
+        ensure_in_range("shift", a.shift as f64, 0.0, self.image as f64)?;
+        ensure_in_range("rotate", a.rotate as f64, 0.0, 180.0)?;
+        ensure_in_range("zoom", a.zoom as f64, 0.0, 0.9)?;
+        ensure_in_range("brightness", a.brightness as f64, 0.0, 1.0)?;
+        ensure_in_range("contrast", a.contrast as f64, 0.0, 1.0)?;
+        ensure_in_range("erase", a.erase as f64, 0.0, 1.0)?;
+        ensure_in_range("mixup", a.mixup as f64, 0.0, 1.0)?;
+        ensure_in_range("label-smoothing", a.smoothing as f64, 0.0, 0.9)
     }
 
     /// Sizes that the file's format takes (docs/format.md), before memory is asked for them.

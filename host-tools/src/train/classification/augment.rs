@@ -1,41 +1,48 @@
 //! Training samples: the image of a step, changed at random, and its soft target.
-//!
-//! Every sample's random numbers come from a stream of their own, numbered by epoch and position. So a
-//! resumed run needs no generator state, and samples can be made in any order on any number of threads.
 
 use super::data::ImageSet;
-use super::recipe::Augment;
-use rand::{Rng, SeedableRng};
+use crate::train::random::{purpose, stream};
+use rand::Rng;
 use rand_chacha::ChaCha8Rng;
+use serde::Serialize;
 use vitreous::format::Preprocess;
 
-/// The generator for `purpose` (below 16), `epoch` (below 2²⁸) and `index`.
-pub fn stream(seed: u64, purpose: u64, epoch: u64, index: u64) -> ChaCha8Rng {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    rng.set_stream(purpose << 60 | epoch << 32 | index);
-    rng
+/// Random changes to training images and targets.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Augment {
+    /// Largest shift in pixels along each axis; black moves in.
+    pub shift: f32,
+    /// Largest rotation in degrees.
+    pub rotate: f32,
+    /// Largest relative change of size.
+    pub zoom: f32,
+    /// Mirror half of the images left to right.
+    pub flip: bool,
+    /// Largest change of brightness, in parts of the full scale.
+    pub brightness: f32,
+    /// Largest relative change of contrast.
+    pub contrast: f32,
+    /// Probability of erasing a rectangle (Zhong et al., arXiv 1708.04896).
+    pub erase: f32,
+    /// α of mixup's beta distribution (Zhang et al., arXiv 1710.09412); 0 is off.
+    pub mixup: f32,
+    /// Part of the target that is spread over all classes (Szegedy et al., arXiv 1512.00567, §7).
+    pub smoothing: f32,
 }
 
-/// Purposes of [`stream`].
-pub mod purpose {
-    /// Initial weights.
-    pub const WEIGHTS: u64 = 0;
-    /// Order of the images in an epoch.
-    pub const ORDER: u64 = 1;
-    /// Augmentation of one sample.
-    pub const SAMPLE: u64 = 2;
-    /// Degradation of held-out pictures.
-    pub const VALIDATION: u64 = 3;
-}
-
-/// The images' order in `epoch`: Fisher and Yates's shuffle.
-pub fn epoch_order(count: usize, seed: u64, epoch: u64) -> Vec<usize> {
-    let mut rng = stream(seed, purpose::ORDER, epoch, 0);
-    let mut order: Vec<usize> = (0..count).collect();
-    for last in (1..count).rev() {
-        order.swap(last, rng.random_range(0..=last));
-    }
-    order
+impl Augment {
+    /// No change at all.
+    pub const NONE: Augment = Augment {
+        shift: 0.0,
+        rotate: 0.0,
+        zoom: 0.0,
+        flip: false,
+        brightness: 0.0,
+        contrast: 0.0,
+        erase: 0.0,
+        mixup: 0.0,
+        smoothing: 0.0,
+    };
 }
 
 /// Makes samples of one image set.
@@ -239,13 +246,5 @@ mod tests {
                 assert!(pixels.iter().all(|p| p.is_finite()));
             }
         });
-    }
-
-    #[test]
-    fn an_epoch_visits_every_image_once() {
-        let mut order = epoch_order(100, 1, 2);
-        assert_ne!(order, epoch_order(100, 1, 3));
-        order.sort_unstable();
-        assert_eq!(order, (0..100).collect::<Vec<_>>());
     }
 }

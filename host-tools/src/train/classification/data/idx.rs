@@ -1,7 +1,9 @@
 //! IDX files (LeCun, Cortes and Burges, the MNIST database's file format): big-endian header, then unsigned
 //! bytes.
 
-use super::{split, DataKind, Dataset, ImageSet};
+use super::dataset::{DataKind, Dataset};
+use super::image_set::ImageSet;
+use super::split;
 use anyhow::{bail, ensure, Context, Result};
 use std::path::{Path, PathBuf};
 

@@ -1,9 +1,11 @@
 //! One training step on random images, to be timed.
 
-use super::augment::{purpose, stream, Sampler};
+use super::augment::{Augment, Sampler};
+use super::classifier::Classifier;
 use super::data::ImageSet;
-use super::recipe::{Augment, Recipe};
-use super::step::{Classifier, Model};
+use super::recipe::Recipe;
+use super::step::Model;
+use crate::train::random::{purpose, stream};
 use anyhow::Result;
 use rand::Rng;
 use vitreous::format::{Crop, Filter, Preprocess};
@@ -39,7 +41,7 @@ impl StepTimer {
             mean: [0.5; 4],
             std: [0.5; 4],
         };
-        let classes = self.model.classes();
+        let classes = self.model.classifier.classes();
         let sampler = Sampler {
             images: &self.images,
             classes,

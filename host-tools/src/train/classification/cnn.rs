@@ -4,10 +4,10 @@
 //! (a patch embedding, as in Liu et al., arXiv 2201.03545, §2.6). Then the mean over all pixels and one
 //! linear layer.
 
-use super::model::ParameterSpec;
-use super::ops;
+use crate::train::ops;
+use crate::train::parameter::ParameterSpec;
+use crate::train::weights::Weights;
 use candle_core::{Device, Result, Tensor};
-use std::collections::HashMap;
 
 /// A classifier's hyperparameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,29 +66,22 @@ impl CnnConfig {
     }
 
     /// Logits (batch, classes) of normalised images, each (height, width, channels).
-    pub fn logits(&self, specs: &[ParameterSpec], tensors: &[Tensor], images: &[Vec<f32>]) -> Result<Tensor> {
-        let tensors: HashMap<&str, &Tensor> = specs.iter().map(|s| s.name.as_str()).zip(tensors).collect();
-        let pair = |name: &str| {
-            (tensors[format!("{name}.weight").as_str()], tensors[format!("{name}.bias").as_str()])
-        };
+    pub fn logits(&self, weights: &Weights, images: &[Vec<f32>]) -> Result<Tensor> {
         let (batch, mut side) = (images.len(), self.image);
         let mut map = Tensor::from_vec(images.concat(), (batch, side, side, self.channels), &Device::Cpu)?;
         for stage in 0..self.depth() {
             if stage > 0 {
-                let (weight, bias) = pair(&format!("stages.{stage}.down"));
                 side /= 2;
-                let pixels = ops::linear(&ops::unfold(&map, 2)?, weight, bias)?;
+                let pixels = weights.linear(&ops::unfold(&map, 2)?, &format!("stages.{stage}.down"))?;
                 map = pixels.reshape((batch, side, side, self.maps(stage)))?;
             }
             for conv in 0..CONVOLUTIONS {
-                let (weight, bias) = pair(&format!("stages.{stage}.conv{conv}"));
-                map = ops::conv2d_relu(&map, weight, bias)?;
+                map = weights.conv_relu(&map, &format!("stages.{stage}.conv{conv}"))?;
             }
         }
         let pixels = side * side;
         let features = map.reshape((batch * pixels, self.maps(self.depth() - 1)))?;
-        let (weight, bias) = pair("head");
-        ops::linear(&ops::pool_tokens(&features, pixels, 0..pixels)?, weight, bias)
+        weights.linear(&ops::pool_tokens(&features, pixels, 0..pixels)?, "head")
     }
 }
 

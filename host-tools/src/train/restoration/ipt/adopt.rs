@@ -1,28 +1,12 @@
-//! Trained values as a model in the authors' tensors, and back.
+//! Starting values from a trained model.
 
 use super::super::network::{Network, Parameter};
-use super::Ipt;
-use crate::checkpoint::ipt::{tensor_shapes, FloatIpt, IptLoadOptions};
-use crate::checkpoint::FloatTensor;
-use anyhow::{bail, ensure, Context, Result};
-use std::collections::{BTreeMap, HashMap};
+use super::model::Ipt;
+use crate::checkpoint::ipt::{FloatIpt, IptLoadOptions};
+use anyhow::{bail, ensure, Result};
+use std::collections::HashMap;
 use std::path::Path;
 use vitreous::models::ipt::{Task, TaskKind};
-
-/// Writes the model to `dir`.
-pub fn save(dir: &Path, name: &str, model: &Ipt, values: &[Vec<f32>]) -> Result<()> {
-    let mut data: HashMap<&str, Vec<f32>> = HashMap::new();
-    for (p, values) in model.parameters.iter().zip(values) {
-        data.entry(&p.file_name).or_default().extend(values.iter().map(|v| v * p.unit));
-    }
-    let mut tensors = BTreeMap::new();
-    for (name, shape) in tensor_shapes(&model.config) {
-        let data = data.remove(name.as_str()).with_context(|| format!("{name}: not trained"))?;
-        tensors.insert(name, FloatTensor { shape, data });
-    }
-    FloatIpt::new(name.to_owned(), model.config.clone(), tensors)?.save(dir)?;
-    Ok(())
-}
 
 /// Reads a model, from `train ipt` or of the authors: the network and its values in trained units.
 pub fn load(path: &Path) -> Result<(Ipt, Vec<Vec<f32>>)> {

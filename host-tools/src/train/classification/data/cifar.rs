@@ -1,7 +1,8 @@
 //! CIFAR-10's binary files (Krizhevsky, cs.toronto.edu/~kriz/cifar.html): records of one label byte and
 //! 3·32·32 pixels, plane by plane.
 
-use super::{DataKind, Dataset, ImageSet};
+use super::dataset::{DataKind, Dataset};
+use super::image_set::ImageSet;
 use anyhow::{bail, ensure, Context, Result};
 use std::path::{Path, PathBuf};
 

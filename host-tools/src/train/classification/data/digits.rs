@@ -1,7 +1,9 @@
 //! The handwritten digits of Alpaydin and Kaynak (UCI, Optical Recognition of Handwritten Digits, test part):
 //! 1,797 grey images of 8×8 pixels, embedded by smartcore.
 
-use super::{split, DataKind, Dataset, ImageSet};
+use super::dataset::{DataKind, Dataset};
+use super::image_set::ImageSet;
+use super::split;
 use crate::output;
 use anyhow::{ensure, Context, Result};
 use image::ImageFormat;

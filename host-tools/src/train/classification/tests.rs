@@ -1,18 +1,48 @@
 //! Whole runs on the built-in digits.
 
 use super::data::{digits, Dataset};
-use super::{train_vit, Recipe, Start, TrainOptions, TrainReport, CHECKPOINT_FILE, PREVIOUS_FILE};
+use super::{ClassifierTraining, Recipe, TrainReport, CURVE_FILE};
+use crate::train::{RunOptions, Start, CHECKPOINT_FILE, PREVIOUS_FILE, REPORT_FILE};
+use anyhow::Result;
 use std::path::Path;
 use std::time::Duration;
 
-fn options(out: &Path, epochs: u64) -> TrainOptions {
-    TrainOptions {
-        name: "test".to_owned(),
-        recipe: Recipe { epochs, warmup_epochs: 1.0, ..Recipe::digits() },
-        out: out.to_owned(),
-        start: Start::New,
-        checkpoint_every: Duration::from_secs(3600),
-        stop_after: None,
+/// A recipe and the options of its run.
+#[derive(Clone)]
+struct Training {
+    recipe: Recipe,
+    run: RunOptions,
+}
+
+impl Training {
+    fn new(out: &Path, epochs: u64) -> Training {
+        let recipe = Recipe { epochs, warmup_epochs: 1.0, ..Recipe::digits() };
+        let run = RunOptions {
+            name: "test".to_owned(),
+            out: out.to_owned(),
+            start: Start::New,
+            checkpoint_every: Duration::from_secs(3600),
+            stop_after: None,
+        };
+        Training { recipe, run }
+    }
+
+    fn stop_after(&self, steps: u64) -> Training {
+        let run = RunOptions { stop_after: Some(steps), ..self.run.clone() };
+        Training { run, ..self.clone() }
+    }
+
+    fn start(&self, start: Start) -> Training {
+        let run = RunOptions { start, ..self.run.clone() };
+        Training { run, ..self.clone() }
+    }
+
+    fn resume(&self) -> Training {
+        self.start(Start::Resume)
+    }
+
+    fn run(&self, data: &Dataset) -> Result<Option<TrainReport>> {
+        crate::train::train(&mut ClassifierTraining::new(data, &self.recipe)?, &self.run, &mut ())
     }
 }
 
@@ -26,12 +56,12 @@ fn few() -> Dataset {
     data
 }
 
-fn train(data: &Dataset, options: &TrainOptions) -> Option<TrainReport> {
-    train_vit(data, options, &mut ()).unwrap()
+fn train(data: &Dataset, training: &Training) -> Option<TrainReport> {
+    training.run(data).unwrap()
 }
 
-fn failure(data: &Dataset, options: &TrainOptions) -> String {
-    format!("{:#}", train_vit(data, options, &mut ()).unwrap_err())
+fn failure(data: &Dataset, training: &Training) -> String {
+    format!("{:#}", training.run(data).unwrap_err())
 }
 
 fn weights(dir: &Path) -> Vec<u8> {
@@ -41,17 +71,15 @@ fn weights(dir: &Path) -> Vec<u8> {
 #[test]
 fn a_killed_and_resumed_run_ends_with_the_same_bits() {
     let (data, whole, parts) = (few(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let mut recipe = options(whole.path(), 3).recipe;
-    recipe.augment.mixup = 0.2;
-    let report = train(&data, &TrainOptions { recipe: recipe.clone(), ..options(whole.path(), 3) }).unwrap();
-    let part = TrainOptions { recipe, ..options(parts.path(), 3) };
+    let mut training = Training::new(whole.path(), 3);
+    training.recipe.augment.mixup = 0.2;
+    let report = train(&data, &training).unwrap();
+    let part = Training { recipe: training.recipe, ..Training::new(parts.path(), 3) };
     // Stops within the first epoch and within the third: 4 steps are an epoch.
-    assert!(train(&data, &TrainOptions { stop_after: Some(2), ..part.clone() }).is_none());
-    assert!(
-        train(&data, &TrainOptions { stop_after: Some(9), start: Start::Resume, ..part.clone() }).is_none()
-    );
+    assert!(train(&data, &part.stop_after(2)).is_none());
+    assert!(train(&data, &part.resume().stop_after(9)).is_none());
     assert!(parts.path().join(CHECKPOINT_FILE).exists());
-    let resumed = train(&data, &TrainOptions { start: Start::Resume, ..part }).unwrap();
+    let resumed = train(&data, &part.resume()).unwrap();
     assert_eq!(weights(whole.path()), weights(parts.path()));
     assert_eq!(report.history, resumed.history);
     assert!(!parts.path().join(CHECKPOINT_FILE).exists());
@@ -63,7 +91,7 @@ fn the_number_of_threads_does_not_change_a_bit() {
     let run = |threads| {
         let dir = tempfile::tempdir().unwrap();
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| train(&data, &options(dir.path(), 1)));
+        pool.install(|| train(&data, &Training::new(dir.path(), 1)));
         weights(dir.path())
     };
     assert_eq!(run(1), run(3));
@@ -72,33 +100,31 @@ fn the_number_of_threads_does_not_change_a_bit() {
 #[test]
 fn a_checkpoint_of_another_run_is_refused_with_the_difference() {
     let (data, dir) = (few(), tempfile::tempdir().unwrap());
-    let first = options(dir.path(), 2);
-    train(&data, &TrainOptions { stop_after: Some(1), ..first.clone() });
-    let mut other = TrainOptions { start: Start::Resume, ..first.clone() };
+    let first = Training::new(dir.path(), 2);
+    train(&data, &first.stop_after(1));
+    let mut other = first.resume();
     other.recipe.augment.shift = 0.25;
-    let message = train_vit(&data, &other, &mut ()).unwrap_err().to_string();
+    let message = other.run(&data).unwrap_err().to_string();
     assert!(message.contains("augment.shift") && message.contains("0.25 now"), "{message}");
     for file in [CHECKPOINT_FILE, PREVIOUS_FILE] {
         std::fs::write(dir.path().join(file), b"damaged").unwrap();
     }
-    let message = train_vit(&data, &TrainOptions { start: Start::Resume, ..first.clone() }, &mut ())
-        .unwrap_err()
-        .to_string();
+    let message = first.resume().run(&data).unwrap_err().to_string();
     assert!(message.contains("damaged checkpoint"), "{message}");
     for file in [CHECKPOINT_FILE, PREVIOUS_FILE] {
         std::fs::remove_file(dir.path().join(file)).unwrap();
     }
-    let message = failure(&data, &TrainOptions { start: Start::Resume, ..first });
+    let message = failure(&data, &first.resume());
     assert!(message.contains("no checkpoint to resume from"), "{message}");
 }
 
 #[test]
 fn a_damaged_checkpoint_is_noticed_wherever_it_is_and_the_one_before_goes_on() {
     let (data, whole, parts) = (few(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    train(&data, &options(whole.path(), 2));
-    let part = options(parts.path(), 2);
-    train(&data, &TrainOptions { stop_after: Some(3), ..part.clone() });
-    train(&data, &TrainOptions { stop_after: Some(5), start: Start::Resume, ..part.clone() });
+    train(&data, &Training::new(whole.path(), 2));
+    let part = Training::new(parts.path(), 2);
+    train(&data, &part.stop_after(3));
+    train(&data, &part.resume().stop_after(5));
     let (newest, previous) = (parts.path().join(CHECKPOINT_FILE), parts.path().join(PREVIOUS_FILE));
     let (good, old) = (std::fs::read(&newest).unwrap(), std::fs::read(&previous).unwrap());
     std::fs::remove_file(&previous).unwrap();
@@ -107,7 +133,7 @@ fn a_damaged_checkpoint_is_noticed_wherever_it_is_and_the_one_before_goes_on() {
         let mut damaged = good.clone();
         damaged[at] ^= 1;
         std::fs::write(&newest, &damaged).unwrap();
-        let resumed = TrainOptions { start: Start::Resume, stop_after: Some(6), ..part.clone() };
+        let resumed = part.resume().stop_after(6);
         let message = failure(&data, &resumed);
         assert!(
             message.contains("damaged checkpoint") || message.contains("another version"),
@@ -117,7 +143,7 @@ fn a_damaged_checkpoint_is_noticed_wherever_it_is_and_the_one_before_goes_on() {
         assert!(failure(&data, &resumed).contains("damaged checkpoint"), "cut at {at}");
     }
     std::fs::write(&previous, old).unwrap();
-    train(&data, &TrainOptions { start: Start::Resume, ..part }).unwrap();
+    train(&data, &part.resume()).unwrap();
     assert_eq!(weights(whole.path()), weights(parts.path()));
     assert!(!newest.exists() && !previous.exists());
 }
@@ -125,9 +151,8 @@ fn a_damaged_checkpoint_is_noticed_wherever_it_is_and_the_one_before_goes_on() {
 #[test]
 fn a_folder_with_another_training_or_with_foreign_files_is_refused() {
     let (data, dir) = (few(), tempfile::tempdir().unwrap());
-    let new = options(dir.path(), 1);
-    let resume = TrainOptions { start: Start::Resume, ..new.clone() };
-    let overwrite = TrainOptions { start: Start::Overwrite, ..new.clone() };
+    let new = Training::new(dir.path(), 1);
+    let (resume, overwrite) = (new.resume(), new.start(Start::Overwrite));
     let foreign = dir.path().join("labels.txt");
     std::fs::write(&foreign, "mine").unwrap();
     for start in [&new, &overwrite] {
@@ -136,7 +161,7 @@ fn a_folder_with_another_training_or_with_foreign_files_is_refused() {
     }
     assert_eq!(std::fs::read_to_string(&foreign).unwrap(), "mine");
     std::fs::rename(&foreign, dir.path().join("notes.txt")).unwrap();
-    train(&data, &TrainOptions { stop_after: Some(1), ..new.clone() });
+    train(&data, &new.stop_after(1));
     let message = failure(&data, &new);
     assert!(message.contains("--resume to go on") && message.contains("--overwrite"), "{message}");
     train(&data, &overwrite).unwrap();
@@ -155,12 +180,12 @@ fn a_folder_with_another_training_or_with_foreign_files_is_refused() {
 #[test]
 fn twenty_epochs_of_digits_reach_nineteen_in_twenty() {
     let dir = tempfile::tempdir().unwrap();
-    let mut options = options(dir.path(), 20);
-    options.recipe.warmup_epochs = 2.0;
-    let report = train(&digits(), &options).unwrap();
+    let mut training = Training::new(dir.path(), 20);
+    training.recipe.warmup_epochs = 2.0;
+    let report = train(&digits(), &training).unwrap();
     println!("held-out accuracy {:.4} after {:.1} s", report.test_accuracy(), report.seconds);
     assert!(report.test_accuracy() >= 0.95, "{}", report.test_accuracy());
-    for file in ["model.safetensors", "config.json", "labels.txt", super::CURVE_FILE, super::REPORT_FILE] {
+    for file in ["model.safetensors", "config.json", "labels.txt", CURVE_FILE, REPORT_FILE] {
         assert!(dir.path().join(file).is_file(), "{file}");
     }
 }
@@ -172,9 +197,9 @@ fn every_kind_of_model_trains_and_classifies_as_the_float_reference_does() {
         [(true, false, "gelu-tanh"), (false, true, "relu"), (false, false, "gelu")]
     {
         let dir = tempfile::tempdir().unwrap();
-        let mut options = options(dir.path(), 1);
-        options.recipe = Recipe { mean_pool, distill_token, activation, ..options.recipe };
-        let report = train(&data, &options).unwrap();
+        let mut training = Training::new(dir.path(), 1);
+        training.recipe = Recipe { mean_pool, distill_token, activation, ..training.recipe };
+        let report = train(&data, &training).unwrap();
         assert!(report.history[0].loss.is_finite());
         let model = crate::checkpoint::FloatVit::load(dir.path(), &Default::default()).unwrap();
         assert_eq!(model.parameters(), report.parameters);

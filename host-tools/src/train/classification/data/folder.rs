@@ -1,6 +1,8 @@
 //! A folder of class folders, of images in any common format and size.
 
-use super::{check_memory, geometry, split, DataKind, Dataset, ImageSet};
+use super::dataset::{geometry, DataKind, Dataset};
+use super::image_set::{check_memory, ImageSet};
+use super::split;
 use crate::image_input::{class_names, labelled_images, load_pixels, Loaded};
 use anyhow::{bail, ensure, Result};
 use rayon::prelude::*;

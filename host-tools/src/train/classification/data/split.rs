@@ -1,6 +1,6 @@
 //! A stratified split into training and held-out images.
 
-use super::ImageSet;
+use super::image_set::ImageSet;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
