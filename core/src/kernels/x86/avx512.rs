@@ -1,19 +1,13 @@
-//! AVX-512 with VNNI: sixteen lanes are one register, and VPDPBUSD multiplies four bytes in each lane.
+//! AVX-512: sixteen lanes are one register.
 
 use core::arch::x86_64::*;
 use core::ops::{Add, Div, Mul, Sub};
 
 use half::f16;
 
-use crate::kernels::spec;
-use crate::kernels::vector::table::vector_table;
 use crate::kernels::vector::{Floats, Ints, LANES};
 
-use super::vnni::Vnni;
 use crate::math::{exp2_of_fractions, GateTable, Lane, GATE_STEPS, GATE_ZERO, PIECE_STEPS};
-
-vector_table!(spec::AVX512_VNNI, "avx512f,avx512bw,avx512vl,avx512vnni,avx2,f16c", F32x16, Vnni,
-    rows spec::AVX512_ROWS, panels 4);
 
 /// Instructions of this table.
 macro_rules! native {

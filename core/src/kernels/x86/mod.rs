@@ -16,7 +16,7 @@ pub(super) static SPECS: [&TableSpec; 2] = [&spec::AVX512_VNNI, &spec::AVX2];
 /// The tables that this processor can run, the fastest first.
 pub(super) fn supported() -> impl Iterator<Item = &'static Kernels> {
     let features = detect::features();
-    let avx512 = features.avx512_vnni.then_some(&avx512::TABLE);
+    let avx512 = features.avx512_vnni.then_some(&vnni::TABLE);
     let avx2 = features.avx2.then_some(&avx2::TABLE);
     [avx512, avx2].into_iter().flatten()
 }

@@ -1,12 +1,19 @@
-//! Dot products of bytes by AVX-512 VNNI, and the block of the matrix product.
+//! AVX-512 with VNNI: VPDPBUSD multiplies four bytes in each of sixteen lanes. Dot products of bytes, the block
+//! of the matrix product, and the table.
 
 #![allow(clippy::needless_range_loop, reason = "loops over constants, which are unrolled whole")]
 
 use core::arch::x86_64::*;
 
+use half::f16;
+
 use super::avx512::{native, F32x16, I32x16};
 use crate::kernels::spec;
+use crate::kernels::vector::table::vector_table;
 use crate::kernels::vector::{block, Dot, FirstBlock, Ints, WeightsAt};
+
+vector_table!(spec::AVX512_VNNI, "avx512f,avx512bw,avx512vl,avx512vnni,avx2,f16c", F32x16, Vnni,
+    rows spec::AVX512_ROWS, panels 4);
 
 /// VPDPBUSD multiplies unsigned bytes by signed ones, so inputs are kept with 128 added.
 pub(in crate::kernels::x86) struct Vnni;
