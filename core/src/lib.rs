@@ -4,8 +4,20 @@
 //! The same model and the same image give the same bits on every machine, and [`models::vit::Vit::plan`] says
 //! to the byte how much memory a run needs.
 #![no_std]
-#![deny(missing_docs)]
-#![deny(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+// No file can make the engine panic: what could is refused outside of the kernels, which allow what they need.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
+#![warn(clippy::missing_errors_doc, clippy::missing_panics_doc)]
 
 #[cfg(any(test, doctest))]
 extern crate std;

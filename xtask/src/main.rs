@@ -1,5 +1,4 @@
 //! The project's own commands. `cargo xtask` alone lists them.
-#![forbid(unsafe_code)]
 
 mod demo;
 mod firmware;

@@ -5,7 +5,11 @@
 //! The only place of the engine with unsafe code: every other table is made of instructions that the
 //! compiler's safe subset doesn't reach.
 
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "instructions that the safe subset does not reach")]
+#![allow(
+    clippy::indexing_slicing,
+    reason = "constants index arrays of constant length, which are unrolled whole"
+)]
 
 #[cfg(all(target_arch = "aarch64", target_feature = "neon", not(table = "scalar")))]
 mod aarch64;

@@ -45,10 +45,13 @@ pub struct TrainVitArgs {
     /// No progress output
     #[arg(long)]
     pub quiet: bool,
+    /// The model's shape.
     #[command(flatten)]
     pub model: ModelArgs,
+    /// How it is trained.
     #[command(flatten)]
     pub training: TrainingArgs,
+    /// How its images are varied.
     #[command(flatten)]
     pub augmentation: AugmentArgs,
 }

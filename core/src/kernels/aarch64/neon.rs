@@ -5,6 +5,8 @@
 //! its complement, −1 − x, whose product is subtracted: `x₁·w₁ − (−1 − x₂)·w₂ = x₁·w₁ + x₂·w₂ + w₂` stays
 //! within ±32,640, and the sums start at the negative of all such w₂.
 
+#![allow(clippy::needless_range_loop, reason = "loops over constants, which are unrolled whole")]
+
 use core::arch::aarch64::*;
 use core::arch::asm;
 

@@ -66,8 +66,8 @@ impl Dot for Vnni {
         weights: &WeightsAt,
     ) -> [[__m512i; NV]; MR] {
         match (x.first_chunk(), begin.first_chunk()) {
-            // SAFETY: as the caller promises.
             (Some(rows), Some(starts)) if MR == ROWS && NV == PANELS => {
+                // SAFETY: as the caller promises.
                 resized(unsafe { whole_block(*rows, starts, weights) })
             }
             // SAFETY: as the caller promises.
