@@ -118,12 +118,7 @@ pub fn build(board: &Board, opt_level: OptLevel, work: Work) -> Result<PathBuf> 
     })?;
     let source = root().join("firmware/app");
     let target_folder = source.join("target").join(fingerprint(&toolchain));
-    let mut flags = vec![format!("-Ctarget-cpu={}", board.cpu), "-Csymbol-mangling-version=v0".into()];
-    if board.target.starts_with("aarch64-") {
-        // The target forbids unaligned accesses, for memory without an MMU. The firmware has switched it on.
-        flags.push("-Ctarget-feature=-strict-align".into());
-    }
-    let mut command = toolchain.cargo_build(board.target, &flags);
+    let mut command = toolchain.cargo_build(board.target, &compiler_flags(board));
     command.current_dir(&source).args(["--release", "--locked", "--quiet", "--features", board.name]);
     command.args(["--bin", work.binary()]);
     match work {
@@ -147,6 +142,16 @@ pub fn build(board: &Board, opt_level: OptLevel, work: Work) -> Result<PathBuf> 
         name += "-s";
     }
     publish(&built, &format!("{name}.elf"))
+}
+
+/// How the firmware of a board is compiled.
+pub fn compiler_flags(board: &Board) -> Vec<String> {
+    let mut flags = vec![format!("-Ctarget-cpu={}", board.cpu), "-Csymbol-mangling-version=v0".into()];
+    if board.target.starts_with("aarch64-") {
+        // The target forbids unaligned accesses, for memory without an MMU. The firmware has switched it on.
+        flags.push("-Ctarget-feature=-strict-align".into());
+    }
+    flags
 }
 
 /// A folder per toolchain, so that changing it does not mix outputs.
