@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::Result;
 use vitreous_protocol::Board;
 
-use crate::firmware::{board, compiler_flags};
+use crate::firmware::{board, compiler_flags, source, target_folder};
 use crate::setup;
 use crate::shell::{cargo, root};
 use crate::toolchain::{cargo_minor, Toolchain};
@@ -83,12 +83,12 @@ fn of_packages(command: &mut Command) -> &mut Command {
     command.args(PACKAGES.iter().flat_map(|package| ["--package", package]))
 }
 
-/// Clippy over the firmware of a board, and so over the engine as it is built for it.
+/// Clippy over the firmware of a board, and so over the engine as it is built for it. What is built beside it
+/// is what the firmware's own build needs.
 fn clippy_of(board: &Board) -> Option<Command> {
     let toolchain = Toolchain::find(board.target).ok()?;
     let mut command = toolchain.cargo_clippy(board.target, &compiler_flags(board))?;
-    let folder = root().join("firmware/app");
-    command.current_dir(&folder).args(["--locked", "--quiet", "--features", board.name]);
-    command.arg("--target-dir").arg(folder.join("target/clippy")).args(["--", "-D", "warnings"]);
+    command.current_dir(source()).args(["--release", "--locked", "--quiet", "--features", board.name]);
+    command.arg("--target-dir").arg(target_folder(&toolchain)).args(["--", "-D", "warnings"]);
     Some(command)
 }
