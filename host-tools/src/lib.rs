@@ -1,5 +1,4 @@
 //! Host side of Vitreous: importers, float reference, training, conversion, parity and reports.
-#![forbid(unsafe_code)]
 #![deny(clippy::print_stdout, clippy::print_stderr, reason = "crate::console does not panic")]
 
 pub mod bench;

@@ -16,6 +16,11 @@ use vitreous_tools::checkpoint::ipt::{parse_task, tensor_shapes as ipt_tensor_sh
 use vitreous_tools::checkpoint::{tensor_shapes, FloatTensor, FloatVit};
 use vitreous_tools::degrade::Picture;
 
+/// The Rust of the README, compiled and run as it stands. Its `mod digits;` is `digits.rs` beside this file.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;
+
 /// A folder of this repository.
 pub fn repository(folder: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).join(folder)

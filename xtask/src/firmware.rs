@@ -116,14 +116,8 @@ pub fn build(board: &Board, opt_level: OptLevel, work: Work) -> Result<PathBuf> 
         let lack = Lack::now().describe().join("; ");
         anyhow!("cannot build firmware for {}: {lack}. Run `cargo xtask setup`", board.name)
     })?;
-    let source = root().join("firmware/app");
-    let target_folder = source.join("target").join(fingerprint(&toolchain));
-    let mut flags = vec![format!("-Ctarget-cpu={}", board.cpu), "-Csymbol-mangling-version=v0".into()];
-    if board.target.starts_with("aarch64-") {
-        // The target forbids unaligned accesses, for memory without an MMU. The firmware has switched it on.
-        flags.push("-Ctarget-feature=-strict-align".into());
-    }
-    let mut command = toolchain.cargo_build(board.target, &flags);
+    let (source, target_folder) = (source(), target_folder(&toolchain));
+    let mut command = toolchain.cargo_build(board.target, &compiler_flags(board));
     command.current_dir(&source).args(["--release", "--locked", "--quiet", "--features", board.name]);
     command.args(["--bin", work.binary()]);
     match work {
@@ -149,11 +143,26 @@ pub fn build(board: &Board, opt_level: OptLevel, work: Work) -> Result<PathBuf> 
     publish(&built, &format!("{name}.elf"))
 }
 
+/// How the firmware of a board is compiled.
+pub fn compiler_flags(board: &Board) -> Vec<String> {
+    let mut flags = vec![format!("-Ctarget-cpu={}", board.cpu), "-Csymbol-mangling-version=v0".into()];
+    if board.target.starts_with("aarch64-") {
+        // The target forbids unaligned accesses, for memory without an MMU. The firmware has switched it on.
+        flags.push("-Ctarget-feature=-strict-align".into());
+    }
+    flags
+}
+
+/// The firmware's workspace.
+pub fn source() -> PathBuf {
+    root().join("firmware/app")
+}
+
 /// A folder per toolchain, so that changing it does not mix outputs.
-fn fingerprint(toolchain: &Toolchain) -> String {
+pub fn target_folder(toolchain: &Toolchain) -> PathBuf {
     let mut hasher = DefaultHasher::new();
     toolchain.describe().hash(&mut hasher);
-    format!("{:016x}", hasher.finish())
+    source().join("target").join(format!("{:016x}", hasher.finish()))
 }
 
 /// Copies to `target/firmware`, at once, since a test may be reading the old file. The copy's date says that

@@ -1,6 +1,6 @@
 //! The project's own commands. `cargo xtask` alone lists them.
-#![forbid(unsafe_code)]
 
+mod check;
 mod demo;
 mod firmware;
 mod kernels;
@@ -9,6 +9,8 @@ mod shell;
 mod size;
 mod test;
 mod toolchain;
+mod totals;
+mod width;
 
 use std::process::ExitCode;
 
@@ -22,7 +24,9 @@ cargo xtask COMMAND
            [--opt-level L]    3 (default) for speed, s for size
            [--only WORK]      classify or restore; both if not given
   demo                      train, convert, prove and run a small model, on the host and on emulated boards
-  test [--no-target]        every test; --no-target leaves out what needs an emulator
+  test [--no-target]        every test and every check; --no-target leaves out what needs an emulator
+  check                     the checks alone: formatting, lints, widths of lines, documentation, examples,
+                            packages
   kernels [TARGET…]         check the boards' kernel tables against portable and count their instructions
           [--record]          write the counts to benches/record
   size [TARGET]             flash bytes of the firmware and of the engine in it (default: qemu-m4)";
@@ -47,6 +51,7 @@ fn dispatch(arguments: &[&str]) -> Result<()> {
         ["demo"] => demo::command(),
         ["test"] => test::command(true),
         ["test", "--no-target"] => test::command(false),
+        ["check"] => check::command(),
         ["kernels", rest @ ..] => kernels::command(rest),
         ["size"] => size::command("qemu-m4"),
         ["size", target] => size::command(target),

@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::{bail, Result};
 use vitreous_protocol::{Board, BOARDS};
 
-use crate::shell::{clean, find_program, output, run, shown};
+use crate::shell::{cargo, clean, find_program, output, run, shown};
 use crate::toolchain::{Missing, Toolchain};
 
 /// Debian's Rust that is new enough and carries the library's source.
@@ -154,6 +154,16 @@ pub fn ensure() -> Lack {
         lack.advice().iter().for_each(|line| println!("  {line}"));
     }
     lack
+}
+
+/// Whether a component of the toolchain that serves a command of cargo is there. Installs it where rustup
+/// can.
+pub fn has_component(component: &str, command: &str) -> bool {
+    let is_there = || output(cargo().args([command, "--version"])).is_some();
+    if !is_there() && find_program("rustup").is_some() {
+        attempt(clean("rustup").args(["component", "add", component]));
+    }
+    is_there()
 }
 
 /// A package manager that is known, and the right to use it.

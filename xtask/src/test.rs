@@ -1,16 +1,15 @@
 //! Every test, and a word on those that could not run.
 
-use std::env;
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
 
-use anyhow::{bail, Context, Result};
+use anyhow::{bail, Result};
 use vitreous_protocol::BOARDS;
 
+use crate::check;
 use crate::firmware::{build, OptLevel, Work};
 use crate::setup;
-use crate::shell::{cargo, root, shown};
+use crate::shell::{cargo, root};
+use crate::totals::Totals;
 
 /// File to which tests append a line when they skip something; see
 /// `vitreous_tools::target::Target::available_for_test`.
@@ -47,25 +46,14 @@ pub fn command(targets: bool) -> Result<()> {
         if !targets {
             command.env(NO_TARGET_VARIABLE, "1");
         }
-        totals.run(&mut command)?;
+        totals.run_tests(&mut command)?;
     }
     if targets {
-        totals.check_kernels();
+        check_kernels(&mut totals);
     }
+    skipped.extend(check::all(&mut totals, targets)?);
     skipped.extend(fs::read_to_string(&list).unwrap_or_default().lines().map(str::to_owned));
-    skipped.sort();
-    skipped.dedup();
-    println!("\n{} passed, {} failed, {} ignored", totals.passed, totals.failed, totals.ignored);
-    for line in &skipped {
-        println!("skipped: {line}");
-    }
-    if totals.is_failure {
-        bail!(
-            "tests failed: {}",
-            if totals.names.is_empty() { "see above".into() } else { totals.names.join(", ") }
-        );
-    }
-    Ok(())
+    totals.finish(skipped)
 }
 
 /// Installs what is missing where allowed and builds the firmware; returns what will be skipped.
@@ -88,84 +76,18 @@ fn prepare_targets() -> Vec<String> {
     skipped
 }
 
-#[derive(Default)]
-struct Totals {
-    passed: u64,
-    failed: u64,
-    ignored: u64,
-    names: Vec<String>,
-    is_failure: bool,
-}
-
-impl Totals {
-    /// Runs `cargo test`, passing its output on and counting.
-    fn run(&mut self, command: &mut Command) -> Result<()> {
-        println!("$ {}", shown(command));
-        if env::var_os("CARGO_TERM_COLOR").is_none() {
-            command.env("CARGO_TERM_COLOR", "never");
-        }
-        let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
-        let stdout = child.stdout.take().context("cargo has no standard output")?;
-        for line in BufReader::new(stdout).split(b'\n') {
-            let line = line.context("reading cargo's output")?;
-            let line = String::from_utf8_lossy(&line);
-            println!("{line}");
-            self.count(&line);
-        }
-        self.is_failure |= !child.wait().context("waiting for cargo")?.success();
-        Ok(())
-    }
-
-    /// Checks the kernels of every board that can be emulated; each counts as a test.
-    fn check_kernels(&mut self) {
-        let lack = setup::Lack::now();
-        for board in BOARDS.iter().filter(|board| lack.allows(board)) {
-            println!("$ cargo xtask kernels {}", board.name);
-            let equal = crate::kernels::check(board, false).unwrap_or_else(|error| {
-                println!("error: {error:#}");
-                false
-            });
-            let verdict = if equal { "ok" } else { "FAILED" };
-            println!("test kernels of {} equal portable ... {verdict}", board.name);
+/// Checks the kernels of every board that can be emulated; each counts as a test.
+fn check_kernels(totals: &mut Totals) {
+    let lack = setup::Lack::now();
+    for board in BOARDS.iter().filter(|board| lack.allows(board)) {
+        println!("$ cargo xtask kernels {}", board.name);
+        let outcome = crate::kernels::check(board, false).and_then(|equal| {
             if equal {
-                self.passed += 1;
+                Ok(())
             } else {
-                self.failed += 1;
-                self.is_failure = true;
-                self.names.push(format!("kernels of {}", board.name));
+                bail!("they differ from portable")
             }
-        }
-    }
-
-    fn count(&mut self, line: &str) {
-        if let Some(name) = line.strip_prefix("test ").and_then(|rest| rest.strip_suffix(" ... FAILED")) {
-            self.names.push(name.into());
-        }
-        let Some(counts) = line.strip_prefix("test result: ") else { return };
-        for part in counts.split([';', '.']) {
-            match part.split_whitespace().collect::<Vec<_>>()[..] {
-                [number, "passed"] => self.passed += number.parse().unwrap_or(0),
-                [number, "failed"] => self.failed += number.parse().unwrap_or(0),
-                [number, "ignored"] => self.ignored += number.parse().unwrap_or(0),
-                _ => {}
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Totals;
-
-    #[test]
-    fn summary_lines_are_counted() {
-        let mut totals = Totals::default();
-        totals.count(
-            "test result: FAILED. 61 passed; 1 failed; 2 ignored; 0 measured; 0 filtered out; finished in \
-             0.5s",
-        );
-        totals.count("test target::runs ... FAILED");
-        assert_eq!((totals.passed, totals.failed, totals.ignored), (61, 1, 2));
-        assert_eq!(totals.names, ["target::runs"]);
+        });
+        totals.add(&format!("kernels of {} equal portable", board.name), outcome);
     }
 }

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::shell::{clean, find_program, output};
+use crate::shell::{cargo, clean, find_program, output};
 
 /// The oldest compiler that takes the workspace: its `rust-version`.
 const OLDEST_MINOR: u32 = 89;
@@ -54,6 +54,22 @@ impl Toolchain {
             command.env("RUSTC_BOOTSTRAP", "1").arg("-Zbuild-std=core");
         }
         command
+    }
+
+    /// `cargo clippy` for the target, with these compiler flags, or `None` if this toolchain has no clippy or
+    /// must build `core` first.
+    pub fn cargo_clippy(&self, target: &str, flags: &[String]) -> Option<Command> {
+        let clippy = program(&self.sysroot, "cargo-clippy");
+        if self.build_std || !clippy.is_file() {
+            return None;
+        }
+        let mut command = clean(clippy);
+        command
+            .env("CARGO", program(&self.sysroot, "cargo"))
+            .env("RUSTC", program(&self.sysroot, "rustc"))
+            .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
+            .args(["clippy", "--target", target]);
+        Some(command)
     }
 
     /// For people, and to keep the outputs of toolchains apart.
@@ -101,9 +117,18 @@ fn home() -> Option<PathBuf> {
 }
 
 fn is_usable(sysroot: &Path) -> bool {
-    let minor = |text: &str| text.split('.').nth(1)?.parse::<u32>().ok();
     program(sysroot, "cargo").is_file()
         && version(sysroot).as_deref().and_then(minor).is_some_and(|found| found >= OLDEST_MINOR)
+}
+
+/// Of a text as `cargo 1.96.0` the 96.
+fn minor(text: &str) -> Option<u32> {
+    text.split('.').nth(1)?.parse().ok()
+}
+
+/// The minor version of the cargo that the user called.
+pub fn cargo_minor() -> Option<u32> {
+    output(cargo().arg("--version")).as_deref().and_then(minor)
 }
 
 /// As `rustc 1.96.0`.

@@ -4,7 +4,11 @@
 //! shape. This module is the only one of the engine with unsafe code, because the other tables use
 //! instructions that safe Rust can't reach.
 
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "instructions that the safe subset does not reach")]
+#![allow(
+    clippy::indexing_slicing,
+    reason = "constants index arrays of constant length, which are unrolled whole"
+)]
 
 #[cfg(all(target_arch = "aarch64", target_feature = "neon", not(table = "soft-float")))]
 mod aarch64;

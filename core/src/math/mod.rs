@@ -10,6 +10,7 @@
     clippy::excessive_precision,
     reason = "fitted coefficients, written as the fit gave them"
 )]
+#![allow(clippy::indexing_slicing, reason = "tables that are made when the crate is compiled")]
 
 mod gelu;
 

@@ -23,19 +23,20 @@ pub struct Prediction {
 /// Classifies one image. Returns the `K` most probable classes, best first, or fewer if the model has fewer
 /// classes. Of a regression it returns the first `K` values, in their order.
 ///
-/// ```no_run
-/// # fn main() -> Result<(), vitreous::Error> {
-/// # let (bytes, pixels) = (&[][..], &[][..]);
+/// ```
+/// # #[allow(dead_code)]
+/// # mod digits { include!("../../examples/digits/digits.rs"); }
+/// # let pixels = include_bytes!("../../examples/digits/images.raw");
 /// use vitreous::models::vit::Vit;
 /// use vitreous::{pipeline, Arena, Model, SliceSource};
 ///
-/// let model = Model::parse(bytes)?;
+/// let model = Model::parse(digits::MODEL)?;
 /// let vit = Vit::new(&model)?;
-/// let mut arena = Arena::<16384>::new();
-/// let mut image = SliceSource::new(pixels, 8);
+/// let mut arena = Arena::<{ digits::ARENA_BYTES }>::new();
+/// let mut image = SliceSource::new(pixels, digits::IMAGE_WIDTH * digits::IMAGE_CHANNELS);
 /// let best = pipeline::classify::<3, _>(&vit, arena.bytes_mut(), &mut image)?;
-/// # Ok(())
-/// # }
+/// assert_eq!(best[0].class, 0);
+/// # Ok::<(), vitreous::Error>(())
 /// ```
 ///
 /// # Errors

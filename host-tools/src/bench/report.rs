@@ -135,10 +135,11 @@ mod tests {
     use super::*;
 
     /// As the first version wrote it.
-    const OLD: &str = r#"{"model": "digits", "target": null, "kernels": "avx2", "unit": "ms", "threads": 1, "runs": 50,
-        "median": 0.5, "least": 0.4, "macs": 30, "peak_gmacs": 200.0, "peak_fraction": 0.3, "model_bytes": 27000,
-        "arena_bytes": 5000, "stack_bytes": null, "stages": [
-        {"stage": "mlp", "layer": 0, "median": 0.25, "macs": 10}, {"stage": "mlp", "layer": 1, "median": 0.5, "macs": 20}]}"#;
+    const OLD: &str = r#"{"model": "digits", "target": null, "kernels": "avx2", "unit": "ms", "threads": 1,
+        "runs": 50, "median": 0.5, "least": 0.4, "macs": 30, "peak_gmacs": 200.0, "peak_fraction": 0.3,
+        "model_bytes": 27000, "arena_bytes": 5000, "stack_bytes": null, "stages": [
+        {"stage": "mlp", "layer": 0, "median": 0.25, "macs": 10},
+        {"stage": "mlp", "layer": 1, "median": 0.5, "macs": 20}]}"#;
 
     #[test]
     fn results_without_bytes_and_windows_still_load() {

@@ -51,13 +51,19 @@ pub enum Reason {
         input: PathBuf,
     },
     /// The file would lie where a later command takes it for something else.
-    #[error("a file of this name in {} is taken for part of what is there; give another name", folder.display())]
+    #[error(
+        "a file of this name in {} is taken for part of what is there; give another name",
+        folder.display()
+    )]
     Shadows {
         /// The input folder.
         folder: PathBuf,
     },
     /// Results among the data.
-    #[error("{} is read by this command, and what lies in it would be read the next time; give another folder", folder.display())]
+    #[error(
+        "{} is read by this command, and what lies in it would be read the next time; give another folder",
+        folder.display()
+    )]
     InsideInput {
         /// The input folder.
         folder: PathBuf,

@@ -43,7 +43,8 @@ fn stages(stages: &[StageSqnr]) -> Markup {
                             td { (format!("{:.2}", stage.mean_db)) }
                             td { (format!("{:.2}", stage.min_db)) }
                             td.chart {
-                                span.bar style=(format!("width:{:.0}px", 4.0 * stage.mean_db.clamp(0.0, 80.0))) {}
+                                @let width = 4.0 * stage.mean_db.clamp(0.0, 80.0);
+                                span.bar style=(format!("width:{width:.0}px")) {}
                             }
                         }
                     }

@@ -5,6 +5,8 @@
 //! −1 − x₂, and its product is subtracted: `x₁·w₁ − (−1 − x₂)·w₂ = x₁·w₁ + x₂·w₂ + w₂` stays within ±32,640.
 //! The initial sums are the negative of all such w₂.
 
+#![allow(clippy::needless_range_loop, reason = "loops over constants, which are unrolled whole")]
+
 use core::arch::aarch64::*;
 use core::arch::asm;
 

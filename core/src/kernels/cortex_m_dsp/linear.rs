@@ -161,13 +161,14 @@ impl Product {
     /// `out_end` is a whole number of pairs of results behind `out`, at least one; there are panels, and
     /// whatever the epilogue reads, for as many columns, and results may be written in each row.
     pub unsafe fn run(&mut self) {
-        vitreous_dsp_product(self)
+        // SAFETY: as the caller promises.
+        unsafe { vitreous_dsp_product(self) }
     }
 }
 
 /// The inner loop of four rows with `pitch` inputs.
 fn four_rows(pitch: usize) -> Label {
-    if pitch % 32 == 0 {
+    if pitch.is_multiple_of(32) {
         vitreous_dsp_four_rows
     } else {
         vitreous_dsp_four_rows_from_middle
@@ -269,7 +270,8 @@ fn multiply(
     scratch: &mut [i32],
 ) -> Option<()> {
     let pitch = weights.pitch;
-    if weights.layout != PanelLayout::PAIRED || rows.pitch != pitch || pitch == 0 || pitch % 16 != 0 {
+    if weights.layout != PanelLayout::PAIRED || rows.pitch != pitch || pitch == 0 || !pitch.is_multiple_of(16)
+    {
         return None;
     }
     let row = weights.outputs.checked_mul(results.size)?;

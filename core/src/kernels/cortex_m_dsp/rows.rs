@@ -131,7 +131,7 @@ pub(super) fn quantize_into_pairs(x: &[f32], out: &mut [i8], pairs: Pairs) -> f3
 
 pub(super) fn layer_norm(x: &[f16], weights: &NormWeights, out: &mut [f32]) {
     let width = weights.gamma.len();
-    let is_whole = width % PARTIALS == 0 && weights.beta.len() >= width;
+    let is_whole = width.is_multiple_of(PARTIALS) && weights.beta.len() >= width;
     for (x, out) in rows(x, width).zip(rows_mut(out, width)) {
         // Pairs of f16 are loaded into the FPU as words, which must be aligned.
         if is_whole && x.as_ptr().addr() % 4 == 0 {

@@ -100,7 +100,8 @@ extern "C" {
 #[cfg(target_arch = "riscv32")]
 #[inline(always)]
 pub(super) fn four_rows(activations: &[i32], panel: &[i8], sums: &mut Sums) {
-    if activations.is_empty() || activations.len() % 16 != 0 || panel.len() < activations.len() * 2 {
+    if activations.is_empty() || !activations.len().is_multiple_of(16) || panel.len() < activations.len() * 2
+    {
         return;
     }
     let of = activations.as_ptr_range();

@@ -73,8 +73,8 @@ impl Dot for Vnni {
         weights: &WeightsAt,
     ) -> [[__m512i; NV]; MR] {
         match (x.first_chunk(), initial.first_chunk()) {
-            // SAFETY: as the caller promises.
             (Some(rows), Some(starts)) if MR == ROWS && NV == PANELS => {
+                // SAFETY: as the caller promises.
                 resized(unsafe { whole_block(*rows, starts, weights) })
             }
             // SAFETY: as the caller promises.

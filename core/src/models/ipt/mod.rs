@@ -9,7 +9,12 @@
 //! use vitreous::{Error, Model, Progress, Stage};
 //!
 //! /// Restores one window, `(window, window, 3)`, and hands out its rows as they come.
-//! fn window(file: &[u8], arena: &mut [u8], pixels: &[u8], mut row: impl FnMut(&[f32])) -> Result<(), Error> {
+//! fn window(
+//!     file: &[u8],
+//!     arena: &mut [u8],
+//!     pixels: &[u8],
+//!     mut row: impl FnMut(&[f32]),
+//! ) -> Result<(), Error> {
 //!     let model = Model::parse(file)?;
 //!     let ipt = Ipt::new(&model)?;
 //!     let mut run = ipt.begin(0, arena)?;

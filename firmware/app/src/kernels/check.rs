@@ -66,7 +66,7 @@ fn inputs(numbers: &mut Numbers) -> usize {
 fn linear_i8(table: &Kernels, memory: &mut [u128], numbers: &mut Numbers) -> (Option<&'static str>, usize) {
     let mut pool = Pool::new(memory);
     let (rows, inputs, outputs) = (numbers.between(1, 10), inputs(numbers), numbers.between(1, 50));
-    let zero = numbers.bits() % 2 == 0;
+    let zero = numbers.bits().is_multiple_of(2);
     let layer = LinearNumbers::new(&mut pool, numbers, (rows, inputs, outputs), zero);
     let mut oracle = layer.packed(&mut pool, &PORTABLE);
     let mut packed = layer.packed(&mut pool, table);
@@ -80,9 +80,9 @@ fn linear_i8(table: &Kernels, memory: &mut [u128], numbers: &mut Numbers) -> (Op
         }
     }
     let (want, got) = (pool.take::<f16>(rows * outputs), pool.take::<f16>(rows * outputs));
-    let limit = if numbers.bits() % 4 == 0 { 65504.0 } else { 100.0 };
+    let limit = if numbers.bits().is_multiple_of(4) { 65504.0 } else { 100.0 };
     numbers.f16s(want, limit);
-    if numbers.bits() % 4 == 0 {
+    if numbers.bits().is_multiple_of(4) {
         // Including infinities and NaNs.
         want.iter_mut().for_each(|to| *to = f16::from_bits(numbers.bits() as u16));
     }
@@ -127,7 +127,7 @@ fn linear_f16(table: &Kernels, memory: &mut [u128], numbers: &mut Numbers) -> (O
 fn rows(table: &Kernels, memory: &mut [u128], numbers: &mut Numbers) -> (Option<&'static str>, usize) {
     let mut pool = Pool::new(memory);
     let (length, extra) = (numbers.between(1, 300), numbers.between(0, 33));
-    let hostile = numbers.bits() % 2 == 0;
+    let hostile = numbers.bits().is_multiple_of(2);
     let exponent = numbers.between(0, 40) as u32;
     let limit = f32::from_bits((127 - 20 + exponent) << 23);
     let count = numbers.between(1, 3);
@@ -191,7 +191,7 @@ fn attention(table: &Kernels, memory: &mut [u128], numbers: &mut Numbers) -> (Op
         0 => (numbers.between(1, 6), numbers.between(1, 6), numbers.between(400, 1100)),
         _ => (numbers.between(1, 12), numbers.between(1, 120), numbers.between(1, 80)),
     };
-    let (hostile, tile) = (numbers.bits() % 2 == 0, numbers.between(1, 9));
+    let (hostile, tile) = (numbers.bits().is_multiple_of(2), numbers.between(1, 9));
     let [q, k, v] = [queries, tokens, tokens].map(|rows| {
         let x = pool.take::<f32>(rows * head_dim);
         numbers.any_floats(x, 3.0, hostile);

@@ -217,9 +217,9 @@ mod tests {
     fn objects_keep_class_attributes_and_items() {
         // argparse.Namespace(model="vit") by protocol 2, and by protocol 1, which goes through copyreg.
         let new = read(b"\x80\x02cargparse\nNamespace\n)\x81}U\x05modelU\x03vitsb.").unwrap();
-        let old =
-            read(b"ccopy_reg\n_reconstructor\n(cargparse\nNamespace\nc__builtin__\nobject\nNtR}U\x05modelU\x03vitsb.")
-                .unwrap();
+        let old = b"ccopy_reg\n_reconstructor\n(cargparse\nNamespace\nc__builtin__\nobject\nNtR}\
+            U\x05modelU\x03vitsb.";
+        let old = read(old).unwrap();
         for pickle in [new, old] {
             assert_eq!(pickle.class(pickle.root), Some(("argparse", "Namespace")));
             let attributes = pickle.attributes(pickle.root).unwrap();

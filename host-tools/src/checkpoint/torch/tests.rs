@@ -372,8 +372,8 @@ fn sets_under_prefixes_are_told_apart() {
 fn what_a_training_notes_is_kept_as_facts() {
     // {'arch': 'vit_tiny_patch16_224', 'args': Namespace(model='deit', drop=0.5, size=[3, 8, 8]), 'log':
     // [[1], None]}
-    let more = b"U\x04archU\x14vit_tiny_patch16_224U\x04argscargparse\nNamespace\n)\x81}(U\x05modelU\x04deitU\x04drop\
-        G\x3f\xe0\0\0\0\0\0\0U\x04size](K\x03K\x08K\x08eubU\x03log](](K\x01eNe";
+    let more = b"U\x04archU\x14vit_tiny_patch16_224U\x04argscargparse\nNamespace\n)\x81}(U\x05modelU\x04deit\
+        U\x04dropG\x3f\xe0\0\0\0\0\0\0U\x04size](K\x03K\x08K\x08eubU\x03log](](K\x01eNe";
     let archive = Archive::read(checkpoint(&[("state_dict", "w", true)], more).path(), None).unwrap();
     assert_eq!(archive.architecture.as_deref(), Some("vit_tiny_patch16_224"));
     let facts = ["args.model", "args.drop", "args.size"].map(|key| archive.facts[key].as_str());

@@ -23,12 +23,16 @@ pub struct TrainVitArgs {
     /// CIFAR-10 binaries, IDX files
     #[arg(long, default_value = "digits")]
     pub data: PathBuf,
+    /// The run itself.
     #[command(flatten)]
     pub run: RunArgs,
+    /// The model's shape.
     #[command(flatten)]
     pub model: ModelArgs,
+    /// How it is trained.
     #[command(flatten)]
     pub training: TrainingArgs,
+    /// How its images are varied.
     #[command(flatten)]
     pub augmentation: AugmentArgs,
 }

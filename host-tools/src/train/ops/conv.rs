@@ -153,7 +153,7 @@ fn convolve(s: &Sizes, padded: &[f32], packed: &[f32], bias: &[f32], relu: bool,
 }
 
 #[inline(always)]
-#[allow(clippy::too_many_arguments)]
+#[allow(clippy::too_many_arguments, reason = "a convolution's shape and its place")]
 fn pixels<const R: usize>(
     s: &Sizes,
     padded: &[f32],

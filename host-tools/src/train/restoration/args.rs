@@ -22,6 +22,7 @@ pub struct RestorerArgs {
     /// Folder of clean photographs of any size, searched with its subfolders
     #[arg(long)]
     pub data: PathBuf,
+    /// The run itself.
     #[command(flatten)]
     pub run: RunArgs,
     /// Steps between scores and sample pictures of held-out photographs

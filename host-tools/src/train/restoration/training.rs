@@ -127,6 +127,7 @@ pub struct TrainingArgs {
     /// Final learning rate as a part of the peak
     #[arg(long)]
     pub lr_floor: Option<f64>,
+    /// What keeps weights small and steady.
     #[command(flatten)]
     pub decay: DecayArgs,
     /// Loss between pixels

@@ -12,6 +12,7 @@ use clap::Args;
 /// Train a DnCNN, a convolutional network to compare with, on a folder of photographs.
 #[derive(Args, Clone, Debug)]
 pub struct TrainDnCnnArgs {
+    /// Where the training is kept.
     #[command(flatten)]
     pub restorer: RestorerArgs,
     /// What to repair: denoise1 to denoise255 (σ), derain, jpeg1 to jpeg100 (quality)
@@ -26,6 +27,7 @@ pub struct TrainDnCnnArgs {
     /// Side of the training windows in pixels
     #[arg(long, default_value_t = 32)]
     pub window: usize,
+    /// How it is trained.
     #[command(flatten)]
     pub training: TrainingArgs,
 }

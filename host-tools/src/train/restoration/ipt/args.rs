@@ -17,16 +17,20 @@ use std::path::{Path, PathBuf};
 /// while it runs.
 #[derive(Args, Clone, Debug)]
 pub struct TrainIptArgs {
+    /// Where the training is kept.
     #[command(flatten)]
     pub restorer: RestorerArgs,
     /// Start from a trained model's folder: the same body; a task that it lacks takes over the nearest one's
     /// head, query and tail
     #[arg(long)]
     pub init: Option<PathBuf>,
+    /// The model's shape.
     #[command(flatten)]
     pub model: ModelArgs,
+    /// How it is trained.
     #[command(flatten)]
     pub training: TrainingArgs,
+    /// The contrastive loss.
     #[command(flatten)]
     pub contrast: ContrastArgs,
 }
