@@ -23,6 +23,7 @@ pub mod reference;
 pub mod restorer;
 pub mod saturation;
 pub mod study;
+pub mod synthetic;
 pub mod taps;
 pub mod target;
 pub mod text;

@@ -2,31 +2,11 @@ use super::*;
 mod assumptions;
 mod contradictions;
 mod names;
+use crate::synthetic;
 use vitreous::format::{Crop, Filter};
-use vitreous::models::vit::Head;
 
 fn config() -> VitConfig {
-    VitConfig {
-        image_height: 8,
-        image_width: 8,
-        channels: 3,
-        patch_height: 4,
-        patch_width: 4,
-        dim: 12,
-        depth: 2,
-        heads: 3,
-        hidden: 20,
-        classes: 5,
-        class_token: true,
-        distill_token: false,
-        pool: Pool::Token,
-        norm_before_pool: true,
-        norm_after_pool: false,
-        head: Head::Linear,
-        activation: Activation::GeluErf,
-        norm_eps: 1e-6,
-        output: Output::Softmax,
-    }
+    synthetic::small_vit()
 }
 
 fn weights() -> BTreeMap<String, FloatTensor> {
@@ -34,11 +14,9 @@ fn weights() -> BTreeMap<String, FloatTensor> {
 }
 
 fn weights_of(config: &VitConfig) -> BTreeMap<String, FloatTensor> {
-    let tensor = |(name, shape): (String, Vec<usize>)| {
-        let count = shape.iter().product::<usize>();
-        (name, FloatTensor { shape, data: (0..count).map(|i| (i % 17) as f32 / 8.0 - 1.0).collect() })
-    };
-    tensor_shapes(config).into_iter().map(tensor).collect()
+    synthetic::filled(tensor_shapes(config), |_, shape| {
+        (0..shape.iter().product()).map(|i: usize| (i % 17) as f32 / 8.0 - 1.0).collect()
+    })
 }
 
 /// Writes the tensors as one file, and loads it with `--heads 3`.

@@ -168,23 +168,11 @@ impl IptPrecision {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checkpoint::ipt::parse_task;
+    use crate::synthetic::small_ipt;
 
     #[test]
     fn patterns_name_layers() {
-        let tasks = ["denoise30", "x4"].map(|name| parse_task(name).unwrap());
-        let config = IptConfig {
-            features: 4,
-            window: 8,
-            patch: 2,
-            heads: 2,
-            hidden: 8,
-            head_hidden: 8,
-            encoder_layers: 2,
-            decoder_layers: 1,
-            tasks: tasks.into_iter().collect(),
-            norm_eps: 1e-5,
-        };
+        let config = IptConfig { encoder_layers: 2, ..small_ipt(&["denoise30", "x4"]) };
         let names = |pattern: &str| {
             ipt_layers_named(&config, pattern).unwrap().iter().map(IptLayer::to_string).collect::<Vec<_>>()
         };

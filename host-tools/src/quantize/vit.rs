@@ -352,31 +352,11 @@ fn norm(section: &mut SectionWriter, tensors: &Tensors, name: &str) -> Result<()
 #[cfg(test)]
 mod tests {
     use super::*;
-    use vitreous::models::vit::{Activation, Output, Pool};
+    use crate::synthetic::small_vit;
 
     #[test]
     fn a_star_stands_for_any_one_part_of_a_layers_name() {
-        let config = VitConfig {
-            image_height: 8,
-            image_width: 8,
-            channels: 3,
-            patch_height: 4,
-            patch_width: 4,
-            dim: 12,
-            depth: 2,
-            heads: 3,
-            hidden: 20,
-            classes: 5,
-            class_token: true,
-            distill_token: false,
-            pool: Pool::Token,
-            norm_before_pool: true,
-            norm_after_pool: false,
-            head: Head::Linear,
-            activation: Activation::GeluErf,
-            norm_eps: 1e-6,
-            output: Output::Softmax,
-        };
+        let config = small_vit();
         let named = |pattern: &str| vit_layers_named(&config, pattern);
         assert_eq!(named("blocks.*.qkv").unwrap(), [LayerName::Qkv(0), LayerName::Qkv(1)]);
         assert_eq!(named("blocks.1.*").unwrap().len(), 4);
