@@ -3,8 +3,8 @@
 use vitreous::models::ipt::IptConfig;
 use vitreous::models::vit::VitConfig;
 use vitreous_tools::engine::Engine;
-use vitreous_tools::inspect::{layers, restorer_layers};
-use vitreous_tools::quantize::{quantize_ipt, quantize_vit, IptQuantizeOptions, QuantizeOptions};
+use vitreous_tools::inspect::{classifier_layers, restorer_layers};
+use vitreous_tools::quantize::{quantize, QuantizeOptions};
 use vitreous_tools::restorer::Restorer;
 use vitreous_tools::synthetic::{random_ipt, random_vit, small_ipt, small_vit};
 use vitreous_tools::vtr::AlignedBytes;
@@ -48,19 +48,21 @@ pub fn ipt_config(task: &str) -> IptConfig {
 
 /// A classifier with made-up weights: time does not depend on their values.
 pub fn engine(config: VitConfig) -> Engine {
-    let bytes = quantize_vit(&random_vit(config, 0), &QuantizeOptions::default()).expect("convertible");
+    let bytes = quantize(&random_vit(config, 0), &QuantizeOptions::default()).expect("convertible");
     Engine::from_bytes(AlignedBytes::copy_of(&bytes), "bench.vtr".as_ref()).expect("loadable")
 }
 
 /// A restorer with made-up weights.
 pub fn restorer(config: IptConfig) -> Restorer {
-    let bytes = quantize_ipt(&random_ipt(config, 0), &IptQuantizeOptions::default()).expect("convertible");
+    let bytes = quantize(&random_ipt(config, 0), &QuantizeOptions::default()).expect("convertible");
     Restorer::from_bytes(AlignedBytes::copy_of(&bytes), "bench.vtr".as_ref()).expect("loadable")
 }
 
 /// Multiply-accumulates of an image.
 pub fn image_macs(engine: &Engine) -> u64 {
-    engine.with_vit(|vit| layers(vit).iter().map(|layer| layer.macs).sum()).expect("a checked model")
+    engine
+        .with_vit(|vit| classifier_layers(vit).iter().map(|layer| layer.macs).sum())
+        .expect("a checked model")
 }
 
 /// Multiply-accumulates of a window of the first task.

@@ -1,6 +1,6 @@
 use super::*;
 use crate::checkpoint::ipt::{parse_task, tensor_shapes, FloatIpt, IptLoadOptions};
-use crate::quantize::{quantize_ipt, IptQuantizeOptions};
+use crate::quantize::{quantize, QuantizeOptions};
 use crate::synthetic;
 use rand::{Rng, SeedableRng};
 
@@ -48,7 +48,7 @@ fn reference_and_engine_are_scored_beside_each_other() {
     let float = model(1);
     float.save(&dir.path().join("float")).unwrap();
     let vtr = dir.path().join("model.vtr");
-    std::fs::write(&vtr, quantize_ipt(&float, &IptQuantizeOptions::default()).unwrap()).unwrap();
+    std::fs::write(&vtr, quantize(&float, &QuantizeOptions::default()).unwrap()).unwrap();
     let load = |path: &Path| RestoreModel::load(path, &IptLoadOptions::default(), |_| {}).unwrap();
     let (engine, reference) = (load(&vtr), load(&dir.path().join("float")));
     let pairs = find_pairs(&photos, None, None).unwrap();

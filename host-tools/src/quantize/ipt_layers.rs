@@ -6,6 +6,8 @@ use anyhow::{ensure, Result};
 use vitreous::models::ipt::{BodyPrecision, IptConfig, LayerPrecision, TaskPrecision};
 use vitreous::tensor::Precision;
 
+use super::file::is_meant;
+
 /// A layer whose precision can be chosen. The first convolution of a head and the last of a tail always have
 /// f16 weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -99,12 +101,8 @@ pub fn ipt_layers(config: &IptConfig) -> Vec<IptLayer> {
 /// # Errors
 /// No layer of this model has such a name; some that there are.
 pub fn ipt_layers_named(config: &IptConfig, pattern: &str) -> Result<Vec<IptLayer>> {
-    let matches = |name: &str| {
-        let (name, pattern): (Vec<_>, Vec<_>) = (name.split('.').collect(), pattern.split('.').collect());
-        name.len() == pattern.len() && name.iter().zip(pattern).all(|(n, p)| p == "*" || *n == p)
-    };
     let all = ipt_layers(config);
-    let found: Vec<_> = all.iter().copied().filter(|layer| matches(&layer.to_string())).collect();
+    let found: Vec<_> = all.iter().copied().filter(|layer| is_meant(&layer.to_string(), pattern)).collect();
     ensure!(
         !found.is_empty(),
         "no layer is named `{pattern}`; layers are, for example, {}, {}, {}, {}, and * stands for any one \

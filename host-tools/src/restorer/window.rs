@@ -1,15 +1,16 @@
 //! Single windows, one after the other.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{ensure, Result};
 use vitreous::kernels::Kernels;
 use vitreous::models::ipt::{Ipt, IptRun, COLOURS};
-use vitreous::{Error, ForkJoin, Model, Progress, RunOptions, Serial, Stage};
+use vitreous::{Error, ForkJoin, Progress, RunOptions, Serial, Stage};
 
 use super::{Restorer, HOST_TILE_ROWS};
 use crate::pool::Pool;
+use crate::profile::time_steps;
 use crate::saturation::Saturation;
 use crate::vtr::AlignedBytes;
 
@@ -39,8 +40,7 @@ impl Restorer {
     /// # Errors
     /// As [`Restorer::session`].
     pub fn session_on<'e>(&'e self, task: usize, pool: Option<&'e Pool>) -> Result<WindowSession<'e>> {
-        let model = Model::parse_without_checksums(self.run_bytes())?;
-        self.session_of(Ipt::new(&model)?, task, pool)
+        self.session_of(Ipt::new(&self.file.run_model()?)?, task, pool)
     }
 
     /// The same on a model that was read.
@@ -51,9 +51,10 @@ impl Restorer {
         pool: Option<&'e Pool>,
     ) -> Result<WindowSession<'e>> {
         let workers = pool.map_or(1, Pool::workers);
-        let plan = ipt.plan_for(task, HOST_TILE_ROWS, self.kernels.spec, workers)?;
+        let kernels = self.file.kernels();
+        let plan = ipt.plan_for(task, HOST_TILE_ROWS, kernels.spec, workers)?;
         let arena = AlignedBytes::zeroed(plan.arena_bytes());
-        Ok(WindowSession { kernels: self.kernels, ipt, task, arena, pool, saturation: &self.saturation })
+        Ok(WindowSession { kernels, ipt, task, arena, pool, saturation: &self.saturation })
     }
 
     /// The output of one window `(window, window, 3)`: `(window·scale, window·scale, 3)`, grey levels not
@@ -124,15 +125,7 @@ impl<'e> WindowSession<'e> {
 
     fn profile_here(&mut self, pixels: &[u8]) -> Result<Vec<(Stage, Duration)>> {
         let mut run = self.begin(copied(pixels))?;
-        let mut steps = Vec::new();
-        let mut last = Instant::now();
-        while let Some(stage) = run.next_stage() {
-            run.step()?;
-            let now = Instant::now();
-            steps.push((stage, now - last));
-            last = now;
-        }
-        Ok(steps)
+        Ok(time_steps(&mut run, IptRun::next_stage, |run| run.step().map(drop))?)
     }
 
     /// The model as runs read it.
