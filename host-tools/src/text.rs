@@ -40,6 +40,15 @@ pub fn printable(name: &str) -> Cow<'_, str> {
     Cow::Owned(text)
 }
 
+/// A key from a file, fit for a terminal: its first 80 characters, escaped.
+pub fn short(key: &str) -> String {
+    let mut short: String = key.chars().take(80).collect();
+    if short.len() < key.len() {
+        short.push('…');
+    }
+    short.escape_debug().to_string()
+}
+
 /// Most bytes of a text file, such as labels or a config.json: a device or a pipe may never end.
 pub const MAX_TEXT: u64 = 64 << 20;
 
@@ -58,7 +67,7 @@ pub fn read_bounded(path: &Path, most: u64) -> io::Result<Vec<u8>> {
 }
 
 /// Digits in groups of three.
-pub(crate) fn grouped(number: u64) -> String {
+pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (i, digit) in digits.chars().enumerate() {

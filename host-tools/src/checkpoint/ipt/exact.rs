@@ -1,5 +1,5 @@
 //! The `vitreous_ipt` object of a config.json: a restorer's complete configuration, as this tool saves it.
-use super::parse_task;
+use super::shapes::parse_task;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use vitreous::models::ipt::{IptConfig, Task, MAX_TASKS};
 
