@@ -4,7 +4,7 @@
 Every timm model is built on the `meta` device (no weights, no memory), and its modules are asked: how many heads an
 attention has, the epsilon of a norm, the class of the activation, the kind of block. Nothing is guessed from names.
 
-    .venv/bin/python architectures.py           # writes ../../host-tools/src/checkpoint/said/{architectures,releases}.tsv
+    .venv/bin/python architectures.py           # writes ../../host-tools/src/checkpoint/metadata/{architectures,releases}.tsv
 
 architectures.tsv: tab-separated, sorted by name; lines with `#` are comments; the first other line is the header.
 
@@ -45,7 +45,7 @@ from timm.models import _registry as registry
 from torch import nn
 
 PATTERNS = ["vit*", "deit*", "eva*", "beit*", "flexivit*", "test_vit*", "samvit*"]
-CHECKPOINT = Path(__file__).resolve().parents[2] / "host-tools/src/checkpoint/said"
+CHECKPOINT = Path(__file__).resolve().parents[2] / "host-tools/src/checkpoint/metadata"
 COLUMNS = [
     "name",
     "status",

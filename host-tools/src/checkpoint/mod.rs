@@ -7,7 +7,7 @@
 //! [`FloatIpt`](ipt::FloatIpt) can be trusted.
 //!
 //! A checkpoint goes one way, and each step uses earlier ones alone: its bytes (`file`), its tensors
-//! (`archive`), their canonical names (`names`), what is said beside them (`said`), the model (`vit`, `ipt`).
+//! (`archive`), their canonical names (`names`), what files and names say beside them (`metadata`), the model (`vit`, `ipt`).
 //! A further architecture adds its signature (`archive::signatures`) and a module for the last step.
 mod archive;
 mod checks;
@@ -15,8 +15,8 @@ mod error;
 mod file;
 pub mod ipt;
 mod json;
+mod metadata;
 mod names;
-mod said;
 mod settings;
 mod tensor;
 mod vit;

@@ -3,8 +3,8 @@
 mod blend;
 mod file;
 mod float;
-mod hidden;
 mod model;
+mod transparent;
 mod window;
 
 pub use blend::{restore_by_windows, Windows};

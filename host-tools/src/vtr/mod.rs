@@ -13,4 +13,4 @@ pub use family::Family;
 pub use model_bytes::ModelBytes;
 pub use panels::{pack_panels, unpack_panels};
 pub use repack::repack;
-pub use writer::{SectionWriter, VtrHeader, VtrWriter};
+pub use writer::{parse_name, SectionWriter, VtrHeader, VtrWriter};

@@ -29,6 +29,21 @@ pub struct VtrHeader {
     pub name: String,
 }
 
+/// The name of a model, as an option gives it.
+///
+/// # Errors
+/// No name, or one that is too long for a `.vtr`.
+pub fn parse_name(text: &str) -> Result<String, String> {
+    let bytes = printable(text).len();
+    if text.trim().is_empty() {
+        return Err("a name is wanted".into());
+    }
+    if bytes > NAME_BYTES {
+        return Err(format!("a .vtr holds {NAME_BYTES} bytes of a name, and this one has {bytes}"));
+    }
+    Ok(text.into())
+}
+
 /// Collects sections in their order.
 #[derive(Debug, Default)]
 pub struct VtrWriter {

@@ -1,9 +1,9 @@
 //! Float IPT weights under the names of the authors' release.
 
 mod derive;
-mod exact;
 mod options;
 mod queries;
+mod saved;
 mod shapes;
 mod validate;
 mod window;
@@ -91,7 +91,7 @@ impl FloatIpt {
             return Err(features::unknown_architecture(&file, tensors.keys()));
         }
         drop_constants(&file, &mut tensors)?;
-        let config = match config_json.as_ref().map(read_exact).transpose()?.flatten() {
+        let config = match config_json.as_ref().map(read_saved).transpose()?.flatten() {
             Some(config) => overridden(&file, config, options, &mut settings)?,
             None => derive::config(&file, &tensors, options, &mut settings)?,
         };
@@ -120,8 +120,8 @@ impl FloatIpt {
     /// The folder or a file cannot be written.
     pub fn save(&self, dir: &Path) -> Result<(), CheckpointError> {
         output::folder(dir)?;
-        let exact = exact::Exact(self.config.clone());
-        let config = serde_json::json!({ "architecture": self.name, "vitreous_ipt": exact });
+        let saved = saved::SavedConfig(self.config.clone());
+        let config = serde_json::json!({ "architecture": self.name, "vitreous_ipt": saved });
         output::write(&dir.join("config.json"), format!("{config:#}\n"))?;
         archive::write(&dir.join("model.safetensors"), &self.tensors)
     }
@@ -201,10 +201,10 @@ fn take_tensors(
 }
 
 /// The configuration that [`FloatIpt::save`] wrote, if the file is one of its.
-fn read_exact(json: &Json) -> Result<Option<IptConfig>, CheckpointError> {
+fn read_saved(json: &Json) -> Result<Option<IptConfig>, CheckpointError> {
     let Some(value) = json.get("vitreous_ipt") else { return Ok(None) };
-    let exact: Result<exact::Exact, _> = serde_json::from_value(value.clone());
-    exact.map(|exact| Some(exact.0)).map_err(|e| json.error(format!("`vitreous_ipt`: {e}")))
+    let saved: Result<saved::SavedConfig, _> = serde_json::from_value(value.clone());
+    saved.map(|saved| Some(saved.0)).map_err(|e| json.error(format!("`vitreous_ipt`: {e}")))
 }
 
 /// A saved configuration with what the caller gives instead.

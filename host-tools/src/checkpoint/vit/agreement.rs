@@ -3,11 +3,11 @@
 use vitreous::models::vit::VitConfig;
 
 use crate::checkpoint::error::CheckpointError;
-use crate::checkpoint::names::canonical::Canonical;
-use crate::checkpoint::said::claims::{
+use crate::checkpoint::metadata::claims::{
     Claim, Stated, CLASS_TOKEN, FC_NORM, FINAL_NORM, HEAD_WIDTH, QKV_BIAS,
 };
-use crate::checkpoint::said::metadata::Metadata;
+use crate::checkpoint::metadata::Metadata;
+use crate::checkpoint::names::canonical::Canonical;
 
 /// Refuses a model whose tensors are not those that the files beside them, or a well-known name, say.
 pub(crate) fn check(

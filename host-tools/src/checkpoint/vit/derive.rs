@@ -4,11 +4,11 @@ use super::agreement;
 use super::options::{BlockKind, LoadOptions};
 use super::positions::{self, SizeSources};
 use crate::checkpoint::error::CheckpointError;
+use crate::checkpoint::metadata::architectures::{Known, TypePool};
+use crate::checkpoint::metadata::saved::SavedConfig;
+use crate::checkpoint::metadata::Metadata;
 use crate::checkpoint::names::canonical::{shape_of, Canonical};
 use crate::checkpoint::names::head::HeadKind;
-use crate::checkpoint::said::architectures::{Known, TypePool};
-use crate::checkpoint::said::exact::Exact;
-use crate::checkpoint::said::metadata::Metadata;
 use crate::checkpoint::settings::{Said, Settings};
 use vitreous::models::vit::{Activation, Head, Output, Pool, VitConfig};
 
@@ -137,11 +137,11 @@ fn fit_image(
 /// A saved configuration with the caller's options put over it.
 pub(crate) fn overridden(
     model: &mut Canonical,
-    exact: &Exact,
+    saved: &SavedConfig,
     options: &LoadOptions,
     settings: &mut Settings,
 ) -> Result<Derived, CheckpointError> {
-    let mut config = exact.config;
+    let mut config = saved.config;
     let file = "config.json `vitreous`";
     let block = Said::by_file(BlockKind::PreNorm, file);
     settings.decide("block", "--block", block, |BlockKind::PreNorm| "pre-norm".to_string());

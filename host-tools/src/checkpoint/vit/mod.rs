@@ -16,9 +16,8 @@ use super::checks::{refuse_unknown, take_tensors, warning_of_zeros};
 use super::error::CheckpointError;
 use super::file::locate::{file_label, locate, Located};
 use super::json::Json;
+use super::metadata::{labels, saved, Metadata};
 use super::names::canonical::Canonical;
-use super::said::metadata::Metadata;
-use super::said::{exact, labels};
 use super::settings::Settings;
 use super::tensor::FloatTensor;
 use crate::output;
@@ -100,15 +99,15 @@ impl FloatVit {
         archive.choice.decide(&mut settings);
         let mut model = Canonical::new(archive, options.head)?;
         model.fold_layer_scale()?;
-        let derived = match &metadata.exact {
-            Some(exact) => derive::overridden(&mut model, exact, options, &mut settings)?,
+        let derived = match &metadata.saved {
+            Some(saved) => derive::overridden(&mut model, saved, options, &mut settings)?,
             None => derive::config(&mut model, &metadata, options, &mut settings)?,
         };
         let config = derived.config;
         validate_config(&file, &config)?;
         let sources = preprocess::Sources {
             options: &options.preprocess,
-            exact: metadata.exact.as_ref(),
+            saved: metadata.saved.as_ref(),
             config: config_json.as_ref().or(metadata.record.as_ref()),
             processor: processor.as_ref(),
             identity: &metadata.identity,
@@ -141,8 +140,8 @@ impl FloatVit {
     /// reads back. Creates the folder. A file is replaced only once its successor is complete.
     pub fn save(&self, dir: &Path) -> Result<(), CheckpointError> {
         output::folder(dir)?;
-        let exact = exact::Exact { config: self.config, preprocess: self.preprocess };
-        let config = serde_json::json!({ "architecture": self.name, "vitreous": exact });
+        let saved = saved::SavedConfig { config: self.config, preprocess: self.preprocess };
+        let config = serde_json::json!({ "architecture": self.name, "vitreous": saved });
         output::write(&dir.join("config.json"), format!("{config:#}\n"))?;
         let labels = dir.join("labels.txt");
         if !self.labels.is_empty() {

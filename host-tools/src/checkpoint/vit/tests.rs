@@ -1,9 +1,9 @@
 use super::*;
+use crate::checkpoint::archive::torch::tests::torch_file;
+use crate::checkpoint::{HeadKind, Setting};
 mod assumptions;
 mod contradictions;
 mod names;
-use crate::checkpoint::archive::torch::tests::torch_file;
-use crate::checkpoint::{HeadKind, Setting};
 use crate::synthetic;
 use vitreous::format::{Crop, Filter};
 use vitreous::models::vit::{Activation, Pool};

@@ -8,8 +8,8 @@ pub use sources::{ChannelOrder, PreprocessOptions};
 
 use crate::checkpoint::error::CheckpointError;
 use crate::checkpoint::json::Json;
-use crate::checkpoint::said::architectures::IMAGENET;
-use crate::checkpoint::said::exact::Exact;
+use crate::checkpoint::metadata::architectures::IMAGENET;
+use crate::checkpoint::metadata::saved::SavedConfig;
 use crate::checkpoint::settings::{Said, Settings};
 use crate::text::counted;
 use sources::{longer, resize_of, Found};
@@ -24,7 +24,7 @@ pub(crate) fn decide(
     warnings: &mut Vec<String>,
 ) -> Result<(Preprocess, ChannelOrder), CheckpointError> {
     let mut found = of_options(sources)?;
-    found = found.or(sources.exact.map(of_exact).unwrap_or_default());
+    found = found.or(sources.saved.map(of_saved).unwrap_or_default());
     if let Some(json) = sources.processor {
         found = found.or(processor::of_transformers(json, sources, warnings)?);
     }
@@ -208,9 +208,9 @@ fn of_options(sources: &Sources) -> Result<Found, CheckpointError> {
     })
 }
 
-fn of_exact(exact: &Exact) -> Found {
-    let (p, place) = (&exact.preprocess, "config.json `vitreous`");
-    let colours = exact.config.channels.min(4);
+fn of_saved(saved: &SavedConfig) -> Found {
+    let (p, place) = (&saved.preprocess, "config.json `vitreous`");
+    let colours = saved.config.channels.min(4);
     let list = |values: &[f32; 4]| values[..colours].iter().map(|v| f64::from(*v)).collect::<Vec<_>>();
     Found {
         mean: Some(Said::by_file(list(&p.mean), place)),

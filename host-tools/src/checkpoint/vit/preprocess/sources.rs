@@ -4,8 +4,8 @@ use vitreous::format::{Crop, Filter};
 use vitreous::models::vit::VitConfig;
 
 use crate::checkpoint::json::Json;
-use crate::checkpoint::said::exact::Exact;
-use crate::checkpoint::said::metadata::Identity;
+use crate::checkpoint::metadata::saved::SavedConfig;
+use crate::checkpoint::metadata::Identity;
 use crate::checkpoint::settings::Said;
 
 /// What the caller knows of the preprocessing.
@@ -39,7 +39,7 @@ pub enum ChannelOrder {
 /// Everything that may say something.
 pub(crate) struct Sources<'a> {
     pub options: &'a PreprocessOptions,
-    pub exact: Option<&'a Exact>,
+    pub saved: Option<&'a SavedConfig>,
     /// config.json.
     pub config: Option<&'a Json>,
     /// preprocessor_config.json.

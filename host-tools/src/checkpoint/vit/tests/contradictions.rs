@@ -1,7 +1,7 @@
 //! What files say against each other, against the tensors, or beyond what the engine does.
 use super::assumptions::{load_beside, setting, three_heads};
 use super::*;
-use crate::checkpoint::said::metadata::Metadata;
+use crate::checkpoint::metadata::Metadata;
 use crate::checkpoint::settings::Origin;
 use serde_json::{json, Value};
 
@@ -256,7 +256,7 @@ fn values_that_a_training_noted_are_read_and_called_by_their_own_keys() {
         ("args.mean", "[0.1, 0.2, 0.3]"),
     ];
     archive.facts = noted.map(|(key, value)| (key.to_string(), value.to_string())).into_iter().collect();
-    let record = crate::checkpoint::said::record::of(&archive).unwrap();
+    let record = crate::checkpoint::metadata::record::of(&archive).unwrap();
     assert!(record.place("pretrained_cfg.mean").ends_with("`args.mean`"));
     assert!(record.place("global_pool").ends_with("`args.pool`"));
     let metadata = Metadata::read(None, &archive, "x", false).unwrap();

@@ -1,13 +1,18 @@
-//! What the files beside the weights, and the names that they give, say of a model.
-use super::architectures::{self, Known, ModelType};
-use super::claims::{self, Claim, Stated};
-use super::exact::Exact;
-use super::{labels, record};
+//! Step 4: what the files beside the weights, and the names that they give, say of a model.
+pub(super) mod architectures;
+pub(super) mod claims;
+pub(super) mod labels;
+pub(super) mod record;
+pub(super) mod saved;
+
 use crate::checkpoint::archive::{signatures, Archive};
 use crate::checkpoint::error::CheckpointError;
 use crate::checkpoint::json::Json;
 use crate::checkpoint::names::features;
 use crate::checkpoint::settings::Said;
+use architectures::{Known, ModelType};
+use claims::{Claim, Stated};
+use saved::SavedConfig;
 use vitreous::models::vit::Output;
 
 /// A name in a file, and what is known of the architecture that it stands for.
@@ -68,7 +73,7 @@ impl Identity {
 /// What config.json says; each value may be absent.
 #[derive(Default)]
 pub(crate) struct Metadata {
-    pub exact: Option<Exact>,
+    pub saved: Option<SavedConfig>,
     pub identity: Identity,
     pub heads: Option<Said<usize>>,
     /// As the file calls it.
@@ -110,8 +115,8 @@ impl Metadata {
         let mut metadata = Self::default();
         if let Some(config) = config {
             if let Some(value) = config.get("vitreous") {
-                let exact = serde_json::from_value(value.clone());
-                metadata.exact = Some(exact.map_err(|e| config.error(format!("`vitreous`: {e}")))?);
+                let saved = serde_json::from_value(value.clone());
+                metadata.saved = Some(saved.map_err(|e| config.error(format!("`vitreous`: {e}")))?);
                 metadata.identity.name = config.string("architecture")?;
                 return Ok(metadata);
             }

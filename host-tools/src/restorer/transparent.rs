@@ -16,7 +16,7 @@ struct Level {
 /// Gives pixels that are wholly transparent the mean colour seen in the smallest square around them in which
 /// anything is, of squares with sides of 2, 4, 8, … pixels. A network looks at neighbours, so colours that
 /// nobody sees would shine through at edges.
-pub(super) fn fill_hidden(picture: &mut Picture, alpha: &[u8]) {
+pub(super) fn fill_transparent(picture: &mut Picture, alpha: &[u8]) {
     let seen = |(pixel, alpha): (&[u8; 3], &u8)| match alpha {
         0 => [0; 4],
         _ => [pixel[0].into(), pixel[1].into(), pixel[2].into(), 1],
@@ -77,12 +77,12 @@ mod tests {
     fn hidden_colours_become_those_seen_nearby() {
         let data = [[255, 0, 255], [255, 0, 255], [10, 20, 30], [12, 20, 30], [255, 0, 255]].concat();
         let mut picture = Picture { width: 5, height: 1, data };
-        fill_hidden(&mut picture, &[0, 0, 1, 255, 0]);
+        fill_transparent(&mut picture, &[0, 0, 1, 255, 0]);
         let mean = [11, 20, 30];
         assert_eq!(picture.data, [mean, mean, [10, 20, 30], [12, 20, 30], mean].concat());
         let unseen = Picture { width: 1, height: 1, data: vec![255, 0, 255] };
         let mut same = unseen.clone();
-        fill_hidden(&mut same, &[0]);
+        fill_transparent(&mut same, &[0]);
         assert_eq!(same, unseen);
     }
 }

@@ -6,7 +6,7 @@ use vitreous::models::ipt::{IptConfig, Task, MAX_TASKS};
 /// Everything about a model that its tensors do not say.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(super) struct Exact(#[serde(with = "IptConfigDef")] pub IptConfig);
+pub(super) struct SavedConfig(#[serde(with = "IptConfigDef")] pub IptConfig);
 
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "IptConfig", deny_unknown_fields)]

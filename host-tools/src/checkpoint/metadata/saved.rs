@@ -6,7 +6,7 @@ use vitreous::models::vit::{Activation, Head, Output, Pool, VitConfig};
 /// Everything about a model that its tensors do not say.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Exact {
+pub(crate) struct SavedConfig {
     #[serde(with = "VitConfigDef")]
     pub config: VitConfig,
     #[serde(with = "PreprocessDef")]
