@@ -6,15 +6,15 @@ use std::time::Duration;
 use anyhow::Result;
 use rayon::prelude::*;
 use vitreous::format::Preprocess;
-use vitreous::kernels::Kernels;
-use vitreous::models::vit::{Run as VitRun, RunOptions, Vit, VitConfig, MAX_TILE_ROWS};
-use vitreous::{ForkJoin, Model, Progress, Serial, SliceSource, Stage};
+use vitreous::kernels::{Kernels, TableSpec};
+use vitreous::models::vit::{Run as VitRun, Vit, VitConfig, MAX_TILE_ROWS};
+use vitreous::{Model, Progress, SliceSource, Stage};
 
 use crate::model_file::ModelFile;
 use crate::pool::Pool;
-use crate::profile::time_steps;
 use crate::saturation::Saturation;
-use crate::vtr::{AlignedBytes, ModelBytes};
+use crate::vtr::ModelBytes;
+use crate::workspace::{install, time_steps, Workspace};
 
 /// Rows of a block of the fastest table's matrix product.
 const BLOCK_ROWS: usize = 6;
@@ -115,11 +115,10 @@ impl Engine {
     /// As [`Engine::session`].
     pub fn session_on<'e>(&'e self, pool: Option<&'e Pool>) -> Result<Session<'e>> {
         let vit = Vit::new(&self.file.run_model()?)?;
-        let workers = pool.map_or(1, Pool::workers);
         let tile_rows = host_tile_rows(&self.config);
-        let arena =
-            AlignedBytes::zeroed(vit.plan_for(tile_rows, self.file.kernels().spec, workers)?.arena_bytes());
-        Ok(Session { engine: self, vit, arena, tile_rows, pool })
+        let plan = |kernels: &TableSpec, workers| vit.plan_for(tile_rows, kernels, workers);
+        let workspace = Workspace::new(self.file.kernels(), tile_rows, pool, plan)?;
+        Ok(Session { engine: self, vit, workspace })
     }
 
     /// Calls `f` with the checked model.
@@ -190,9 +189,7 @@ impl Engine {
 pub struct Session<'e> {
     engine: &'e Engine,
     vit: Vit<'e>,
-    arena: AlignedBytes,
-    tile_rows: usize,
-    pool: Option<&'e Pool>,
+    workspace: Workspace<'e>,
 }
 
 impl<'e> Session<'e> {
@@ -208,10 +205,7 @@ impl<'e> Session<'e> {
             "an image of {} bytes where the model takes {expected}",
             pixels.len()
         );
-        match self.pool {
-            Some(pool) => pool.install(|| self.run_here(pixels, hidden)),
-            None => self.run_here(pixels, hidden),
-        }
+        install(self.workspace.pool(), || self.run_here(pixels, hidden))
     }
 
     /// Runs one image and returns how long each step took.
@@ -219,38 +213,22 @@ impl<'e> Session<'e> {
     /// # Errors
     /// An image of the wrong size.
     pub fn profile(&mut self, pixels: &[u8]) -> Result<Vec<(Stage, Duration)>> {
-        match self.pool {
-            Some(pool) => pool.install(|| self.profile_here(pixels)),
-            None => self.profile_here(pixels),
-        }
-    }
-
-    fn profile_here(&mut self, pixels: &[u8]) -> Result<Vec<(Stage, Duration)>> {
-        let (mut run, mut source) = self.begin(pixels)?;
-        Ok(time_steps(&mut run, VitRun::next_stage, |run| run.step(&mut source).map(drop))?)
+        install(self.workspace.pool(), || {
+            let (mut run, mut source) = self.begin(pixels)?;
+            Ok(time_steps(&mut run, VitRun::next_stage, |run| run.step(&mut source).map(drop))?)
+        })
     }
 
     fn begin<'s>(&'s mut self, pixels: &'s [u8]) -> Result<(VitRun<'s, 'e>, SliceSource<'s>)> {
         let c = &self.engine.config;
         let source = SliceSource::new(pixels, c.image_width * c.channels);
-        let pool: &dyn ForkJoin = self.pool.map_or(&Serial, |pool| pool);
-        let options = RunOptions { tile_rows: self.tile_rows, kernels: self.engine.file.kernels(), pool };
-        Ok((self.vit.begin_on(self.arena.as_mut_slice(), options)?, source))
+        let (arena, options) = self.workspace.for_run();
+        Ok((self.vit.begin_on(arena, options)?, source))
     }
 
-    /// The model as runs read it.
-    pub fn vit(&self) -> &Vit<'e> {
-        &self.vit
-    }
-
-    /// Threads that share the work.
-    pub fn workers(&self) -> usize {
-        self.pool.map_or(1, Pool::workers)
-    }
-
-    /// Bytes of arena with these kernels and threads.
-    pub fn arena_bytes(&self) -> usize {
-        self.arena.as_slice().len()
+    /// Arena, kernels and threads of its runs.
+    pub fn workspace(&self) -> &Workspace<'e> {
+        &self.workspace
     }
 
     fn run_here(&mut self, pixels: &[u8], hidden: bool) -> Result<EngineOutput> {

@@ -30,8 +30,9 @@ pub fn bench(subject: Subject, options: BenchOptions) -> Result<BenchReport> {
     let pool = Pool::new(options.threads)?;
     let mut session = subject.session(Some(&pool).filter(|_| options.threads != 1))?;
     let timing = pool.install(|| measure(&mut *session, &pixels, file.kernels(), options))?;
-    let bytes = [file.run_bytes().len(), session.arena_bytes()];
-    Ok(timing.report(&subject.work(&file.run_model()?)?, file.kernels(), session.workers(), bytes))
+    let workspace = session.workspace();
+    let bytes = [file.run_bytes().len(), workspace.arena_bytes()];
+    Ok(timing.report(&subject.work(&file.run_model()?)?, file.kernels(), workspace.workers(), bytes))
 }
 
 /// Thousand millions of multiply-accumulates per second in registers, on this thread; none for a table

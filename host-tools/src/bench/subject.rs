@@ -16,6 +16,7 @@ use crate::model_file::ModelFile;
 use crate::pool::Pool;
 use crate::restorer::{Restorer, WindowSession};
 use crate::target::{restore_on_target, run_on_target, RunOptions, Target, TargetCost};
+use crate::workspace::Workspace;
 
 /// What a run is.
 #[derive(Clone, Copy, Debug)]
@@ -31,8 +32,7 @@ pub(super) trait Timed: Send {
     fn run(&mut self, pixels: &[u8]) -> Result<()>;
     /// How long each step takes.
     fn profile(&mut self, pixels: &[u8]) -> Result<Vec<(Stage, Duration)>>;
-    fn workers(&self) -> usize;
-    fn arena_bytes(&self) -> usize;
+    fn workspace(&self) -> &Workspace<'_>;
 }
 
 impl Timed for Session<'_> {
@@ -44,12 +44,8 @@ impl Timed for Session<'_> {
         self.profile(pixels)
     }
 
-    fn workers(&self) -> usize {
-        self.workers()
-    }
-
-    fn arena_bytes(&self) -> usize {
-        self.arena_bytes()
+    fn workspace(&self) -> &Workspace<'_> {
+        self.workspace()
     }
 }
 
@@ -62,12 +58,8 @@ impl Timed for WindowSession<'_> {
         self.profile(pixels)
     }
 
-    fn workers(&self) -> usize {
-        self.workers()
-    }
-
-    fn arena_bytes(&self) -> usize {
-        self.arena_bytes()
+    fn workspace(&self) -> &Workspace<'_> {
+        self.workspace()
     }
 }
 

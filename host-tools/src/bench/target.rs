@@ -8,8 +8,8 @@ use super::report::{BenchReport, Unit};
 use super::subject::{RunWork, Subject};
 use crate::target::{repacked_for, RunOptions, Target, TargetCost};
 
-/// Counts the instructions of one run on a target; they are the same in every run. A window is run as an image
-/// of its size.
+/// Counts the instructions of one run on a target; they are the same in every run. A window is run as an
+/// image of its size.
 ///
 /// # Errors
 /// As [`run_on_target`](crate::target::run_on_target) and

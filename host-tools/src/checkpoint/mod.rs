@@ -1,14 +1,15 @@
-//! Float weights: import from timm, Hugging Face transformers, torchvision and the authors of the IPT, and the
-//! tool's own checkpoints.
+//! Float weights: import from timm, Hugging Face transformers, torchvision and the authors of the IPT, and
+//! the tool's own checkpoints.
 //!
 //! Files are safetensors, or dicts of tensors by `torch.save`, which are read as data: nothing in them is
 //! executed. A ViT's tensors are renamed to timm's names, the configuration is read from their shapes and
-//! from the config.json beside them, and every shape and value is checked once. Afterwards a [`FloatVit`] or a
-//! [`FloatIpt`](ipt::FloatIpt) can be trusted.
+//! from the config.json beside them, and every shape and value is checked once. Afterwards a [`FloatVit`] or
+//! a [`FloatIpt`](ipt::FloatIpt) can be trusted.
 //!
 //! A checkpoint goes one way, and each step uses earlier ones alone: its bytes (`file`), its tensors
-//! (`archive`), their canonical names (`names`), what files and names say beside them (`metadata`), the model (`vit`, `ipt`).
-//! A further architecture adds its signature (`archive::signatures`) and a module for the last step.
+//! (`archive`), their canonical names (`names`), what files and names say beside them (`metadata`), the model
+//! (`vit`, `ipt`). A further architecture adds its signature (`archive::signatures`) and a module for the
+//! last step.
 mod archive;
 mod checks;
 mod error;

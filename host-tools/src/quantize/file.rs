@@ -19,14 +19,9 @@ pub trait Quantize {
     /// The architecture.
     const FAMILY: Family;
 
-    /// The model's name.
-    fn name(&self) -> &str;
-
-    /// SHA-256 of the file that the weights come from; zeros for weights from memory.
-    fn source_sha256(&self) -> [u8; 32];
-
-    /// What the tensors do not say, and where each value comes from.
-    fn settings(&self) -> &Settings;
+    /// The model's name, the SHA-256 of the file that the weights come from (zeros for weights from memory),
+    /// and what the tensors do not say.
+    fn header(&self) -> (&str, [u8; 32], &Settings);
 
     /// Every layer whose precision can be chosen, in the order of the forward pass.
     fn layers(&self) -> Vec<Self::Layer>;
@@ -37,8 +32,8 @@ pub trait Quantize {
     /// No layer of this model has such a name; some that there are.
     fn layers_named(&self, pattern: &str) -> Result<Vec<Self::Layer>>;
 
-    /// Finds the power of two that brings the residual stream into f16's range: the float weights run on a few
-    /// synthetic images and on `images` as the model takes them.
+    /// Finds the power of two that brings the residual stream into f16's range: the float weights run on a
+    /// few synthetic images and on `images` as the model takes them.
     ///
     /// # Errors
     /// Images of the wrong size.
@@ -90,14 +85,15 @@ impl<L> Default for QuantizeOptions<L> {
 pub fn quantize<M: Quantize>(float: &M, options: &QuantizeOptions<M::Layer>) -> Result<Vec<u8>> {
     let mut writer = VtrWriter::default();
     float.write_sections(options, &mut writer)?;
-    writer.settings(&float.settings().to_text());
+    let (name, source_sha256, settings) = float.header();
+    writer.settings(&settings.to_text());
     writer.finish(&VtrHeader {
         family: M::FAMILY,
         model_version: options.model_version,
         layout: options.layout,
         tile_rows: DEFAULT_TILE_ROWS as u32,
-        source_sha256: float.source_sha256(),
-        name: options.name.clone().unwrap_or_else(|| float.name().to_owned()),
+        source_sha256,
+        name: options.name.clone().unwrap_or_else(|| name.to_owned()),
     })
 }
 

@@ -54,8 +54,8 @@ impl LayerWriter {
         self.section.floats(beta);
     }
 
-    /// A linear layer: weights, scales, bias, and sums of the int8 weights where the inputs have a zero point.
-    /// `name` serves messages.
+    /// A linear layer: weights, scales, bias, and sums of the int8 weights where the inputs have a zero
+    /// point. `name` serves messages.
     ///
     /// # Errors
     /// A weight that f16 cannot hold, a bias that is not finite.

@@ -1,7 +1,7 @@
 //! Float weights to a `.vtr`: folding, quantization without calibration data, packing.
 //!
-//! An architecture brings an implementation of [`Quantize`] (its sections), its layers' names, its part of the
-//! residual stream's scaling, of the balance and of the sensitivity; all else is here once.
+//! An architecture brings an implementation of [`Quantize`] (its sections), its layers' names, its part of
+//! the residual stream's scaling, of the balance and of the sensitivity; all else is here once.
 
 pub mod balance;
 mod file;

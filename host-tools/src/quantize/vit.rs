@@ -18,16 +18,8 @@ impl Quantize for FloatVit {
     type Layer = VitLayer;
     const FAMILY: Family = Family::Vit;
 
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn source_sha256(&self) -> [u8; 32] {
-        self.source_sha256
-    }
-
-    fn settings(&self) -> &Settings {
-        &self.settings
+    fn header(&self) -> (&str, [u8; 32], &Settings) {
+        (&self.name, self.source_sha256, &self.settings)
     }
 
     fn layers(&self) -> Vec<VitLayer> {
