@@ -44,7 +44,8 @@ fn fail_with(arguments: &[&str], code: i32) -> String {
 pub fn restorer() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let float = folder.path().join("float");
-    let model = random_ipt(small_ipt(&["denoise30", "x2"]), 1);
+    let mut model = random_ipt(small_ipt(&["denoise30", "x2"]), 1);
+    model.name = "small".into();
     model.save(&float).expect("writable");
     let path = |name: &str| folder.path().join(name).display().to_string();
     succeed(&["convert", &path("float"), "-o", &path("model.vtr")]);
