@@ -118,8 +118,8 @@
 //! | `thumbv7em-none-eabihf` (Cortex-M4, M7) | `cortex-m-dsp` | `-C target-cpu=cortex-m7` where it is one |
 //! | `thumbv8m.main-none-eabihf` (Cortex-M33) | `cortex-m-dsp` | `-C target-cpu=cortex-m33` |
 //! | `thumbv8m.main-none-eabihf` (Cortex-M55, M85, M52) | `cortex-m-helium` | `-C target-cpu=cortex-m55` |
-//! | `thumbv6m`, `thumbv7m`, `thumbv8m.base` | `scalar`: integers alone | |
-//! | `riscv32im*` without F | `scalar` | |
+//! | `thumbv6m`, `thumbv7m`, `thumbv8m.base` | `soft-float`: integers alone | |
+//! | `riscv32im*` without F | `soft-float` | |
 //! | `aarch64` | `neon`, `neon-dotprod` | `-C target-feature=+dotprod` |
 //! | `x86_64` | `portable`; [`kernels::supported_kernels`] lists `avx2` and `avx512-vnni` | |
 //! | all others | `portable` | |

@@ -15,6 +15,8 @@ pub mod interrupt;
 pub mod output;
 #[path = "../../host-tools/src/taps.rs"]
 pub mod taps;
+#[path = "../../host-tools/src/text.rs"]
+pub mod text;
 
 pub use hostile::{run_ipt, run_vit};
 

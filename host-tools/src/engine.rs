@@ -1,20 +1,20 @@
 //! The engine on the host: a model file, runs over images.
 
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use rayon::prelude::*;
 use vitreous::format::Preprocess;
-use vitreous::kernels::{Kernels, PORTABLE};
-use vitreous::models::vit::{RunOptions, Vit, VitConfig, MAX_TILE_ROWS};
-use vitreous::{ForkJoin, Model, Progress, Serial, SliceSource, Stage};
+use vitreous::kernels::{Kernels, TableSpec};
+use vitreous::models::vit::{Run as VitRun, Vit, VitConfig, MAX_TILE_ROWS};
+use vitreous::{Model, Progress, SliceSource, Stage};
 
-use crate::checkpoint::Settings;
-use crate::kernels;
+use crate::model_file::ModelFile;
 use crate::pool::Pool;
 use crate::saturation::Saturation;
-use crate::vtr::{repack, AlignedBytes, ModelBytes};
+use crate::vtr::ModelBytes;
+use crate::workspace::{install, time_steps, Workspace};
 
 /// Rows of a block of the fastest table's matrix product.
 const BLOCK_ROWS: usize = 6;
@@ -30,11 +30,7 @@ fn host_tile_rows(config: &VitConfig) -> usize {
 /// A `.vtr` file, checked.
 #[derive(Clone, Debug)]
 pub struct Engine {
-    bytes: ModelBytes,
-    /// The model with its weights as the kernels want them, where the file has them in another order.
-    packed: Option<AlignedBytes>,
-    kernels: &'static Kernels,
-    path: PathBuf,
+    file: ModelFile,
     config: VitConfig,
     preprocess: Preprocess,
     labels: Vec<String>,
@@ -72,9 +68,7 @@ impl Engine {
     /// # Errors
     /// The file can't be read, or the engine refuses it; both name the file.
     pub fn load(path: &Path) -> Result<Self> {
-        let bytes =
-            ModelBytes::open(path).with_context(|| format!("cannot read the model {}", path.display()))?;
-        Self::from_bytes(bytes, path).with_context(|| format!("cannot use the model {}", path.display()))
+        ModelFile::load(path, |bytes| Self::from_bytes(bytes, path))
     }
 
     /// Checks a model in memory; `path` serves messages alone.
@@ -88,10 +82,8 @@ impl Engine {
         let labels = model.labels()?.iter().map(str::to_owned).collect();
         let (config, preprocess, arena_bytes) =
             (*vit.config(), model.preprocess()?, vit.plan().arena_bytes());
-        let (packed, kernels) = (None, &PORTABLE);
-        let engine =
-            Self { bytes, packed, kernels, path: path.to_owned(), config, preprocess, labels, arena_bytes };
-        engine.with_kernels(kernels::chosen()?)
+        let file = ModelFile::new(bytes, path)?;
+        Ok(Self { file, config, preprocess, labels, arena_bytes })
     }
 
     /// The same model on other kernels. Weights that they can't read in the file's order are put into theirs,
@@ -100,21 +92,13 @@ impl Engine {
     /// # Errors
     /// None for a model that was loaded.
     pub fn with_kernels(mut self, kernels: &'static Kernels) -> Result<Self> {
-        let model = Model::parse_without_checksums(self.bytes.as_slice())?;
-        let readable = kernels.spec.reads(model.layout());
-        self.packed = if readable { None } else { Some(repack(self.bytes.as_slice(), kernels.spec.layout)?) };
-        self.kernels = kernels;
+        self.file = self.file.with_kernels(kernels)?;
         Ok(self)
     }
 
-    /// The kernels that runs use.
-    pub fn kernels(&self) -> &'static Kernels {
-        self.kernels
-    }
-
-    /// The weights as runs read them.
-    pub(crate) fn run_bytes(&self) -> &[u8] {
-        self.packed.as_ref().map_or_else(|| self.bytes.as_slice(), AlignedBytes::as_slice)
+    /// The model's file.
+    pub fn file(&self) -> &ModelFile {
+        &self.file
     }
 
     /// Prepares runs one after the other on this thread: the model's tables read once, one arena.
@@ -130,44 +114,16 @@ impl Engine {
     /// # Errors
     /// As [`Engine::session`].
     pub fn session_on<'e>(&'e self, pool: Option<&'e Pool>) -> Result<Session<'e>> {
-        let model = Model::parse_without_checksums(self.run_bytes())?;
-        let vit = Vit::new(&model)?;
-        let workers = pool.map_or(1, Pool::workers);
+        let vit = Vit::new(&self.file.run_model()?)?;
         let tile_rows = host_tile_rows(&self.config);
-        let arena = AlignedBytes::zeroed(vit.plan_for(tile_rows, self.kernels.spec, workers)?.arena_bytes());
-        Ok(Session { engine: self, vit, arena, tile_rows, pool })
+        let plan = |kernels: &TableSpec, workers| vit.plan_for(tile_rows, kernels, workers);
+        let workspace = Workspace::new(self.file.kernels(), tile_rows, pool, plan)?;
+        Ok(Session { engine: self, vit, workspace })
     }
 
     /// Calls `f` with the checked model.
     pub fn with_vit<T>(&self, f: impl FnOnce(&Vit) -> T) -> Result<T> {
-        let model = Model::parse_without_checksums(self.bytes.as_slice())?;
-        Ok(f(&Vit::new(&model)?))
-    }
-
-    /// Where the values come from that the weights do not say, as the file has it.
-    ///
-    /// # Errors
-    /// Text that is not UTF-8.
-    pub fn settings(&self) -> Result<Settings> {
-        Ok(Settings::from_text(Model::parse_without_checksums(self.bytes.as_slice())?.settings()?))
-    }
-
-    /// SHA-256 of the file that the weights were made from; zeros if the model does not say it.
-    ///
-    /// # Errors
-    /// None for a model that has been loaded.
-    pub fn source_sha256(&self) -> Result<[u8; 32]> {
-        Ok(Model::parse_without_checksums(self.bytes.as_slice())?.source_sha256())
-    }
-
-    /// The file's bytes.
-    pub fn bytes(&self) -> &[u8] {
-        self.bytes.as_slice()
-    }
-
-    /// Where the file is.
-    pub fn path(&self) -> &Path {
-        &self.path
+        Ok(f(&Vit::new(&self.file.model()?)?))
     }
 
     /// Hyperparameters.
@@ -233,9 +189,7 @@ impl Engine {
 pub struct Session<'e> {
     engine: &'e Engine,
     vit: Vit<'e>,
-    arena: AlignedBytes,
-    tile_rows: usize,
-    pool: Option<&'e Pool>,
+    workspace: Workspace<'e>,
 }
 
 impl<'e> Session<'e> {
@@ -251,10 +205,7 @@ impl<'e> Session<'e> {
             "an image of {} bytes where the model takes {expected}",
             pixels.len()
         );
-        match self.pool {
-            Some(pool) => pool.install(|| self.run_here(pixels, hidden)),
-            None => self.run_here(pixels, hidden),
-        }
+        install(self.workspace.pool(), || self.run_here(pixels, hidden))
     }
 
     /// Runs one image and returns how long each step took.
@@ -262,50 +213,27 @@ impl<'e> Session<'e> {
     /// # Errors
     /// An image of the wrong size.
     pub fn profile(&mut self, pixels: &[u8]) -> Result<Vec<(Stage, Duration)>> {
-        match self.pool {
-            Some(pool) => pool.install(|| self.profile_here(pixels)),
-            None => self.profile_here(pixels),
-        }
+        install(self.workspace.pool(), || {
+            let (mut run, mut source) = self.begin(pixels)?;
+            Ok(time_steps(&mut run, VitRun::next_stage, |run| run.step(&mut source).map(drop))?)
+        })
     }
 
-    fn profile_here(&mut self, pixels: &[u8]) -> Result<Vec<(Stage, Duration)>> {
+    fn begin<'s>(&'s mut self, pixels: &'s [u8]) -> Result<(VitRun<'s, 'e>, SliceSource<'s>)> {
         let c = &self.engine.config;
-        let mut source = SliceSource::new(pixels, c.image_width * c.channels);
-        let pool: &dyn ForkJoin = self.pool.map_or(&Serial, |pool| pool);
-        let options = RunOptions { tile_rows: self.tile_rows, kernels: self.engine.kernels, pool };
-        let mut run = self.vit.begin_with(self.arena.as_mut_slice(), options)?;
-        let mut steps = Vec::new();
-        let mut last = Instant::now();
-        while let Some(stage) = run.next_stage() {
-            run.step(&mut source)?;
-            let now = Instant::now();
-            steps.push((stage, now - last));
-            last = now;
-        }
-        Ok(steps)
+        let source = SliceSource::new(pixels, c.image_width * c.channels);
+        let (arena, options) = self.workspace.for_run();
+        Ok((self.vit.begin_with(arena, options)?, source))
     }
 
-    /// The model as runs read it.
-    pub fn vit(&self) -> &Vit<'e> {
-        &self.vit
-    }
-
-    /// Threads that share the work.
-    pub fn workers(&self) -> usize {
-        self.pool.map_or(1, Pool::workers)
-    }
-
-    /// Bytes of arena with these kernels and threads.
-    pub fn arena_bytes(&self) -> usize {
-        self.arena.as_slice().len()
+    /// Arena, kernels and threads of its runs.
+    pub fn workspace(&self) -> &Workspace<'e> {
+        &self.workspace
     }
 
     fn run_here(&mut self, pixels: &[u8], hidden: bool) -> Result<EngineOutput> {
-        let c = &self.engine.config;
-        let mut source = SliceSource::new(pixels, c.image_width * c.channels);
-        let pool: &dyn ForkJoin = self.pool.map_or(&Serial, |pool| pool);
-        let options = RunOptions { tile_rows: self.tile_rows, kernels: self.engine.kernels, pool };
-        let mut run = self.vit.begin_with(self.arena.as_mut_slice(), options)?;
+        let depth = self.engine.config.depth;
+        let (mut run, mut source) = self.begin(pixels)?;
         let mut kept = Vec::new();
         let mut saturation = Saturation::default();
         while let Progress::Running(stage) = run.step(&mut source)? {
@@ -314,7 +242,7 @@ impl<'e> Session<'e> {
             // The stream is whole before a block's first tile and before the head.
             let boundary = match next {
                 Some(Stage::Norm { layer }) => kept.len() == usize::from(layer),
-                Some(Stage::Head) => kept.len() == c.depth,
+                Some(Stage::Head) => kept.len() == depth,
                 _ => false,
             };
             if hidden && boundary {

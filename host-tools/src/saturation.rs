@@ -5,7 +5,7 @@ use half::f16;
 use serde::Serialize;
 use vitreous::Stage;
 
-use crate::inspect::grouped;
+use crate::text::grouped;
 
 /// Magnitude bits of 65504, the largest f16.
 const LARGEST: u16 = 0x7bff;

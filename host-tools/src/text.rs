@@ -40,6 +40,15 @@ pub fn printable(name: &str) -> Cow<'_, str> {
     Cow::Owned(text)
 }
 
+/// A key from a file, fit for a terminal: its first 80 characters, escaped.
+pub fn short(key: &str) -> String {
+    let mut short: String = key.chars().take(80).collect();
+    if short.len() < key.len() {
+        short.push('…');
+    }
+    short.escape_debug().to_string()
+}
+
 /// Most bytes of a text file, such as labels or a config.json: a device or a pipe may never end.
 pub const MAX_TEXT: u64 = 64 << 20;
 
@@ -55,6 +64,19 @@ pub fn read_bounded(path: &Path, most: u64) -> io::Result<Vec<u8>> {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));
     }
     Ok(bytes)
+}
+
+/// Digits in groups of three.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
 }
 
 /// A number of things, such as `1 image` and `2 images`.

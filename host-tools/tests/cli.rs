@@ -90,7 +90,7 @@ fn kernels_are_listed_chosen_and_timed() {
     let all = json["model_bytes"].as_u64().expect("bytes");
     // What is no weights: header, configuration, and where the settings come from, which is text.
     let engine = vitreous_tools::engine::Engine::load(Path::new(&model)).expect("a model");
-    let text = engine.settings().expect("settings").to_text().len() as u64;
+    let text = engine.file().settings().expect("settings").to_text().len() as u64;
     assert!((all - text - 1024..all).contains(&bytes), "{bytes} of {all} bytes are weights, {text} text");
 }
 

@@ -8,20 +8,18 @@ use vitreous::models::ipt::IptConfig;
 use vitreous::models::vit::{Head, Pool, VitConfig};
 use vitreous_tests::{random_ipt, random_vit, repository, small_config, small_ipt_config};
 use vitreous_tools::checkpoint::ipt::parse_task;
-use vitreous_tools::quantize::{
-    ipt_layers, quantize_ipt, quantize_vit, IptQuantizeOptions, LayerName, QuantizeOptions,
-};
+use vitreous_tools::quantize::{ipt_layers, quantize, QuantizeOptions, VitLayer};
 
 fn main() -> anyhow::Result<()> {
     let corpus = repository("fuzz/corpus");
     for (name, config, keep_f16) in vits() {
         let options = QuantizeOptions { keep_f16, ..Default::default() };
-        write(&corpus.join("vit_model"), name, &quantize_vit(&random_vit(config, 1), &options)?)?;
+        write(&corpus.join("vit_model"), name, &quantize(&random_vit(config, 1), &options)?)?;
     }
     for (name, config, f16) in ipts()? {
         let keep_f16 = if f16 { ipt_layers(&config) } else { Vec::new() };
-        let options = IptQuantizeOptions { keep_f16, ..Default::default() };
-        write(&corpus.join("ipt_model"), name, &quantize_ipt(&random_ipt(config, 1), &options)?)?;
+        let options = QuantizeOptions { keep_f16, ..Default::default() };
+        write(&corpus.join("ipt_model"), name, &quantize(&random_ipt(config, 1), &options)?)?;
     }
     checkpoints(&corpus.join("checkpoint"))?;
     println!("{}", corpus.display());
@@ -29,7 +27,7 @@ fn main() -> anyhow::Result<()> {
 }
 
 /// Models of a few kilobytes: the smaller a seed, the more runs a second.
-fn vits() -> Vec<(&'static str, VitConfig, Vec<LayerName>)> {
+fn vits() -> Vec<(&'static str, VitConfig, Vec<VitLayer>)> {
     let tiny = VitConfig {
         image_height: 4,
         image_width: 6,
@@ -46,12 +44,12 @@ fn vits() -> Vec<(&'static str, VitConfig, Vec<LayerName>)> {
     let mean = VitConfig { pool: Pool::Mean, norm_before_pool: false, norm_after_pool: true, ..tiny };
     let distilled = VitConfig { distill_token: true, head: Head::Distilled, depth: 2, ..tiny };
     let features = VitConfig { head: Head::None, classes: 0, ..tiny };
-    let f16 = vec![LayerName::Qkv(0), LayerName::Proj(0), LayerName::Fc1(0), LayerName::Fc2(0)];
+    let f16 = vec![VitLayer::Qkv(0), VitLayer::Proj(0), VitLayer::Fc1(0), VitLayer::Fc2(0)];
     vec![
         ("int8", tiny, vec![]),
         ("f16", tiny, f16),
         ("mean", mean, vec![]),
-        ("distilled", distilled, vec![LayerName::Fc2(1)]),
+        ("distilled", distilled, vec![VitLayer::Fc2(1)]),
         ("features", features, vec![]),
     ]
 }

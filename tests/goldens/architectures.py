@@ -5,7 +5,7 @@ Every timm model is built on the `meta` device (no weights, no memory), and its 
 heads an attention has, the epsilon of a norm, the class of the activation, the kind of block. Nothing is
 guessed from names.
 
-    .venv/bin/python architectures.py           # writes ../../host-tools/src/checkpoint/{architectures,releases}.tsv
+    .venv/bin/python architectures.py           # writes ../../host-tools/src/checkpoint/metadata/{architectures,releases}.tsv
 
 architectures.tsv: tab-separated, sorted by name; lines with `#` are comments; the first other line is the
 header.
@@ -47,7 +47,7 @@ from timm.models import _registry as registry
 from torch import nn
 
 PATTERNS = ["vit*", "deit*", "eva*", "beit*", "flexivit*", "test_vit*", "samvit*"]
-CHECKPOINT = Path(__file__).resolve().parents[2] / "host-tools/src/checkpoint"
+CHECKPOINT = Path(__file__).resolve().parents[2] / "host-tools/src/checkpoint/metadata"
 COLUMNS = [
     "name",
     "status",

@@ -3,12 +3,10 @@
 use std::time::Duration;
 
 use vitreous_tests::{configs, random_ipt, random_vit, small_ipt_config};
-use vitreous_tools::bench::{
-    bench, bench_on_target, bench_restorer, bench_restorer_on_target, render, BenchOptions, BenchReport, Unit,
-};
+use vitreous_tools::bench::{bench, bench_on_target, render, BenchOptions, BenchReport, Subject, Unit};
 use vitreous_tools::engine::Engine;
-use vitreous_tools::inspect::{inspect, inspect_restorer, Inspection};
-use vitreous_tools::quantize::{ipt_layers, quantize_ipt, quantize_vit, IptQuantizeOptions, QuantizeOptions};
+use vitreous_tools::inspect::{inspect_classifier, inspect_restorer, Inspection};
+use vitreous_tools::quantize::{ipt_layers, quantize, QuantizeOptions};
 use vitreous_tools::restorer::Restorer;
 use vitreous_tools::target::{RunOptions, Target};
 use vitreous_tools::vtr::AlignedBytes;
@@ -16,7 +14,7 @@ use vitreous_tools::vtr::AlignedBytes;
 const OPTIONS: BenchOptions = BenchOptions { threads: 1, runs: 3, warm_up: 1 };
 
 fn engine(config: vitreous::models::vit::VitConfig) -> Engine {
-    let bytes = quantize_vit(&random_vit(config, 3), &QuantizeOptions::default()).expect("convertible");
+    let bytes = quantize(&random_vit(config, 3), &QuantizeOptions::default()).expect("convertible");
     Engine::from_bytes(AlignedBytes::copy_of(&bytes), "bench.vtr".as_ref()).expect("loadable")
 }
 
@@ -24,8 +22,8 @@ fn engine(config: vitreous::models::vit::VitConfig) -> Engine {
 fn restorer_bytes() -> Vec<u8> {
     let config = small_ipt_config();
     let keep_f16 = ipt_layers(&config).into_iter().step_by(3).collect();
-    let options = IptQuantizeOptions { keep_f16, ..Default::default() };
-    quantize_ipt(&random_ipt(config, 4), &options).expect("convertible")
+    let options = QuantizeOptions { keep_f16, ..Default::default() };
+    quantize(&random_ipt(config, 4), &options).expect("convertible")
 }
 
 /// No work is lost between stages, or counted twice, and it is what `inspect` says.
@@ -44,8 +42,8 @@ fn check_work(report: &BenchReport, inspection: &Inspection) {
 fn a_classifiers_stages_are_the_whole_model() {
     for (name, config) in configs() {
         let engine = engine(config);
-        let report = bench(&engine, OPTIONS).expect("timed");
-        check_work(&report, &inspect(&engine, 8).expect("inspected"));
+        let report = bench(Subject::Image(&engine), OPTIONS).expect("timed");
+        check_work(&report, &inspect_classifier(&engine, 8).expect("inspected"));
         assert!(report.model_bytes - report.weight_bytes < 1024, "{name}: {report:?}");
         assert_eq!((report.window.as_ref(), report.unit, report.runs), (None, Unit::Milliseconds, 3));
         assert!(report.least <= report.median && report.median > 0.0, "{name}: {report:?}");
@@ -61,7 +59,7 @@ fn a_restorers_stages_are_one_window_of_the_task() {
         .expect("loadable");
     let config = restorer.config().clone();
     for (index, task) in config.tasks.iter().enumerate() {
-        let report = bench_restorer(&restorer, index, OPTIONS).expect("timed");
+        let report = bench(Subject::Window(&restorer, index), OPTIONS).expect("timed");
         check_work(&report, &inspect_restorer(&restorer, Some(task), 8).expect("inspected"));
         let window = report.window.clone().expect("a window");
         assert_eq!((window.task, window.side), (task.to_string(), config.window));
@@ -84,7 +82,8 @@ fn a_restorers_stages_are_one_window_of_the_task() {
         let text = render(&report, None, true);
         assert!(text.contains("│ 3 cross attention") && text.contains("│ 2 conv"), "{text}");
     }
-    let with = |threads| bench_restorer(&restorer, 0, BenchOptions { threads, ..OPTIONS }).expect("a report");
+    let window = Subject::Window(&restorer, 0);
+    let with = |threads| bench(window, BenchOptions { threads, ..OPTIONS }).expect("a report");
     let (one, two) = (with(1), with(2));
     assert_eq!((one.threads, two.threads, one.macs), (1, 2, two.macs));
 }
@@ -102,16 +101,17 @@ fn instructions_of_all_stages_are_nearly_the_whole_runs() {
         std::fs::write(&path, bytes).expect("writable");
         path
     };
-    let classifier = Engine::load(&written("vit.vtr", engine(configs()[0].1).bytes())).expect("loadable");
-    let on_target = bench_on_target(&classifier, target, options()).expect("counted");
-    check_work(&on_target, &inspect(&classifier, 8).expect("inspected"));
+    let classifier =
+        Engine::load(&written("vit.vtr", engine(configs()[0].1).file().bytes())).expect("loadable");
+    let on_target = bench_on_target(Subject::Image(&classifier), target, options()).expect("counted");
+    check_work(&on_target, &inspect_classifier(&classifier, 8).expect("inspected"));
     assert!(on_target.model_bytes - on_target.weight_bytes < 1024, "{on_target:?}");
 
     let restorer = Restorer::load(&written("ipt.vtr", &restorer_bytes())).expect("loadable");
-    let window = bench_restorer_on_target(&restorer, target, 1, options()).expect("counted");
+    let window = bench_on_target(Subject::Window(&restorer, 1), target, options()).expect("counted");
     let task = restorer.config().tasks[1];
     check_work(&window, &inspect_restorer(&restorer, Some(&task), 8).expect("inspected"));
-    let here = bench_restorer(&restorer, 1, OPTIONS).expect("timed");
+    let here = bench(Subject::Window(&restorer, 1), OPTIONS).expect("timed");
     let keys = |report: &BenchReport| {
         report.stages.iter().map(|stage| (stage.stage.clone(), stage.layer, stage.macs)).collect::<Vec<_>>()
     };

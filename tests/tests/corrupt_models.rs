@@ -13,9 +13,7 @@ use vitreous::Error;
 use vitreous_tests::hostile::{repair_checksums, run_ipt, run_vit};
 use vitreous_tests::{random_ipt, random_vit, small_config, small_ipt_config};
 use vitreous_tools::checkpoint::ipt::parse_task;
-use vitreous_tools::quantize::{
-    ipt_layers_named, quantize_ipt, quantize_vit, IptQuantizeOptions, LayerName, QuantizeOptions,
-};
+use vitreous_tools::quantize::{ipt_layers_named, quantize, QuantizeOptions, VitLayer};
 
 /// An architecture with a small model of it.
 struct Subject {
@@ -112,9 +110,9 @@ fn put(bytes: &mut [u8], at: usize, word: u32) {
 const PANELS: PanelLayout = PanelLayout { nr: 16, kr: 4 };
 
 fn vit(layout: PanelLayout) -> Subject {
-    let keep_f16 = vec![LayerName::Qkv(0), LayerName::Fc2(1)];
+    let keep_f16 = vec![VitLayer::Qkv(0), VitLayer::Fc2(1)];
     let options = QuantizeOptions { keep_f16, layout, ..Default::default() };
-    let bytes = quantize_vit(&random_vit(small_config(), 1), &options).expect("convertible");
+    let bytes = quantize(&random_vit(small_config(), 1), &options).expect("convertible");
     Subject { name: "ViT", bytes, run: run_vit }
 }
 
@@ -133,8 +131,8 @@ fn ipt(layout: PanelLayout) -> Subject {
     let keep = ["head.1.conv1", "tail.1.conv0", "encoder.0.*", "decoder.1.cross_qkv", "mlp_head.fc1"];
     let keep_f16 =
         keep.into_iter().flat_map(|name| ipt_layers_named(&config, name).expect("layers")).collect();
-    let options = IptQuantizeOptions { keep_f16, layout, ..Default::default() };
-    let bytes = quantize_ipt(&random_ipt(config, 1), &options).expect("convertible");
+    let options = QuantizeOptions { keep_f16, layout, ..Default::default() };
+    let bytes = quantize(&random_ipt(config, 1), &options).expect("convertible");
     Subject { name: "IPT", bytes, run: run_ipt }
 }
 

@@ -8,13 +8,13 @@ use vitreous::{Error, Model, PixelSource, Progress, SliceSource, SourceError};
 use vitreous_tests::{configs, portable, random_image, random_vit, repository, small_config};
 use vitreous_tools::checkpoint::FloatVit;
 use vitreous_tools::engine::Engine;
-use vitreous_tools::parity::sqnr_db;
-use vitreous_tools::quantize::{quantize_vit, LayerName, QuantizeOptions};
+use vitreous_tools::metrics::sqnr_db;
+use vitreous_tools::quantize::{quantize, QuantizeOptions, VitLayer};
 use vitreous_tools::reference::ReferenceVit;
 use vitreous_tools::vtr::AlignedBytes;
 
-fn engine(float: &FloatVit, options: &QuantizeOptions) -> Engine {
-    let bytes = quantize_vit(float, options).expect("convertible");
+fn engine(float: &FloatVit, options: &QuantizeOptions<VitLayer>) -> Engine {
+    let bytes = quantize(float, options).expect("convertible");
     Engine::from_bytes(AlignedBytes::copy_of(&bytes), "test.vtr".as_ref()).expect("loadable")
 }
 
@@ -35,9 +35,9 @@ fn mean_sqnr(float: &FloatVit, engine: &Engine) -> f64 {
 }
 
 /// All linear layers of a model that can keep f16 weights.
-fn all_layers(depth: usize) -> Vec<LayerName> {
-    let block = |b| [LayerName::Qkv(b), LayerName::Proj(b), LayerName::Fc1(b), LayerName::Fc2(b)];
-    (0..depth).flat_map(block).chain([LayerName::Head]).collect()
+fn all_layers(depth: usize) -> Vec<VitLayer> {
+    let block = |b| [VitLayer::Qkv(b), VitLayer::Proj(b), VitLayer::Fc1(b), VitLayer::Fc2(b)];
+    (0..depth).flat_map(block).chain([VitLayer::Head]).collect()
 }
 
 #[test]
@@ -45,9 +45,9 @@ fn every_feature_agrees_with_the_reference_in_int8_and_better_in_f16() {
     for (name, config) in configs() {
         let float = random_vit(config, 1);
         let int8 = mean_sqnr(&float, &engine(&float, &QuantizeOptions::default()));
-        let keep_f16: Vec<LayerName> = all_layers(config.depth)
+        let keep_f16: Vec<VitLayer> = all_layers(config.depth)
             .into_iter()
-            .filter(|l| config.classes > 0 || *l != LayerName::Head)
+            .filter(|l| config.classes > 0 || *l != VitLayer::Head)
             .collect();
         let f16 = mean_sqnr(&float, &engine(&float, &QuantizeOptions { keep_f16, ..Default::default() }));
         println!("{name}: int8 {int8:.1} dB, f16 {f16:.1} dB");
@@ -92,8 +92,7 @@ fn tile_height_and_weight_layout_change_no_bit() {
 #[test]
 fn misuse_gets_a_specific_error() {
     let float = random_vit(small_config(), 4);
-    let bytes =
-        AlignedBytes::copy_of(&quantize_vit(&float, &QuantizeOptions::default()).expect("convertible"));
+    let bytes = AlignedBytes::copy_of(&quantize(&float, &QuantizeOptions::default()).expect("convertible"));
     let model = Model::parse(bytes.as_slice()).expect("a model");
     let vit = Vit::new(&model).expect("a ViT");
     let needed = vit.plan().arena_bytes();
@@ -161,7 +160,7 @@ fn pixels_are_read_once_strip_by_strip_and_steps_are_tiles() {
 fn the_digits_model_fits_its_budget_and_reads_held_out_digits() {
     let float = FloatVit::load(&repository("models/digits"), &Default::default()).expect("the shipped model");
     let engine = engine(&float, &QuantizeOptions::default());
-    println!("digits: arena {} bytes, flash {} bytes", engine.arena_bytes(), engine.bytes().len());
+    println!("digits: arena {} bytes, flash {} bytes", engine.arena_bytes(), engine.file().bytes().len());
     assert!(engine.arena_bytes() <= 12 * 1024, "room for 4 KiB of stack in 16 KiB");
     let digits = vitreous_tools::train::data::digits_test();
     let images: Vec<&[u8]> = digits.iter().map(|(pixels, _)| pixels.as_slice()).collect();

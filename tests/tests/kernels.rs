@@ -9,23 +9,23 @@ use vitreous_tools::checkpoint::FloatVit;
 use vitreous_tools::engine::Engine;
 use vitreous_tools::image_input::{labelled_images, load_pixels};
 use vitreous_tools::pool::Pool;
-use vitreous_tools::quantize::{quantize_vit, LayerName, QuantizeOptions};
+use vitreous_tools::quantize::{quantize, QuantizeOptions, VitLayer};
 use vitreous_tools::vtr::AlignedBytes;
 
 /// Runs images on all tables and numbers of threads, and compares logits, features and the residual stream
 /// between all blocks.
 fn assert_all_tables_agree(
     float: &FloatVit,
-    options: &QuantizeOptions,
+    options: &QuantizeOptions<VitLayer>,
     images: &[Vec<u8>],
     name: &str,
 ) -> Result<()> {
-    let bytes = AlignedBytes::copy_of(&quantize_vit(float, options)?);
+    let bytes = AlignedBytes::copy_of(&quantize(float, options)?);
     let engine = Engine::from_bytes(bytes, "test.vtr".as_ref())?;
     let oracle = engine.clone().with_kernels(&PORTABLE)?;
     for kernels in supported_kernels() {
         let engine = engine.clone().with_kernels(kernels)?;
-        assert_eq!(engine.kernels().spec.name, kernels.spec.name);
+        assert_eq!(engine.file().kernels().spec.name, kernels.spec.name);
         for image in images {
             let (want, got) = (oracle.run(image, true)?, engine.run(image, true)?);
             assert!(want == got, "{name}: {} differs from portable", kernels.spec.name);
@@ -49,8 +49,8 @@ fn every_feature_and_precision_agrees() -> Result<()> {
         let float = random_vit(config, 11);
         let images: Vec<_> = (0..3).map(|seed| random_image(&config, seed)).collect();
         assert_all_tables_agree(&float, &QuantizeOptions::default(), &images, name)?;
-        let mixed = vec![LayerName::Qkv(0), LayerName::Fc2(0)];
-        let rest = vec![LayerName::Proj(0), LayerName::Fc1(0)];
+        let mixed = vec![VitLayer::Qkv(0), VitLayer::Fc2(0)];
+        let rest = vec![VitLayer::Proj(0), VitLayer::Fc1(0)];
         for keep_f16 in [mixed, rest] {
             let options = QuantizeOptions { keep_f16, ..Default::default() };
             assert_all_tables_agree(&float, &options, &images, name)?;

@@ -9,15 +9,15 @@ use vitreous::{Error, PixelSink, PixelSource, Progress, SliceSink, SliceSource, 
 use vitreous_tests::{portable, random_ipt, random_rgb, small_ipt_config};
 use vitreous_tools::checkpoint::ipt::FloatIpt;
 use vitreous_tools::degrade::Picture;
-use vitreous_tools::parity::sqnr_db;
+use vitreous_tools::metrics::sqnr_db;
 use vitreous_tools::pool::Pool;
-use vitreous_tools::quantize::{ipt_layers, quantize_ipt, IptQuantizeOptions};
+use vitreous_tools::quantize::{ipt_layers, quantize, IptLayer, QuantizeOptions};
 use vitreous_tools::reference::ReferenceIpt;
 use vitreous_tools::restorer::Restorer;
 use vitreous_tools::vtr::AlignedBytes;
 
-fn restorer(float: &FloatIpt, options: &IptQuantizeOptions) -> Restorer {
-    let bytes = quantize_ipt(float, options).expect("convertible");
+fn restorer(float: &FloatIpt, options: &QuantizeOptions<IptLayer>) -> Restorer {
+    let bytes = quantize(float, options).expect("convertible");
     Restorer::from_bytes(AlignedBytes::copy_of(&bytes), "test.vtr".as_ref()).expect("loadable")
 }
 
@@ -66,8 +66,8 @@ fn mean_sqnr(float: &FloatIpt, restorer: &Restorer, task: usize) -> f64 {
 fn every_task_agrees_with_the_reference_in_int8_and_better_in_f16() {
     let config = small_ipt_config();
     let float = random_ipt(config.clone(), 1);
-    let int8 = restorer(&float, &IptQuantizeOptions::default());
-    let f16 = restorer(&float, &IptQuantizeOptions { keep_f16: ipt_layers(&config), ..Default::default() });
+    let int8 = restorer(&float, &QuantizeOptions::default());
+    let f16 = restorer(&float, &QuantizeOptions { keep_f16: ipt_layers(&config), ..Default::default() });
     for (index, task) in config.tasks.iter().enumerate() {
         let (int8, f16) = (mean_sqnr(&float, &int8, index), mean_sqnr(&float, &f16, index));
         println!("{task}: int8 {int8:.1} dB, f16 {f16:.1} dB");
@@ -82,7 +82,7 @@ fn each_layer_may_keep_f16_weights_alone() {
     let config = IptConfig { window: 6, encoder_layers: 1, ..small_ipt_config() };
     let float = random_ipt(config.clone(), 2);
     for layer in ipt_layers(&config) {
-        let mixed = restorer(&float, &IptQuantizeOptions { keep_f16: vec![layer], ..Default::default() });
+        let mixed = restorer(&float, &QuantizeOptions { keep_f16: vec![layer], ..Default::default() });
         for task in [0, 3] {
             let sqnr = mean_sqnr(&float, &mixed, task);
             assert!(sqnr > 28.0, "{layer} in f16, task {task}: {sqnr:.1} dB");
@@ -95,11 +95,11 @@ fn tile_height_and_weight_layout_change_no_bit() {
     let config = small_ipt_config();
     let float = random_ipt(config.clone(), 3);
     let image = random_rgb(config.window, config.window, 4);
-    let int8 = restorer(&float, &IptQuantizeOptions::default());
+    let int8 = restorer(&float, &QuantizeOptions::default());
     for task in 0..config.tasks.len() {
         let want = window(&int8, task, &image.data, 4);
         for (nr, kr) in [(2, 4), (16, 4), (3, 2)] {
-            let options = IptQuantizeOptions { layout: PanelLayout { nr, kr }, ..Default::default() };
+            let options = QuantizeOptions { layout: PanelLayout { nr, kr }, ..Default::default() };
             assert_eq!(window(&restorer(&float, &options), task, &image.data, 4), want, "layout {nr}x{kr}");
         }
         for tile_rows in [1, 2, 3, 5, 7, 64] {
@@ -115,7 +115,7 @@ fn every_kernel_table_gives_the_same_bytes() {
     let image = random_rgb(37, 29, 10);
     let layers = ipt_layers(&config);
     for keep_f16 in [vec![], layers.iter().step_by(3).copied().collect(), layers.clone()] {
-        let restorer = restorer(&float, &IptQuantizeOptions { keep_f16, ..Default::default() });
+        let restorer = restorer(&float, &QuantizeOptions { keep_f16, ..Default::default() });
         for task in 0..config.tasks.len() {
             let with = |kernels| {
                 let restorer = restorer.clone().with_kernels(kernels).expect("kernels");
@@ -136,7 +136,7 @@ fn threads_within_a_window_change_no_bit() {
     let layers = ipt_layers(&config);
     let pixels = random_rgb(config.window, config.window, 12).data;
     for keep_f16 in [vec![], layers.iter().step_by(3).copied().collect(), layers.clone()] {
-        let restorer = restorer(&float, &IptQuantizeOptions { keep_f16, ..Default::default() });
+        let restorer = restorer(&float, &QuantizeOptions { keep_f16, ..Default::default() });
         for task in 0..config.tasks.len() {
             let want = restorer.restore_window(task, &pixels).expect("a window");
             for workers in [2, 3, 5] {
@@ -198,7 +198,7 @@ fn reflected(at: usize, size: usize) -> usize {
 #[test]
 fn images_of_any_size_are_made_of_blended_windows() {
     let config = IptConfig { window: 9, encoder_layers: 1, decoder_layers: 1, ..small_ipt_config() };
-    let restorer = restorer(&random_ipt(config, 5), &IptQuantizeOptions::default());
+    let restorer = restorer(&random_ipt(config, 5), &QuantizeOptions::default());
     for (width, height) in [(1, 1), (2, 1), (1, 7), (9, 9), (10, 9), (23, 31), (40, 5)] {
         let image = random_rgb(width, height, 6);
         for task in [0, 1, 3] {
@@ -256,7 +256,7 @@ fn begin<'r, 'm>(
 fn threads_change_no_bit_of_an_image() {
     let config = small_ipt_config();
     let (side, tasks) = (config.window, config.tasks.clone());
-    let restorer = restorer(&random_ipt(config, 9), &IptQuantizeOptions::default());
+    let restorer = restorer(&random_ipt(config, 9), &QuantizeOptions::default());
     let image = random_rgb(3 * side + 5, 2 * side + 3, 10);
     for (task, Task { scale, .. }) in tasks.into_iter().enumerate() {
         let one_by_one = restorer.with_ipt(|ipt| {
@@ -290,7 +290,7 @@ fn threads_change_no_bit_of_an_image() {
 fn what_is_wrong_is_said_and_rows_come_once() {
     let config = small_ipt_config();
     let side = config.window;
-    let restorer = restorer(&random_ipt(config, 7), &IptQuantizeOptions::default());
+    let restorer = restorer(&random_ipt(config, 7), &QuantizeOptions::default());
     let (width, height) = (29, 26);
     let image = random_rgb(width, height, 8);
     restorer

@@ -8,7 +8,7 @@ use vitreous::models::ipt::IptConfig;
 use vitreous_tests::{random_ipt, random_rgb, random_vit, repository, small_config, small_ipt_config};
 use vitreous_tools::checkpoint::ipt::{parse_task, FloatIpt};
 use vitreous_tools::degrade::Picture;
-use vitreous_tools::quantize::{ipt_layers, quantize_ipt, quantize_vit, IptQuantizeOptions, QuantizeOptions};
+use vitreous_tools::quantize::{ipt_layers, quantize, IptLayer, QuantizeOptions};
 use vitreous_tools::restorer::Restorer;
 use vitreous_tools::target::{
     note_skipped, restore_on_target, run_on_target, RunOptions, StageKind, Target, TargetError,
@@ -48,10 +48,10 @@ fn same_bytes(
 }
 
 /// A model file in a folder of its own.
-fn written(float: &FloatIpt, options: &IptQuantizeOptions) -> (tempfile::TempDir, std::path::PathBuf) {
+fn written(float: &FloatIpt, options: &QuantizeOptions<IptLayer>) -> (tempfile::TempDir, std::path::PathBuf) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("restorer.vtr");
-    std::fs::write(&path, quantize_ipt(float, options).expect("convertible")).expect("writable");
+    std::fs::write(&path, quantize(float, options).expect("convertible")).expect("writable");
     (folder, path)
 }
 
@@ -99,7 +99,7 @@ fn all_targets_restore_the_hosts_bytes_by_every_task_with_mixed_precision() {
     // Every third layer, so that int8 and f16 meet in each part of the network.
     let keep_f16 = ipt_layers(&config).into_iter().step_by(3).collect();
     let (_folder, model) =
-        written(&random_ipt(config.clone(), 21), &IptQuantizeOptions { keep_f16, ..Default::default() });
+        written(&random_ipt(config.clone(), 21), &QuantizeOptions { keep_f16, ..Default::default() });
     let images = [random_rgb(29, 17, 1), random_rgb(3, 11, 2)];
     for target in Target::all().filter(|t| t.available_for_test("restoration on targets")) {
         for (task, name) in config.tasks.iter().enumerate() {
@@ -128,7 +128,7 @@ fn what_a_target_refuses_is_said() {
     if !target.available_for_test("refused restorations") {
         return;
     }
-    let (folder, model) = written(&random_ipt(tiny_config(), 22), &IptQuantizeOptions::default());
+    let (folder, model) = written(&random_ipt(tiny_config(), 22), &QuantizeOptions::default());
     let image = random_rgb(12, 12, 3);
     let refused = |task, image: &Picture, overlap| {
         let images = std::slice::from_ref(image);
@@ -155,15 +155,14 @@ fn what_a_target_refuses_is_said() {
 
     let tasks = tiny_config().tasks.into_iter().take(1).collect();
     let large = IptConfig { features: 16, window: 250, patch: 1, tasks, ..tiny_config() };
-    let (_folder, large) = written(&random_ipt(large, 23), &IptQuantizeOptions::default());
+    let (_folder, large) = written(&random_ipt(large, 23), &QuantizeOptions::default());
     let images = std::slice::from_ref(&image);
     let error = restore_on_target(target, &large, 0, images, None, RunOptions::default()).err();
     let expected = |error: &TargetError| matches!(error, TargetError::ArenaTooLarge { limit: 4_194_304, .. });
     assert!(error.as_ref().is_some_and(expected), "{error:?}");
 
     let classifier = folder.path().join("classifier.vtr");
-    let vit =
-        quantize_vit(&random_vit(small_config(), 24), &QuantizeOptions::default()).expect("convertible");
+    let vit = quantize(&random_vit(small_config(), 24), &QuantizeOptions::default()).expect("convertible");
     std::fs::write(&classifier, vit).expect("writable");
     let error = text(restore_on_target(target, &classifier, 0, &[], None, RunOptions::default()).err());
     assert!(error.contains("loading the model: a ViT (1) where an IPT (2) was asked"), "{error}");
@@ -192,7 +191,7 @@ fn m55_restores_a_whole_photograph_by_row_bands() {
         tasks,
         ..tiny_config()
     };
-    let (_folder, model) = written(&random_ipt(config, 25), &IptQuantizeOptions::default());
+    let (_folder, model) = written(&random_ipt(config, 25), &QuantizeOptions::default());
     let run = same_bytes(target, &model, 0, &[random_rgb(PHOTOGRAPH.0, PHOTOGRAPH.1, 4)], None, false);
     let band = run.results[0].band;
     println!("{target}: {PHOTOGRAPH:?} equal, row bands {} bytes, {:.1} s", band.band_bytes, run.seconds);
@@ -210,7 +209,7 @@ fn shipped_restorer(size: (usize, usize), name: &str) {
         return;
     }
     let float = FloatIpt::load(&folder, &Default::default()).expect("the shipped weights");
-    let (_folder, model) = written(&float, &IptQuantizeOptions::default());
+    let (_folder, model) = written(&float, &QuantizeOptions::default());
     let restorer = Restorer::load(&model).expect("loadable");
     let task = restorer.task_index(&parse_task("denoise50").expect("a task")).expect("a task of the model");
     let run = same_bytes(target, &model, task, &[random_rgb(size.0, size.1, 5)], None, true);

@@ -8,7 +8,7 @@ use vitreous_tests::{repository, shared_data};
 use vitreous_tools::checkpoint::ipt::FloatIpt;
 use vitreous_tools::degrade::{images_below, Picture};
 use vitreous_tools::evaluate::{evaluate, find_pairs, EvalOptions};
-use vitreous_tools::quantize::{quantize_ipt, IptQuantizeOptions};
+use vitreous_tools::quantize::{quantize, QuantizeOptions};
 use vitreous_tools::restorer::{FloatRestorer, RestoreModel, Restorer};
 use vitreous_tools::vtr::AlignedBytes;
 
@@ -20,7 +20,7 @@ const ARENA_BYTES: usize = 240 << 10;
 
 fn shipped() -> Result<(FloatIpt, Restorer)> {
     let float = FloatIpt::load(&repository("models/restorer"), &Default::default())?;
-    let bytes = quantize_ipt(&float, &IptQuantizeOptions::default())?;
+    let bytes = quantize(&float, &QuantizeOptions::default())?;
     let restorer = Restorer::from_bytes(AlignedBytes::copy_of(&bytes), "restorer.vtr".as_ref())?;
     Ok((float, restorer))
 }
@@ -28,8 +28,8 @@ fn shipped() -> Result<(FloatIpt, Restorer)> {
 #[test]
 fn it_fits_a_microcontroller() -> Result<()> {
     let (float, restorer) = shipped()?;
-    println!("{} parameters, {} bytes of flash", parameters(&float), restorer.bytes().len());
-    assert!(restorer.bytes().len() <= FLASH_BYTES);
+    println!("{} parameters, {} bytes of flash", parameters(&float), restorer.file().bytes().len());
+    assert!(restorer.file().bytes().len() <= FLASH_BYTES);
     for (index, task) in float.config.tasks.iter().enumerate() {
         let arena = restorer.memory(index, 320)?.arena;
         let band = BandPlan::new(float.config.window, task.scale, 320)?.bytes();

@@ -12,11 +12,11 @@ use vitreous_tests::{
 use vitreous_tools::checkpoint::ipt::FloatIpt;
 use vitreous_tools::checkpoint::{FloatVit, LoadOptions};
 use vitreous_tools::engine::Engine;
-use vitreous_tools::parity::{parity, sqnr_db, ParityOptions, Sample, Thresholds};
+use vitreous_tools::metrics::sqnr_db;
+use vitreous_tools::parity::{parity, ParityOptions, Sample, Thresholds};
 use vitreous_tools::quantize::balance::{balance_block, balance_head, balance_ipt, Extents, Tensors};
 use vitreous_tools::quantize::{
-    ipt_trial, quantize_ipt, quantize_vit, scale_ipt_stream, scale_vit_stream, vit_trial, IptQuantizeOptions,
-    QuantizeOptions,
+    ipt_trial, quantize, scale_ipt_stream, scale_vit_stream, vit_trial, QuantizeOptions,
 };
 use vitreous_tools::reference::{ReferenceIpt, ReferenceVit};
 use vitreous_tools::restorer::Restorer;
@@ -192,7 +192,7 @@ fn move_ipt(float: &mut FloatIpt, rng: &mut ChaCha8Rng, draw: &Draw) {
 
 fn engine_of(float: &FloatVit, stream_exponent: i32) -> Engine {
     let options = QuantizeOptions { stream_exponent, ..QuantizeOptions::default() };
-    let bytes = quantize_vit(float, &options).expect("convertible");
+    let bytes = quantize(float, &options).expect("convertible");
     Engine::from_bytes(AlignedBytes::copy_of(&bytes), "rewritten".as_ref()).expect("valid")
 }
 
@@ -257,7 +257,7 @@ fn powers_of_two_between_neighbours_give_the_same_file() {
             for keep_f16 in [vec![], vec!["blocks.0.qkv", "blocks.0.proj", "blocks.0.fc1", "blocks.0.fc2"]] {
                 let keep_f16 = keep_f16.iter().map(|layer| layer.parse().expect("a layer")).collect();
                 let options = QuantizeOptions { keep_f16, ..QuantizeOptions::default() };
-                let bytes = |float: &FloatVit| quantize_vit(float, &options).expect("convertible");
+                let bytes = |float: &FloatVit| quantize(float, &options).expect("convertible");
                 assert!(bytes(&float) == bytes(&moved), "{name}, seed {seed}: the files differ");
             }
         }
@@ -266,8 +266,7 @@ fn powers_of_two_between_neighbours_give_the_same_file() {
         let float = random_ipt(small_ipt_config(), seed);
         let mut moved = float.clone();
         move_ipt(&mut moved, &mut ChaCha8Rng::seed_from_u64(seed), &power_of_two);
-        let bytes =
-            |float: &FloatIpt| quantize_ipt(float, &IptQuantizeOptions::default()).expect("convertible");
+        let bytes = |float: &FloatIpt| quantize(float, &QuantizeOptions::default()).expect("convertible");
         assert!(bytes(&float) == bytes(&moved), "restorer, seed {seed}: the files differ");
     }
 }
@@ -295,8 +294,8 @@ fn any_factor_between_neighbours_gives_the_same_quality() {
 
 /// SQNR of a restorer's windows against `judge`, in dB, task by task.
 fn restored_sqnr(float: &FloatIpt, judge: &FloatIpt, stream_exponent: i32) -> Vec<f64> {
-    let options = IptQuantizeOptions { stream_exponent, ..IptQuantizeOptions::default() };
-    let bytes = quantize_ipt(float, &options).expect("convertible");
+    let options = QuantizeOptions { stream_exponent, ..QuantizeOptions::default() };
+    let bytes = quantize(float, &options).expect("convertible");
     let restorer = Restorer::from_bytes(AlignedBytes::copy_of(&bytes), "rewritten".as_ref()).expect("valid");
     let reference = ReferenceIpt::new(judge).expect("valid");
     let mut rng = ChaCha8Rng::seed_from_u64(1);
@@ -503,7 +502,7 @@ fn parity_has_the_reference_s_units_and_reports_saturation() {
 fn a_number_that_f16_cannot_hold_is_refused_by_the_tensor_s_name() {
     let mut float = random_vit(small_config(), 1);
     float.tensors.get_mut("cls_token").expect("there").data[4] = 1e6;
-    let error = quantize_vit(&float, &QuantizeOptions::default()).expect_err("too large");
+    let error = quantize(&float, &QuantizeOptions::default()).expect_err("too large");
     let error = format!("{error:#}");
     assert!(error.contains("cls_token + pos_embed") && error.contains("element 4"), "{error}");
 }

@@ -4,7 +4,8 @@
 use std::process::Command;
 
 use vitreous_tests::{random_ipt, small_ipt_config};
-use vitreous_tools::quantize::{quantize_ipt, rust_source_of_restorer, IptQuantizeOptions};
+use vitreous_tools::converted::ConvertedModel;
+use vitreous_tools::quantize::{quantize, rust_source, QuantizeOptions};
 use vitreous_tools::restorer::Restorer;
 
 /// Prints the generated constants; `band_bytes` is evaluated by the compiler, as it is for a static.
@@ -27,10 +28,11 @@ fn the_generated_rust_of_a_restorer_says_what_the_engine_says() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = |name: &str| folder.path().join(name);
     let config = small_ipt_config();
-    let bytes = quantize_ipt(&random_ipt(config.clone(), 31), &IptQuantizeOptions::default());
+    let bytes = quantize(&random_ipt(config.clone(), 31), &QuantizeOptions::default());
     std::fs::write(path("model.vtr"), bytes.expect("convertible")).expect("writable");
     let restorer = Restorer::load(&path("model.vtr")).expect("loadable");
-    let source = rust_source_of_restorer(&restorer, "random", "model.vtr".as_ref()).expect("a Rust file");
+    let model = ConvertedModel::load(&path("model.vtr")).expect("loadable");
+    let source = rust_source(&model, "random", "model.vtr".as_ref()).expect("a Rust file");
     std::fs::write(path("restorer.rs"), source).expect("writable");
     std::fs::write(path("main.rs"), MAIN).expect("writable");
     let compiled = Command::new("rustc")
@@ -44,7 +46,7 @@ fn the_generated_rust_of_a_restorer_says_what_the_engine_says() {
     assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
     let output = Command::new(path("program")).output().expect("runs");
     let band = |task, width| restorer.memory(task, width).expect("a plan").band.bytes();
-    let mut expected = format!("{} 0 {} {}\n", restorer.bytes().len(), config.window, band(2, 321));
+    let mut expected = format!("{} 0 {} {}\n", restorer.file().bytes().len(), config.window, band(2, 321));
     for (index, task) in config.tasks.iter().enumerate() {
         let arena = restorer.memory(index, 1).expect("a plan").arena;
         expected += &format!("{task} {arena} {} {}\n", band(index, 1), band(index, 321));

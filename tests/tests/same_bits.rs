@@ -18,9 +18,7 @@ use vitreous_tools::checkpoint::ipt::FloatIpt;
 use vitreous_tools::checkpoint::FloatVit;
 use vitreous_tools::degrade::Picture;
 use vitreous_tools::engine::{Engine, EngineOutput};
-use vitreous_tools::quantize::{
-    ipt_layers, quantize_ipt, quantize_vit, IptQuantizeOptions, LayerName, QuantizeOptions,
-};
+use vitreous_tools::quantize::{ipt_layers, quantize, IptLayer, QuantizeOptions, VitLayer};
 use vitreous_tools::restorer::Restorer;
 use vitreous_tools::vtr::AlignedBytes;
 
@@ -56,8 +54,8 @@ fn add_output(hash: &mut Sha256, output: &EngineOutput) {
     output.hidden.iter().chain([&output.features, &output.logits]).for_each(|values| add(hash, values));
 }
 
-fn record_vit(record: &mut Record, name: &str, float: &FloatVit, keep_f16: Vec<LayerName>) -> Result<()> {
-    let bytes = quantize_vit(float, &QuantizeOptions { keep_f16, ..Default::default() })?;
+fn record_vit(record: &mut Record, name: &str, float: &FloatVit, keep_f16: Vec<VitLayer>) -> Result<()> {
+    let bytes = quantize(float, &QuantizeOptions { keep_f16, ..Default::default() })?;
     record.insert(format!("{name} vtr"), hash_of(&bytes));
     let engine = Engine::from_bytes(AlignedBytes::copy_of(&bytes), "x.vtr".as_ref())?;
     let c = &float.config;
@@ -82,8 +80,13 @@ fn record_vit(record: &mut Record, name: &str, float: &FloatVit, keep_f16: Vec<L
     })?
 }
 
-fn record_ipt(record: &mut Record, name: &str, float: &FloatIpt, options: IptQuantizeOptions) -> Result<()> {
-    let bytes = quantize_ipt(float, &options)?;
+fn record_ipt(
+    record: &mut Record,
+    name: &str,
+    float: &FloatIpt,
+    options: QuantizeOptions<IptLayer>,
+) -> Result<()> {
+    let bytes = quantize(float, &options)?;
     record.insert(format!("{name} vtr"), hash_of(&bytes));
     let restorer = Restorer::from_bytes(AlignedBytes::copy_of(&bytes), "x.vtr".as_ref())?;
     let (width, height) = (float.config.window + 5, float.config.window);
@@ -112,9 +115,9 @@ fn one(name: &str, hashes: BTreeMap<String, &str>) -> Result<String> {
     hashes.into_keys().next().context("no kernel table")
 }
 
-fn all_layers(depth: usize, with_head: bool) -> Vec<LayerName> {
-    let block = |b| [LayerName::Qkv(b), LayerName::Proj(b), LayerName::Fc1(b), LayerName::Fc2(b)];
-    (0..depth).flat_map(block).chain(with_head.then_some(LayerName::Head)).collect()
+fn all_layers(depth: usize, with_head: bool) -> Vec<VitLayer> {
+    let block = |b| [VitLayer::Qkv(b), VitLayer::Proj(b), VitLayer::Fc1(b), VitLayer::Fc2(b)];
+    (0..depth).flat_map(block).chain(with_head.then_some(VitLayer::Head)).collect()
 }
 
 fn everything() -> Result<Record> {
@@ -127,17 +130,17 @@ fn everything() -> Result<Record> {
     }
     let digits = FloatVit::load(&repository("models/digits"), &Default::default())?;
     record_vit(&mut record, "digits", &digits, vec![])?;
-    record_vit(&mut record, "digits mixed", &digits, vec![LayerName::Qkv(1), LayerName::Fc2(0)])?;
+    record_vit(&mut record, "digits mixed", &digits, vec![VitLayer::Qkv(1), VitLayer::Fc2(0)])?;
     let float = random_ipt(small_ipt_config(), 1);
     let layers = ipt_layers(&float.config);
     for (name, step) in [("f16", 1), ("mixed", 3)] {
         let keep_f16 = layers.iter().step_by(step).copied().collect();
-        let options = IptQuantizeOptions { keep_f16, ..Default::default() };
+        let options = QuantizeOptions { keep_f16, ..Default::default() };
         record_ipt(&mut record, &format!("ipt {name}"), &float, options)?;
     }
-    record_ipt(&mut record, "ipt", &float, IptQuantizeOptions::default())?;
+    record_ipt(&mut record, "ipt", &float, QuantizeOptions::default())?;
     let restorer = FloatIpt::load(&repository("models/restorer"), &Default::default())?;
-    record_ipt(&mut record, "restorer", &restorer, IptQuantizeOptions::default())?;
+    record_ipt(&mut record, "restorer", &restorer, QuantizeOptions::default())?;
     if let Some(weights) = shared_data("vit_tiny_patch16_224", "recorded bits of ViT-Tiny") {
         let tiny = FloatVit::load(&weights, &Default::default())?;
         record_vit(&mut record, "vit_tiny", &tiny, vec![])?;

@@ -5,15 +5,20 @@ use std::time::Duration;
 use vitreous_tests::{random_image, random_vit, repository, shared_data, small_config};
 use vitreous_tools::checkpoint::FloatVit;
 use vitreous_tools::engine::Engine;
-use vitreous_tools::quantize::{quantize_vit, LayerName, QuantizeOptions};
+use vitreous_tools::quantize::{quantize, QuantizeOptions, VitLayer};
 use vitreous_tools::target::{run_on_target, RunOptions, Target, TargetRun};
 
 /// Converts, writes to a file, runs the images on host and target, and compares every bit of logits and
 /// features.
-fn same_bits(target: Target, float: &FloatVit, options: &QuantizeOptions, images: &[Vec<u8>]) -> TargetRun {
+fn same_bits(
+    target: Target,
+    float: &FloatVit,
+    options: &QuantizeOptions<VitLayer>,
+    images: &[Vec<u8>],
+) -> TargetRun {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("model.vtr");
-    std::fs::write(&path, quantize_vit(float, options).expect("convertible")).expect("writable");
+    std::fs::write(&path, quantize(float, options).expect("convertible")).expect("writable");
     let engine = Engine::load(&path).expect("loadable");
     let host = engine.run_all(images, false, || {}).expect("runs");
     let run_options = RunOptions { features: true, timeout: Duration::from_secs(900), ..Default::default() };
@@ -62,7 +67,7 @@ fn all_targets_compute_the_hosts_bits_with_f16_layers() {
     let config = small_config();
     let float = random_vit(config, 11);
     let keep_f16 =
-        vec![LayerName::Qkv(0), LayerName::Proj(1), LayerName::Fc1(0), LayerName::Fc2(1), LayerName::Head];
+        vec![VitLayer::Qkv(0), VitLayer::Proj(1), VitLayer::Fc1(0), VitLayer::Fc2(1), VitLayer::Head];
     let options = QuantizeOptions { keep_f16, ..Default::default() };
     let images: Vec<Vec<u8>> = (0..4).map(|seed| random_image(&config, seed)).collect();
     for target in Target::all().filter(|t| t.available_for_test("f16 layers on targets")) {

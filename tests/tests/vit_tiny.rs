@@ -8,7 +8,7 @@ use vitreous_tools::checkpoint::FloatVit;
 use vitreous_tools::engine::Engine;
 use vitreous_tools::image_input::{labelled_images, load_pixels};
 use vitreous_tools::parity::{parity, render, ParityOptions, Sample, Thresholds};
-use vitreous_tools::quantize::{quantize_vit, vit_trial, QuantizeOptions};
+use vitreous_tools::quantize::{quantize, vit_trial, QuantizeOptions};
 use vitreous_tools::reference::ReferenceVit;
 use vitreous_tools::vtr::AlignedBytes;
 
@@ -32,7 +32,7 @@ fn int8_is_within_0_2_points_and_27_db_of_float() -> Result<()> {
         extents: trial.extents,
         ..QuantizeOptions::default()
     };
-    let bytes = quantize_vit(&float, &options)?;
+    let bytes = quantize(&float, &options)?;
     let engine = Engine::from_bytes(AlignedBytes::copy_of(&bytes), "vit_tiny.vtr".as_ref())?;
     let thresholds = Thresholds {
         min_sqnr_db: Some(27.0),

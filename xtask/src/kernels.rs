@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{bail, ensure, Context, Result};
-use vitreous_protocol::{Board, BOARDS};
+use vitreous_protocol::{Board, BOARDS, COUNT_INSTRUCTIONS};
 
 use crate::firmware::{board, build, OptLevel, Work};
 use crate::shell::root;
@@ -84,20 +84,7 @@ struct Report {
 fn run(board: &'static Board) -> Result<Vec<Report>> {
     let elf = build(board, OptLevel::Speed, Work::Kernels)?;
     let mut command = Command::new(board.emulator);
-    command.args([
-        "-M",
-        board.machine,
-        "-display",
-        "none",
-        "-monitor",
-        "none",
-        "-serial",
-        "none",
-        "-nic",
-        "none",
-    ]);
-    command.args(["-no-reboot", "-semihosting-config", "enable=on,target=native", "-icount", "shift=6"]);
-    command.args(board.emulator_options());
+    command.args(board.emulator_options()).args(COUNT_INSTRUCTIONS);
     let output = command.arg("-kernel").arg(elf).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
     let output = output.with_context(|| format!("cannot start {}", board.emulator))?;
     let text = String::from_utf8_lossy(&output.stdout);

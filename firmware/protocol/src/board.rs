@@ -70,18 +70,69 @@ impl Board {
         (ticks * instructions_of + ticks_of / 2) / ticks_of
     }
 
-    /// Further options that the emulator needs.
-    pub fn emulator_options(&self) -> [&'static str; 2] {
-        match self.emulator {
+    /// Options of the emulator for this board: without a window, a console or a network, with semihosting.
+    pub fn emulator_options(&self) -> impl Iterator<Item = &'static str> {
+        let processor = match self.emulator {
             // Without this, QEMU's own firmware would run first.
             "qemu-system-riscv32" => ["-bios", "none"],
             // QEMU has no board of this size with a smaller Cortex-M. Armv7-M executes code for Armv6-M.
             _ if self.machine == "mps2-an385" => ["-cpu", "cortex-m3"],
             // Machines of AArch64 take one of many cores; a Cortex-M's machine has its own.
             _ => ["-cpu", self.cpu],
-        }
+        };
+        ["-M", self.machine].into_iter().chain(HEADLESS).chain(processor)
     }
 }
+
+/// Options of the emulator for a program that speaks through files alone.
+const HEADLESS: [&str; 11] = [
+    "-display",
+    "none",
+    "-monitor",
+    "none",
+    "-serial",
+    "none",
+    "-nic",
+    "none",
+    "-no-reboot",
+    "-semihosting-config",
+    "enable=on,target=native",
+];
+
+/// Options of the emulator that make instructions take 64 ns of virtual time each, so that a board's ticks
+/// become instructions ([`Board::instructions`]).
+pub const COUNT_INSTRUCTIONS: [&str; 2] = ["-icount", "shift=6"];
+
+const QEMU_M4: Board = Board {
+    name: "qemu-m4",
+    core: "Cortex-M4",
+    emulator: "qemu-system-arm",
+    machine: "mps2-an386",
+    target: "thumbv7em-none-eabihf",
+    cpu: "cortex-m4",
+    kernels: "cortex-m-dsp",
+    code: region(0x0000_0000, 4 * MIB),
+    ram: region(0x2000_0000, 256 * KIB),
+    arena: region(0x2010_0000, 3 * MIB),
+    model: region(0x2100_0000, 16 * MIB),
+    counter: Counter::Memory { address: 0x4002_8018 },
+    ticks_per_instruction: (8, 5),
+};
+
+const QEMU_M33: Board = Board {
+    name: "qemu-m33",
+    core: "Cortex-M33",
+    machine: "mps2-an505",
+    target: "thumbv8m.main-none-eabihf",
+    cpu: "cortex-m33",
+    code: region(0x1000_0000, 4 * MIB),
+    ram: region(0x3800_0000, 256 * KIB),
+    arena: region(0x3810_0000, 3 * MIB),
+    model: region(0x8000_0000, 16 * MIB),
+    counter: Counter::Memory { address: 0x5030_2018 },
+    ticks_per_instruction: (32, 25),
+    ..QEMU_M4
+};
 
 /// All boards. A board's index here is its number in messages.
 ///
@@ -89,57 +140,20 @@ impl Board {
 /// `hw/arm/virt.c`. The Armv8-M boards start in secure state, so their memories are used at their secure
 /// addresses.
 pub const BOARDS: [Board; 7] = [
-    Board {
-        name: "qemu-m4",
-        core: "Cortex-M4",
-        emulator: "qemu-system-arm",
-        machine: "mps2-an386",
-        target: "thumbv7em-none-eabihf",
-        cpu: "cortex-m4",
-        kernels: "cortex-m-dsp",
-        code: region(0x0000_0000, 4 * MIB),
-        ram: region(0x2000_0000, 256 * KIB),
-        arena: region(0x2010_0000, 3 * MIB),
-        model: region(0x2100_0000, 16 * MIB),
-        counter: Counter::Memory { address: 0x4002_8018 },
-        ticks_per_instruction: (8, 5),
-    },
+    QEMU_M4,
     Board {
         name: "qemu-m7",
         core: "Cortex-M7",
-        emulator: "qemu-system-arm",
         machine: "mps2-an500",
-        target: "thumbv7em-none-eabihf",
         cpu: "cortex-m7",
-        kernels: "cortex-m-dsp",
-        code: region(0x0000_0000, 4 * MIB),
-        ram: region(0x2000_0000, 256 * KIB),
-        arena: region(0x2010_0000, 3 * MIB),
         model: region(0x6000_0000, 16 * MIB),
-        counter: Counter::Memory { address: 0x4002_8018 },
-        ticks_per_instruction: (8, 5),
+        ..QEMU_M4
     },
-    Board {
-        name: "qemu-m33",
-        core: "Cortex-M33",
-        emulator: "qemu-system-arm",
-        machine: "mps2-an505",
-        target: "thumbv8m.main-none-eabihf",
-        cpu: "cortex-m33",
-        kernels: "cortex-m-dsp",
-        code: region(0x1000_0000, 4 * MIB),
-        ram: region(0x3800_0000, 256 * KIB),
-        arena: region(0x3810_0000, 3 * MIB),
-        model: region(0x8000_0000, 16 * MIB),
-        counter: Counter::Memory { address: 0x5030_2018 },
-        ticks_per_instruction: (32, 25),
-    },
+    QEMU_M33,
     Board {
         name: "qemu-m55",
         core: "Cortex-M55",
-        emulator: "qemu-system-arm",
         machine: "mps3-an547",
-        target: "thumbv8m.main-none-eabihf",
         cpu: "cortex-m55",
         kernels: "cortex-m-helium",
         code: region(0x1000_0000, 512 * KIB),
@@ -147,7 +161,7 @@ pub const BOARDS: [Board; 7] = [
         arena: region(0x3100_0000, 4 * MIB),
         model: region(0x7000_0000, 64 * MIB),
         counter: Counter::Memory { address: 0x5930_2018 },
-        ticks_per_instruction: (32, 25),
+        ..QEMU_M33
     },
     Board {
         name: "qemu-riscv32",
@@ -182,17 +196,11 @@ pub const BOARDS: [Board; 7] = [
     Board {
         name: "qemu-m0",
         core: "Cortex-M0+",
-        emulator: "qemu-system-arm",
         machine: "mps2-an385",
         target: "thumbv6m-none-eabi",
         cpu: "cortex-m0plus",
         kernels: "soft-float",
-        code: region(0x0000_0000, 4 * MIB),
-        ram: region(0x2000_0000, 256 * KIB),
-        arena: region(0x2010_0000, 3 * MIB),
-        model: region(0x2100_0000, 16 * MIB),
-        counter: Counter::Memory { address: 0x4002_8018 },
-        ticks_per_instruction: (8, 5),
+        ..QEMU_M4
     },
 ];
 

@@ -9,7 +9,7 @@ pub mod board;
 pub mod frame;
 mod message;
 
-pub use board::{Board, BOARDS};
+pub use board::{Board, BOARDS, COUNT_INSTRUCTIONS};
 pub use message::{
     Failure, Fault, FaultKind, Hello, ImageSize, Job, Message, Output, Phase, Rows, Sent, Stage, StageKind,
     ValueKind, Values, Work, ROW_BYTES_PER_FRAME, VALUES_PER_FRAME,

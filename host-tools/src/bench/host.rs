@@ -4,14 +4,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use vitreous::kernels::{Kernels, Peak};
-use vitreous::Stage;
 
 use super::report::{BenchReport, Unit};
 use super::stages::{by_layer, median, medians, milliseconds, Profile};
-use super::subject::Subject;
-use crate::engine::{Engine, Session};
+use super::subject::{RunWork, Subject, Timed};
 use crate::pool::Pool;
-use crate::restorer::{Restorer, WindowSession};
 
 /// What is measured.
 #[derive(Clone, Copy, Debug)]
@@ -24,35 +21,18 @@ pub struct BenchOptions {
     pub warm_up: usize,
 }
 
-/// Times runs of one image.
-///
-/// # Errors
-/// No threads to be had.
-pub fn bench(engine: &Engine, options: BenchOptions) -> Result<BenchReport> {
-    let pool = Pool::new(options.threads)?;
-    let session = engine.session_on(Some(&pool).filter(|_| options.threads != 1))?;
-    let subject = Subject::classifier(session.vit());
-    let (threads, arena_bytes) = (session.workers(), session.arena_bytes());
-    let c = engine.config();
-    let pixels = super::pixels(c.image_height * c.image_width * c.channels);
-    let mut image = Image { session, pixels };
-    let timing = pool.install(|| measure(&mut image, engine.kernels(), options))?;
-    Ok(timing.report(&subject, engine.kernels(), threads, [engine.run_bytes().len(), arena_bytes]))
-}
-
-/// Times one window of a task, an index into the model's tasks.
+/// Times runs on this machine.
 ///
 /// # Errors
 /// No threads to be had; no such task.
-pub fn bench_restorer(restorer: &Restorer, task: usize, options: BenchOptions) -> Result<BenchReport> {
+pub fn bench(subject: Subject, options: BenchOptions) -> Result<BenchReport> {
+    let (file, pixels) = (subject.file(), subject.pixels());
     let pool = Pool::new(options.threads)?;
-    let session = restorer.session_on(task, Some(&pool).filter(|_| options.threads != 1))?;
-    let subject = Subject::restorer(session.ipt(), task);
-    let (threads, arena_bytes) = (session.workers(), session.arena_bytes());
-    let pixels = super::pixels(restorer.config().window.pow(2) * 3);
-    let mut window = Window { session, pixels };
-    let timing = pool.install(|| measure(&mut window, restorer.kernels(), options))?;
-    Ok(timing.report(&subject, restorer.kernels(), threads, [restorer.run_bytes().len(), arena_bytes]))
+    let mut session = subject.session(Some(&pool).filter(|_| options.threads != 1))?;
+    let timing = pool.install(|| measure(&mut *session, &pixels, file.kernels(), options))?;
+    let workspace = session.workspace();
+    let bytes = [file.run_bytes().len(), workspace.arena_bytes()];
+    Ok(timing.report(&subject.work(&file.run_model()?)?, file.kernels(), workspace.workers(), bytes))
 }
 
 /// Thousand millions of multiply-accumulates per second in registers, on this thread; none for a table
@@ -63,42 +43,6 @@ pub fn measure_peak(kernels: &Kernels) -> Option<f64> {
     let start = Instant::now();
     std::hint::black_box(run(iterations));
     Some((macs * iterations) as f64 / start.elapsed().as_secs_f64() / 1e9)
-}
-
-/// A model with its input.
-trait Timed {
-    fn run(&mut self) -> Result<()>;
-    fn profile(&mut self) -> Result<Vec<(Stage, Duration)>>;
-}
-
-struct Image<'e> {
-    session: Session<'e>,
-    pixels: Vec<u8>,
-}
-
-impl Timed for Image<'_> {
-    fn run(&mut self) -> Result<()> {
-        self.session.run(&self.pixels, false).map(drop)
-    }
-
-    fn profile(&mut self) -> Result<Vec<(Stage, Duration)>> {
-        self.session.profile(&self.pixels)
-    }
-}
-
-struct Window<'e> {
-    session: WindowSession<'e>,
-    pixels: Vec<u8>,
-}
-
-impl Timed for Window<'_> {
-    fn run(&mut self) -> Result<()> {
-        self.session.run(&self.pixels).map(drop)
-    }
-
-    fn profile(&mut self) -> Result<Vec<(Stage, Duration)>> {
-        self.session.profile(&self.pixels)
-    }
 }
 
 /// What the runs took.
@@ -119,10 +63,15 @@ const ROW: usize = 10;
 
 /// Rows of whole runs, rows of runs by steps and the peak take turns, so that all see the machine in the same
 /// state.
-fn measure(timed: &mut impl Timed, kernels: &Kernels, options: BenchOptions) -> Result<Timing> {
+fn measure(
+    session: &mut dyn Timed,
+    pixels: &[u8],
+    kernels: &Kernels,
+    options: BenchOptions,
+) -> Result<Timing> {
     let (start, mut warm) = (Instant::now(), 0);
     while warm < options.warm_up || (options.warm_up > 0 && start.elapsed() < WARM_UP) {
-        timed.run()?;
+        session.run(pixels)?;
         warm += 1;
     }
     let mut timing = Timing { totals: Vec::new(), profiles: Vec::new(), peak: None };
@@ -131,11 +80,11 @@ fn measure(timed: &mut impl Timed, kernels: &Kernels, options: BenchOptions) -> 
         let row = ROW.min(runs - first);
         for _ in 0..row {
             let start = Instant::now();
-            timed.run()?;
+            session.run(pixels)?;
             timing.totals.push(milliseconds(start.elapsed()));
         }
         for _ in 0..row {
-            timing.profiles.push(by_layer(&timed.profile()?));
+            timing.profiles.push(by_layer(&session.profile(pixels)?));
         }
         let peak = measure_peak(kernels);
         timing.peak = timing.peak.into_iter().chain(peak).reduce(f64::max);
@@ -146,15 +95,15 @@ fn measure(timed: &mut impl Timed, kernels: &Kernels, options: BenchOptions) -> 
 impl Timing {
     fn report(
         mut self,
-        subject: &Subject,
+        work: &RunWork,
         kernels: &Kernels,
         threads: usize,
         [model_bytes, arena_bytes]: [usize; 2],
     ) -> BenchReport {
-        let (macs, median) = (subject.macs(), median(&mut self.totals));
+        let (macs, median) = (work.macs(), median(&mut self.totals));
         BenchReport {
-            model: subject.name.clone(),
-            window: subject.window.clone(),
+            model: work.name.clone(),
+            window: work.window.clone(),
             target: None,
             kernels: kernels.spec.name.into(),
             unit: Unit::Milliseconds,
@@ -167,10 +116,10 @@ impl Timing {
             peak_gmacs: self.peak,
             peak_fraction: self.peak.map(|peak| macs as f64 / (median * 1e6) / (peak * threads as f64)),
             model_bytes,
-            weight_bytes: subject.weight_bytes(),
+            weight_bytes: work.weight_bytes(),
             arena_bytes,
             stack_bytes: None,
-            stages: subject.costs(medians(&self.profiles)),
+            stages: work.costs(medians(&self.profiles)),
         }
     }
 }

@@ -10,12 +10,8 @@ mod table;
 mod target;
 
 pub use chart::svg;
-pub use host::{bench, bench_restorer, measure_peak, BenchOptions};
+pub use host::{bench, measure_peak, BenchOptions};
 pub use report::{BenchReport, Row, StageCost, Unit, WindowRun};
+pub use subject::Subject;
 pub use table::{render, title};
-pub use target::{bench_on_target, bench_restorer_on_target};
-
-/// Pixels of a run: time and instructions hardly depend on them.
-fn pixels(count: usize) -> Vec<u8> {
-    (0..count).map(|i| (i * 31 % 251) as u8).collect()
-}
+pub use target::bench_on_target;

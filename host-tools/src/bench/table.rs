@@ -1,8 +1,8 @@
 //! A report as text.
 
 use super::report::{BenchReport, Row, Unit};
-use crate::inspect::{grouped, table};
-use crate::text::printable;
+use crate::table::table;
+use crate::text::{grouped, printable};
 
 /// A run that takes so much more than its stages was interrupted.
 const DISTURBED: f64 = 1.15;

@@ -1,63 +1,30 @@
 //! The same on an emulated target: executed instructions.
 
 use anyhow::{Context, Result};
-use vitreous::models::ipt::{Ipt, COLOURS};
-use vitreous::models::vit::Vit;
 use vitreous::{Model, Stage};
 use vitreous_protocol::StageKind;
 
 use super::report::{BenchReport, Unit};
-use super::subject::Subject;
-use crate::degrade::Picture;
-use crate::engine::Engine;
-use crate::restorer::Restorer;
-use crate::target::{repacked_for, restore_on_target, run_on_target, RunOptions, Target, TargetCost};
+use super::subject::{RunWork, Subject};
+use crate::target::{repacked_for, RunOptions, Target, TargetCost};
 
-/// Counts the instructions of one image on a target; they are the same in every run.
+/// Counts the instructions of one run on a target; they are the same in every run. A window is run as an
+/// image of its size.
 ///
 /// # Errors
-/// As [`run_on_target`].
-pub fn bench_on_target(engine: &Engine, target: Target, options: RunOptions<'_>) -> Result<BenchReport> {
-    let c = engine.config();
-    let pixels = super::pixels(c.image_height * c.image_width * c.channels);
-    let run = run_on_target(target, engine.path(), &[pixels], options)?;
-    let result = run.results.first().context("the target gave no result")?;
-    on_weights_of(target, engine.bytes(), |model, bytes| {
-        let subject = Subject::classifier(&Vit::new(model)?);
-        report(&subject, target, &result.cost, [bytes, run.arena_bytes as usize])
-    })
-}
-
-/// Counts the instructions of one image of a window's size on a target; `task` is an index into the model's
-/// tasks.
-///
-/// # Errors
-/// As [`restore_on_target`].
-pub fn bench_restorer_on_target(
-    restorer: &Restorer,
-    target: Target,
-    task: usize,
-    options: RunOptions<'_>,
-) -> Result<BenchReport> {
-    let side = restorer.config().window;
-    let image = Picture { width: side, height: side, data: super::pixels(side * side * COLOURS) };
-    let run = restore_on_target(target, restorer.path(), task, &[image], None, options)?;
-    let result = run.results.first().context("the target gave no result")?;
-    on_weights_of(target, restorer.bytes(), |model, bytes| {
-        let subject = Subject::restorer(&Ipt::new(model)?, task);
-        report(&subject, target, &result.cost, [bytes, run.arena_bytes as usize])
-    })
-}
-
-/// Calls `f` with the model as the target's kernels read it, and its length.
-fn on_weights_of<T>(target: Target, bytes: &[u8], f: impl FnOnce(&Model, usize) -> Result<T>) -> Result<T> {
-    let packed = repacked_for(target.board(), bytes);
-    let bytes = packed.as_ref().map_or(bytes, |packed| packed.as_slice());
-    f(&Model::parse_without_checksums(bytes)?, bytes.len())
+/// As [`run_on_target`](crate::target::run_on_target) and
+/// [`restore_on_target`](crate::target::restore_on_target).
+pub fn bench_on_target(subject: Subject, target: Target, options: RunOptions) -> Result<BenchReport> {
+    let (cost, arena_bytes) = subject.run_on(target, options)?;
+    // The model as the target's kernels read it.
+    let packed = repacked_for(target.board(), subject.file().bytes());
+    let bytes = packed.as_ref().map_or(subject.file().bytes(), |packed| packed.as_slice());
+    let work = subject.work(&Model::parse_without_checksums(bytes)?)?;
+    report(&work, target, &cost, [bytes.len(), arena_bytes])
 }
 
 fn report(
-    subject: &Subject,
+    work: &RunWork,
     target: Target,
     cost: &TargetCost,
     [model_bytes, arena_bytes]: [usize; 2],
@@ -68,8 +35,8 @@ fn report(
         .iter()
         .map(|count| (stage(count.kind, count.layer), millions(count.instructions.unwrap_or(0))));
     Ok(BenchReport {
-        model: subject.name.clone(),
-        window: subject.window.clone(),
+        model: work.name.clone(),
+        window: work.window.clone(),
         target: Some(target.name().to_owned()),
         kernels: target.board().kernels.to_owned(),
         unit: Unit::MillionInstructions,
@@ -77,14 +44,14 @@ fn report(
         runs: 1,
         median: instructions,
         least: instructions,
-        macs: subject.macs(),
+        macs: work.macs(),
         peak_gmacs: None,
         peak_fraction: None,
         model_bytes,
-        weight_bytes: subject.weight_bytes(),
+        weight_bytes: work.weight_bytes(),
         arena_bytes,
         stack_bytes: Some(cost.total_stack_bytes as usize),
-        stages: subject.costs(stages.collect()),
+        stages: work.costs(stages.collect()),
     })
 }
 

@@ -306,18 +306,4 @@ impl CheckpointError {
     pub(super) fn io(path: &std::path::Path, error: std::io::Error) -> Self {
         Self::Io { path: path.to_path_buf(), error }
     }
-
-    pub(super) fn unknown_architecture<'a>(
-        path: &std::path::Path,
-        names: impl Iterator<Item = &'a String> + Clone,
-    ) -> Self {
-        let family = super::features::family(names.clone().map(String::as_str));
-        let family = family.map_or(String::new(), |family| format!(" (it looks like {family})"));
-        let seen: Vec<_> = names.take(5).map(|n| format!("`{n}`")).collect();
-        let seen = match seen.is_empty() {
-            true => "no tensors".into(),
-            false => format!("tensors such as {}", seen.join(", ")),
-        };
-        Self::UnknownArchitecture { path: path.to_path_buf(), family, seen }
-    }
 }

@@ -1,5 +1,5 @@
 //! JSON files beside the weights, read field by field with errors that name file and field.
-use super::CheckpointError;
+use super::error::CheckpointError;
 use crate::text::{self, MAX_TEXT};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -23,8 +23,7 @@ impl Json {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(CheckpointError::io(path, e)),
         };
-        let text = super::labels::decoded(&bytes)
-            .map_err(|reason| CheckpointError::Json { path: path.into(), reason })?;
+        let text = decoded(&bytes).map_err(|reason| CheckpointError::Json { path: path.into(), reason })?;
         let value: Value = serde_json::from_str(&text).map_err(|e| CheckpointError::Json {
             path: path.into(),
             reason: format!("not valid JSON: {e}"),
@@ -129,4 +128,34 @@ impl Json {
             side => size(side).map(|s| (s, s)),
         })
     }
+}
+
+/// Text in UTF-8 or UTF-16, with or without a byte order mark.
+pub(crate) fn decoded(bytes: &[u8]) -> Result<String, String> {
+    let utf16 = |bytes: &[u8], word: fn([u8; 2]) -> u16| {
+        let (pairs, rest) = bytes.as_chunks::<2>();
+        let words = pairs.iter().map(|pair| word(*pair));
+        let text: Result<String, _> = char::decode_utf16(words).collect();
+        text.ok()
+            .filter(|_| rest.is_empty())
+            .ok_or_else(|| "damaged UTF-16 text; save it as UTF-8".to_string())
+    };
+    match bytes {
+        // As UTF-16 it would begin with a zero character, which no text does.
+        [0xFF, 0xFE, 0, 0, ..] | [0, 0, 0xFE, 0xFF, ..] => Err("is UTF-32 text; save it as UTF-8".into()),
+        [0xFF, 0xFE, rest @ ..] => utf16(rest, u16::from_le_bytes),
+        [0xFE, 0xFF, rest @ ..] => utf16(rest, u16::from_be_bytes),
+        [0xEF, 0xBB, 0xBF, rest @ ..] => utf8(rest),
+        bytes => utf8(bytes),
+    }
+}
+
+fn utf8(bytes: &[u8]) -> Result<String, String> {
+    let text = std::str::from_utf8(bytes).map_err(|e| {
+        format!("not UTF-8 text: byte {} is in another encoding; save it as UTF-8", e.valid_up_to())
+    })?;
+    if text.contains('\0') {
+        return Err("holds zero bytes: no text, or UTF-16 without a byte order mark; save it as UTF-8".into());
+    }
+    Ok(text.to_string())
 }

@@ -4,7 +4,7 @@
 //! names. What none of them says is assumed, and whatever is assumed is shown: as a warning with the option
 //! that sets it, in the `.vtr`, by `inspect`, and in the verdict of `parity`, whose float reference assumes
 //! the same and cannot tell that it is wrong.
-use super::CheckpointError;
+use super::error::CheckpointError;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 

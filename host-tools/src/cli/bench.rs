@@ -5,17 +5,12 @@ use anyhow::{ensure, Context, Result};
 use clap::Args;
 use vitreous::models::ipt::Task;
 
-use super::architecture::is_restorer;
 use super::firmware::FirmwareArgs;
-use super::load::chosen_task;
-use crate::bench::{
-    bench, bench_on_target, bench_restorer, bench_restorer_on_target, render, svg, title, BenchOptions,
-    BenchReport,
-};
+use crate::bench::{bench, bench_on_target, render, svg, title, BenchOptions, BenchReport, Subject};
 use crate::checkpoint::ipt::parse_task;
-use crate::engine::Engine;
+use crate::converted::{refuse_task, ConvertedModel};
 use crate::output::{self, Kind, Plan};
-use crate::restorer::Restorer;
+use crate::restorer::chosen_task;
 use crate::target::{RunOptions, Target};
 
 #[derive(Args, Debug)]
@@ -61,7 +56,7 @@ impl BenchArgs {
         let plan = Plan::new().reads([&self.model]).reads(&self.compare);
         plan.writes(&self.output, Kind::Bench).writes(&self.svg, Kind::Svg).check()?;
         let before = self.compare.as_deref().map(earlier).transpose()?;
-        let report = if is_restorer(&self.model)? { self.restorer()? } else { self.classifier()? };
+        let report = self.bench()?;
         if let Some(before) = &before {
             ensure!(
                 report.is_comparable(before),
@@ -78,21 +73,23 @@ impl BenchArgs {
         super::print(json, &report, |report| render(report, before.as_ref(), self.layers))
     }
 
-    fn classifier(&self) -> Result<BenchReport> {
-        ensure!(self.task.is_none(), "{} is a classifier: --task is for restorers", self.model.display());
-        let engine = Engine::load(&self.model)?;
-        match self.target {
-            Some(target) => bench_on_target(&engine, target, self.run_options()),
-            None => bench(&engine, self.bench_options()),
+    fn bench(&self) -> Result<BenchReport> {
+        match ConvertedModel::load(&self.model)? {
+            ConvertedModel::Classifier(engine) => {
+                refuse_task(&engine, self.task.as_ref())?;
+                self.run(Subject::Image(&engine))
+            }
+            ConvertedModel::Restorer(restorer) => {
+                let task = restorer.task_index(&chosen_task(self.task, &restorer.config().tasks)?)?;
+                self.run(Subject::Window(&restorer, task))
+            }
         }
     }
 
-    fn restorer(&self) -> Result<BenchReport> {
-        let restorer = Restorer::load(&self.model)?;
-        let task = restorer.task_index(&chosen_task(self.task, &restorer.config().tasks)?)?;
+    fn run(&self, subject: Subject) -> Result<BenchReport> {
         match self.target {
-            Some(target) => bench_restorer_on_target(&restorer, target, task, self.run_options()),
-            None => bench_restorer(&restorer, task, self.bench_options()),
+            Some(target) => bench_on_target(subject, target, self.run_options()),
+            None => bench(subject, self.bench_options()),
         }
     }
 

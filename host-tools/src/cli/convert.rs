@@ -14,18 +14,16 @@ use super::samples;
 use crate::checkpoint::ipt::{parse_task, FloatIpt};
 use crate::checkpoint::{FloatVit, Settings};
 use crate::console;
+use crate::converted::ConvertedModel;
 use crate::degrade::Picture;
-use crate::engine::Engine;
 use crate::image_input::{images_below, Loaded};
-use crate::inspect::{grouped, inspect, inspect_restorer, Inspection};
+use crate::inspect::{inspect, Inspection};
 use crate::output::{self, Kind, Plan};
 use crate::quantize::{
-    choose_precision, ipt_layers_named, ipt_trial, quantize_ipt, quantize_vit, rust_source,
-    rust_source_of_restorer, vit_layers_named, vit_trial, IptLayer, IptQuantizeOptions, IptSensitivity,
-    LayerName, PrecisionChoice, QuantizeOptions, Trial, VitSensitivity,
+    choose_precision, quantize, rust_source, IptSensitivity, PrecisionChoice, Quantize, QuantizeOptions,
+    Sensitivity, Trial, VitSensitivity,
 };
-use crate::restorer::Restorer;
-use crate::text::{path_text, printable, serialize_path, shown};
+use crate::text::{grouped, path_text, printable, serialize_path, shown};
 use crate::vtr::AlignedBytes;
 
 #[derive(Args, Debug)]
@@ -155,26 +153,8 @@ impl ConvertArgs {
             "{} is a classifier: --task, --window and --min-psnr are for restorers",
             self.checkpoint.display()
         );
-        let mut keep_f16: Vec<LayerName> = Vec::new();
-        for pattern in &self.keep_f16 {
-            keep_f16.extend(vit_layers_named(&float.config, pattern)?);
-        }
-        let mut options = QuantizeOptions {
-            keep_f16,
-            model_version: self.model_version,
-            name: self.name.clone(),
-            layout: self.layout.layout(),
-            ..QuantizeOptions::default()
-        };
-        let stream = self.scale_stream(float, &mut options)?;
-        let choice = self.choose_precision(float, &mut options)?;
-        let bytes = quantize_vit(float, &options)
-            .with_context(|| format!("cannot convert {}", self.checkpoint.display()))?;
-        let engine = Engine::from_bytes(AlignedBytes::copy_of(&bytes), &self.output)?;
-        let inspection = inspect(&engine, DEFAULT_TILE_ROWS)?;
-        self.write(&bytes, |include| rust_source(&engine, &inspection.name, include))?;
-        let keep_f16 = options.keep_f16.iter().map(LayerName::to_string).collect();
-        Ok(self.report(inspection, keep_f16, choice, stream))
+        let (images, budget) = (self.samples(float)?, self.min_sqnr);
+        self.convert(float, &images, budget, |options| VitSensitivity::new(float, options, &images))
     }
 
     fn convert_ipt(self, mut float: FloatIpt) -> Result<Converted> {
@@ -189,26 +169,45 @@ impl ConvertArgs {
         if let Some(window) = self.window {
             float = float.with_window(window)?;
         }
-        let mut keep_f16: Vec<IptLayer> = Vec::new();
-        for pattern in &self.keep_f16 {
-            keep_f16.extend(ipt_layers_named(&float.config, pattern)?);
-        }
-        let mut options = IptQuantizeOptions {
-            keep_f16,
+        let (pictures, budget) = (self.pictures()?, self.min_psnr);
+        let windows = middles(&pictures, float.config.window);
+        self.convert(&float, &windows, budget, |options| IptSensitivity::new(&float, options, &pictures))
+    }
+
+    /// Converts float weights of any architecture: `images`, as the model takes them, show the range of the
+    /// residual stream, and `sensitivity` chooses layers if there is an error budget in dB.
+    fn convert<M: Quantize, S: Sensitivity<Layer = M::Layer>>(
+        self,
+        float: &M,
+        images: &[Vec<u8>],
+        budget: Option<f64>,
+        sensitivity: impl FnOnce(QuantizeOptions<M::Layer>) -> Result<S>,
+    ) -> Result<Converted> {
+        let mut options = QuantizeOptions {
             model_version: self.model_version,
             name: self.name.clone(),
             layout: self.layout.layout(),
-            stream_exponent: 0,
+            ..QuantizeOptions::default()
         };
-        let stream = ipt_trial(&float, &self.windows(&float)?)?;
+        for pattern in &self.keep_f16 {
+            options.keep_f16.extend(float.layers_named(pattern)?);
+        }
+        let stream = float.trial(images)?;
         options.stream_exponent = stream.exponent;
-        let choice = self.choose_restorer_precision(&float, &mut options)?;
-        let bytes = quantize_ipt(&float, &options)
+        options.extents = stream.extents.clone();
+        let mut choice = None;
+        if let Some(budget) = budget {
+            let (bars, kept) = (Bars::default(), options.keep_f16.clone());
+            let progress = |done, all| bars.report("layers measured", done, all);
+            let (kept, chosen) = choose_precision(&sensitivity(options.clone())?, kept, budget, &progress)?;
+            (options.keep_f16, choice) = (kept, Some(chosen));
+        }
+        let bytes = quantize(float, &options)
             .with_context(|| format!("cannot convert {}", self.checkpoint.display()))?;
-        let restorer = Restorer::from_bytes(AlignedBytes::copy_of(&bytes), &self.output)?;
-        let inspection = inspect_restorer(&restorer, None, DEFAULT_TILE_ROWS)?;
-        self.write(&bytes, |include| rust_source_of_restorer(&restorer, &inspection.name, include))?;
-        let keep_f16 = options.keep_f16.iter().map(IptLayer::to_string).collect();
+        let model = ConvertedModel::from_bytes(M::FAMILY, AlignedBytes::copy_of(&bytes), &self.output)?;
+        let inspection = inspect(&model, None, DEFAULT_TILE_ROWS)?;
+        self.write(&bytes, |include| rust_source(&model, &inspection.name, include))?;
+        let keep_f16 = options.keep_f16.iter().map(M::Layer::to_string).collect();
         Ok(self.report(inspection, keep_f16, choice, stream))
     }
 
@@ -243,38 +242,12 @@ impl ConvertArgs {
         }
     }
 
-    /// Images of --images as the model takes them; none without.
-    fn images(&self, float: &FloatVit, options: &QuantizeOptions) -> Result<Vec<Vec<u8>>> {
+    /// Images of --images as a classifier takes them; none without.
+    fn samples(&self, float: &FloatVit) -> Result<Vec<Vec<u8>>> {
         let Some(folder) = &self.images else { return Ok(Vec::new()) };
-        let draft = AlignedBytes::copy_of(&quantize_vit(float, options)?);
-        let engine = Engine::from_bytes(draft, &self.output)?;
-        let bars = Bars::default();
-        let samples = samples::load_folders(&engine, std::slice::from_ref(folder), Some(self.limit), &bars)?;
+        let (folders, bars) = (std::slice::from_ref(folder), Bars::default());
+        let samples = samples::load_folders(float.into(), folders, Some(self.limit), &bars)?;
         Ok(samples.all()?.into_iter().map(|sample| sample.pixels).collect())
-    }
-
-    /// Finds what the residual stream is to be multiplied by, on synthetic images and those of --images.
-    fn scale_stream(&self, float: &FloatVit, options: &mut QuantizeOptions) -> Result<Trial> {
-        let mut stream = vit_trial(float, &[])?;
-        options.stream_exponent = stream.exponent;
-        options.extents = stream.extents.clone();
-        let images = self.images(float, options)?;
-        if !images.is_empty() {
-            stream = vit_trial(float, &images)?;
-            options.stream_exponent = stream.exponent;
-            options.extents = stream.extents.clone();
-        }
-        Ok(stream)
-    }
-
-    /// The middles of the pictures of --images, as windows; none without.
-    fn windows(&self, float: &FloatIpt) -> Result<Vec<Vec<u8>>> {
-        let window = float.config.window;
-        let middle = |length: usize| (length as isize - window as isize) / 2;
-        let cut = |picture: &Picture| {
-            picture.crop(middle(picture.width), middle(picture.height), window, window).data
-        };
-        Ok(self.pictures()?.iter().map(cut).collect())
     }
 
     /// Pictures of --images, evenly spread; none without.
@@ -285,38 +258,14 @@ impl ConvertArgs {
         let spread = (0..take).map(|i| Loaded::or_warn(&files[i * files.len() / take], Picture::load));
         Ok(spread.collect::<Result<_, _>>()?)
     }
+}
 
-    /// Extends the layers that keep f16 weights until the error budget is met, if one was given.
-    fn choose_precision(
-        &self,
-        float: &FloatVit,
-        options: &mut QuantizeOptions,
-    ) -> Result<Option<PrecisionChoice>> {
-        let Some(min_sqnr) = self.min_sqnr else { return Ok(None) };
-        let images = self.images(float, options)?;
-        let bars = Bars::default();
-        let progress = |done, all| bars.report("layers measured", done, all);
-        let sensitivity = VitSensitivity::new(float, options, &images)?;
-        let (kept, choice) = choose_precision(&sensitivity, options.keep_f16.clone(), min_sqnr, &progress)?;
-        options.keep_f16 = kept;
-        Ok(Some(choice))
-    }
-
-    /// The same for a restorer.
-    fn choose_restorer_precision(
-        &self,
-        float: &FloatIpt,
-        options: &mut IptQuantizeOptions,
-    ) -> Result<Option<PrecisionChoice>> {
-        let Some(min_psnr) = self.min_psnr else { return Ok(None) };
-        let pictures = self.pictures()?;
-        let bars = Bars::default();
-        let progress = |done, all| bars.report("layers measured", done, all);
-        let sensitivity = IptSensitivity::new(float, options, &pictures)?;
-        let (kept, choice) = choose_precision(&sensitivity, options.keep_f16.clone(), min_psnr, &progress)?;
-        options.keep_f16 = kept;
-        Ok(Some(choice))
-    }
+/// The middles of pictures, as windows.
+fn middles(pictures: &[Picture], window: usize) -> Vec<Vec<u8>> {
+    let middle = |length: usize| (length as isize - window as isize) / 2;
+    let cut =
+        |picture: &Picture| picture.crop(middle(picture.width), middle(picture.height), window, window).data;
+    pictures.iter().map(cut).collect()
 }
 
 fn render(r: &Converted) -> String {

@@ -1,17 +1,16 @@
 use std::path::PathBuf;
 
-use anyhow::{ensure, Result};
+use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
 use vitreous::models::ipt::Task;
 use vitreous::models::vit::DEFAULT_TILE_ROWS;
 
-use super::architecture::is_restorer;
 use crate::checkpoint::ipt::parse_task;
-use crate::engine::Engine;
-use crate::inspect::{inspect, inspect_restorer, render, table};
+use crate::converted::ConvertedModel;
+use crate::inspect::{inspect, render};
 use crate::kernels;
-use crate::restorer::Restorer;
+use crate::table::table;
 
 #[derive(Args, Debug)]
 pub struct InspectArgs {
@@ -44,12 +43,7 @@ impl InspectArgs {
         let Some(model) = self.model else {
             return super::print(json, &list_kernels()?, |reports| render_kernels(reports));
         };
-        let inspection = if is_restorer(&model)? {
-            inspect_restorer(&Restorer::load(&model)?, self.task.as_ref(), self.tile_rows)?
-        } else {
-            ensure!(self.task.is_none(), "{} is a classifier: --task is for restorers", model.display());
-            inspect(&Engine::load(&model)?, self.tile_rows)?
-        };
+        let inspection = inspect(&ConvertedModel::load(&model)?, self.task.as_ref(), self.tile_rows)?;
         super::print(json, &inspection, render)
     }
 }

@@ -219,20 +219,6 @@ fn parse_size(text: &str) -> Result<(usize, usize), String> {
     }
 }
 
-/// The task asked for, or the only one of a restorer.
-///
-/// # Errors
-/// None was asked for, and the model has several.
-pub fn chosen_task(asked: Option<Task>, tasks: &[Task]) -> Result<Task> {
-    match (asked, tasks) {
-        (Some(task), _) | (None, &[task]) => Ok(task),
-        (None, tasks) => {
-            let names: Vec<String> = tasks.iter().map(Task::to_string).collect();
-            bail!("the model has several tasks; pass --task with one of {}", names.join(", "))
-        }
-    }
-}
-
 impl LoadArgs {
     /// Files that are read beside the weights.
     pub fn files(&self) -> impl Iterator<Item = &Path> {

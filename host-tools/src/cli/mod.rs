@@ -22,10 +22,9 @@ mod train;
 use anyhow::Result;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use serde::Serialize;
-use vitreous::format::NAME_BYTES;
 
 use crate::console;
-use crate::text::printable;
+pub(crate) use crate::vtr::parse_name;
 
 /// Most threads that may be asked for: more than this serve nobody, and starting them takes minutes.
 const MAX_THREADS: usize = 256;
@@ -52,18 +51,6 @@ fn parse_percent(text: &str) -> Result<f64, String> {
     } else {
         Err(format!("{percent} % is none of a whole: 0 to 100 is wanted"))
     }
-}
-
-/// `--name`: what a `.vtr` holds of it.
-pub(crate) fn parse_name(text: &str) -> Result<String, String> {
-    let bytes = printable(text).len();
-    if text.trim().is_empty() {
-        return Err("a name is wanted".into());
-    }
-    if bytes > NAME_BYTES {
-        return Err(format!("a .vtr holds {NAME_BYTES} bytes of a name, and this one has {bytes}"));
-    }
-    Ok(text.into())
 }
 
 /// A number of which 0 makes no sense.

@@ -69,7 +69,7 @@ impl ParityArgs {
         let engine = Engine::load(&self.model)?;
         let reference = ReferenceVit::new(&self.load.load(&self.reference)?)?;
         let bars = Bars::default();
-        let samples = samples::load_folders(&engine, &self.images, self.limit, &bars)?;
+        let samples = samples::load_folders((&engine).into(), &self.images, self.limit, &bars)?;
         let options = ParityOptions {
             targets: &self.target,
             target_images: self.target_images,

@@ -5,7 +5,7 @@ use vitreous::models::vit::Output;
 use vitreous::pipeline::{top_k, Prediction};
 
 use crate::engine::Engine;
-use crate::inspect::table;
+use crate::table::table;
 use crate::text::printable;
 
 /// Most classes that can be listed.

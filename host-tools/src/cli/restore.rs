@@ -9,7 +9,7 @@ use vitreous::models::ipt::Task;
 
 use super::architecture::expect_restorer;
 use super::firmware::FirmwareArgs;
-use super::load::{chosen_task, IptLoadArgs};
+use super::load::IptLoadArgs;
 use super::progress::Bars;
 use super::samples;
 use super::target_cost::render_cost;
@@ -17,12 +17,11 @@ use crate::checkpoint::ipt::parse_task;
 use crate::console;
 use crate::degrade::Picture;
 use crate::image_input::{print_warnings, Failed, FoundImage};
-use crate::inspect::grouped;
 use crate::output::{self, Kind, Plan};
-use crate::restorer::{RestoreModel, RestoredFile, RestorerInput};
+use crate::restorer::{chosen_task, RestoreModel, RestoredFile, RestorerInput};
 use crate::saturation::{Saturation, SaturationReport};
 use crate::target::{restore_on_target, RunOptions, Target, TargetRestored, TargetRun};
-use crate::text::{serialize_path, shown};
+use crate::text::{grouped, serialize_path, shown};
 use crate::train::with_threads;
 
 #[derive(Args, Debug)]

@@ -91,7 +91,7 @@ impl RunArgs {
         let pool = Pool::new(self.threads)?;
         let mut session = engine.session_on(Some(&pool))?;
         for FoundImage { path, .. } in found {
-            let Some(loaded) = failed.keep(path, samples::load(engine, path)) else { continue };
+            let Some(loaded) = failed.keep(path, samples::load(engine.into(), path)) else { continue };
             let start = Instant::now();
             let output = session.run(&loaded.value, false)?;
             let milliseconds = start.elapsed().as_secs_f64() * 1e3;
@@ -113,7 +113,7 @@ impl RunArgs {
     fn on_target(&self, engine: &Engine, target: Target, found: &[FoundImage]) -> Result<RunReport> {
         let (mut files, mut pixels, mut failed) = (Vec::new(), Vec::new(), Failed::default());
         for FoundImage { path, .. } in found {
-            if let Some(loaded) = failed.keep(path, samples::load(engine, path)) {
+            if let Some(loaded) = failed.keep(path, samples::load(engine.into(), path)) {
                 files.push((path, loaded.warnings));
                 pixels.push(loaded.value);
             }

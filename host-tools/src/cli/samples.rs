@@ -6,9 +6,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{bail, Result};
 use rayon::prelude::*;
-use vitreous::models::vit::Output;
+use vitreous::format::Preprocess;
+use vitreous::models::vit::{Output, VitConfig};
 
 use super::progress::Bars;
+use crate::checkpoint::FloatVit;
 use crate::console;
 use crate::engine::Engine;
 use crate::image_input::{
@@ -17,6 +19,26 @@ use crate::image_input::{
 };
 use crate::parity::Sample;
 use crate::text::{printable, shown};
+
+/// How a classifier takes images.
+#[derive(Clone, Copy)]
+pub struct Input<'m> {
+    pub config: &'m VitConfig,
+    pub preprocess: &'m Preprocess,
+    pub labels: &'m [String],
+}
+
+impl<'m> From<&'m Engine> for Input<'m> {
+    fn from(engine: &'m Engine) -> Self {
+        Self { config: engine.config(), preprocess: engine.preprocess(), labels: engine.labels() }
+    }
+}
+
+impl<'m> From<&'m FloatVit> for Input<'m> {
+    fn from(float: &'m FloatVit) -> Self {
+        Self { config: &float.config, preprocess: &float.preprocess, labels: &float.labels }
+    }
+}
 
 /// Labelled images, and those that could not be taken.
 pub struct Samples {
@@ -38,9 +60,9 @@ impl Samples {
 }
 
 /// Loads one image as the model takes it, and prints its warnings.
-pub fn load(engine: &Engine, path: &Path) -> Result<Loaded<Vec<u8>>, ImageError> {
-    let c = engine.config();
-    let loaded = load_pixels(path, engine.preprocess(), c.image_height, c.image_width, c.channels)?;
+pub fn load(input: Input, path: &Path) -> Result<Loaded<Vec<u8>>, ImageError> {
+    let c = input.config;
+    let loaded = load_pixels(path, input.preprocess, c.image_height, c.image_width, c.channels)?;
     print_warnings(path, &loaded.warnings);
     Ok(loaded)
 }
@@ -59,15 +81,10 @@ fn note_passed_over(found: &Found) {
 }
 
 /// Loads the images of folders, labelled ones of a classifier; of each at most `limit`, evenly spread.
-pub fn load_folders(
-    engine: &Engine,
-    folders: &[PathBuf],
-    limit: Option<usize>,
-    bars: &Bars,
-) -> Result<Samples> {
+pub fn load_folders(input: Input, folders: &[PathBuf], limit: Option<usize>, bars: &Bars) -> Result<Samples> {
     let mut files = Vec::new();
     for folder in folders {
-        let all = files_of(engine, folder)?;
+        let all = files_of(input, folder)?;
         let take = limit.unwrap_or(all.len()).min(all.len());
         files.extend((0..take).map(|i| all[i * all.len() / take].clone()));
     }
@@ -75,7 +92,7 @@ pub fn load_folders(
     let loaded: Vec<_> = files
         .par_iter()
         .map(|(path, class)| {
-            let loaded = load(engine, path);
+            let loaded = load(input, path);
             bars.report("loading images", 1 + done.fetch_add(1, Ordering::Relaxed), files.len());
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             loaded.map(|loaded| Sample { name, pixels: loaded.value, class: *class })
@@ -88,8 +105,8 @@ pub fn load_folders(
 
 /// Images with their classes; without, where outputs are no classes of which one holds, which no folder could
 /// label.
-fn files_of(engine: &Engine, folder: &Path) -> Result<Vec<(PathBuf, Option<usize>)>> {
-    let config = engine.config();
+fn files_of(input: Input, folder: &Path) -> Result<Vec<(PathBuf, Option<usize>)>> {
+    let config = input.config;
     if config.classes == 0 || config.output != Output::Softmax {
         let found = find(&[folder.to_path_buf()])?;
         return Ok(found.into_iter().map(|image| (image.path, None)).collect());
@@ -106,7 +123,7 @@ fn files_of(engine: &Engine, folder: &Path) -> Result<Vec<(PathBuf, Option<usize
     let mut labelled = labelled(folder)?;
     let passed_over = std::mem::take(&mut labelled.passed_over);
     note_passed_over(&Found { passed_over, ..Found::default() });
-    give_classes(&mut labelled, folder, engine.labels(), config.classes)?;
+    give_classes(&mut labelled, folder, input.labels, config.classes)?;
     Ok(labelled.images.into_iter().map(|(path, class)| (path, Some(class))).collect())
 }
 

@@ -1,7 +1,8 @@
 //! What a run on a target cost, as text.
 
-use crate::inspect::{grouped, table};
+use crate::table::table;
 use crate::target::TargetCost;
+use crate::text::grouped;
 
 /// Memory and instructions of one image; `seconds` is the emulation's time.
 pub fn render_cost(target: &str, arena_bytes: u32, seconds: f64, cost: &TargetCost) -> String {

@@ -1,8 +1,8 @@
 //! The report as text.
 
 use super::{EvalReport, ImageReport, Scores, SeamReport, Seams, TaskReport};
-use crate::inspect::table;
 use crate::metrics::Score;
+use crate::table::table;
 use crate::text::{counted, printable};
 use crate::verdict::Verdict;
 

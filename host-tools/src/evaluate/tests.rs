@@ -1,9 +1,8 @@
 use super::*;
 use crate::checkpoint::ipt::{parse_task, tensor_shapes, FloatIpt, IptLoadOptions};
-use crate::checkpoint::FloatTensor;
-use crate::quantize::{quantize_ipt, IptQuantizeOptions};
+use crate::quantize::{quantize, QuantizeOptions};
+use crate::synthetic;
 use rand::{Rng, SeedableRng};
-use vitreous::models::ipt::IptConfig;
 
 fn task(name: &str) -> Task {
     parse_task(name).unwrap()
@@ -11,26 +10,13 @@ fn task(name: &str) -> Task {
 
 /// A model that changes its input little, as a trained one does.
 fn model(seed: u64) -> FloatIpt {
-    let config = IptConfig {
-        features: 4,
-        window: 8,
-        patch: 2,
-        heads: 2,
-        hidden: 16,
-        head_hidden: 16,
-        encoder_layers: 1,
-        decoder_layers: 1,
-        tasks: heapless::Vec::from_slice(&[task("denoise50"), task("x2"), task("x3")]).unwrap(),
-        norm_eps: 1e-5,
-    };
+    let config = synthetic::small_ipt(&["denoise50", "x2", "x3"]);
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
-    let tensor = |(name, shape): (String, Vec<usize>)| {
+    let tensors = synthetic::filled(tensor_shapes(&config), |name, shape| {
         let fan_in = shape.iter().skip(1).product::<usize>().max(1) as f32;
         let spread = if name.contains("norm") { 1.0 } else { fan_in.sqrt().recip() };
-        let data = (0..shape.iter().product()).map(|_| spread * rng.random_range(-1.0f32..1.0)).collect();
-        (name, FloatTensor { shape, data })
-    };
-    let tensors = tensor_shapes(&config).into_iter().map(tensor).collect();
+        (0..shape.iter().product()).map(|_| spread * rng.random_range(-1.0f32..1.0)).collect()
+    });
     FloatIpt::new("small".into(), config, tensors).unwrap()
 }
 
@@ -62,7 +48,7 @@ fn reference_and_engine_are_scored_beside_each_other() {
     let float = model(1);
     float.save(&dir.path().join("float")).unwrap();
     let vtr = dir.path().join("model.vtr");
-    std::fs::write(&vtr, quantize_ipt(&float, &IptQuantizeOptions::default()).unwrap()).unwrap();
+    std::fs::write(&vtr, quantize(&float, &QuantizeOptions::default()).unwrap()).unwrap();
     let load = |path: &Path| RestoreModel::load(path, &IptLoadOptions::default(), |_| {}).unwrap();
     let (engine, reference) = (load(&vtr), load(&dir.path().join("float")));
     let pairs = find_pairs(&photos, None, None).unwrap();

@@ -1,13 +1,12 @@
 //! Inspection of a restorer.
 
 use anyhow::Result;
-use serde::Serialize;
 use vitreous::kernels::TableSpec;
 use vitreous::models::ipt::{Ipt, Task};
 use vitreous::pipeline::{default_overlap, BandPlan, WindowGrid};
 
 use super::ipt_layers::restorer_layers;
-use super::{hexadecimal, planned, Architecture, Inspection};
+use super::summary::{Architecture, Inspection, IptSummary, Particulars, TaskSummary};
 use crate::restorer::Restorer;
 
 /// Names of the phases of an IPT's memory plan, by number. Convolutions come first, although the tail runs
@@ -16,50 +15,6 @@ const PHASES: [&str; 5] = ["head", "tail", "norm", "attention", "mlp"];
 
 /// Image size for which the memory of row bands is stated.
 const EXAMPLE: (usize, usize) = (320, 240);
-
-/// What is particular to an IPT.
-#[derive(Clone, Debug, Serialize)]
-pub struct IptSummary {
-    /// Feature maps.
-    pub features: usize,
-    /// Side of the window in pixels.
-    pub window: usize,
-    /// Side of a patch in pixels.
-    pub patch: usize,
-    /// Tokens of a window.
-    pub tokens: usize,
-    /// Width of a token.
-    pub dim: usize,
-    /// Attention heads.
-    pub heads: usize,
-    /// Hidden width of the MLPs.
-    pub hidden: usize,
-    /// Hidden width of the MLP behind the decoder.
-    pub head_hidden: usize,
-    /// Layers of encoder and decoder.
-    pub layers: [usize; 2],
-    /// The task that layers and plan are shown for.
-    pub task: String,
-    /// Every task.
-    pub tasks: Vec<TaskSummary>,
-    /// Least overlap of windows in pixels.
-    pub overlap: usize,
-}
-
-/// A task of a restorer.
-#[derive(Clone, Debug, Serialize)]
-pub struct TaskSummary {
-    /// Its name.
-    pub task: String,
-    /// Multiply-accumulates of one window.
-    pub macs_per_window: u64,
-    /// Bytes of arena.
-    pub arena_bytes: usize,
-    /// Bytes of row bands for an image of 320×240 pixels, beside the arena.
-    pub band_bytes_320: usize,
-    /// Windows of an image of 320×240 pixels.
-    pub windows_320x240: usize,
-}
 
 /// Inspects a restorer with the memory plan for `tile_rows` rows per tile; `task` is the one whose layers and
 /// plan are shown, if not the one that needs the most arena.
@@ -77,8 +32,8 @@ pub fn example_windows(window: usize) -> usize {
 }
 
 fn inspect_ipt(restorer: &Restorer, ipt: &Ipt, task: Option<&Task>, tile_rows: usize) -> Result<Inspection> {
-    let (c, model) = (ipt.config(), ipt.model());
-    let table = TableSpec::of_layout(model.layout());
+    let c = ipt.config();
+    let table = TableSpec::of_layout(ipt.model().layout());
     let overlap = default_overlap(c.window);
     let mut tasks = Vec::new();
     for (index, task) in c.tasks.iter().enumerate() {
@@ -93,7 +48,6 @@ fn inspect_ipt(restorer: &Restorer, ipt: &Ipt, task: Option<&Task>, tile_rows: u
     let largest = || (0..tasks.len()).max_by_key(|&i| (tasks[i].arena_bytes, usize::MAX - i)).unwrap_or(0);
     let shown = task.map(|task| restorer.task_index(task)).transpose()?.unwrap_or_else(largest);
     let plan = ipt.plan_for(shown, tile_rows, table, 1)?;
-    let (regions, phase_bytes) = planned(&plan, &PHASES);
     let layers = restorer_layers(ipt, shown);
     // Parameters of all tasks: those of the body once, those of heads and tails each.
     let own = |index: usize| {
@@ -119,21 +73,14 @@ fn inspect_ipt(restorer: &Restorer, ipt: &Ipt, task: Option<&Task>, tile_rows: u
         tasks,
         overlap,
     };
-    Ok(Inspection {
-        name: model.name().into(),
-        model_version: model.version(),
-        source_sha256: hexadecimal(&model.source_sha256()),
+    let particulars = Particulars {
         architecture: Architecture::Ipt(summary),
-        settings: restorer.settings()?,
-        layout: format!("{}x{}", model.layout().nr, model.layout().kr),
-        flash_bytes: restorer.bytes().len(),
-        parameters,
-        macs: layers.iter().map(|l| l.macs).sum(),
         per: "window",
         layers,
+        parameters,
+        plan: &plan,
         tile_rows,
-        arena_bytes: plan.arena_bytes(),
-        regions,
-        phase_bytes,
-    })
+        phases: &PHASES,
+    };
+    Inspection::new(restorer.file(), particulars)
 }

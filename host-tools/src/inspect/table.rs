@@ -1,36 +1,9 @@
 //! The inspection as text.
 
-use comfy_table::presets::UTF8_FULL_CONDENSED;
-use comfy_table::{CellAlignment, Table};
+use crate::table::table;
+use crate::text::{counted, grouped, printable};
 
-use crate::text::{counted, printable};
-
-use super::{Architecture, Inspection, IptSummary, VitSummary};
-
-/// A table with right-aligned columns after the first `left` ones.
-pub(crate) fn table(header: &[&str], left: usize) -> Table {
-    let mut table = Table::new();
-    table.load_preset(UTF8_FULL_CONDENSED).set_header(header);
-    for index in left..header.len() {
-        if let Some(column) = table.column_mut(index) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    table
-}
-
-/// Digits in groups of three.
-pub(crate) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
+use super::summary::{Architecture, Inspection, IptSummary, VitSummary};
 
 /// Everything, for a terminal.
 pub fn render(inspection: &Inspection) -> String {

@@ -3,8 +3,10 @@
 //! PSNR and SSIM, over the colours and on luma alone, of 8-bit images, with a border left out that restorers
 //! of enlarged images are not judged by. Equal to MATLAB's and scikit-image's figures; see the tests.
 
+mod sqnr;
 mod ssim;
 
+pub use sqnr::sqnr_db;
 pub use ssim::ssim;
 
 use serde::Serialize;

@@ -6,19 +6,6 @@ use vitreous::models::vit::Output;
 use super::Sample;
 use crate::engine::EngineOutput;
 
-/// SQNR that equal signals get: beyond what f32 can hold.
-const MAX_DB: f64 = 200.0;
-
-/// Signal-to-quantization-noise ratio: `10·log10(Σ reference² / Σ (reference − value)²)` in dB.
-pub fn sqnr_db(reference: &[f32], value: &[f32]) -> f64 {
-    let signal: f64 = reference.iter().map(|r| f64::from(*r).powi(2)).sum();
-    let noise: f64 = reference.iter().zip(value).map(|(r, v)| (f64::from(*r) - f64::from(*v)).powi(2)).sum();
-    if noise == 0.0 {
-        return MAX_DB;
-    }
-    (10.0 * (signal / noise).log10()).min(MAX_DB)
-}
-
 /// Mean; 0 of nothing.
 pub(super) fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len().max(1) as f64
@@ -83,16 +70,5 @@ impl Agreement {
     /// Points of top-1 accuracy that the engine loses against the reference.
     pub fn top1_drop(&self) -> Option<f64> {
         Some(self.reference_top1? - self.engine_top1?)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sqnr_of_a_tenth_is_20_db() {
-        assert!((sqnr_db(&[1.0, -2.0], &[1.1, -2.2]) - 20.0).abs() < 1e-4);
-        assert_eq!(sqnr_db(&[1.0], &[1.0]), MAX_DB);
     }
 }

@@ -7,7 +7,7 @@ mod table;
 mod units;
 
 pub use html::render_html;
-pub use metrics::{sqnr_db, Agreement};
+pub use metrics::Agreement;
 pub use outputs::{Decisions, Differences, Outputs};
 pub use table::render;
 
@@ -20,6 +20,7 @@ use vitreous::models::vit::VitConfig;
 
 use crate::engine::{Engine, EngineOutput};
 use crate::image_input::Failed;
+use crate::metrics::sqnr_db;
 use crate::reference::ReferenceVit;
 use crate::saturation::SaturationReport;
 use crate::target::{run_on_target, RunOptions, Target};
@@ -183,7 +184,7 @@ pub fn parity(
         reference_outputs.iter().zip(&outputs).map(|(r, o)| sqnr_db(r, o.output())).collect();
     let mut report = ParityReport {
         model: engine.with_vit(|vit| vit.model().name().to_owned())?,
-        model_file: shown(engine.path()),
+        model_file: shown(engine.file().path()),
         reference_file: None,
         images: samples.len(),
         failed: Failed::default(),
@@ -197,7 +198,7 @@ pub fn parity(
         ),
         targets: Vec::new(),
         unjudged: Unjudged::new(
-            (&engine.settings()?, engine.source_sha256()?),
+            (&engine.file().settings()?, engine.file().source_sha256()?),
             (reference.settings(), reference.source_sha256()),
         ),
         thresholds: options.thresholds,
@@ -206,7 +207,14 @@ pub fn parity(
     let count = options.target_images.unwrap_or(samples.len()).min(samples.len());
     let images: Vec<Vec<u8>> = samples[..count].iter().map(|s| s.pixels.clone()).collect();
     for target in options.targets {
-        report.targets.push(compare_target(*target, engine.path(), &images, &outputs, options, progress)?);
+        report.targets.push(compare_target(
+            *target,
+            engine.file().path(),
+            &images,
+            &outputs,
+            options,
+            progress,
+        )?);
     }
     report.failures = failures(&report);
     Ok(report)
@@ -219,10 +227,10 @@ fn check_same_model(engine: &Engine, reference: &ReferenceVit) -> Result<()> {
     let in_their_units =
         VitConfig { norm_eps: if same_eps { theirs.norm_eps } else { ours.norm_eps }, ..*ours };
     let (input, expected) = (engine.preprocess(), reference.preprocess());
-    let path = shown(engine.path());
+    let path = shown(engine.file().path());
     let shapes = shape_differences(&in_their_units, theirs);
     anyhow::ensure!(shapes.is_empty(), "the reference is another network than {path}: {}", shapes.join(", "));
-    if let Some(differences) = engine.settings()?.differences(reference.settings(), &[]) {
+    if let Some(differences) = engine.file().settings()?.differences(reference.settings(), &[]) {
         anyhow::bail!(
             "the reference has other settings than {path}: {differences}; give parity the options of convert"
         );

@@ -1,8 +1,8 @@
 //! The parity report as text.
 
 use super::{Outputs, ParityReport, TargetParity, ANOTHER_NETWORK_DB};
-use crate::inspect::{grouped, table};
-use crate::text::{counted, printable};
+use crate::table::table;
+use crate::text::{counted, grouped, printable};
 use crate::verdict::Verdict;
 
 /// Whether the report passes, and what it does not judge.

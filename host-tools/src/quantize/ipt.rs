@@ -1,94 +1,71 @@
-//! A float IPT to a `.vtr`.
+//! The sections of an IPT.
 
-use anyhow::{Context, Result};
-use vitreous::format::{SectionKind, ARCHITECTURE_IPT};
-use vitreous::models::ipt::{IptConfig, IptSection, BLOCK_KERNEL, COLOURS, DEFAULT_TILE_ROWS, OUTER_KERNEL};
+use anyhow::Result;
+use vitreous::format::SectionKind;
+use vitreous::models::ipt::{IptConfig, IptSection, BLOCK_KERNEL, COLOURS, OUTER_KERNEL};
 use vitreous::tensor::{PanelLayout, Precision};
 
 use super::balance::balance_ipt;
-use super::ipt_layers::{IptLayer, IptPrecision};
-use super::linear::{write_linear, ZeroPoint};
-use super::stream::{f16s, scale_ipt_stream, scaled_eps};
+use super::file::{Quantize, QuantizeOptions};
+use super::ipt_layers::{ipt_layers, ipt_layers_named, IptLayer, IptPrecision};
+use super::layers::{values, weights_and_bias, LayerWriter, ZeroPoint};
+use super::stream::{ipt_trial, scale_ipt_stream, scaled_eps, Trial};
 use crate::checkpoint::ipt::{FloatIpt, RGB_MEAN};
-use crate::vtr::{arena_of, AlignedBytes, SectionWriter, VtrHeader, VtrWriter};
+use crate::checkpoint::Settings;
+use crate::vtr::{Family, SectionWriter, VtrWriter};
 
-/// What a user may choose.
-#[derive(Clone, Debug)]
-pub struct IptQuantizeOptions {
-    /// Layers that keep f16 weights and float activations.
-    pub keep_f16: Vec<IptLayer>,
-    /// Order of the int8 weights.
-    pub layout: PanelLayout,
-    /// The model's own version.
-    pub model_version: u32,
-    /// Name in the header, if not the checkpoint's.
-    pub name: Option<String>,
-    /// Power of two on all that writes the feature maps and the residual stream, as
-    /// [`ipt_trial`](super::ipt_trial) finds it.
-    pub stream_exponent: i32,
-}
+impl Quantize for FloatIpt {
+    type Layer = IptLayer;
+    const FAMILY: Family = Family::Ipt;
 
-impl Default for IptQuantizeOptions {
-    fn default() -> Self {
-        Self {
-            keep_f16: Vec::new(),
-            layout: PanelLayout::ROW_MAJOR,
-            model_version: 1,
-            name: None,
-            stream_exponent: 0,
+    fn header(&self) -> (&str, [u8; 32], &Settings) {
+        (&self.name, self.source_sha256, &self.settings)
+    }
+
+    fn layers(&self) -> Vec<IptLayer> {
+        ipt_layers(&self.config)
+    }
+
+    fn layers_named(&self, pattern: &str) -> Result<Vec<IptLayer>> {
+        ipt_layers_named(&self.config, pattern)
+    }
+
+    fn trial(&self, windows: &[Vec<u8>]) -> Result<Trial> {
+        ipt_trial(self, windows)
+    }
+
+    fn write_sections(&self, options: &QuantizeOptions<IptLayer>, writer: &mut VtrWriter) -> Result<()> {
+        let mut rewritten = self.clone();
+        if options.stream_exponent != 0 {
+            scale_ipt_stream(&mut rewritten.tensors, options.stream_exponent);
+            rewritten.config.norm_eps = scaled_eps(self.config.norm_eps, options.stream_exponent);
         }
+        balance_ipt(&mut rewritten.tensors, &self.config)?;
+        let config = &rewritten.config;
+        let quantizer = Quantizer {
+            float: &rewritten,
+            config,
+            layout: options.layout,
+            precision: IptPrecision::new(config, &options.keep_f16),
+            order: pixel_major(config),
+        };
+        writer.bytes(SectionKind::Config, quantizer.config_section());
+        for task in 0..config.tasks.len() {
+            writer.tensors(SectionKind::TaskHead, quantizer.head(task)?);
+        }
+        writer.tensors(SectionKind::Encode, quantizer.encode()?);
+        for layer in 0..config.encoder_layers {
+            writer.tensors(SectionKind::EncoderLayer, quantizer.encoder_layer(layer)?);
+        }
+        for layer in 0..config.decoder_layers {
+            writer.tensors(SectionKind::DecoderLayer, quantizer.decoder_layer(layer)?);
+        }
+        writer.tensors(SectionKind::MlpHead, quantizer.mlp_head()?);
+        for task in 0..config.tasks.len() {
+            writer.tensors(SectionKind::TaskTail, quantizer.tail(task)?);
+        }
+        Ok(())
     }
-}
-
-/// Quantizes and packs an IPT; the result has been read back by the engine.
-///
-/// # Errors
-/// A model that the engine refuses, with its reason.
-pub fn quantize_ipt(float: &FloatIpt, options: &IptQuantizeOptions) -> Result<Vec<u8>> {
-    let mut rewritten = float.clone();
-    if options.stream_exponent != 0 {
-        scale_ipt_stream(&mut rewritten.tensors, options.stream_exponent);
-        rewritten.config.norm_eps = scaled_eps(float.config.norm_eps, options.stream_exponent);
-    }
-    balance_ipt(&mut rewritten.tensors, &float.config)?;
-    let float = &rewritten;
-    let quantizer = Quantizer {
-        float,
-        config: &float.config,
-        layout: options.layout,
-        precision: IptPrecision::new(&float.config, &options.keep_f16),
-        order: pixel_major(&float.config),
-    };
-    let mut writer = VtrWriter::default();
-    writer.bytes(SectionKind::Config, quantizer.config_section());
-    for task in 0..float.config.tasks.len() {
-        writer.tensors(SectionKind::TaskHead, quantizer.head(task)?);
-    }
-    writer.tensors(SectionKind::Encode, quantizer.encode()?);
-    for layer in 0..float.config.encoder_layers {
-        writer.tensors(SectionKind::EncoderLayer, quantizer.encoder_layer(layer)?);
-    }
-    for layer in 0..float.config.decoder_layers {
-        writer.tensors(SectionKind::DecoderLayer, quantizer.decoder_layer(layer)?);
-    }
-    writer.tensors(SectionKind::MlpHead, quantizer.mlp_head()?);
-    for task in 0..float.config.tasks.len() {
-        writer.tensors(SectionKind::TaskTail, quantizer.tail(task)?);
-    }
-    writer.settings(&float.settings.to_text());
-    let mut header = VtrHeader {
-        architecture: ARCHITECTURE_IPT,
-        model_version: options.model_version,
-        layout: options.layout,
-        arena_bytes: 0,
-        tile_rows: DEFAULT_TILE_ROWS as u32,
-        source_sha256: float.source_sha256,
-        name: options.name.clone().unwrap_or_else(|| float.name.clone()),
-    };
-    // The engine itself plans the arena, from a first version of the file.
-    let draft = AlignedBytes::copy_of(&writer.finish(&header)?);
-    header.arena_bytes = arena_of(draft.as_slice()).context("the engine refuses the converted model")?;
-    writer.finish(&header)
 }
 
 /// Place in the authors' tokens, ordered (channel, row, column), of each element of the engine's, ordered
@@ -106,11 +83,21 @@ struct Quantizer<'a> {
     order: Vec<usize>,
 }
 
+/// The shape of a convolution `(outputs, inputs, kernel, kernel)`.
+struct Conv<'a> {
+    kernel: usize,
+    inputs: usize,
+    /// The outputs in the engine's order.
+    outputs: &'a [usize],
+}
+
 impl<'a> Quantizer<'a> {
-    fn data(&self, name: &str) -> Result<&'a [f32]> {
-        let tensor =
-            self.float.tensors.get(name).with_context(|| format!("the checkpoint has no tensor `{name}`"))?;
-        Ok(&tensor.data)
+    fn section(&self) -> LayerWriter {
+        LayerWriter::new(self.layout)
+    }
+
+    fn values(&self, name: &str) -> Result<&'a [f32]> {
+        values(&self.float.tensors, name)
     }
 
     fn config_section(&self) -> Vec<u8> {
@@ -132,20 +119,16 @@ impl<'a> Quantizer<'a> {
         self.order.iter().flat_map(|&row| &weights[row * inputs..][..inputs]).copied().collect()
     }
 
-    /// A convolution `(outputs, inputs, k, k)`, its inputs reordered to (row, column, channel); `outputs`
-    /// lists the outputs in the engine's order.
-    #[allow(clippy::too_many_arguments, reason = "a layer's shape has that many numbers")]
+    /// A convolution, its inputs reordered to (row, column, channel).
     fn conv(
         &self,
-        section: &mut SectionWriter,
+        section: &mut LayerWriter,
         name: &str,
-        kernel: usize,
-        inputs: usize,
-        outputs: &[usize],
+        Conv { kernel, inputs, outputs }: Conv,
         precision: Precision,
         zero_point: ZeroPoint,
     ) -> Result<()> {
-        let (weights, bias) = (self.data(&format!("{name}.weight"))?, self.data(&format!("{name}.bias"))?);
+        let (weights, bias) = weights_and_bias(&self.float.tensors, name)?;
         let (area, taps) = (kernel * kernel, kernel * kernel * inputs);
         let reordered: Vec<f32> = outputs
             .iter()
@@ -155,163 +138,110 @@ impl<'a> Quantizer<'a> {
             })
             .collect();
         let bias: Vec<f32> = outputs.iter().map(|n| bias[*n]).collect();
-        write_linear(section, self.layout, &reordered, &bias, precision, zero_point)
-            .with_context(|| format!("cannot store `{name}`"))
+        section.linear(name, (&reordered, &bias), precision, zero_point)
     }
 
     fn head(&self, task: usize) -> Result<SectionWriter> {
-        let mut section = SectionWriter::default();
-        let features = self.config.features;
+        let (mut section, features) = (self.section(), self.config.features);
         let all: Vec<usize> = (0..features).collect();
-        let name = format!("head.{task}");
-        let first = format!("{name}.0");
-        self.conv(&mut section, &first, OUTER_KERNEL, COLOURS, &all, Precision::F16, ZeroPoint::No)?;
+        let (name, first) = (format!("head.{task}"), format!("head.{task}.0"));
+        let entry = Conv { kernel: OUTER_KERNEL, inputs: COLOURS, outputs: &all };
+        self.conv(&mut section, &first, entry, Precision::F16, ZeroPoint::No)?;
         for (conv, precision) in self.precision.tasks[task].blocks.iter().enumerate() {
             // Each block's second convolution reads what a ReLU has left.
             let (block, second) = (1 + conv / 2, conv % 2 == 1);
             let name = format!("{name}.{block}.body.{}", if second { 2 } else { 0 });
             let zero_point = if second { ZeroPoint::Yes } else { ZeroPoint::No };
-            self.conv(&mut section, &name, BLOCK_KERNEL, features, &all, *precision, zero_point)?;
+            let conv = Conv { kernel: BLOCK_KERNEL, inputs: features, outputs: &all };
+            self.conv(&mut section, &name, conv, *precision, zero_point)?;
         }
-        Ok(section)
+        Ok(section.finish())
     }
 
     fn encode(&self) -> Result<SectionWriter> {
-        let mut section = SectionWriter::default();
-        let rows = self.token_rows(self.data("body.linear_encoding.weight")?);
-        let (weights, bias) = (self.token(&rows), self.token(self.data("body.linear_encoding.bias")?));
-        let layer = (weights.as_slice(), bias.as_slice());
-        self.linear(
-            &mut section,
-            "body.linear_encoding",
-            layer,
-            self.precision.body.encoding,
-            ZeroPoint::No,
-        )?;
+        let (mut section, name) = (self.section(), "body.linear_encoding");
+        let (weights, bias) = weights_and_bias(&self.float.tensors, name)?;
+        let (weights, bias) = (self.token(&self.token_rows(weights)), self.token(bias));
+        section.linear(name, (&weights, &bias), self.precision.body.encoding, ZeroPoint::No)?;
         let positions = "body.position_encoding.pe.weight";
-        self.f16s(&mut section, positions, self.data(positions)?)?;
-        Ok(section)
+        section.f16s(positions, &self.token(self.values(positions)?))?;
+        Ok(section.finish())
     }
 
-    fn linear(
-        &self,
-        section: &mut SectionWriter,
-        name: &str,
-        (weights, bias): (&[f32], &[f32]),
-        precision: Precision,
-        zero_point: ZeroPoint,
-    ) -> Result<()> {
-        write_linear(section, self.layout, weights, bias, precision, zero_point)
-            .with_context(|| format!("cannot store `{name}`"))
-    }
-
-    /// Tokens as f16.
-    fn f16s(&self, section: &mut SectionWriter, name: &str, values: &[f32]) -> Result<()> {
-        section.tensor(&f16s(name, &self.token(values))?);
+    fn norm(&self, section: &mut LayerWriter, name: &str) -> Result<()> {
+        let (gamma, beta) = weights_and_bias(&self.float.tensors, name)?;
+        section.norm((&self.token(gamma), &self.token(beta)));
         Ok(())
     }
 
-    fn norm(&self, section: &mut SectionWriter, name: &str) -> Result<()> {
-        section.floats(&self.token(self.data(&format!("{name}.weight"))?));
-        section.floats(&self.token(self.data(&format!("{name}.bias"))?));
-        Ok(())
+    /// An attention, none of whose layers has a bias.
+    fn attention(&self, section: &mut LayerWriter, name: &str, precision: [Precision; 2]) -> Result<()> {
+        let qkv = self.token(self.values(&format!("{name}.in_proj_weight"))?);
+        let projection = self.token_rows(self.values(&format!("{name}.out_proj.weight"))?);
+        let zeros = vec![0f32; 3 * self.config.dim()];
+        let projection = (projection.as_slice(), &zeros[..self.config.dim()]);
+        section.attention(self.config.heads, [name; 2], (&qkv, &zeros), projection, precision)
     }
 
-    /// Query, key, value and projection, head by head; none of them has a bias.
-    fn attention(
-        &self,
-        section: &mut SectionWriter,
-        name: &str,
-        qkv: Precision,
-        proj: Precision,
-    ) -> Result<()> {
-        let (dim, head_dim) = (self.config.dim(), self.config.head_dim());
-        let packed = self.token(self.data(&format!("{name}.in_proj_weight"))?);
-        let projection = self.token_rows(self.data(&format!("{name}.out_proj.weight"))?);
-        let zeros = vec![0f32; dim];
-        for head in 0..self.config.heads {
-            for part in 0..3 {
-                let first = (part * dim + head * head_dim) * dim;
-                let weights = &packed[first..first + head_dim * dim];
-                self.linear(section, name, (weights, &zeros[..head_dim]), qkv, ZeroPoint::No)?;
-            }
-            let columns = head * head_dim..(head + 1) * head_dim;
-            let weights: Vec<f32> =
-                projection.chunks_exact(dim).flat_map(|row| &row[columns.clone()]).copied().collect();
-            self.linear(section, name, (&weights, &zeros), proj, ZeroPoint::No)?;
-        }
-        Ok(())
-    }
-
-    /// Two layers with a ReLU between.
-    fn mlp(
-        &self,
-        section: &mut SectionWriter,
-        names: [&str; 2],
-        fc1: Precision,
-        fc2: Precision,
-    ) -> Result<()> {
-        let [first, second] = names;
-        let weights = self.token(self.data(&format!("{first}.weight"))?);
-        let bias = self.data(&format!("{first}.bias"))?;
-        self.linear(section, first, (&weights, bias), fc1, ZeroPoint::No)?;
-        let weights = self.token_rows(self.data(&format!("{second}.weight"))?);
-        let bias = self.token(self.data(&format!("{second}.bias"))?);
-        self.linear(section, second, (&weights, &bias), fc2, ZeroPoint::Yes)?;
-        Ok(())
+    fn mlp(&self, section: &mut LayerWriter, names: [&str; 2], precision: [Precision; 2]) -> Result<()> {
+        let (weights, bias) = weights_and_bias(&self.float.tensors, names[0])?;
+        let first = self.token(weights);
+        let (rows, rows_bias) = weights_and_bias(&self.float.tensors, names[1])?;
+        let second = (self.token_rows(rows), self.token(rows_bias));
+        section.mlp(names, (&first, bias), (&second.0, &second.1), precision)
     }
 
     fn encoder_layer(&self, layer: usize) -> Result<SectionWriter> {
-        let (mut section, precision) = (SectionWriter::default(), self.precision.layers[layer]);
-        let name = format!("body.encoder.layers.{layer}");
-        self.norm(&mut section, &format!("{name}.norm1"))?;
-        self.attention(&mut section, &format!("{name}.self_attn"), precision.qkv, precision.proj)?;
-        self.norm(&mut section, &format!("{name}.norm2"))?;
-        let names = [format!("{name}.linear1"), format!("{name}.linear2")];
-        self.mlp(&mut section, names.each_ref().map(String::as_str), precision.fc1, precision.fc2)?;
-        Ok(section)
+        let (mut section, precision) = (self.section(), self.precision.layers[layer]);
+        let name = |part: &str| format!("body.encoder.layers.{layer}.{part}");
+        self.norm(&mut section, &name("norm1"))?;
+        self.attention(&mut section, &name("self_attn"), [precision.qkv, precision.proj])?;
+        self.norm(&mut section, &name("norm2"))?;
+        let mlp = [precision.fc1, precision.fc2];
+        self.mlp(&mut section, [&name("linear1"), &name("linear2")], mlp)?;
+        Ok(section.finish())
     }
 
     fn decoder_layer(&self, layer: usize) -> Result<SectionWriter> {
-        let mut section = SectionWriter::default();
+        let mut section = self.section();
         let precision = self.precision.layers[self.config.encoder_layers + layer];
-        let name = format!("body.decoder.layers.{layer}");
-        self.norm(&mut section, &format!("{name}.norm1"))?;
-        self.attention(&mut section, &format!("{name}.self_attn"), precision.qkv, precision.proj)?;
-        self.norm(&mut section, &format!("{name}.norm2"))?;
-        let cross = format!("{name}.multihead_attn");
-        self.attention(&mut section, &cross, precision.cross_qkv, precision.cross_proj)?;
-        self.norm(&mut section, &format!("{name}.norm3"))?;
-        let names = [format!("{name}.linear1"), format!("{name}.linear2")];
-        self.mlp(&mut section, names.each_ref().map(String::as_str), precision.fc1, precision.fc2)?;
-        Ok(section)
+        let name = |part: &str| format!("body.decoder.layers.{layer}.{part}");
+        self.norm(&mut section, &name("norm1"))?;
+        self.attention(&mut section, &name("self_attn"), [precision.qkv, precision.proj])?;
+        self.norm(&mut section, &name("norm2"))?;
+        let cross = [precision.cross_qkv, precision.cross_proj];
+        self.attention(&mut section, &name("multihead_attn"), cross)?;
+        self.norm(&mut section, &name("norm3"))?;
+        let mlp = [precision.fc1, precision.fc2];
+        self.mlp(&mut section, [&name("linear1"), &name("linear2")], mlp)?;
+        Ok(section.finish())
     }
 
     fn mlp_head(&self) -> Result<SectionWriter> {
-        let (mut section, precision) = (SectionWriter::default(), self.precision.body);
-        self.mlp(&mut section, ["body.mlp_head.0", "body.mlp_head.3"], precision.fc1, precision.fc2)?;
-        Ok(section)
+        let (mut section, precision) = (self.section(), self.precision.body);
+        let names = ["body.mlp_head.0", "body.mlp_head.3"];
+        self.mlp(&mut section, names, [precision.fc1, precision.fc2])?;
+        Ok(section.finish())
     }
 
     fn tail(&self, task: usize) -> Result<SectionWriter> {
-        let mut section = SectionWriter::default();
-        let features = self.config.features;
+        let (mut section, inputs) = (self.section(), self.config.features);
         let query = self.config.tokens() * self.config.dim();
         let queries = "body.query_embed.weight";
-        self.f16s(&mut section, queries, &self.data(queries)?[task * query..][..query])?;
+        let own = &self.values(queries)?[task * query..][..query];
+        section.f16s(queries, &self.token(own))?;
         let steps = self.config.tasks[task].upsampler();
         for (step, (factor, precision)) in steps.iter().zip(self.precision.tasks[task].upsampler).enumerate()
         {
             // Channel c·factor² + i goes to pixel i of the square; the engine wants (pixel, feature).
             let area = factor * factor;
-            let outputs: Vec<usize> =
-                (0..features * area).map(|n| n % features * area + n / features).collect();
+            let outputs: Vec<usize> = (0..inputs * area).map(|n| n % inputs * area + n / inputs).collect();
+            let conv = Conv { kernel: OUTER_KERNEL, inputs, outputs: &outputs };
             let name = format!("tail.{task}.0.{}", 2 * step);
-            self.conv(&mut section, &name, OUTER_KERNEL, features, &outputs, precision, ZeroPoint::No)?;
+            self.conv(&mut section, &name, conv, precision, ZeroPoint::No)?;
         }
-        let colours: Vec<usize> = (0..COLOURS).collect();
-        let last = format!("tail.{task}.1");
-        self.conv(&mut section, &last, OUTER_KERNEL, features, &colours, Precision::F16, ZeroPoint::No)?;
-        Ok(section)
+        let exit = Conv { kernel: OUTER_KERNEL, inputs, outputs: &[0, 1, 2] };
+        self.conv(&mut section, &format!("tail.{task}.1"), exit, Precision::F16, ZeroPoint::No)?;
+        Ok(section.finish())
     }
 }

@@ -6,6 +6,8 @@ use anyhow::{ensure, Result};
 use vitreous::models::ipt::{BodyPrecision, IptConfig, LayerPrecision, TaskPrecision};
 use vitreous::tensor::Precision;
 
+use super::file::is_meant;
+
 /// A layer whose precision can be chosen. The first convolution of a head and the last of a tail always have
 /// f16 weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -99,12 +101,8 @@ pub fn ipt_layers(config: &IptConfig) -> Vec<IptLayer> {
 /// # Errors
 /// No layer of this model has such a name; some that there are.
 pub fn ipt_layers_named(config: &IptConfig, pattern: &str) -> Result<Vec<IptLayer>> {
-    let matches = |name: &str| {
-        let (name, pattern): (Vec<_>, Vec<_>) = (name.split('.').collect(), pattern.split('.').collect());
-        name.len() == pattern.len() && name.iter().zip(pattern).all(|(n, p)| p == "*" || *n == p)
-    };
     let all = ipt_layers(config);
-    let found: Vec<_> = all.iter().copied().filter(|layer| matches(&layer.to_string())).collect();
+    let found: Vec<_> = all.iter().copied().filter(|layer| is_meant(&layer.to_string(), pattern)).collect();
     ensure!(
         !found.is_empty(),
         "no layer is named `{pattern}`; layers are, for example, {}, {}, {}, {}, and * stands for any one \
@@ -168,23 +166,11 @@ impl IptPrecision {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checkpoint::ipt::parse_task;
+    use crate::synthetic::small_ipt;
 
     #[test]
     fn patterns_name_layers() {
-        let tasks = ["denoise30", "x4"].map(|name| parse_task(name).unwrap());
-        let config = IptConfig {
-            features: 4,
-            window: 8,
-            patch: 2,
-            heads: 2,
-            hidden: 8,
-            head_hidden: 8,
-            encoder_layers: 2,
-            decoder_layers: 1,
-            tasks: tasks.into_iter().collect(),
-            norm_eps: 1e-5,
-        };
+        let config = IptConfig { encoder_layers: 2, ..small_ipt(&["denoise30", "x4"]) };
         let names = |pattern: &str| {
             ipt_layers_named(&config, pattern).unwrap().iter().map(IptLayer::to_string).collect::<Vec<_>>()
         };

@@ -7,16 +7,24 @@ use anyhow::{Context, Result};
 use vitreous::models::ipt::Task;
 use vitreous::models::vit::Output;
 
+use crate::converted::ConvertedModel;
 use crate::engine::Engine;
 use crate::restorer::Restorer;
 use crate::text::{printable, shown};
 
-/// The text of a classifier's file. `model` is the `.vtr`'s path as `include_bytes!` finds it from the
-/// generated file.
+/// The text of a model's file. `path` is that of the `.vtr` as `include_bytes!` finds it from the generated
+/// file.
 ///
 /// # Errors
 /// A path that is no UTF-8.
-pub fn rust_source(engine: &Engine, name: &str, model: &Path) -> Result<String> {
+pub fn rust_source(model: &ConvertedModel, name: &str, path: &Path) -> Result<String> {
+    match model {
+        ConvertedModel::Classifier(engine) => of_classifier(engine, name, path),
+        ConvertedModel::Restorer(restorer) => of_restorer(restorer, name, path),
+    }
+}
+
+fn of_classifier(engine: &Engine, name: &str, model: &Path) -> Result<String> {
     let c = engine.config();
     let labels: String = engine.labels().iter().map(|label| format!("    {label:?},\n")).collect();
     let start = start(name, model)?;
@@ -52,11 +60,7 @@ pub static LABELS: [&str; {count}] = [
     ))
 }
 
-/// The text of a restorer's file.
-///
-/// # Errors
-/// A path that is no UTF-8; no other for a model that [`Restorer::load`] has accepted.
-pub fn rust_source_of_restorer(restorer: &Restorer, name: &str, model: &Path) -> Result<String> {
+fn of_restorer(restorer: &Restorer, name: &str, model: &Path) -> Result<String> {
     let config = restorer.config();
     let (start, tasks) = (start(name, model)?, &config.tasks);
     let (mut indices, mut arenas) = (String::new(), Vec::new());

@@ -371,30 +371,18 @@ pub(super) fn f16s(name: &str, values: &[f32]) -> Result<Vec<half::f16>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checkpoint::ipt::parse_task;
-    use vitreous::models::vit::{Activation, Head, Output};
+    use crate::synthetic::{small_ipt, small_vit};
 
     fn config(side: usize) -> VitConfig {
         VitConfig {
             image_height: side,
             image_width: 2 * side,
-            channels: 3,
             patch_height: 8,
             patch_width: 8,
             dim: 64,
-            depth: 2,
             heads: 4,
             hidden: 256,
-            classes: 10,
-            class_token: true,
-            distill_token: false,
-            pool: Pool::Token,
-            norm_before_pool: true,
-            norm_after_pool: false,
-            head: Head::Linear,
-            activation: Activation::GeluErf,
-            norm_eps: 1e-6,
-            output: Output::Softmax,
+            ..small_vit()
         }
     }
 
@@ -416,8 +404,7 @@ mod tests {
             head_hidden: 4096,
             encoder_layers: 12,
             decoder_layers: 12,
-            tasks: std::iter::once(parse_task("denoise30").unwrap()).collect(),
-            norm_eps: 1e-5,
+            ..small_ipt(&["denoise30"])
         };
         let window = trial_window(&ipt);
         assert!(window.is_multiple_of(4) && (16..512).contains(&window), "{window}");

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 
-use super::hidden::fill_hidden;
+use super::transparent::fill_transparent;
 use crate::degrade::Picture;
 use crate::image_input::{decode_file, luma, resize_bicubic, ImageError};
 
@@ -66,7 +66,7 @@ impl RestorerInput {
         let grey = pixels().all(|&[r, g, b, a]| a == 0 || r == g && g == b);
         let alpha = colour.has_alpha().then(|| pixels().map(|pixel| pixel[3]).collect::<Vec<u8>>());
         if let Some(alpha) = &alpha {
-            fill_hidden(&mut picture, alpha);
+            fill_transparent(&mut picture, alpha);
         }
         Ok(RestorerInput {
             picture,

@@ -3,8 +3,8 @@
 mod blend;
 mod file;
 mod float;
-mod hidden;
 mod model;
+mod transparent;
 mod window;
 
 pub use blend::{restore_by_windows, Windows};
@@ -13,21 +13,20 @@ pub use float::FloatRestorer;
 pub use model::{RestoreModel, MAX_OUTPUT_PIXELS};
 pub use window::WindowSession;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{anyhow, Context, Result};
+use anyhow::{anyhow, bail, Context, Result};
 use rayon::prelude::*;
-use vitreous::kernels::{Kernels, TableSpec, PORTABLE};
+use vitreous::kernels::{Kernels, TableSpec};
 use vitreous::models::ipt::{Ipt, IptConfig, Task, COLOURS, DEFAULT_TILE_ROWS};
 use vitreous::pipeline::{default_overlap, Band, BandPlan, BandShape};
 use vitreous::{Model, PixelSink, SliceSource, SourceError};
 
-use crate::checkpoint::Settings;
 use crate::degrade::Picture;
-use crate::kernels;
+use crate::model_file::ModelFile;
 use crate::saturation::Saturation;
-use crate::vtr::{repack, AlignedBytes, ModelBytes};
+use crate::vtr::{AlignedBytes, ModelBytes};
 
 /// Rows per tile on a host: a row of a window's pixels at once.
 const HOST_TILE_ROWS: usize = 32;
@@ -35,14 +34,24 @@ const HOST_TILE_ROWS: usize = 32;
 /// A `.vtr` file of an IPT in memory, checked.
 #[derive(Clone, Debug)]
 pub struct Restorer {
-    bytes: ModelBytes,
-    /// The model as the kernels want it, where they can't read the file's own layout.
-    packed: Option<AlignedBytes>,
-    kernels: &'static Kernels,
-    path: PathBuf,
+    file: ModelFile,
     config: IptConfig,
     /// The worst window since [`Restorer::take_saturation`].
     saturation: Arc<Mutex<Saturation>>,
+}
+
+/// The task asked for, or the only one of a model.
+///
+/// # Errors
+/// None was asked for, and the model has several.
+pub fn chosen_task(asked: Option<Task>, tasks: &[Task]) -> Result<Task> {
+    match (asked, tasks) {
+        (Some(task), _) | (None, &[task]) => Ok(task),
+        (None, tasks) => {
+            let names: Vec<String> = tasks.iter().map(Task::to_string).collect();
+            bail!("the model has several tasks; pass --task with one of {}", names.join(", "))
+        }
+    }
 }
 
 /// Memory that one restoration needs.
@@ -70,25 +79,7 @@ impl Restorer {
     /// # Errors
     /// The file can't be read, or the engine refuses it; both name the file.
     pub fn load(path: &Path) -> Result<Self> {
-        let bytes =
-            ModelBytes::open(path).with_context(|| format!("cannot read the model {}", path.display()))?;
-        Self::from_bytes(bytes, path).with_context(|| format!("cannot use the model {}", path.display()))
-    }
-
-    /// Where the values come from that the weights do not say, as the file has it.
-    ///
-    /// # Errors
-    /// Text that is not UTF-8.
-    pub fn settings(&self) -> Result<Settings> {
-        Ok(Settings::from_text(Model::parse_without_checksums(self.bytes.as_slice())?.settings()?))
-    }
-
-    /// SHA-256 of the file that the weights were made from; zeros if the model does not say it.
-    ///
-    /// # Errors
-    /// None for a model that has been loaded.
-    pub fn source_sha256(&self) -> Result<[u8; 32]> {
-        Ok(Model::parse_without_checksums(self.bytes.as_slice())?.source_sha256())
+        ModelFile::load(path, |bytes| Self::from_bytes(bytes, path))
     }
 
     /// Checks a model in memory; `path` serves messages alone.
@@ -99,9 +90,7 @@ impl Restorer {
         let bytes = bytes.into();
         let model = Model::parse(bytes.as_slice())?;
         let config = Ipt::new(&model)?.config().clone();
-        let (packed, kernels, saturation) = (None, &PORTABLE, Arc::default());
-        let restorer = Self { bytes, packed, kernels, path: path.to_owned(), config, saturation };
-        restorer.with_kernels(kernels::chosen()?)
+        Ok(Self { file: ModelFile::new(bytes, path)?, config, saturation: Arc::default() })
     }
 
     /// The same model on a kernel table; its weights are repacked if the table can't read them as they are.
@@ -109,16 +98,13 @@ impl Restorer {
     /// # Errors
     /// A model that does not fit a `.vtr` in the table's layout.
     pub fn with_kernels(mut self, kernels: &'static Kernels) -> Result<Self> {
-        let model = Model::parse_without_checksums(self.bytes.as_slice())?;
-        let readable = kernels.spec.reads(model.layout());
-        self.packed = if readable { None } else { Some(repack(self.bytes.as_slice(), kernels.spec.layout)?) };
-        self.kernels = kernels;
+        self.file = self.file.with_kernels(kernels)?;
         Ok(self)
     }
 
-    /// The kernel table in use.
-    pub fn kernels(&self) -> &'static Kernels {
-        self.kernels
+    /// The model's file.
+    pub fn file(&self) -> &ModelFile {
+        &self.file
     }
 
     /// Calls `f` with the checked model.
@@ -126,23 +112,7 @@ impl Restorer {
     /// # Errors
     /// None for a file that [`Restorer::load`] has accepted.
     pub fn with_ipt<T>(&self, f: impl FnOnce(&Ipt) -> T) -> Result<T> {
-        let model = Model::parse_without_checksums(self.bytes.as_slice())?;
-        Ok(f(&Ipt::new(&model)?))
-    }
-
-    /// The file's bytes.
-    pub fn bytes(&self) -> &[u8] {
-        self.bytes.as_slice()
-    }
-
-    /// The weights as runs read them.
-    pub(crate) fn run_bytes(&self) -> &[u8] {
-        self.packed.as_ref().map_or_else(|| self.bytes.as_slice(), AlignedBytes::as_slice)
-    }
-
-    /// Where the file is.
-    pub fn path(&self) -> &Path {
-        &self.path
+        Ok(f(&Ipt::new(&self.file.model()?)?))
     }
 
     /// Hyperparameters.
@@ -163,7 +133,7 @@ impl Restorer {
     pub fn task_index(&self, task: &Task) -> Result<usize> {
         self.config.tasks.iter().position(|t| t == task).with_context(|| {
             let tasks: Vec<String> = self.config.tasks.iter().map(Task::to_string).collect();
-            format!("{} has no task {task}; it has {}", self.path.display(), tasks.join(", "))
+            format!("{} has no task {task}; it has {}", self.file.path().display(), tasks.join(", "))
         })
     }
 
@@ -202,8 +172,7 @@ impl Restorer {
         overlap: Option<usize>,
         mut done: impl FnMut(usize, usize),
     ) -> Result<Picture> {
-        let model = Model::parse_without_checksums(self.run_bytes())?;
-        let ipt = Ipt::new(&model)?;
+        let ipt = Ipt::new(&self.file.run_model()?)?;
         let scale = self.config.tasks.get(task).map_or(1, |task| task.scale);
         let window = self.config.window;
         let overlap = overlap.unwrap_or(default_overlap(window));

@@ -72,7 +72,7 @@ impl RestoreModel {
     /// None for a model that [`RestoreModel::load`] has accepted.
     pub fn settings(&self) -> Result<Settings> {
         match self {
-            Self::Engine(restorer) => restorer.settings(),
+            Self::Engine(restorer) => restorer.file().settings(),
             Self::Float(restorer) => Ok(restorer.settings().clone()),
         }
     }
@@ -83,7 +83,7 @@ impl RestoreModel {
     /// None for a model that [`RestoreModel::load`] has accepted.
     pub fn source_sha256(&self) -> Result<[u8; 32]> {
         match self {
-            Self::Engine(restorer) => restorer.source_sha256(),
+            Self::Engine(restorer) => restorer.file().source_sha256(),
             Self::Float(restorer) => Ok(restorer.source_sha256()),
         }
     }

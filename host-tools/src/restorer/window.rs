@@ -1,27 +1,24 @@
 //! Single windows, one after the other.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{ensure, Result};
-use vitreous::kernels::Kernels;
+use vitreous::kernels::TableSpec;
 use vitreous::models::ipt::{Ipt, IptRun, COLOURS};
-use vitreous::{Error, ForkJoin, Model, Progress, RunOptions, Serial, Stage};
+use vitreous::{Error, Progress, Stage};
 
 use super::{Restorer, HOST_TILE_ROWS};
 use crate::pool::Pool;
 use crate::saturation::Saturation;
-use crate::vtr::AlignedBytes;
+use crate::workspace::{install, time_steps, Workspace};
 
 /// A task of a model ready to restore windows on this thread: the model's tables read once, one arena.
 #[derive(Debug)]
 pub struct WindowSession<'e> {
-    kernels: &'static Kernels,
     ipt: Ipt<'e>,
     task: usize,
-    arena: AlignedBytes,
-    /// Who shares the rows of a tile; this thread alone, if nobody.
-    pool: Option<&'e Pool>,
+    workspace: Workspace<'e>,
     saturation: &'e Mutex<Saturation>,
 }
 
@@ -39,8 +36,7 @@ impl Restorer {
     /// # Errors
     /// As [`Restorer::session`].
     pub fn session_on<'e>(&'e self, task: usize, pool: Option<&'e Pool>) -> Result<WindowSession<'e>> {
-        let model = Model::parse_without_checksums(self.run_bytes())?;
-        self.session_of(Ipt::new(&model)?, task, pool)
+        self.session_of(Ipt::new(&self.file.run_model()?)?, task, pool)
     }
 
     /// The same on a model that was read.
@@ -50,10 +46,9 @@ impl Restorer {
         task: usize,
         pool: Option<&'e Pool>,
     ) -> Result<WindowSession<'e>> {
-        let workers = pool.map_or(1, Pool::workers);
-        let plan = ipt.plan_for(task, HOST_TILE_ROWS, self.kernels.spec, workers)?;
-        let arena = AlignedBytes::zeroed(plan.arena_bytes());
-        Ok(WindowSession { kernels: self.kernels, ipt, task, arena, pool, saturation: &self.saturation })
+        let plan = |kernels: &TableSpec, workers| ipt.plan_for(task, HOST_TILE_ROWS, kernels, workers);
+        let workspace = Workspace::new(self.file.kernels(), HOST_TILE_ROWS, pool, plan)?;
+        Ok(WindowSession { ipt, task, workspace, saturation: &self.saturation })
     }
 
     /// The output of one window `(window, window, 3)`: `(window·scale, window·scale, 3)`, grey levels not
@@ -74,10 +69,7 @@ impl<'e> WindowSession<'e> {
     /// A window of another size.
     pub fn run(&mut self, pixels: &[u8]) -> Result<Vec<f32>> {
         self.check(pixels)?;
-        match self.pool {
-            Some(pool) => pool.install(|| self.run_filled(copied(pixels))),
-            None => self.run_filled(copied(pixels)),
-        }
+        install(self.workspace.pool(), || self.run_filled(copied(pixels)))
     }
 
     /// The output of the window that `fill` writes.
@@ -116,38 +108,15 @@ impl<'e> WindowSession<'e> {
     /// A window of another size.
     pub fn profile(&mut self, pixels: &[u8]) -> Result<Vec<(Stage, Duration)>> {
         self.check(pixels)?;
-        match self.pool {
-            Some(pool) => pool.install(|| self.profile_here(pixels)),
-            None => self.profile_here(pixels),
-        }
+        install(self.workspace.pool(), || {
+            let mut run = self.begin(copied(pixels))?;
+            Ok(time_steps(&mut run, IptRun::next_stage, |run| run.step().map(drop))?)
+        })
     }
 
-    fn profile_here(&mut self, pixels: &[u8]) -> Result<Vec<(Stage, Duration)>> {
-        let mut run = self.begin(copied(pixels))?;
-        let mut steps = Vec::new();
-        let mut last = Instant::now();
-        while let Some(stage) = run.next_stage() {
-            run.step()?;
-            let now = Instant::now();
-            steps.push((stage, now - last));
-            last = now;
-        }
-        Ok(steps)
-    }
-
-    /// The model as runs read it.
-    pub fn ipt(&self) -> &Ipt<'e> {
-        &self.ipt
-    }
-
-    /// Threads that share the rows of a tile.
-    pub fn workers(&self) -> usize {
-        self.pool.map_or(1, Pool::workers)
-    }
-
-    /// Bytes of arena with these kernels.
-    pub fn arena_bytes(&self) -> usize {
-        self.arena.as_slice().len()
+    /// Arena, kernels and threads of its runs.
+    pub fn workspace(&self) -> &Workspace<'e> {
+        &self.workspace
     }
 
     fn check(&self, pixels: &[u8]) -> Result<()> {
@@ -158,9 +127,8 @@ impl<'e> WindowSession<'e> {
     }
 
     fn begin(&mut self, fill: impl FnOnce(&mut [u8]) -> Result<(), Error>) -> Result<IptRun<'_, 'e>> {
-        let pool: &dyn ForkJoin = self.pool.map_or(&Serial, |pool| pool);
-        let options = RunOptions { tile_rows: HOST_TILE_ROWS, kernels: self.kernels, pool };
-        let mut run = self.ipt.begin_with(self.task, self.arena.as_mut_slice(), options)?;
+        let (arena, options) = self.workspace.for_run();
+        let mut run = self.ipt.begin_with(self.task, arena, options)?;
         run.begin_window(fill)?;
         Ok(run)
     }

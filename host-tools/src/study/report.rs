@@ -1,7 +1,7 @@
 //! What a study found: table, JSON and curves.
 
-use crate::inspect::table;
 use crate::output::{self, Lock, OutputError, Reason};
+use crate::table::table;
 use crate::text::printable;
 use anyhow::{anyhow, Result};
 use plotters::prelude::*;

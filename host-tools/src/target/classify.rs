@@ -6,7 +6,7 @@ use vitreous::models::vit::Vit;
 use vitreous::{Error, Model};
 use vitreous_protocol::Work;
 
-use super::job::{execute, Task};
+use super::job::{execute, TargetJob};
 use super::{RunOptions, Target, TargetError, TargetResult, TargetRun};
 use crate::vtr::ModelBytes;
 
@@ -30,7 +30,7 @@ pub fn run_on_target(
             progress(done, images.len());
         }
     };
-    let task = Task {
+    let job = TargetJob {
         target,
         model_path,
         work,
@@ -38,7 +38,7 @@ pub fn run_on_target(
         body: images.concat(),
         replay: &|_| why_refused(model_path),
     };
-    let run = execute(task, &options, &mut on_progress)?;
+    let run = execute(job, &options, &mut on_progress)?;
     Ok(run.map(|r| TargetResult { logits: r.logits, features: r.features, cost: r.cost }))
 }
 

@@ -9,7 +9,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use vitreous_protocol::Board;
+use vitreous_protocol::{Board, COUNT_INSTRUCTIONS};
 
 use super::group::Group;
 use super::TargetError;
@@ -67,23 +67,9 @@ pub(super) struct Launch<'a> {
 impl Launch<'_> {
     fn command(&self) -> Command {
         let mut command = Command::new(self.emulator);
-        command.current_dir(self.folder).args(["-M", self.board.machine]);
-        command.args([
-            "-display",
-            "none",
-            "-monitor",
-            "none",
-            "-serial",
-            "none",
-            "-nic",
-            "none",
-            "-no-reboot",
-        ]);
-        command.args(["-semihosting-config", "enable=on,target=native"]);
-        command.args(self.board.emulator_options());
+        command.current_dir(self.folder).args(self.board.emulator_options());
         if self.count {
-            // 64 ns of virtual time per instruction: the counters' ticks become instructions.
-            command.args(["-icount", "shift=6"]);
+            command.args(COUNT_INSTRUCTIONS);
         }
         command.arg("-kernel").arg(self.firmware);
         let mut loader =

@@ -16,7 +16,7 @@ use crate::interrupt::cleanup::{self, Item};
 use crate::vtr::{repack, AlignedBytes, ModelBytes};
 
 /// What to run, and where.
-pub(super) struct Task<'a> {
+pub(super) struct TargetJob<'a> {
     pub target: Target,
     pub model_path: &'a Path,
     pub work: Work,
@@ -30,25 +30,25 @@ pub(super) struct Task<'a> {
 /// Runs a job. `progress` is called with the number of images done and the bytes of rows that came of the
 /// next one.
 pub(super) fn execute(
-    task: Task<'_>,
+    wanted: TargetJob<'_>,
     options: &RunOptions<'_>,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<TargetRun<Received>, TargetError> {
-    let board = task.target.board();
+    let board = wanted.target.board();
     let emulator = emulator::find(board)?;
     let firmware = firmware::find_or_build(board, options.firmware.as_deref())?;
     let (folder, _entry) = cleanup::noted(tempfile::tempdir, |folder| Item::Folder(folder.path().to_owned()))
         .map_err(|error| TargetError::file("temporary folder", error))?;
-    let model_path = in_order_of(board, task.model_path, folder.path())?;
+    let model_path = in_order_of(board, wanted.model_path, folder.path())?;
     let model_bytes = checked_model_bytes(board, &model_path)?;
     let job = Job {
         model_bytes,
-        images: task.images,
-        work: task.work,
+        images: wanted.images,
+        work: wanted.work,
         calibrate: options.count_instructions,
         job: std::process::id(),
     };
-    write_job(folder.path().join(file_name(JOB_FILE)), &job, &task.body)?;
+    write_job(folder.path().join(file_name(JOB_FILE)), &job, &wanted.body)?;
     let started = Instant::now();
     let command = emulator::Launch {
         emulator: &emulator,
@@ -58,9 +58,9 @@ pub(super) fn execute(
         count: options.count_instructions,
         folder: folder.path(),
     };
-    let mut collector = Collector::new(task.target, job, options.count_instructions);
+    let mut collector = Collector::new(wanted.target, job, options.count_instructions);
     let mut process = emulator::Process::start(&command, options.timeout)?;
-    let mut tail = Tail::new(folder.path().join(file_name(RESULT_FILE)), longest_results(&task.body));
+    let mut tail = Tail::new(folder.path().join(file_name(RESULT_FILE)), longest_results(&wanted.body));
     loop {
         let ended = process.wait_a_little()?;
         if tail.read(&mut collector)? {
@@ -69,7 +69,7 @@ pub(super) fn execute(
         }
         if let Some(status) = ended {
             collector.set_seconds(started.elapsed().as_secs_f64());
-            return collector.finish(status, &process.messages(), task.replay);
+            return collector.finish(status, &process.messages(), wanted.replay);
         }
     }
 }

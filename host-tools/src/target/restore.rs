@@ -7,7 +7,7 @@ use vitreous::pipeline::{BandPlan, Restore, RestoreOptions};
 use vitreous::{Error, Model};
 use vitreous_protocol::{ImageSize, Work};
 
-use super::job::{execute, Task};
+use super::job::{execute, TargetJob};
 use super::{RunOptions, Target, TargetError, TargetRestored, TargetRun};
 use crate::degrade::Picture;
 use crate::vtr::{AlignedBytes, ModelBytes};
@@ -37,7 +37,7 @@ pub fn restore_on_target(
             progress(lengths.iter().take(done).sum::<usize>() + bytes, lengths.iter().sum());
         }
     };
-    let job = Task {
+    let job = TargetJob {
         target,
         model_path,
         work: Work::Restore { task: word(task), overlap: overlap.map(word) },

@@ -1,5 +1,6 @@
 //! Writes the container: header, section table, sections with their checksums (docs/format.md).
 
+use anyhow::{Context, Result};
 use bytemuck::NoUninit;
 use vitreous::format::{
     SectionKind, CRC, FORMAT_VERSION, HEADER_BYTES, MAGIC, NAME_BYTES, NUMERICS_VERSION, SECTION_ALIGN,
@@ -7,25 +8,40 @@ use vitreous::format::{
 };
 use vitreous::tensor::{PanelLayout, ALIGN, MIN_MAGNITUDE};
 
+use super::arena::arena_of;
+use super::{AlignedBytes, Family};
 use crate::text::printable;
 
 /// What the header says of a model.
 #[derive(Clone, Debug)]
 pub struct VtrHeader {
-    /// Architecture id.
-    pub architecture: u32,
+    /// Architecture.
+    pub family: Family,
     /// The model's own version.
     pub model_version: u32,
     /// Order of the int8 weights.
     pub layout: PanelLayout,
-    /// Planned arena.
-    pub arena_bytes: u32,
     /// Rows per tile of the plan.
     pub tile_rows: u32,
     /// SHA-256 of the float weights.
     pub source_sha256: [u8; 32],
     /// Name; written as [`printable`] text, cut to 48 bytes at a character's border.
     pub name: String,
+}
+
+/// The name of a model, as an option gives it.
+///
+/// # Errors
+/// No name, or one that is too long for a `.vtr`.
+pub fn parse_name(text: &str) -> Result<String, String> {
+    let bytes = printable(text).len();
+    if text.trim().is_empty() {
+        return Err("a name is wanted".into());
+    }
+    if bytes > NAME_BYTES {
+        return Err(format!("a .vtr holds {NAME_BYTES} bytes of a name, and this one has {bytes}"));
+    }
+    Ok(text.into())
 }
 
 /// Collects sections in their order.
@@ -72,11 +88,18 @@ impl VtrWriter {
         }
     }
 
-    /// The whole file.
+    /// The whole file. The engine itself plans the arena that the header states, from a first version of the
+    /// file.
     ///
     /// # Errors
-    /// A file of over 4 GiB.
-    pub fn finish(&self, header: &VtrHeader) -> anyhow::Result<Vec<u8>> {
+    /// A file that the engine refuses, with its reason, or one of over 4 GiB.
+    pub fn finish(&self, header: &VtrHeader) -> Result<Vec<u8>> {
+        let draft = AlignedBytes::copy_of(&self.file(header, 0)?);
+        let arena_bytes = arena_of(draft.as_slice()).context("the engine refuses the converted model")?;
+        self.file(header, arena_bytes)
+    }
+
+    fn file(&self, header: &VtrHeader, arena_bytes: u32) -> Result<Vec<u8>> {
         let table_end = HEADER_BYTES + SECTION_ENTRY_BYTES * self.sections.len();
         let mut file = vec![0u8; table_end];
         for (index, (kind, bytes)) in self.sections.iter().enumerate() {
@@ -90,7 +113,7 @@ impl VtrWriter {
         let file_bytes = u32::try_from(file.len()).map_err(|_| {
             anyhow::anyhow!("the model would be {} bytes; a .vtr file holds at most 4 GiB", file.len())
         })?;
-        self.write_header(header, file_bytes, &mut file);
+        self.write_header(header, [file_bytes, arena_bytes], &mut file);
         let mut digest = CRC.digest();
         digest.update(&file[..124]);
         digest.update(&file[HEADER_BYTES..table_end]);
@@ -99,18 +122,18 @@ impl VtrWriter {
         Ok(file)
     }
 
-    fn write_header(&self, header: &VtrHeader, file_bytes: u32, file: &mut [u8]) {
+    fn write_header(&self, header: &VtrHeader, [file_bytes, arena_bytes]: [u32; 2], file: &mut [u8]) {
         file[..8].copy_from_slice(&MAGIC);
         file[8..10].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
         file[10..12].copy_from_slice(&NUMERICS_VERSION.to_le_bytes());
         let layout = u32::from_le_bytes([header.layout.nr, header.layout.kr, 0, 0]);
         let words = [
             file_bytes,
-            header.architecture,
+            header.family.number(),
             self.sections.len() as u32,
             header.model_version,
             layout,
-            header.arena_bytes,
+            arena_bytes,
             header.tile_rows,
         ];
         file[12..40].copy_from_slice(bytemuck::cast_slice(&words));

@@ -2,9 +2,8 @@
 
 use std::process::{Command, Output};
 
-use vitreous_tools::checkpoint::ipt::{parse_task, tensor_shapes, FloatIpt};
-use vitreous_tools::checkpoint::FloatTensor;
 use vitreous_tools::degrade::Picture;
+use vitreous_tools::synthetic::{random_ipt, small_ipt};
 
 /// Runs it with these arguments.
 pub fn vitreous(arguments: &[&str]) -> Output {
@@ -45,27 +44,9 @@ fn fail_with(arguments: &[&str], code: i32) -> String {
 pub fn restorer() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let float = folder.path().join("float");
-    let tasks = ["denoise30", "x2"].map(|name| parse_task(name).expect("a task"));
-    let ipt = vitreous::models::ipt::IptConfig {
-        features: 4,
-        window: 8,
-        patch: 2,
-        heads: 2,
-        hidden: 16,
-        head_hidden: 16,
-        encoder_layers: 1,
-        decoder_layers: 1,
-        tasks: tasks.into_iter().collect(),
-        norm_eps: 1e-5,
-    };
-    let tensor = |(index, (name, shape)): (usize, (String, Vec<usize>))| {
-        let count: usize = shape.iter().product();
-        let spread = 1.0 / (shape.iter().skip(1).product::<usize>().max(1) as f32).sqrt();
-        let data = (0..count).map(|i| spread * (((i * 37 + index * 11) % 41) as f32 / 20.0 - 1.0)).collect();
-        (name, FloatTensor { shape, data })
-    };
-    let tensors = tensor_shapes(&ipt).into_iter().enumerate().map(tensor).collect();
-    FloatIpt::new("small".into(), ipt, tensors).expect("a valid model").save(&float).expect("writable");
+    let mut model = random_ipt(small_ipt(&["denoise30", "x2"]), 1);
+    model.name = "small".into();
+    model.save(&float).expect("writable");
     let path = |name: &str| folder.path().join(name).display().to_string();
     succeed(&["convert", &path("float"), "-o", &path("model.vtr")]);
     std::fs::create_dir(folder.path().join("photos")).expect("a folder");

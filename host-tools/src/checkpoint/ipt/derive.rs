@@ -1,6 +1,10 @@
 //! A restorer's hyperparameters from the shapes of the authors' tensors and the caller's options.
-use super::super::{CheckpointError, FloatTensor};
-use super::{parse_task, IptLoadOptions, Said, Settings};
+use super::options::IptLoadOptions;
+use super::shapes::parse_task;
+use crate::checkpoint::archive::signatures;
+use crate::checkpoint::error::CheckpointError;
+use crate::checkpoint::settings::{Said, Settings};
+use crate::checkpoint::tensor::FloatTensor;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use vitreous::models::ipt::{IptConfig, Task, MAX_TASKS};
@@ -77,12 +81,9 @@ impl Shapes<'_> {
     }
 }
 
-/// A tensor of every IPT, and of no other model.
-pub(in super::super) const SIGNATURE: &str = "body.linear_encoding.weight";
-
 /// Whether the tensors are an IPT's, in the authors' names.
 pub(super) fn is_ipt(tensors: &BTreeMap<String, FloatTensor>) -> bool {
-    [SIGNATURE, "body.query_embed.weight"].iter().all(|name| tensors.contains_key(*name))
+    [signatures::IPT, "body.query_embed.weight"].iter().all(|name| tensors.contains_key(*name))
 }
 
 /// Reads the configuration from the shapes.

@@ -1,21 +1,26 @@
 //! Float IPT weights under the names of the authors' release.
 
 mod derive;
-mod exact;
+mod options;
 mod queries;
+mod saved;
 mod shapes;
 mod validate;
 mod window;
 
-pub(super) use derive::SIGNATURE;
+pub use options::IptLoadOptions;
 pub use shapes::{parse_task, tensor_shapes, RGB_MEAN};
 pub use validate::validate_ipt_config;
 
 use super::archive::{self, Archive};
+use super::checks::{refuse_unknown, warning_of_zeros};
+use super::error::CheckpointError;
+use super::file::locate::{file_label, locate, Located};
 use super::json::Json;
-use super::locate::{locate, Located};
+use super::names::features;
+use super::names::wrappers::unwrapped;
 use super::settings::{Said, Settings};
-use super::{file_label, refuse_unknown, unwrapped, CheckpointError, FloatTensor};
+use super::tensor::FloatTensor;
 use crate::output;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -40,27 +45,6 @@ pub struct FloatIpt {
     pub settings: Settings,
     /// What the import left out or changed, in sentences for the user; assumed values are in `settings`.
     pub warnings: Vec<String>,
-}
-
-/// What the caller knows better than the file. Everything has a default.
-#[derive(Clone, Debug, Default)]
-pub struct IptLoadOptions {
-    /// Attention heads; the authors' release has 12.
-    pub heads: Option<usize>,
-    /// One task per tail, in order.
-    pub tasks: Option<Vec<Task>>,
-    /// Row of the query embedding for each tail, counted from 0, where there are more rows than tails.
-    pub queries: Option<Vec<usize>>,
-    /// ε of the layer norms; PyTorch's default, which the authors use, is 1e-5.
-    pub norm_eps: Option<f32>,
-    /// The model's name.
-    pub name: Option<String>,
-    /// Which of several sets of weights in the file, by its key or prefix.
-    pub weights: Option<String>,
-    /// Tensors that are not part of a plain IPT become warnings instead of an error.
-    pub allow_extra_tensors: bool,
-    /// A value that nobody says is an error instead of a warning.
-    pub strict: bool,
 }
 
 impl FloatIpt {
@@ -104,10 +88,10 @@ impl FloatIpt {
         choice.decide(&mut settings);
         let mut tensors = unwrapped(tensors);
         if !derive::is_ipt(&tensors) {
-            return Err(CheckpointError::unknown_architecture(&file, tensors.keys()));
+            return Err(features::unknown_architecture(&file, tensors.keys()));
         }
         drop_constants(&file, &mut tensors)?;
-        let config = match config_json.as_ref().map(read_exact).transpose()?.flatten() {
+        let config = match config_json.as_ref().map(read_saved).transpose()?.flatten() {
             Some(config) => overridden(&file, config, options, &mut settings)?,
             None => derive::config(&file, &tensors, options, &mut settings)?,
         };
@@ -122,7 +106,7 @@ impl FloatIpt {
         if options.strict {
             settings.refuse_assumed(&file)?;
         }
-        warnings.extend(super::warning_of_zeros(&taken, &str::to_string));
+        warnings.extend(warning_of_zeros(&taken, &str::to_string));
         let named = config_json.map(|json| json.string("architecture")).transpose()?.flatten();
         let named = named.filter(|name| !name.trim().is_empty());
         let name = options.name.clone().or(named).unwrap_or_else(|| file_label(&file, &folder, "ipt"));
@@ -136,8 +120,8 @@ impl FloatIpt {
     /// The folder or a file cannot be written.
     pub fn save(&self, dir: &Path) -> Result<(), CheckpointError> {
         output::folder(dir)?;
-        let exact = exact::Exact(self.config.clone());
-        let config = serde_json::json!({ "architecture": self.name, "vitreous_ipt": exact });
+        let saved = saved::SavedConfig(self.config.clone());
+        let config = serde_json::json!({ "architecture": self.name, "vitreous_ipt": saved });
         output::write(&dir.join("config.json"), format!("{config:#}\n"))?;
         archive::write(&dir.join("model.safetensors"), &self.tensors)
     }
@@ -213,14 +197,14 @@ fn take_tensors(
         "the model has {encoder_layers} encoder and {decoder_layers} decoder layers of dim {dim}, and \
          {tasks} tasks: the file is incomplete"
     );
-    super::validate::take_tensors(path, tensor_shapes(config), tensors, &hint, &str::to_string)
+    super::checks::take_tensors(path, tensor_shapes(config), tensors, &hint, &str::to_string)
 }
 
 /// The configuration that [`FloatIpt::save`] wrote, if the file is one of its.
-fn read_exact(json: &Json) -> Result<Option<IptConfig>, CheckpointError> {
+fn read_saved(json: &Json) -> Result<Option<IptConfig>, CheckpointError> {
     let Some(value) = json.get("vitreous_ipt") else { return Ok(None) };
-    let exact: Result<exact::Exact, _> = serde_json::from_value(value.clone());
-    exact.map(|exact| Some(exact.0)).map_err(|e| json.error(format!("`vitreous_ipt`: {e}")))
+    let saved: Result<saved::SavedConfig, _> = serde_json::from_value(value.clone());
+    saved.map(|saved| Some(saved.0)).map_err(|e| json.error(format!("`vitreous_ipt`: {e}")))
 }
 
 /// A saved configuration with what the caller gives instead.

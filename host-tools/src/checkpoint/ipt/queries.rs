@@ -1,7 +1,8 @@
 //! Which row of the query embedding belongs to which tail.
-use super::super::{CheckpointError, FloatTensor};
 use super::derive::RELEASED_TASKS;
-use super::{Said, Settings};
+use crate::checkpoint::error::CheckpointError;
+use crate::checkpoint::settings::{Said, Settings};
+use crate::checkpoint::tensor::FloatTensor;
 use std::collections::BTreeMap;
 use std::path::Path;
 use vitreous::models::ipt::{IptConfig, Task};

@@ -1,29 +1,25 @@
 use super::*;
+use crate::synthetic;
 use vitreous::models::ipt::TaskKind;
 
 fn config() -> IptConfig {
-    let tasks = ["x2", "x3", "x4", "denoise30", "denoise50", "derain"].map(|name| parse_task(name).unwrap());
     IptConfig {
-        features: 4,
         window: 6,
         patch: 3,
         heads: 12,
         hidden: 20,
         head_hidden: 24,
         encoder_layers: 2,
-        decoder_layers: 1,
-        tasks: heapless::Vec::from_slice(&tasks).unwrap(),
-        norm_eps: 1e-5,
+        ..synthetic::small_ipt(&["x2", "x3", "x4", "denoise30", "denoise50", "derain"])
     }
 }
 
 fn weights(config: &IptConfig) -> BTreeMap<String, FloatTensor> {
-    let tensor = |(index, (name, shape)): (usize, (String, Vec<usize>))| {
-        let count = shape.iter().product::<usize>();
-        let data = (0..count).map(|i| ((i + index) % 17) as f32 / 8.0 - 1.0).collect();
-        (name, FloatTensor { shape, data })
-    };
-    tensor_shapes(config).into_iter().enumerate().map(tensor).collect()
+    let mut indices = 0..;
+    synthetic::filled(tensor_shapes(config), |_, shape| {
+        let index = indices.next().unwrap_or(0);
+        (0..shape.iter().product()).map(|i: usize| ((i + index) % 17) as f32 / 8.0 - 1.0).collect()
+    })
 }
 
 fn load_with(

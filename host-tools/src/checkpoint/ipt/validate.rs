@@ -1,6 +1,6 @@
 //! What must hold inside of a restorer's configuration.
-use super::super::validate::check_eps;
-use super::super::CheckpointError;
+use crate::checkpoint::checks::check_eps;
+use crate::checkpoint::error::CheckpointError;
 use std::path::Path;
 use vitreous::models::ipt::{IptConfig, TaskKind};
 

@@ -1,7 +1,8 @@
 //! An IPT on windows of another size.
 
-use super::{CheckpointError, FloatIpt};
-use crate::checkpoint::FloatTensor;
+use super::FloatIpt;
+use crate::checkpoint::error::CheckpointError;
+use crate::checkpoint::tensor::FloatTensor;
 use std::path::Path;
 
 impl FloatIpt {

@@ -1,5 +1,7 @@
 //! Bits of entropy-coded data.
 
+use super::marker;
+
 /// A reader of bits that stops at markers and at the end of the file, and gives zeros from there on.
 pub(super) struct Bits<'a> {
     data: &'a [u8],
@@ -52,7 +54,7 @@ impl<'a> Bits<'a> {
     /// over; `None` if another marker or the end of the file comes first.
     pub fn restart(&mut self) -> Option<(u8, usize)> {
         let surplus = self.surplus();
-        let number = self.data.get(self.at + 1).filter(|code| super::marker::RST.contains(code))? & 7;
+        let number = self.data.get(self.at + 1).filter(|code| marker::RST.contains(code))? & 7;
         *self = Bits { at: self.at + 2, ..Bits::new(self.data) };
         Some((number, surplus))
     }

@@ -4,57 +4,19 @@
 //! markers, and every code of the entropy-coded data (ITU-T T.81, annexes B, F and G). Pillow refuses a file
 //! that ends too early; it takes one whose codes are damaged, and so do we, with a warning.
 
+mod defect;
 mod entropy;
+mod frame;
 mod huffman;
+mod marker;
 mod scan;
 
+pub(super) use defect::Defect;
+
+use frame::{Component, Frame};
 use huffman::Huffman;
-use scan::{Component, Scan};
-
-/// What is wrong with a JPEG file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Defect {
-    /// The file ends before its picture does; percent of the picture that is there, where it can be told.
-    Cut(Option<u8>),
-    /// Another file begins within the picture.
-    Joined,
-    /// The end marker is missing, the picture is there.
-    NoEnd,
-    /// The picture's data stops too early, after so many percent of it.
-    Short(u8),
-    /// Scans that refine the picture, or colours, are missing.
-    Scans,
-    /// Codes that cannot be, first after so many percent of the picture.
-    Codes(u8),
-    /// More data than the picture needs.
-    Surplus,
-    /// Segments that cannot be understood.
-    Markers,
-}
-
-/// Frames of more pixels are not walked; no decoder here takes them.
-const MOST_PIXELS: usize = 1 << 28;
-
-mod marker {
-    pub const SOF_BASELINE: u8 = 0xc0;
-    pub const SOF_EXTENDED: u8 = 0xc1;
-    pub const SOF_PROGRESSIVE: u8 = 0xc2;
-    pub const DHT: u8 = 0xc4;
-    /// Frames of other kinds (lossless, hierarchical, arithmetic), of which DHT, 0xc8 and DAC are none.
-    pub const SOF_OTHERS: [u8; 10] = [0xc3, 0xc5, 0xc6, 0xc7, 0xc9, 0xca, 0xcb, 0xcd, 0xce, 0xcf];
-    pub const RST: std::ops::RangeInclusive<u8> = 0xd0..=0xd7;
-    pub const SOI: u8 = 0xd8;
-    pub const EOI: u8 = 0xd9;
-    pub const SOS: u8 = 0xda;
-    pub const DRI: u8 = 0xdd;
-    pub const TEM: u8 = 0x01;
-}
-
-/// The frame: size, components and how far each coefficient is known.
-struct Frame {
-    progressive: bool,
-    components: Vec<Component>,
-}
+use marker::be16;
+use scan::Scan;
 
 /// Tables and settings that segments leave for scans.
 #[derive(Default)]
@@ -149,27 +111,6 @@ impl Walk {
     }
 }
 
-impl Frame {
-    /// A frame header (B.2.2).
-    fn read(segment: &[u8], progressive: bool) -> Option<Self> {
-        let (height, width) = (usize::from(be16(segment, 1)?), usize::from(be16(segment, 3)?));
-        let parts = segment.get(6..6 + 3 * usize::from(*segment.get(5)?))?;
-        let sampling: Vec<[usize; 2]> =
-            parts.chunks_exact(3).map(|p| [usize::from(p[1] >> 4), usize::from(p[1] & 15)]).collect();
-        let most = |axis: usize| sampling.iter().map(|s| s[axis]).max();
-        let most = [most(0)?, most(1)?];
-        let size = 0 < width * height && width * height <= MOST_PIXELS && sampling.len() <= 4;
-        if !size || sampling.iter().flatten().any(|&s| s == 0 || s > 4) {
-            return None;
-        }
-        let component = |(part, sampling): (&[u8], &[usize; 2])| {
-            Component::new(part[0], *sampling, most, [width, height], progressive)
-        };
-        let components = parts.chunks_exact(3).zip(&sampling).map(component).collect();
-        Some(Frame { progressive, components })
-    }
-}
-
 /// The next marker at or after `at`, and where what follows it begins; other bytes before it are passed over,
 /// as libjpeg does.
 fn next_marker(bytes: &[u8], mut at: usize) -> Option<(u8, usize)> {
@@ -193,10 +134,6 @@ fn end_of_scan(data: &[u8]) -> usize {
     let end =
         |pair: &[u8]| pair[0] == 0xff && !matches!(pair[1], 0 | 0xff) && !marker::RST.contains(&pair[1]);
     data.windows(2).position(end).unwrap_or(data.len())
-}
-
-fn be16(bytes: &[u8], at: usize) -> Option<u16> {
-    bytes.get(at..at + 2).map(|b| u16::from_be_bytes([b[0], b[1]]))
 }
 
 #[cfg(test)]

@@ -1,38 +1,9 @@
 //! Scans: which blocks they hold, and the codes of each.
 
+use super::defect::Defect;
 use super::entropy::Bits;
+use super::frame::{Frame, COEFFICIENTS};
 use super::huffman::Huffman;
-use super::{Defect, Frame};
-
-/// Coefficients of a block.
-const COEFFICIENTS: usize = 64;
-/// Side of a block in pixels.
-const SIDE: usize = 8;
-
-/// One colour component of the frame.
-pub(super) struct Component {
-    id: u8,
-    /// Blocks per interleaved unit, across and down.
-    sampling: [usize; 2],
-    /// Blocks that hold pixels, across and down.
-    blocks: [usize; 2],
-    /// Interleaved units of the frame, across and down.
-    units: [usize; 2],
-    /// Which coefficients of each block are not 0: refinement depends on it. Empty in sequential frames.
-    non_zero: Vec<u64>,
-    /// Of each coefficient the lowest bit that scans have given so far.
-    pub known: [Option<u8>; COEFFICIENTS],
-}
-
-impl Component {
-    pub fn new(id: u8, sampling: [usize; 2], most: [usize; 2], size: [usize; 2], progressive: bool) -> Self {
-        let axis = |i: usize| (size[i] * sampling[i]).div_ceil(most[i] * SIDE);
-        let units = [0, 1].map(|i| size[i].div_ceil(most[i] * SIDE));
-        let all = units[0] * sampling[0] * units[1] * sampling[1];
-        let non_zero = vec![0; if progressive { all } else { 0 }];
-        Component { id, sampling, blocks: [axis(0), axis(1)], units, non_zero, known: [None; COEFFICIENTS] }
-    }
-}
 
 /// A scan header (T.81, B.2.3).
 pub(super) struct Scan {

@@ -1,5 +1,6 @@
 //! Queries with keys, values with the projection, channel by channel.
 
+use super::norm::{balance_norm, Extent, Norm};
 use super::{balance_outputs, both_sides, Layer};
 
 /// The linear layers of an attention.
@@ -27,6 +28,14 @@ impl Attention {
         let parts = [self.query, self.key, self.value];
         let weights = parts.iter().flat_map(|part| &part.weights).copied().collect();
         (Layer { weights, bias: parts.into_iter().flat_map(|part| part.bias).collect() }, self.projection)
+    }
+
+    /// Balances a self-attention and the norm that it alone reads; its layers, packed, and the projection.
+    pub fn balanced_with(mut self, norm: &mut Norm, extent: &Extent) -> (Layer, Layer) {
+        self.balance([&norm.amplitude(extent); 3]);
+        let (mut packed, projection) = self.into_packed();
+        balance_norm(norm, extent, &mut [&mut packed]);
+        (packed, projection)
     }
 
     /// Balances them, where the inputs of query, key and value carry so much.

@@ -4,7 +4,8 @@ use anyhow::Result;
 use vitreous::models::ipt::{IptConfig, HEAD_BLOCKS};
 
 use super::attention::Attention;
-use super::norm::{balance_norm, balance_norms, fold_constants, Extent, Norm};
+use super::mlp::balance_mlp;
+use super::norm::{balance_norms, Extent, Norm};
 use super::{balance_outputs, balance_outputs_with, put, put_layer, take, take_layer, Layer, Tensors};
 
 /// Balances all that may be: the encoder's norms with what reads them; the decoder's, to whose outputs the
@@ -20,12 +21,12 @@ pub fn balance_ipt(tensors: &mut Tensors, config: &IptConfig) -> Result<()> {
     for layer in 0..config.encoder_layers {
         let name = format!("body.encoder.layers.{layer}");
         balance_encoder_attention(tensors, &name)?;
-        balance_mlp(tensors, &format!("{name}.norm2"), &name)?;
+        balance_layer_mlp(tensors, config, &name, "norm2")?;
     }
     balance_decoder_attentions(tensors, config)?;
     for layer in 0..config.decoder_layers {
         let name = format!("body.decoder.layers.{layer}");
-        balance_mlp(tensors, &format!("{name}.norm3"), &name)?;
+        balance_layer_mlp(tensors, config, &name, "norm3")?;
     }
     let mut first = take_layer(tensors, "body.mlp_head.0")?;
     let carried = first.relative_amplitude();
@@ -48,8 +49,7 @@ fn take_attention(tensors: &mut Tensors, name: &str) -> Result<Attention> {
     Ok(Attention::new(&without_bias(packed, 3 * dim), without_bias(projection, dim)))
 }
 
-fn put_attention(tensors: &mut Tensors, name: &str, attention: Attention) -> Result<()> {
-    let (packed, projection) = attention.into_packed();
+fn put_attention(tensors: &mut Tensors, name: &str, (packed, projection): (Layer, Layer)) -> Result<()> {
     put(tensors, &format!("{name}.in_proj_weight"), packed.weights)?;
     put(tensors, &format!("{name}.out_proj.weight"), projection.weights)
 }
@@ -58,11 +58,8 @@ fn balance_encoder_attention(tensors: &mut Tensors, name: &str) -> Result<()> {
     let (norm_name, attention_name) = (format!("{name}.norm1"), format!("{name}.self_attn"));
     let mut norm = Norm::take(tensors, &norm_name)?;
     let extent = Extent::unknown(norm.gamma.len());
-    let mut attention = take_attention(tensors, &attention_name)?;
-    attention.balance([&norm.amplitude(&extent); 3]);
-    put_attention(tensors, &attention_name, attention)?;
-    let packed = super::values(tensors, &format!("{attention_name}.in_proj_weight"))?;
-    balance_norms(std::slice::from_mut(&mut norm), &extent, &mut [], &mut [packed]);
+    let attention = take_attention(tensors, &attention_name)?;
+    put_attention(tensors, &attention_name, attention.balanced_with(&mut norm, &extent))?;
     norm.put(tensors, &norm_name)
 }
 
@@ -92,7 +89,7 @@ fn balance_decoder_attentions(tensors: &mut Tensors, config: &IptConfig) -> Resu
             let name = format!("{name}.{part}");
             let mut attention = take_attention(tensors, &name)?;
             attention.balance(inputs.map(Vec::as_slice));
-            put_attention(tensors, &name, attention)?;
+            put_attention(tensors, &name, attention.into_packed())?;
             let name = format!("{name}.in_proj_weight");
             packed.push((name.clone(), take(tensors, &name)?));
         }
@@ -117,18 +114,10 @@ fn balance_decoder_attentions(tensors: &mut Tensors, config: &IptConfig) -> Resu
     norm_names.iter().zip(norms).try_for_each(|(name, norm)| norm.put(tensors, name))
 }
 
-/// A norm and the two layers behind it, with their ReLU.
-fn balance_mlp(tensors: &mut Tensors, norm_name: &str, name: &str) -> Result<()> {
-    let mut norm = Norm::take(tensors, norm_name)?;
-    let mut first = take_layer(tensors, &format!("{name}.linear1"))?;
-    let extent = Extent::unknown(norm.gamma.len());
-    fold_constants(&mut norm, &mut [&mut first]);
-    let second = super::values(tensors, &format!("{name}.linear2.weight"))?;
-    let carried = first.amplitude(&norm.amplitude(&extent));
-    balance_outputs(&mut first, &carried, second);
-    balance_norm(&mut norm, &extent, &mut [&mut first]);
-    norm.put(tensors, norm_name)?;
-    put_layer(tensors, &format!("{name}.linear1"), first)
+fn balance_layer_mlp(tensors: &mut Tensors, config: &IptConfig, name: &str, norm: &str) -> Result<()> {
+    let layers = [format!("{name}.linear1"), format!("{name}.linear2")];
+    let extent = Extent::unknown(config.dim());
+    balance_mlp(tensors, &format!("{name}.{norm}"), layers.each_ref().map(String::as_str), &extent, true)
 }
 
 /// Both convolutions `(features, features, k, k)` of a residual block, with their ReLU.

@@ -11,6 +11,7 @@
 
 mod attention;
 mod ipt;
+mod mlp;
 mod norm;
 mod vit;
 

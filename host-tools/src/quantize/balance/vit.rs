@@ -4,8 +4,9 @@ use anyhow::Result;
 use vitreous::models::vit::{Activation, VitConfig};
 
 use super::attention::Attention;
+use super::mlp::balance_mlp;
 use super::norm::{balance_norm, fold_constants, Extent, Extents, Norm};
-use super::{balance_outputs, put_layer, take_layer, Layer, Tensors};
+use super::{put_layer, take_layer, Layer, Tensors};
 
 /// Balances block `layer`: both norms with what reads them, queries with keys, values with the projection; of
 /// an MLP with ReLU its two layers too.
@@ -23,26 +24,16 @@ pub fn balance_block(
     let mut qkv = take_layer(tensors, &name("attn.qkv"))?;
     let extent = Extent::of(extents, &name("norm1"), config.dim);
     fold_constants(&mut norm, &mut [&mut qkv]);
-    let mut attention = Attention::new(&qkv, take_layer(tensors, &name("attn.proj"))?);
-    attention.balance([&norm.amplitude(&extent); 3]);
-    let (mut qkv, projection) = attention.into_packed();
-    balance_norm(&mut norm, &extent, &mut [&mut qkv]);
+    let attention = Attention::new(&qkv, take_layer(tensors, &name("attn.proj"))?);
+    let (qkv, projection) = attention.balanced_with(&mut norm, &extent);
     norm.put(tensors, &name("norm1"))?;
     put_layer(tensors, &name("attn.qkv"), qkv)?;
     put_layer(tensors, &name("attn.proj"), projection)?;
 
-    let mut norm = Norm::take(tensors, &name("norm2"))?;
-    let mut fc1 = take_layer(tensors, &name("mlp.fc1"))?;
     let extent = Extent::of(extents, &name("norm2"), config.dim);
-    fold_constants(&mut norm, &mut [&mut fc1]);
-    if config.activation == Activation::Relu {
-        let fc2 = super::values(tensors, &name("mlp.fc2.weight"))?;
-        let carried = fc1.amplitude(&norm.amplitude(&extent));
-        balance_outputs(&mut fc1, &carried, fc2);
-    }
-    balance_norm(&mut norm, &extent, &mut [&mut fc1]);
-    norm.put(tensors, &name("norm2"))?;
-    put_layer(tensors, &name("mlp.fc1"), fc1)
+    let layers = [name("mlp.fc1"), name("mlp.fc2")];
+    let is_relu = config.activation == Activation::Relu;
+    balance_mlp(tensors, &name("norm2"), layers.each_ref().map(String::as_str), &extent, is_relu)
 }
 
 /// Balances the norm before the classifiers with them. Without classifier its output is the model's and stays

@@ -9,7 +9,7 @@ use super::{Measured, Sensitivity};
 use crate::checkpoint::ipt::FloatIpt;
 use crate::degrade::{degrade, Picture};
 use crate::metrics::psnr;
-use crate::quantize::{ipt_layers, quantize_ipt, IptLayer, IptQuantizeOptions};
+use crate::quantize::{quantize, IptLayer, Quantize, QuantizeOptions};
 use crate::reference::ReferenceIpt;
 use crate::restorer::Restorer;
 use crate::vtr::AlignedBytes;
@@ -20,7 +20,7 @@ const SEED: u64 = 0;
 /// Degraded windows, and what the float reference makes of them.
 pub struct IptSensitivity<'a> {
     float: &'a FloatIpt,
-    options: &'a IptQuantizeOptions,
+    options: QuantizeOptions<IptLayer>,
     /// Per task: windows with the reference's output, grey levels not rounded.
     samples: Vec<Vec<(Vec<u8>, Vec<f32>)>>,
 }
@@ -31,7 +31,7 @@ impl<'a> IptSensitivity<'a> {
     ///
     /// # Errors
     /// No pictures, or one that is too small to be degraded.
-    pub fn new(float: &'a FloatIpt, options: &'a IptQuantizeOptions, clean: &[Picture]) -> Result<Self> {
+    pub fn new(float: &'a FloatIpt, options: QuantizeOptions<IptLayer>, clean: &[Picture]) -> Result<Self> {
         ensure!(!clean.is_empty(), "no images to measure the layers' sensitivity on");
         let reference = ReferenceIpt::new(float)?;
         let window = float.config.window;
@@ -55,13 +55,13 @@ impl Sensitivity for IptSensitivity<'_> {
     type Layer = IptLayer;
 
     fn layers(&self) -> Vec<IptLayer> {
-        ipt_layers(&self.float.config)
+        self.float.layers()
     }
 
     /// PSNR between both outputs over all windows of a task; the least over the tasks.
     fn measure(&self, keep_f16: &[IptLayer]) -> Result<Measured> {
-        let options = IptQuantizeOptions { keep_f16: keep_f16.to_vec(), ..self.options.clone() };
-        let bytes = quantize_ipt(self.float, &options)?;
+        let options = QuantizeOptions { keep_f16: keep_f16.to_vec(), ..self.options.clone() };
+        let bytes = quantize(self.float, &options)?;
         let restorer = Restorer::from_bytes(AlignedBytes::copy_of(&bytes), "candidate".as_ref())?;
         let mut least = f64::INFINITY;
         for (task, samples) in self.samples.iter().enumerate() {

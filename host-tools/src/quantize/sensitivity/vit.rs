@@ -5,15 +5,15 @@ use anyhow::{ensure, Result};
 use super::{Measured, Sensitivity};
 use crate::checkpoint::FloatVit;
 use crate::engine::Engine;
-use crate::parity::sqnr_db;
-use crate::quantize::{quantize_vit, vit_layers, LayerName, QuantizeOptions};
+use crate::metrics::sqnr_db;
+use crate::quantize::{quantize, Quantize, QuantizeOptions, VitLayer};
 use crate::reference::ReferenceVit;
 use crate::vtr::AlignedBytes;
 
 /// Images, and what the float reference makes of them.
 pub struct VitSensitivity<'a> {
     float: &'a FloatVit,
-    options: &'a QuantizeOptions,
+    options: QuantizeOptions<VitLayer>,
     images: &'a [Vec<u8>],
     wanted: Vec<Vec<f32>>,
 }
@@ -23,7 +23,11 @@ impl<'a> VitSensitivity<'a> {
     ///
     /// # Errors
     /// No images, or of the wrong size.
-    pub fn new(float: &'a FloatVit, options: &'a QuantizeOptions, images: &'a [Vec<u8>]) -> Result<Self> {
+    pub fn new(
+        float: &'a FloatVit,
+        options: QuantizeOptions<VitLayer>,
+        images: &'a [Vec<u8>],
+    ) -> Result<Self> {
         ensure!(!images.is_empty(), "no images to measure the layers' sensitivity on");
         let reference = ReferenceVit::new(float)?;
         let wanted = images.iter().map(|image| {
@@ -35,16 +39,16 @@ impl<'a> VitSensitivity<'a> {
 }
 
 impl Sensitivity for VitSensitivity<'_> {
-    type Layer = LayerName;
+    type Layer = VitLayer;
 
-    fn layers(&self) -> Vec<LayerName> {
-        vit_layers(&self.float.config)
+    fn layers(&self) -> Vec<VitLayer> {
+        self.float.layers()
     }
 
     /// Mean SQNR of the output.
-    fn measure(&self, keep_f16: &[LayerName]) -> Result<Measured> {
+    fn measure(&self, keep_f16: &[VitLayer]) -> Result<Measured> {
         let options = QuantizeOptions { keep_f16: keep_f16.to_vec(), ..self.options.clone() };
-        let bytes = quantize_vit(self.float, &options)?;
+        let bytes = quantize(self.float, &options)?;
         let engine = Engine::from_bytes(AlignedBytes::copy_of(&bytes), "candidate".as_ref())?;
         let outputs = engine.run_all(self.images, false, || {})?;
         let total: f64 =

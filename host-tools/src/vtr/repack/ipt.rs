@@ -29,8 +29,7 @@ pub(super) fn sections(model: &Model, layout: PanelLayout) -> Result<VtrWriter> 
         sections.pack(SectionKind::DecoderLayer, |section| body_layer(section, &ipt, layer))?;
     }
     sections.pack(SectionKind::MlpHead, |section| {
-        section.linear(c.dim(), c.head_hidden, precision.fc1, 0);
-        section.linear(c.head_hidden, c.dim(), precision.fc2, c.dim());
+        section.mlp(c.dim(), c.head_hidden, [precision.fc1, precision.fc2]);
     })?;
     for task in 0..c.tasks.len() {
         sections.pack(SectionKind::TaskTail, |section| tail(section, &ipt, task))?;
@@ -50,24 +49,12 @@ fn head(section: &mut Repacker, ipt: &Ipt, task: usize) {
 
 fn body_layer(section: &mut Repacker, ipt: &Ipt, layer: usize) {
     let (c, precision) = (ipt.config(), ipt.section().layer(layer));
-    attention(section, ipt, precision.qkv, precision.proj);
+    section.attention(c.dim(), c.heads, [precision.qkv, precision.proj]);
     if layer >= c.encoder_layers {
-        attention(section, ipt, precision.cross_qkv, precision.cross_proj);
+        section.attention(c.dim(), c.heads, [precision.cross_qkv, precision.cross_proj]);
     }
     section.norm(c.dim());
-    section.linear(c.dim(), c.hidden, precision.fc1, 0);
-    section.linear(c.hidden, c.dim(), precision.fc2, c.dim());
-}
-
-fn attention(section: &mut Repacker, ipt: &Ipt, qkv: Precision, proj: Precision) {
-    let c = ipt.config();
-    section.norm(c.dim());
-    for _ in 0..c.heads {
-        for _ in 0..3 {
-            section.linear(c.dim(), c.head_dim(), qkv, 0);
-        }
-        section.linear(c.head_dim(), c.dim(), proj, 0);
-    }
+    section.mlp(c.dim(), c.hidden, [precision.fc1, precision.fc2]);
 }
 
 fn tail(section: &mut Repacker, ipt: &Ipt, task: usize) {

@@ -5,14 +5,11 @@ mod vit;
 
 use anyhow::{ensure, Context, Result};
 use half::f16;
-use vitreous::format::{SectionKind, ARCHITECTURE_IPT};
-use vitreous::models::ipt::Ipt;
-use vitreous::models::vit::Vit;
+use vitreous::format::SectionKind;
 use vitreous::tensor::{padded, PanelLayout, Precision, ALIGN};
 use vitreous::Model;
 
-use super::{AlignedBytes, SectionWriter, VtrHeader, VtrWriter};
-use crate::quantize::{pack_panels, unpack_panels};
+use super::{pack_panels, unpack_panels, AlignedBytes, Family, SectionWriter, VtrHeader, VtrWriter};
 
 /// The same model with its int8 weights in panels of `layout`: what a kernel table wants that can't read the
 /// file's own.
@@ -21,43 +18,20 @@ use crate::quantize::{pack_panels, unpack_panels};
 /// A file that the engine refuses, or one of over 4 GiB.
 pub fn repack(bytes: &[u8], layout: PanelLayout) -> Result<AlignedBytes> {
     let model = Model::parse_without_checksums(bytes)?;
-    let mut sections = match model.architecture() {
-        ARCHITECTURE_IPT => ipt::sections(&model, layout)?,
-        _ => vit::sections(&model, layout)?,
+    let mut sections = match Family::of(&model) {
+        Family::Vit => vit::sections(&model, layout)?,
+        Family::Ipt => ipt::sections(&model, layout)?,
     };
     sections.settings(model.settings()?);
-    let mut header = VtrHeader {
-        architecture: model.architecture(),
+    let header = VtrHeader {
+        family: Family::of(&model),
         model_version: model.version(),
         layout,
-        arena_bytes: 0,
         tile_rows: model.tile_rows() as u32,
         source_sha256: model.source_sha256(),
         name: model.name().to_owned(),
     };
-    // The engine itself plans the arena, from a first version of the file.
-    let draft = AlignedBytes::copy_of(&sections.finish(&header)?);
-    header.arena_bytes = arena_of(draft.as_slice())?;
     Ok(AlignedBytes::copy_of(&sections.finish(&header)?))
-}
-
-/// The arena that a file states: its plan, or that of the task that needs the most.
-///
-/// # Errors
-/// A file that the engine refuses; a plan of over 4 GiB.
-pub fn arena_of(bytes: &[u8]) -> Result<u32> {
-    let model = Model::parse_without_checksums(bytes)?;
-    let arena = if model.architecture() == ARCHITECTURE_IPT {
-        let ipt = Ipt::new(&model)?;
-        let mut largest = 0;
-        for task in 0..ipt.config().tasks.len() {
-            largest = largest.max(ipt.plan(task)?.arena_bytes());
-        }
-        largest
-    } else {
-        Vit::new(&model)?.plan().arena_bytes()
-    };
-    u32::try_from(arena).context("the memory plan is over 4 GiB")
 }
 
 /// Goes through the sections of a file in their order.
@@ -144,5 +118,23 @@ impl Repacker<'_> {
     fn norm(&mut self, dim: usize) {
         self.copy(4 * dim);
         self.copy(4 * dim);
+    }
+
+    /// An attention with the norm before it: query, key, value and projection, head by head.
+    fn attention(&mut self, dim: usize, heads: usize, [qkv, proj]: [Precision; 2]) {
+        let head_dim = dim / heads;
+        self.norm(dim);
+        for _ in 0..heads {
+            for _ in 0..3 {
+                self.linear(dim, head_dim, qkv, 0);
+            }
+            self.linear(head_dim, dim, proj, 0);
+        }
+    }
+
+    /// The two layers of an MLP. What the second one reads has a zero point.
+    fn mlp(&mut self, dim: usize, hidden: usize, [fc1, fc2]: [Precision; 2]) {
+        self.linear(dim, hidden, fc1, 0);
+        self.linear(hidden, dim, fc2, dim);
     }
 }

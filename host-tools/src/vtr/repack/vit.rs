@@ -29,16 +29,9 @@ pub(super) fn sections(model: &Model, layout: PanelLayout) -> Result<VtrWriter> 
 
 fn block(section: &mut Repacker, vit: &Vit, layer: usize) {
     let (c, precision) = (vit.config(), vit.block_precision(layer));
+    section.attention(c.dim, c.heads, [precision.qkv, precision.proj]);
     section.norm(c.dim);
-    for _ in 0..c.heads {
-        for _ in 0..3 {
-            section.linear(c.dim, c.head_dim(), precision.qkv, 0);
-        }
-        section.linear(c.head_dim(), c.dim, precision.proj, 0);
-    }
-    section.norm(c.dim);
-    section.linear(c.dim, c.hidden, precision.fc1, 0);
-    section.linear(c.hidden, c.dim, precision.fc2, c.dim);
+    section.mlp(c.dim, c.hidden, [precision.fc1, precision.fc2]);
 }
 
 fn head(section: &mut Repacker, vit: &Vit) {
