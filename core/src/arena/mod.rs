@@ -139,12 +139,12 @@ impl Plan {
         width: usize,
         phases: Phases,
     ) -> Slot<T> {
-        Slot::new(self.alone(name, rows, width, size_of::<T>(), phases), rows, width)
+        Slot::new(self.single(name, rows, width, size_of::<T>(), phases), rows, width)
     }
 
     /// An area of one slot. `size` is that of an element in bytes, so that one function serves all types.
     #[inline(never)]
-    fn alone(
+    fn single(
         &mut self,
         name: &'static str,
         rows: usize,

@@ -105,7 +105,7 @@ impl<T> Slot<T> {
     }
 
     /// Which row of this ring buffer holds row `row` of an image.
-    pub fn place(&self, row: usize) -> usize {
+    pub fn ring_row(&self, row: usize) -> usize {
         row.checked_rem(self.rows).unwrap_or(0)
     }
 }

@@ -42,7 +42,7 @@ pub(crate) fn next_in_layer(stage: Stage, heads: usize, at_work: usize, cross_fr
 
 /// What a stage of an attention computes: the norm in front of it, keys and values, or the attention itself.
 /// The last two are computed for the heads at work, of which the first is given.
-enum Work {
+enum Part {
     Norm,
     Cache(u16),
     Attend(u16),
@@ -52,22 +52,22 @@ enum Work {
 pub(crate) struct AttentionStage {
     pub layer: usize,
     pub is_cross: bool,
-    work: Work,
+    part: Part,
 }
 
 impl AttentionStage {
     /// Takes `stage` as one of an attention; any other is a fault.
     pub fn of(stage: Stage) -> Result<Self, Fault> {
-        let (layer, is_cross, work) = match stage {
-            Stage::Norm { layer } => (layer, false, Work::Norm),
-            Stage::Project { layer, head } => (layer, false, Work::Cache(head)),
-            Stage::Attention { layer, head } => (layer, false, Work::Attend(head)),
-            Stage::CrossNorm { layer } => (layer, true, Work::Norm),
-            Stage::CrossProject { layer, head } => (layer, true, Work::Cache(head)),
-            Stage::CrossAttention { layer, head } => (layer, true, Work::Attend(head)),
+        let (layer, is_cross, part) = match stage {
+            Stage::Norm { layer } => (layer, false, Part::Norm),
+            Stage::Project { layer, head } => (layer, false, Part::Cache(head)),
+            Stage::Attention { layer, head } => (layer, false, Part::Attend(head)),
+            Stage::CrossNorm { layer } => (layer, true, Part::Norm),
+            Stage::CrossProject { layer, head } => (layer, true, Part::Cache(head)),
+            Stage::CrossAttention { layer, head } => (layer, true, Part::Attend(head)),
             _ => return Err(Fault::Stage),
         };
-        Ok(Self { layer: layer.into(), is_cross, work })
+        Ok(Self { layer: layer.into(), is_cross, part })
     }
 }
 
@@ -167,10 +167,10 @@ impl<'m> AttentionState<'m> {
         w: &mut Workspace,
         model: &dyn Layers<'m>,
         (slots, planes): (&LayerSlots, &Planes),
-        AttentionStage { layer, is_cross, work }: AttentionStage,
+        AttentionStage { layer, is_cross, part }: AttentionStage,
         row: usize,
     ) -> Result<usize, Error> {
-        let (Work::Cache(head) | Work::Attend(head)) = work else {
+        let (Part::Cache(head) | Part::Attend(head)) = part else {
             let norm = model.layer(layer)?.norm(is_cross)?;
             return Ok(norm_tile(w, &norm, slots.tokens, slots.normed, planes, row)?);
         };
@@ -178,8 +178,8 @@ impl<'m> AttentionState<'m> {
         let heads = head..(head + self.at_work).min(model.heads());
         let heads = self.heads.get(model, (layer, is_cross), heads)?;
         let scales = &mut self.value_scales;
-        Ok(match work {
-            Work::Attend(_) => attention_tile(w, heads, planes.queries(), slots, scales, row)?,
+        Ok(match part {
+            Part::Attend(_) => attention_tile(w, heads, planes.queries(), slots, scales, row)?,
             _ => cache_tile(w, heads, planes.keys_and_values(), &slots.attention, scales, row)?,
         })
     }

@@ -73,13 +73,13 @@ pub(super) fn encode_tile(
     slots: &Slots,
     row: usize,
 ) -> Result<usize, Fault> {
-    let (dim, count, run) = (c.dim(), w.rows(row, c.tokens()), c.patch * c.features);
+    let (dim, count, patch_row) = (c.dim(), w.rows(row, c.tokens()), c.patch * c.features);
     carve!(w.arena => map: slots.map, tokens: slots.layer.tokens, memory: slots.mlp);
     let mut memory = memory.tile(count)?;
     memory.hidden = memory.hidden.of_width(count, dim)?;
     for (token, to) in (row..).zip(rows_mut(&mut *memory.rows.data, dim)) {
-        for (from, to) in patch_rows(c, token).zip(rows_mut(to, run)) {
-            (w.kernels.widen)(part(map.data, from, run)?, to);
+        for (from, to) in patch_rows(c, token).zip(rows_mut(to, patch_row)) {
+            (w.kernels.widen)(part(map.data, from, patch_row)?, to);
         }
     }
     let positions = part(weights.positions, row * dim, count * dim)?;
@@ -135,12 +135,13 @@ pub(super) fn decode_tile(
     slots: &Slots,
     row: usize,
 ) -> Result<usize, Fault> {
-    let (count, run) = (w.rows(row, c.tokens()), c.patch * c.features);
+    let (count, patch_row) = (w.rows(row, c.tokens()), c.patch * c.features);
     carve!(w.arena => map: slots.map, tokens: slots.layer.tokens, scratch: slots.mlp);
     let tokens = tokens.tile(row, count)?;
     for (token, from) in (row..).zip(rows(tokens.data, tokens.width)) {
-        for (at, from) in patch_rows(c, token).zip(rows(from, run)) {
-            let (to, sum) = (part_mut(&mut *map.data, at, run)?, part_mut(&mut *scratch.rows.data, 0, run)?);
+        for (at, from) in patch_rows(c, token).zip(rows(from, patch_row)) {
+            let to = part_mut(&mut *map.data, at, patch_row)?;
+            let sum = part_mut(&mut *scratch.rows.data, 0, patch_row)?;
             (w.kernels.widen)(to, sum);
             add_f16s(sum, from);
             (w.kernels.narrow)(sum, to);
