@@ -77,7 +77,7 @@ impl LayerPrecision {
     }
 }
 
-/// The section of a layer. It has a norm and the heads for each attention, then the norm and MLP.
+/// The section of a layer. It has a norm and the heads for each attention, then a norm and the MLP.
 pub(crate) struct LayerSection<'a> {
     /// Stands at the beginning of the section.
     pub cursor: Cursor<'a>,

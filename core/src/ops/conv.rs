@@ -187,7 +187,8 @@ pub(crate) fn conv_row(
         Target::Pixels(pixels, _) => (Slot::EMPTY, pixels),
     };
     carve!(w.arena =>
-        from: ring, from_pixels: pixels, to: to_ring, to_pixels: to_image, band: slots.band, memory: slots.pixels
+        from: ring, from_pixels: pixels, to: to_ring, to_pixels: to_image,
+        band: slots.band, memory: slots.pixels
     );
     let (row, elements) = (side * conv.inputs, conv.kernel * side * conv.inputs);
     let BandRows { band, codes } = band;

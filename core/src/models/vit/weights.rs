@@ -1,4 +1,4 @@
-//! Where each tensor of a ViT lies in the file. They are read in place. One function per section serves the
+//! Where each tensor of a ViT lies in the file, read in place. One function per section serves the
 //! check at load and every access.
 
 use half::f16;
