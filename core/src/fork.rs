@@ -1,21 +1,21 @@
-//! Fork and join: how the rows of a tile are shared between cores. Threads come from outside; the engine has
-//! none.
+//! Fork and join: how the rows of a tile are shared between cores. The caller brings the threads; the engine
+//! creates none.
 
 use core::ops::Range;
 
 use crate::error::Fault;
 use crate::tensor::quotient;
 
-/// Runs pieces of work at the same time: a thread pool of a host, the second core of a microcontroller.
-/// Without the feature `parallel` the engine never asks it to.
+/// Runs pieces of work at the same time, for example on a host's thread pool or on a microcontroller's second
+/// core. Without the feature `parallel` the engine never calls [`ForkJoin::join`].
 pub trait ForkJoin: Sync {
-    /// How many pieces can run at the same time; the memory plan has scratch for as many.
+    /// How many pieces can run at the same time. The memory plan has scratch for each of them.
     fn workers(&self) -> usize;
-    /// Runs both, perhaps at the same time, and returns when both are done.
+    /// Runs both pieces, perhaps at the same time, and returns when both are done.
     fn join(&self, left: &mut (dyn FnMut() + Send), right: &mut (dyn FnMut() + Send));
 }
 
-/// One piece after the other.
+/// One worker, which runs one piece after the other.
 #[derive(Clone, Copy, Debug, Default)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Serial;
@@ -31,26 +31,26 @@ impl ForkJoin for Serial {
     }
 }
 
-/// How the workers are shared out where work is halved: `left` of them take its first half.
+/// How the workers are divided when work is halved: `left` of them take the first half.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Share {
     pub left: usize,
 }
 
-/// What a tile works on: divided between workers where its rows are.
+/// Data of a tile that can be divided between workers, at the row at which the tile is divided.
 pub(crate) trait Split: Sized {
-    /// The part of the first `rows` rows, and that of the others.
+    /// The data of the first `rows` rows, and that of the other rows.
     fn split(self, rows: usize, share: Share) -> Result<(Self, Self), Fault>;
 }
 
-/// What all workers read.
+/// Data that all workers read: both halves get all of it.
 impl<T: ?Sized> Split for &T {
     fn split(self, _: usize, _: Share) -> Result<(Self, Self), Fault> {
         Ok((self, self))
     }
 }
 
-/// Numbers of the rows.
+/// The numbers of the rows of a tile.
 impl Split for Range<usize> {
     fn split(self, at: usize, _: Share) -> Result<(Self, Self), Fault> {
         let middle = self.start.saturating_add(at).min(self.end);
@@ -58,7 +58,7 @@ impl Split for Range<usize> {
     }
 }
 
-/// As many of something as the upsampling by the largest factor has rows.
+/// One item for each row that a pixel shuffle makes of one row of pixels; the largest factor is 3.
 impl<T: Split> Split for [T; 3] {
     fn split(self, at: usize, share: Share) -> Result<(Self, Self), Fault> {
         let [a, b, c] = self;
@@ -67,20 +67,20 @@ impl<T: Split> Split for [T; 3] {
     }
 }
 
-/// Of each something.
+/// A list whose items are each divided.
 impl<T: Split, const N: usize> Split for heapless::Vec<T, N> {
     fn split(self, rows: usize, share: Share) -> Result<(Self, Self), Fault> {
         let (mut left, mut right) = (Self::new(), Self::new());
         for item in self {
             let (of_left, of_right) = item.split(rows, share)?;
-            // Both have the capacity of the whole.
+            // Neither fails, since both lists have the capacity of the whole.
             let (Ok(()), Ok(())) = (left.push(of_left), right.push(of_right)) else { continue };
         }
         Ok((left, right))
     }
 }
 
-/// [`Split`] for a struct: field by field.
+/// Implements [`Split`] for a struct, field by field.
 macro_rules! split_fields {
     ($name:ident { $($field:ident),+ $(,)? }) => {
         impl $crate::fork::Split for $name<'_> {
@@ -95,9 +95,9 @@ pub(crate) use split_fields;
 
 /// Work on the rows of a tile.
 pub(crate) trait Work: Split + Send {
-    /// Rows that can't be separated.
+    /// Work is divided only at multiples of so many rows.
     const GRANULE: usize = 1;
-    /// Rows between the last place where the work could have been split and its first row.
+    /// Number of rows between the last multiple of [`Work::GRANULE`] and the first row of this work.
     fn offset(&self) -> usize {
         0
     }
@@ -107,10 +107,10 @@ pub(crate) trait Work: Split + Send {
     fn run(self) -> Result<(), Fault>;
 }
 
-/// Does the work on all workers of the pool.
+/// Does the work, shared between all workers of the pool.
 #[inline(always)]
 pub(crate) fn fork<W: Work>(pool: &dyn ForkJoin, work: W) -> Result<(), Fault> {
-    // Without the feature nothing is left but this call.
+    // Without the feature `parallel` the compiler leaves nothing but the call of `run`.
     if cfg!(feature = "parallel") {
         halve(pool, work, pool.workers())
     } else {
@@ -118,7 +118,7 @@ pub(crate) fn fork<W: Work>(pool: &dyn ForkJoin, work: W) -> Result<(), Fault> {
     }
 }
 
-/// Shares the work between `workers` workers, halving it again and again.
+/// Shares the work between `workers` workers by halving it again and again.
 fn halve<W: Work>(pool: &dyn ForkJoin, work: W, workers: usize) -> Result<(), Fault> {
     let share = Share { left: workers / 2 };
     let (offset, rows) = (work.offset(), work.rows());

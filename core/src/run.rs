@@ -1,4 +1,4 @@
-//! A forward pass that can be left and resumed after every tile: written once, for every architecture.
+//! What the runs of all architectures share. A run can be left and resumed after every tile.
 
 use crate::error::{Error, Fault};
 use crate::fork::{ForkJoin, Serial};
@@ -6,19 +6,20 @@ use crate::kernels::{default_kernels, Kernels, TableSpec};
 use crate::profile::{Progress, Stage};
 use crate::tensor::{padded, PanelLayout};
 
-/// Rows per tile where nothing else is said: two blocks of the microcontrollers' kernels, so that what a tile
-/// takes besides is shared by both.
+/// The default number of rows per tile: two blocks of the microcontrollers' kernels, which share what a tile
+/// costs besides.
 pub const DEFAULT_TILE_ROWS: usize = 8;
-/// Most rows per tile.
+/// The most rows per tile.
 pub const MAX_TILE_ROWS: usize = 256;
 
-/// Most heads whose keys and values exist at a time. Without threads there is no use for more than one.
+/// The most heads at work, that is, heads whose keys and values exist at the same time. Without threads more
+/// than one head brings no gain.
 pub(crate) const MAX_HEADS_AT_WORK: usize = if cfg!(feature = "parallel") { 16 } else { 1 };
 
-/// Something of each head at work.
+/// One item for each head at work.
 pub(crate) type PerHead<T> = heapless::Vec<T, MAX_HEADS_AT_WORK>;
 
-/// Something of each head; at most so many are at work.
+/// Collects one item for each head at work, of which there are at most [`MAX_HEADS_AT_WORK`].
 pub(crate) fn per_head<T>(items: impl Iterator<Item = Result<T, Fault>>) -> Result<PerHead<T>, Fault> {
     let mut all = PerHead::new();
     for item in items {
@@ -27,19 +28,19 @@ pub(crate) fn per_head<T>(items: impl Iterator<Item = Result<T, Fault>>) -> Resu
     Ok(all)
 }
 
-/// What a run computes with. None of it changes a bit of the result.
+/// The options of a run. None of them changes a bit of the result.
 #[derive(Clone, Copy)]
 pub struct RunOptions<'a> {
     /// Rows that go through a linear layer together.
     pub tile_rows: usize,
     /// The kernel table.
     pub kernels: &'static Kernels,
-    /// Who shares the rows of a tile.
+    /// The workers that share the rows of a tile.
     pub pool: &'a dyn ForkJoin,
 }
 
 impl Default for RunOptions<'_> {
-    /// [`DEFAULT_TILE_ROWS`], the kernels of this build, one worker.
+    /// [`DEFAULT_TILE_ROWS`], the kernels of this build, and one worker.
     fn default() -> Self {
         Self { tile_rows: DEFAULT_TILE_ROWS, kernels: default_kernels(), pool: &Serial }
     }
@@ -59,7 +60,7 @@ impl defmt::Format for RunOptions<'_> {
     }
 }
 
-/// What a memory plan depends on beside the model.
+/// What a memory plan depends on besides the model.
 #[derive(Clone, Copy)]
 pub(crate) struct Machine<'a> {
     pub table: &'a TableSpec,
@@ -76,17 +77,18 @@ impl<'a> Machine<'a> {
         Ok(Self { table, tile, workers })
     }
 
-    /// Whether memory may be spent on fewer forks, and on cores that don't take each other's cache lines.
+    /// Whether the plan may spend memory on speed: on fewer forks, and on cores that do not take each other's
+    /// cache lines.
     pub fn has_room(&self) -> bool {
         self.table.has_room && self.workers > 1
     }
 
-    /// i32 that an int8 linear layer of so many inputs works in.
+    /// Scratch of an int8 linear layer with `inputs` inputs, in i32.
     pub fn linear_scratch(&self, inputs: usize) -> usize {
         (self.table.linear_scratch)(padded(inputs))
     }
 
-    /// Heads whose keys and values exist at a time.
+    /// How many of `heads` heads have their keys and values at the same time.
     pub fn heads_at_work(&self, heads: usize) -> usize {
         if self.has_room() {
             heads.clamp(1, MAX_HEADS_AT_WORK)
@@ -96,7 +98,7 @@ impl<'a> Machine<'a> {
     }
 }
 
-/// What the tiles of a run compute with and in.
+/// What every tile of a run works with: kernels, workers and memory.
 pub(crate) struct Workspace<'r> {
     pub kernels: &'static Kernels,
     pub pool: &'r dyn ForkJoin,
@@ -106,7 +108,7 @@ pub(crate) struct Workspace<'r> {
 }
 
 impl<'r> Workspace<'r> {
-    /// For weights of a layout; `arena` is as large as the plan.
+    /// Checks that the kernels can read weights of `layout`. `arena` is as large as the plan.
     pub fn new(options: RunOptions<'r>, layout: PanelLayout, arena: &'r mut [u32]) -> Result<Self, Error> {
         let RunOptions { tile_rows, kernels, pool } = options;
         if !kernels.spec.reads(layout) {
@@ -115,14 +117,14 @@ impl<'r> Workspace<'r> {
         Ok(Self { kernels, pool, arena, tile: tile_rows })
     }
 
-    /// Rows of the tile that begins at `row` of `rows`.
+    /// Number of rows of the tile that begins at row `row` of a stage of `rows` rows.
     #[inline(always)]
     pub fn rows(&self, row: usize, rows: usize) -> usize {
         self.tile.min(rows.saturating_sub(row))
     }
 }
 
-/// [`defmt::Format`] of a run.
+/// Implements [`defmt::Format`] for a run.
 #[cfg(feature = "defmt")]
 macro_rules! format_run {
     ($name:ident) => {
@@ -143,28 +145,28 @@ macro_rules! format_run {
 #[cfg(feature = "defmt")]
 pub(crate) use format_run;
 
-/// Which tile comes next.
+/// Where a run stands: which tile comes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Position {
-    /// A tile of a stage, from this row of it on.
+    /// The tile of this stage that begins at this row.
     At(Stage, usize),
     /// The output is there.
     Done,
-    /// There is nothing to do: a step failed, and what the arena holds is not to be used, or nothing was
-    /// begun.
+    /// There is no tile to do. Either nothing was begun, or a step failed, and then the contents of the arena
+    /// must not be used.
     Idle,
 }
 
 impl Position {
-    /// Takes the tile that is to be done. Unless [`Position::advance`] follows, the run is over.
+    /// Takes the next tile. The run is over unless [`Position::advance`] follows.
     pub fn take(&mut self) -> Result<(Stage, usize), Error> {
         let Position::At(stage, row) = *self else { return Err(Error::Finished) };
         *self = Position::Idle;
         Ok((stage, row))
     }
 
-    /// A tile of `stage`, which has `rows` rows, is done: `next` is the first row that is not. `after` is the
-    /// stage that follows, if there is one.
+    /// Moves on after a tile of `stage`. The stage has `rows` rows, and `next` is the first one that is not
+    /// done. `after` gives the stage that follows, or `None` after the last one.
     pub fn advance(
         &mut self,
         stage: Stage,
@@ -191,7 +193,7 @@ impl Position {
         }
     }
 
-    /// Succeeds where the output is there.
+    /// Succeeds if the output is there.
     pub fn expect_done(&self) -> Result<(), Error> {
         if *self == Position::Done {
             Ok(())

@@ -1,4 +1,5 @@
-//! The arena: one piece of memory for all activations, planned to the byte, the same on host and target.
+//! The arena: one block of memory for all activations. Its plan is exact to the byte, and the same on host
+//! and target.
 
 mod slot;
 
@@ -11,7 +12,7 @@ use heapless::Vec;
 use crate::error::Error;
 use crate::tensor::ALIGN;
 
-/// From which phase of a forward pass to which something is alive.
+/// The phases of a forward pass in which a region is alive: from `first` to `last`, both included.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Phases {
     first: u8,
@@ -19,21 +20,22 @@ pub(crate) struct Phases {
 }
 
 impl Phases {
-    /// Of one phase alone.
+    /// One phase alone.
     pub const fn only(phase: u8) -> Self {
         Self { first: phase, last: phase }
     }
 
-    /// From one phase to another.
+    /// All phases from `first` to `last`.
     pub const fn through(first: u8, last: u8) -> Self {
         Self { first, last }
     }
 }
 
-/// Most regions that a plan can hold.
+/// The most regions that a plan can hold.
 pub const MAX_REGIONS: usize = 40;
 
-/// Memory for activations, aligned as every plan needs it. Put it into a `static` or on the heap of a host.
+/// Memory for the activations of a run, aligned as every plan requires. Put it into a `static`, or on the
+/// heap of a host.
 ///
 /// ```
 /// static mut ARENA: vitreous::Arena<4096> = vitreous::Arena::new();
@@ -63,15 +65,15 @@ impl<const BYTES: usize> Default for Arena<BYTES> {
     }
 }
 
-/// A named piece of the arena, alive from one phase of a forward pass to another.
+/// A named part of the arena, alive from one phase of a forward pass to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Region {
     /// What it holds.
     pub name: &'static str,
-    /// Start in the arena.
+    /// Start in the arena, in bytes.
     pub offset: usize,
-    /// Length in bytes, a multiple of the alignment that the kernel table likes best.
+    /// Length in bytes, a multiple of the alignment that the kernel table prefers.
     pub bytes: usize,
     /// First phase in which it is alive.
     pub first_phase: u8,
@@ -89,10 +91,10 @@ impl Region {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     regions: Vec<Region, MAX_REGIONS>,
-    /// A power of two, [`ALIGN`] at least, of which each region's offset and length are multiples.
+    /// Alignment in bytes: a power of two, at least [`ALIGN`]. Offset and length of a region are multiples.
     align: usize,
     arena_bytes: usize,
-    /// A region found no room.
+    /// A region did not fit into the address space, or there are more than [`MAX_REGIONS`].
     too_large: bool,
 }
 
@@ -109,7 +111,7 @@ impl defmt::Format for Plan {
 }
 
 impl Plan {
-    /// Nothing yet; `align` is the [`TableSpec::region_align`] of the kernels.
+    /// An empty plan. `align` is the [`TableSpec::region_align`] of the kernels.
     ///
     /// [`TableSpec::region_align`]: crate::kernels::TableSpec::region_align
     pub(crate) fn new(align: usize) -> Self {
@@ -126,9 +128,9 @@ impl Plan {
         &self.regions
     }
 
-    /// Places `rows × width` elements at the lowest address that is free in all of their phases (first fit;
-    /// architectures name long-lived slots first, so nothing is ever moved). [`Plan::check_size`] tells
-    /// whether there was room for all.
+    /// Places `rows × width` elements at the lowest address that is free in all of their phases (first fit).
+    /// Nothing is moved later, so architectures declare long-lived slots first. [`Plan::check_size`] tells
+    /// whether there was room for all slots.
     #[inline(always)]
     pub(crate) fn slot<T: Element>(
         &mut self,
@@ -137,11 +139,12 @@ impl Plan {
         width: usize,
         phases: Phases,
     ) -> Slot<T> {
-        Slot::new(self.alone(name, rows, width, size_of::<T>(), phases), rows, width)
+        Slot::new(self.single(name, rows, width, size_of::<T>(), phases), rows, width)
     }
 
+    /// An area of one slot. `size` is that of an element in bytes, so that one function serves all types.
     #[inline(never)]
-    fn alone(
+    fn single(
         &mut self,
         name: &'static str,
         rows: usize,
@@ -154,12 +157,12 @@ impl Plan {
         area.place()
     }
 
-    /// Begins an area: slots that lie one behind the other.
+    /// Begins an area: several slots that lie one behind the other and are alive in the same phases.
     pub(crate) fn area(&mut self, phases: Phases) -> Area<'_> {
         Area { first: self.regions.len(), plan: self, phases, bytes: 0 }
     }
 
-    /// Succeeds if no region exceeded the address space.
+    /// Succeeds if every region found room.
     pub(crate) fn check_size(&self) -> Result<(), Error> {
         if self.too_large {
             return Err(Error::PlanTooLarge);
@@ -167,13 +170,13 @@ impl Plan {
         Ok(())
     }
 
-    /// The lowest address of so many bytes that are free in these phases; of the first `count` regions, since
-    /// those behind them are yet to be placed.
+    /// The lowest offset at which `bytes` bytes are free in all of these phases. It considers only the first
+    /// `count` regions, since those behind them are not placed yet.
     fn find_room(&self, bytes: usize, phases: Phases, count: usize) -> usize {
         let mut offset = 0;
-        // Whatever overlaps a place overlaps all places up to its end, so the region may move there, in
-        // whichever order obstacles are met. Each pass but the last moves it behind at least one; there are
-        // at most as many obstacles as regions.
+        // A region that overlaps this place also overlaps every later place up to the region's end. So the
+        // place can move to that end, whichever of the regions in its way comes first. Each pass but the last
+        // moves it behind at least one of them, and there are no more of them than regions.
         for _ in 0..=MAX_REGIONS {
             let before = offset;
             for other in self.regions.iter().take(count) {
@@ -190,7 +193,7 @@ impl Plan {
         offset
     }
 
-    /// Checks size and alignment of the memory given, and cuts it to the plan's size.
+    /// Checks size and alignment of `arena`. Returns as much of it as the plan needs, in words.
     pub(crate) fn check<'a>(&self, arena: &'a mut [u8]) -> Result<&'a mut [u32], Error> {
         self.check_size()?;
         if !(arena.as_ptr() as usize).is_multiple_of(ALIGN) {
@@ -203,22 +206,23 @@ impl Plan {
     }
 }
 
-/// An area on its way into a plan.
+/// An area that is being added to a plan.
 pub(crate) struct Area<'p> {
     plan: &'p mut Plan,
-    /// Its first region.
+    /// Number of its first region in the plan.
     first: usize,
     phases: Phases,
+    /// Bytes of the slots so far.
     bytes: usize,
 }
 
 impl Area<'_> {
-    /// Adds `rows × width` elements of `size` bytes; returns how many words they take.
+    /// Adds a slot of `rows × width` elements of `size` bytes. Returns how many words it takes.
     #[inline(never)]
     fn add(&mut self, name: &'static str, rows: usize, width: usize, size: usize) -> usize {
         let align = self.plan.align;
         let bytes = rows.checked_mul(width).and_then(|count| count.checked_mul(size));
-        // A quarter of the address space leaves room for every sum.
+        // Sizes below a quarter of the address space can be added up without overflow.
         let bytes =
             bytes.filter(|bytes| *bytes < usize::MAX / 4).map(|bytes| (bytes + (align - 1)) & !(align - 1));
         let end = bytes.and_then(|bytes| self.bytes.checked_add(bytes)).filter(|end| *end < usize::MAX / 4);
@@ -232,12 +236,12 @@ impl Area<'_> {
         bytes / size_of::<u32>()
     }
 
-    /// Words of the slots so far.
+    /// Words of the slots that were added so far.
     pub(crate) fn words(&self) -> usize {
         self.bytes / size_of::<u32>()
     }
 
-    /// Places the area.
+    /// Finds room for the area and moves its regions there.
     #[inline(never)]
     pub(crate) fn place(self) -> Extent {
         let Area { plan, first, phases, bytes } = self;

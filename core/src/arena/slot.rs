@@ -1,4 +1,4 @@
-//! Slots: pieces of the arena that know what they hold.
+//! Slots: typed places in the arena. A slot knows where it lies, its element type and its shape.
 
 use core::marker::PhantomData;
 
@@ -8,7 +8,7 @@ use super::Area;
 use crate::error::Fault;
 use crate::fork::{Share, Split};
 
-/// What can lie in an arena: of any bits, and no larger than a word.
+/// A type whose values can lie in the arena: every bit pattern is valid, and no value is larger than a word.
 pub(crate) trait Element: AnyBitPattern + NoUninit {
     fn of_words(words: &[u32]) -> &[Self];
     fn of_words_mut(words: &mut [u32]) -> &mut [Self];
@@ -31,7 +31,7 @@ macro_rules! elements {
 }
 elements!(u8, i8, i16, i32, f32, half::f16);
 
-/// A piece of the arena, in words of 32 bits.
+/// A range of the arena, in words of 32 bits.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Extent {
     pub(super) offset: usize,
@@ -39,29 +39,29 @@ pub(crate) struct Extent {
 }
 
 impl Extent {
-    /// Nothing.
+    /// No words.
     pub const EMPTY: Self = Self { offset: 0, words: 0 };
 
-    /// Its first words and the others.
+    /// Its first `words` words, and the others.
     pub fn split(self, words: usize) -> (Self, Self) {
         let words = words.min(self.words);
         let others = Self { offset: self.offset + words, words: self.words - words };
         (Self { words, ..self }, others)
     }
 
-    /// First word of it.
+    /// Number of its first word in the arena.
     pub fn offset(&self) -> usize {
         self.offset
     }
 
-    /// Of multiples of the alignment of regions.
+    /// Both are multiples of the alignment of regions, and so of a word.
     pub(super) const fn of_bytes(offset: usize, bytes: usize) -> Self {
         Self { offset: offset / size_of::<u32>(), words: bytes / size_of::<u32>() }
     }
 }
 
-/// A place for `rows × width` elements. The plan hands it out where the piece is declared, so that neither
-/// type nor shape is said a second time.
+/// A place in the arena for `rows × width` elements. The plan returns it where the slot is declared, so that
+/// type and shape are stated once.
 #[derive(Debug)]
 pub(crate) struct Slot<T> {
     place: Extent,
@@ -80,7 +80,7 @@ impl<T> Clone for Slot<T> {
 impl<T> Copy for Slot<T> {}
 
 impl<T> Slot<T> {
-    /// No memory at all.
+    /// A slot without memory.
     pub const EMPTY: Self = Self::new(Extent::EMPTY, 0, 0);
 
     /// `rows × width` elements at a place that has room for them.
@@ -104,27 +104,27 @@ impl<T> Slot<T> {
         self.width
     }
 
-    /// Place of row `row` of an image in a ring.
-    pub fn place(&self, row: usize) -> usize {
+    /// Which row of this ring buffer holds row `row` of an image.
+    pub fn ring_row(&self, row: usize) -> usize {
         row.checked_rem(self.rows).unwrap_or(0)
     }
 }
 
 impl<T: Element> Slot<T> {
-    /// Its words as its rows, behind which a few elements may follow that round them up.
+    /// Its words as rows. A few unused elements may follow them, since regions are rounded up.
     #[inline(always)]
     pub fn view<'a>(&self, words: &'a mut [u32]) -> Result<Rows<'a, T>, Fault> {
         Ok(Rows { data: T::of_words_mut(words), width: self.width })
     }
 
-    /// The elements, to read.
+    /// All `rows × width` elements, to be read.
     pub fn read<'a>(&self, arena: &'a [u32]) -> Result<&'a [T], Fault> {
         let Extent { offset, words } = self.place;
         part(T::of_words(part(arena, offset, words)?), 0, self.rows * self.width)
     }
 }
 
-/// A slot of an area: it lies behind those that are declared before it.
+/// A slot of an area. It lies behind the slots that are declared before it, so it has no offset of its own.
 #[derive(Debug)]
 pub(crate) struct Piece<T> {
     words: usize,
@@ -147,30 +147,33 @@ impl<T> Piece<T> {
         self.width
     }
 
-    /// Words of it.
+    /// Number of its words.
     pub fn words(&self) -> usize {
         self.words
     }
 }
 
 impl<T: Element> Piece<T> {
-    /// Its rows, behind which a few elements may follow that round them up; the rest of the area remains.
+    /// Takes its rows off the front of the area, which keeps the rest. A few unused elements may follow the
+    /// rows, as in [`Slot::view`].
     #[inline(always)]
     pub fn take<'a>(&self, area: &mut &'a mut [u32]) -> Result<Rows<'a, T>, Fault> {
         let words = area.split_off_mut(..self.words).ok_or(Fault::Slot)?;
         Ok(Rows { data: T::of_words_mut(words), width: self.width })
     }
 
-    /// A single row, to read, which begins at a word of the arena.
+    /// Its only row, to be read. The row begins at word `offset` of the arena.
     pub fn read_at<'a>(&self, arena: &'a [u32], offset: usize) -> Result<&'a [T], Fault> {
         part(T::of_words(part(arena, offset, self.words)?), 0, self.width)
     }
 }
 
-/// Slots of one block, one behind the other: a struct of them, made by [`Plan::area`](super::Plan::area), and
-/// a struct of their views, which [`carve`] makes of it. Each view is [`Rows`] or [`PerWorker`].
+/// Declares the slots of one block, which lie one behind the other. The first struct holds the slots, which
+/// [`Plan::area`](super::Plan::area) places. The second struct holds their views, which [`carve`] makes of
+/// the arena. Each view is [`Rows`] or [`PerWorker`].
 ///
-/// Slots for the rows of a `tile` come back for as many rows as it has, and can be shared between workers.
+/// With `tile` in front of the names, the views can be cut to the rows of a tile (method `tile`) and divided
+/// between workers ([`Split`]).
 macro_rules! slots {
     (
         $(#[$doc:meta])* tile $name:ident => $views:ident {
@@ -209,13 +212,13 @@ macro_rules! slots {
         }
 
         impl $name {
-            /// Where they lie.
+            /// Where the slots lie.
             #[inline(always)]
             pub fn extent(&self) -> $crate::arena::Extent {
                 self.area
             }
 
-            /// Their words as their views.
+            /// Divides the words of the area into the views of its slots.
             #[inline]
             pub fn view<'a>(&self, words: &'a mut [u32]) -> Result<$views<'a>, $crate::Fault> {
                 let mut rest = words;
@@ -227,7 +230,7 @@ macro_rules! slots {
 }
 pub(crate) use slots;
 
-/// Rows of one width, one behind the other.
+/// Rows of `width` elements, one behind the other.
 #[derive(Debug)]
 pub(crate) struct Rows<'a, T> {
     pub data: &'a mut [T],
@@ -242,13 +245,13 @@ impl<'a, T> Rows<'a, T> {
         Ok(Rows { data: part_mut(self.data, first * width, count * width)?, width })
     }
 
-    /// The memory for `count` rows of another width, of which the slot has room for the widest.
+    /// The same memory as `count` rows of another width. The slot has room for the widest.
     #[inline]
     pub fn of_width(self, count: usize, width: usize) -> Result<Self, Fault> {
         Ok(Rows { data: part_mut(self.data, 0, count * width)?, width })
     }
 
-    /// The rows before `at` and the others.
+    /// The rows before row `at`, and the others.
     #[inline]
     pub fn cut(self, at: usize) -> Result<(Self, Self), Fault> {
         let width = self.width;
@@ -263,7 +266,7 @@ impl<T: Send> Split for Rows<'_, T> {
     }
 }
 
-/// Scratch memory with a row for every worker.
+/// Scratch memory: one row of `width` elements for each worker.
 #[derive(Debug)]
 pub(crate) struct PerWorker<'a, T> {
     pub data: &'a mut [T],
@@ -278,7 +281,7 @@ impl<'a, T> From<Rows<'a, T>> for PerWorker<'a, T> {
 }
 
 impl<T> PerWorker<'_, T> {
-    /// The same, however many rows a tile has.
+    /// All of the scratch, since it does not depend on the rows of a tile.
     #[inline(always)]
     pub fn tile(self, _: usize, _: usize) -> Result<Self, Fault> {
         Ok(self)
@@ -292,7 +295,7 @@ impl<T: Send> Split for PerWorker<'_, T> {
     }
 }
 
-/// Rows to read that lie outside the arena; empty where there are none.
+/// Rows outside the arena, to be read. `data` is empty where there are none.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Given<'a, T> {
     pub data: &'a [T],
@@ -312,19 +315,19 @@ pub(crate) fn part<T>(slice: &[T], from: usize, count: usize) -> Result<&[T], Fa
     slice.get(from..from + count).ok_or(Fault::Shape)
 }
 
-/// The same, to write.
+/// The elements `from..from + count` of such a slice, to be written.
 #[inline(always)]
 pub(crate) fn part_mut<T>(slice: &mut [T], from: usize, count: usize) -> Result<&mut [T], Fault> {
     slice.get_mut(from..from + count).ok_or(Fault::Shape)
 }
 
-/// The elements before `at` and the others.
+/// The elements before element `at`, and the others.
 #[inline(always)]
 pub(crate) fn halves<T>(slice: &mut [T], at: usize) -> Result<(&mut [T], &mut [T]), Fault> {
     slice.split_at_mut_checked(at).ok_or(Fault::Shape)
 }
 
-/// Takes slots and areas out of an arena, all of them at once, and binds the rows of each to its name:
+/// Takes several slots and areas out of the arena at once, and binds the rows of each to a name:
 ///
 /// ```ignore
 /// carve!(arena => tokens: slots.tokens, mlp: slots.mlp);
@@ -337,7 +340,7 @@ macro_rules! carve {
 }
 pub(crate) use carve;
 
-/// The words of some pieces that are alive together, in the order asked for.
+/// The words of several ranges of the arena, in the order of `pieces`. Ranges that overlap are a fault.
 #[inline(always)]
 pub(crate) fn cut<const N: usize>(arena: &mut [u32], pieces: [Extent; N]) -> Result<[&mut [u32]; N], Fault> {
     let mut views = core::array::from_fn(|_| [].as_mut_slice());
@@ -345,8 +348,8 @@ pub(crate) fn cut<const N: usize>(arena: &mut [u32], pieces: [Extent; N]) -> Res
     Ok(views)
 }
 
-/// Cuts pieces off the front of the arena, from the lowest to the highest. One function for any number of
-/// them: every stage asks for another.
+/// Cuts pieces off the front of the arena, from the lowest to the highest. It takes slices, so that one
+/// function serves any number of pieces: each stage asks for a different number.
 #[inline(never)]
 fn cut_into<'a>(arena: &'a mut [u32], pieces: &[Extent], views: &mut [&'a mut [u32]]) -> Result<(), Fault> {
     let mut rest = Rest::of(arena);
@@ -358,8 +361,8 @@ fn cut_into<'a>(arena: &'a mut [u32], pieces: &[Extent], views: &mut [&'a mut [u
     }
     let mut left = pieces.iter().filter(|piece| piece.words > 0).count();
     while left > 0 {
-        // The lowest of those that are not cut yet: they begin where the last one ended, or behind. There are
-        // but a few.
+        // The lowest piece that is not cut yet. Such pieces begin where the last one ended, or behind. There
+        // are only a few, so the search is short.
         let (mut lowest, mut at) = (usize::MAX, usize::MAX);
         for (number, piece) in pieces.iter().enumerate() {
             if piece.words > 0 && piece.offset >= rest.base && piece.offset < lowest {
@@ -375,7 +378,7 @@ fn cut_into<'a>(arena: &'a mut [u32], pieces: &[Extent], views: &mut [&'a mut [u
     Ok(())
 }
 
-/// Whether pieces are asked for in the order in which they lie. Most stages do.
+/// Whether the pieces are in the order in which they lie. Those of most stages are.
 fn is_ascending(pieces: &[Extent]) -> bool {
     let mut base = 0;
     pieces.iter().filter(|piece| piece.words > 0).all(|piece| {
@@ -385,7 +388,7 @@ fn is_ascending(pieces: &[Extent]) -> bool {
     })
 }
 
-/// What is left of an arena or an area, from word `base` on.
+/// The words of the arena that are not cut off yet, from word `base` on.
 struct Rest<'a> {
     words: &'a mut [u32],
     base: usize,
@@ -401,7 +404,8 @@ impl<'a> Rest<'a> {
         if piece.words == 0 {
             return Ok(&mut []);
         }
-        // A piece that overlaps the one before it begins below the base.
+        // A piece that overlaps the one before it begins below `base`. The gap then wraps to a huge number,
+        // which is beyond the end.
         let gap = piece.offset.wrapping_sub(self.base);
         let (found, tail) = core::mem::take(&mut self.words)
             .get_mut(gap..)
@@ -413,7 +417,7 @@ impl<'a> Rest<'a> {
 }
 
 impl Area<'_> {
-    /// A slot of `rows × width` elements behind those before it.
+    /// Adds a slot of `rows × width` elements behind those that were added before.
     #[inline(always)]
     pub fn slot<T: Element>(&mut self, name: &'static str, rows: usize, width: usize) -> Piece<T> {
         Piece { words: self.add(name, rows, width, size_of::<T>()), width, element: PhantomData }
@@ -427,7 +431,7 @@ mod tests {
     use crate::tensor::ALIGN;
 
     slots! {
-        /// Two of them.
+        /// Two slots of different element types.
         PairSlots => Pair {
             first: Rows<f32>,
             second: Rows<half::f16>,

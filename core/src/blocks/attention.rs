@@ -1,4 +1,4 @@
-//! Attention of some heads: its memory, and the tiles of its queries.
+//! The attention of the heads at work, which are computed together: its memory, and the tiles of its queries.
 
 use half::f16;
 
@@ -19,38 +19,38 @@ slots! {
     CacheSlots => CacheRows {
         /// All keys of each head, in the kernel table's order.
         keys: Rows<i8>,
-        /// `(heads, tokens)`.
+        /// Scales of the keys: `(heads, tokens)`.
         key_scales: Rows<f32>,
         /// All values of each head, in the kernel table's order.
         values: Rows<i8>,
-        /// `(heads, tokens)`; relative to the head's largest once all of its values are there.
+        /// Scales of the values: `(heads, tokens)`. Relative to the head's largest once all are there.
         value_scales: Rows<f32>,
     }
 }
 
 slots! {
-    /// What a tile of tokens works in, on its way to keys and values or to attended values.
+    /// Memory for a tile of tokens, of which keys and values or attended values are computed.
     tile TileSlots => TileRows {
-        /// Keys, values, queries or attended values: `(tile, head_dim)`.
+        /// One head's keys, values, queries or attended values: `(tile, head_dim)`.
         rows: Rows<f32>,
-        /// The same, quantized.
+        /// `rows`, quantized.
         codes: Rows<i8>,
-        /// `(tile)`.
+        /// Scales of `codes`: `(tile)`.
         scales: Rows<f32>,
-        /// Scores of the queries at work.
+        /// Scores of the queries that the kernel takes together.
         scores: PerWorker<f32>,
-        /// Their softmax weights.
+        /// Softmax weights of those queries.
         probabilities: PerWorker<i16>,
-        /// Their weighted sums of values.
+        /// Weighted sums of the values for those queries.
         sums: PerWorker<i32>,
-        /// A tile of an f16 plane ([`wide_row`]).
+        /// A tile of an f16 plane, widened to f32 ([`wide_row`]).
         wide: Rows<f32>,
-        /// Of the linear layers.
+        /// Scratch of the linear layers.
         scratch: PerWorker<i32>,
     }
 }
 
-/// Memory for the heads at work.
+/// Memory for the attention of the heads at work.
 #[derive(Clone, Copy)]
 pub(crate) struct AttentionSlots {
     pub cache: CacheSlots,
@@ -59,18 +59,18 @@ pub(crate) struct AttentionSlots {
 
 /// What the memory of an attention depends on.
 pub(crate) struct AttentionShape {
-    /// Keys.
+    /// Number of keys.
     pub tokens: usize,
     pub dim: usize,
     pub heads: usize,
-    /// A plane is f16.
+    /// Whether some plane is f16, and so has to be widened.
     pub is_widened: bool,
-    /// An f16 plane meets int8 weights.
+    /// Whether int8 weights read an f16 plane, and so it has to be quantized.
     pub is_requantized: bool,
 }
 
 impl AttentionSlots {
-    // A frame of its own: that of the whole plan lies deepest in the stack.
+    // Not inlined: the frame of the whole plan lies deepest in the stack, and must not grow.
     #[inline(never)]
     pub fn plan(plan: &mut Plan, m: &Machine, shape: &AttentionShape, phases: Phases) -> Self {
         let AttentionShape { tokens, dim, .. } = *shape;
@@ -104,8 +104,8 @@ impl AttentionSlots {
 }
 
 /// `tokens += softmax(Q_h·K_hᵀ/√d)·V_h·W_Oᵀ (+ b with the first head)` with `Q_h = plane·W_Qᵀ + b`, for the
-/// heads at work, one after the other, and the rows from `row` on (Vaswani et al., arXiv 1706.03762, §3.2).
-/// Returns the first row that is not done.
+/// rows from `row` on and each head h at work, one head after the other (Vaswani et al., arXiv 1706.03762,
+/// §3.2). Returns the first row that is not done.
 #[inline(never)]
 pub(crate) fn attention_tile(
     w: &mut Workspace,
@@ -146,7 +146,7 @@ pub(crate) fn attention_tile(
     Ok(row + rows)
 }
 
-/// Weights of a head, and its attention, of which the queries are yet to come.
+/// The weights of a head, and its attention, whose queries each tile fills in.
 struct Head<'a> {
     weights: &'a HeadWeights<'a>,
     cache: Attention<'a>,
@@ -172,7 +172,7 @@ impl Work for AttentionTile<'_> {
         let Some(first) = heads.first() else { return Ok(()) };
         let TileRows { rows, codes, scales, scores, probabilities, sums, scratch, .. } = self.memory;
         let shape = RowShape { width: rows.width, pitch: codes.width };
-        // Queries, then attended values.
+        // `out` holds the queries, then the attended values.
         let (out, codes, scales, linear) = (rows.data, codes.data, scales.data, scratch.data);
         let mut scratch =
             AttentionScratch { scores: scores.data, weights: probabilities.data, sums: sums.data };

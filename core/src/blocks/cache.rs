@@ -1,4 +1,4 @@
-//! Keys and values of some heads.
+//! The computation of keys and values for the heads at work.
 
 use super::attention::{AttentionSlots, TileRows};
 use super::plane::Plane;
@@ -13,12 +13,12 @@ use crate::quant::make_relative;
 use crate::run::{per_head, PerHead, Workspace};
 use crate::tensor::rows_mut;
 
-/// Tokens whose keys and values lie together in every table's order.
+/// Keys and values of so many tokens lie together in the order of every kernel table.
 const TOKENS_TOGETHER: usize = 16;
 
 /// `K_h = keys·W_Kᵀ + b`, `V_h = values·W_Vᵀ + b`, quantized per token, for the heads at work and the rows
-/// from `row` on. `values` is empty where both come from one plane. Behind the last row the largest scale of
-/// each head's values is in `value_scales`. Returns the first row that is not done.
+/// from `row` on. `values` is an empty plane where `keys` serves for both. After the last row `value_scales`
+/// holds the largest scale of each head's values. Returns the first row that is not done.
 #[inline(never)]
 pub(crate) fn cache_tile(
     w: &mut Workspace,
@@ -31,7 +31,7 @@ pub(crate) fn cache_tile(
     let tokens = slots.cache.key_scales.width();
     let rows = w.rows(row, tokens);
     carve!(w.arena => key_plane: keys, value_plane: values, cache: slots.cache, memory: slots.tile);
-    // Keys and values are stored from the last token on where they can be separated.
+    // Keys and values can be divided only at multiples of so many tokens. This is the last one before `row`.
     let start = row / TOKENS_TOGETHER * TOKENS_TOGETHER;
     let before = (w.kernels.spec.attention_memory)(start, memory.rows.width);
     let heads = {
@@ -67,11 +67,11 @@ pub(crate) fn cache_tile(
     Ok(row + rows)
 }
 
-/// Keys and values of a head from some token on.
+/// Keys and values of a head from a multiple of [`TOKENS_TOGETHER`] on, with the scales of this tile's rows.
 struct HeadCache<'a> {
     kernels: &'static Kernels,
     weights: &'a HeadWeights<'a>,
-    /// Tokens between the beginning of the keys and values and the first row: fewer than [`TOKENS_TOGETHER`].
+    /// Number of tokens between that multiple and the first row: fewer than [`TOKENS_TOGETHER`].
     first: usize,
     keys: &'a mut [i8],
     /// `(rows)`.
@@ -104,7 +104,7 @@ impl Split for HeadCache<'_> {
 
 struct CacheTile<'a> {
     keys: Plane<'a>,
-    /// Empty where they come from the same plane.
+    /// An empty plane where values are made of the same plane as keys.
     values: Plane<'a>,
     memory: TileRows<'a>,
     heads: PerHead<HeadCache<'a>>,

@@ -1,4 +1,4 @@
-//! A layer's attentions, stage by stage: in which order, on which planes, and with the weights of the heads
+//! The stages of a layer's attentions: their order, the planes that they read, and the weights of the heads
 //! at work.
 
 use core::ops::Range;
@@ -15,8 +15,8 @@ use crate::error::{Error, Fault};
 use crate::profile::Stage;
 use crate::run::{Machine, PerHead, Workspace, MAX_HEADS_AT_WORK};
 
-/// The stage that follows a completed one within its layer, or `None` behind the layer's last one. `at_work`
-/// of the `heads` heads go together; layers from `cross_from` on have a cross-attention.
+/// The stage that follows `stage` within its layer, or `None` after the layer's last one. `at_work` of the
+/// `heads` heads are computed together. Layers from number `cross_from` on have a cross-attention.
 pub(crate) fn next_in_layer(stage: Stage, heads: usize, at_work: usize, cross_from: usize) -> Option<Stage> {
     let next_head = |head: u16| {
         let next = usize::from(head) + at_work;
@@ -40,57 +40,57 @@ pub(crate) fn next_in_layer(stage: Stage, heads: usize, at_work: usize, cross_fr
     })
 }
 
-/// What a stage of an attention does: the norm in front of it, keys and values, or the attention itself. The
-/// last two are of the heads from the given one on.
-enum Work {
+/// What a stage of an attention computes: the norm in front of it, keys and values, or the attention itself.
+/// The last two are computed for the heads at work, of which the first is given.
+enum Part {
     Norm,
     Cache(u16),
     Attend(u16),
 }
 
-/// A stage of an attention.
+/// A stage of a layer's self-attention or cross-attention.
 pub(crate) struct AttentionStage {
     pub layer: usize,
     pub is_cross: bool,
-    work: Work,
+    part: Part,
 }
 
 impl AttentionStage {
-    /// The stage as one of an attention, which it has to be.
+    /// Takes `stage` as one of an attention; any other is a fault.
     pub fn of(stage: Stage) -> Result<Self, Fault> {
-        let (layer, is_cross, work) = match stage {
-            Stage::Norm { layer } => (layer, false, Work::Norm),
-            Stage::Project { layer, head } => (layer, false, Work::Cache(head)),
-            Stage::Attention { layer, head } => (layer, false, Work::Attend(head)),
-            Stage::CrossNorm { layer } => (layer, true, Work::Norm),
-            Stage::CrossProject { layer, head } => (layer, true, Work::Cache(head)),
-            Stage::CrossAttention { layer, head } => (layer, true, Work::Attend(head)),
+        let (layer, is_cross, part) = match stage {
+            Stage::Norm { layer } => (layer, false, Part::Norm),
+            Stage::Project { layer, head } => (layer, false, Part::Cache(head)),
+            Stage::Attention { layer, head } => (layer, false, Part::Attend(head)),
+            Stage::CrossNorm { layer } => (layer, true, Part::Norm),
+            Stage::CrossProject { layer, head } => (layer, true, Part::Cache(head)),
+            Stage::CrossAttention { layer, head } => (layer, true, Part::Attend(head)),
             _ => return Err(Fault::Stage),
         };
-        Ok(Self { layer: layer.into(), is_cross, work })
+        Ok(Self { layer: layer.into(), is_cross, part })
     }
 }
 
-/// A model's layers, where it has their weights.
+/// A model, as the weights of its layers.
 pub(crate) trait Layers<'m> {
     /// Heads of each attention.
     fn heads(&self) -> usize;
-    /// A layer, which the loader has checked.
+    /// The weights of layer `layer`, which were checked at load.
     fn layer(&self, layer: usize) -> Result<LayerSection<'m>, Error>;
 }
 
-/// The memory of all attentions of a model.
+/// The residual stream, and the memory that all attentions of a model share.
 #[derive(Clone, Copy)]
 pub(crate) struct LayerSlots {
     /// Residual stream: `(tokens, dim)`.
     pub tokens: Slot<f16>,
-    /// Normed rows on their way to a plane, as many as the kernels take together, for each worker.
+    /// For each worker as many normed rows as the kernels take together, before they are stored in a plane.
     pub normed: Slot<f32>,
     pub attention: AttentionSlots,
 }
 
 impl LayerSlots {
-    /// For a residual stream that is planned already; `norm` and `attention` are the phases of those.
+    /// `tokens` is planned already. `norm` and `attention` are the phases of the norm and of the attention.
     #[inline(always)]
     pub fn plan(
         plan: &mut Plan,
@@ -108,16 +108,16 @@ impl LayerSlots {
     }
 }
 
-/// The planes of an attention. What is not there is empty.
+/// The planes of an attention. One that it does not use is empty.
 #[derive(Clone, Copy)]
 pub(crate) struct Planes<'a> {
     /// Normed rows.
     pub plane: PlaneSlots,
-    /// Normed rows with `addend` added.
+    /// Normed rows plus `addend`.
     pub sum: PlaneSlots,
-    /// `(tokens, dim)`.
+    /// What is added for `sum`: `(tokens, dim)`, or empty.
     pub addend: &'a [f16],
-    /// The rows that a cross-attention is over.
+    /// The rows of which a cross-attention makes keys and values.
     pub memory: PlaneSlots,
 }
 
@@ -126,7 +126,7 @@ impl Planes<'_> {
     pub const NONE: Self =
         Self { plane: PlaneSlots::EMPTY, sum: PlaneSlots::EMPTY, addend: &[], memory: PlaneSlots::EMPTY };
 
-    /// What queries are made of: the sum, where there is one.
+    /// The plane of which queries are made: the sum, if there is one.
     fn queries(&self) -> &PlaneSlots {
         if self.sum.is_empty() {
             &self.plane
@@ -135,8 +135,8 @@ impl Planes<'_> {
         }
     }
 
-    /// What keys are made of, and what values are made of, if that is another plane: the memory; or the same
-    /// as queries, and the normed rows as they are.
+    /// The planes of keys and of values; the second is empty where the first serves for both. With a memory
+    /// both are made of it. Otherwise keys are made of the same plane as queries, and values of `plane`.
     fn keys_and_values(&self) -> (&PlaneSlots, &PlaneSlots) {
         match (self.memory.is_empty(), self.sum.is_empty()) {
             (false, _) => (&self.memory, &PlaneSlots::EMPTY),
@@ -146,9 +146,9 @@ impl Planes<'_> {
     }
 }
 
-/// The attention at work: what is kept from tile to tile.
+/// What an attention keeps from tile to tile.
 pub(crate) struct AttentionState<'m> {
-    /// Heads that go together.
+    /// Number of heads at work, that is, of heads that are computed together.
     pub at_work: usize,
     /// Largest scale of the values of each head at work.
     value_scales: [f32; MAX_HEADS_AT_WORK],
@@ -161,16 +161,16 @@ impl<'m> AttentionState<'m> {
         Self { at_work, value_scales: [0.0; MAX_HEADS_AT_WORK], heads }
     }
 
-    /// A tile of a stage of an attention, from `row` on. Returns the first row that is not done.
+    /// Computes the tile of a stage from `row` on. Returns the first row that is not done.
     pub fn tile(
         &mut self,
         w: &mut Workspace,
         model: &dyn Layers<'m>,
         (slots, planes): (&LayerSlots, &Planes),
-        AttentionStage { layer, is_cross, work }: AttentionStage,
+        AttentionStage { layer, is_cross, part }: AttentionStage,
         row: usize,
     ) -> Result<usize, Error> {
-        let (Work::Cache(head) | Work::Attend(head)) = work else {
+        let (Part::Cache(head) | Part::Attend(head)) = part else {
             let norm = model.layer(layer)?.norm(is_cross)?;
             return Ok(norm_tile(w, &norm, slots.tokens, slots.normed, planes, row)?);
         };
@@ -178,16 +178,16 @@ impl<'m> AttentionState<'m> {
         let heads = head..(head + self.at_work).min(model.heads());
         let heads = self.heads.get(model, (layer, is_cross), heads)?;
         let scales = &mut self.value_scales;
-        Ok(match work {
-            Work::Attend(_) => attention_tile(w, heads, planes.queries(), slots, scales, row)?,
+        Ok(match part {
+            Part::Attend(_) => attention_tile(w, heads, planes.queries(), slots, scales, row)?,
             _ => cache_tile(w, heads, planes.keys_and_values(), &slots.attention, scales, row)?,
         })
     }
 }
 
-/// Weights of the heads at work, found once for all of their tiles.
+/// The weights of the heads at work, which are looked up once for all of their tiles.
 struct HeadsAtWork<'m> {
-    /// Layer, whether it is its cross-attention, first head.
+    /// Whose weights they are: the layer, whether of its cross-attention, and the first head.
     of: Option<(usize, bool, usize)>,
     weights: PerHead<HeadWeights<'m>>,
 }
@@ -201,7 +201,7 @@ impl<'m> HeadsAtWork<'m> {
     ) -> Result<&[HeadWeights<'m>], Error> {
         let of = Some((layer, is_cross, heads.start));
         if self.of != of {
-            // In place: they are kilobytes.
+            // Written in place, since the weights of all heads take kilobytes.
             self.of = None;
             self.weights.clear();
             for head in heads {

@@ -1,4 +1,4 @@
-//! The MLP.
+//! The MLP of a layer.
 
 use half::f16;
 
@@ -12,27 +12,27 @@ use crate::run::{Machine, Workspace};
 use crate::tensor::padded;
 
 slots! {
-    /// Memory for a tile.
+    /// Memory for a tile of an MLP.
     tile MlpSlots => MlpRows {
-        /// Normed rows: `(tile, dim)`.
+        /// The MLP's input, after the norm if there is one: `(tile, dim)`.
         rows: Rows<f32>,
-        /// The same, quantized.
+        /// `rows`, quantized.
         codes: Rows<i8>,
-        /// Of either quantized rows: `(tile)`.
+        /// Scales of `codes`, then of `hidden_codes`: `(tile)`.
         scales: Rows<f32>,
-        /// Of the hidden layer: `(tile)`.
+        /// Zero points of `hidden_codes`: `(tile)`.
         zero_points: Rows<i32>,
         /// The hidden layer: `(tile, hidden)`.
         hidden: Rows<f32>,
-        /// The same, quantized.
+        /// `hidden`, quantized.
         hidden_codes: Rows<i8>,
-        /// Of the linear layers.
+        /// Scratch of the linear layers.
         scratch: PerWorker<i32>,
     }
 }
 
 impl MlpSlots {
-    /// For rows of `dim` and the widest hidden layer.
+    /// For rows of width `dim`, and for the widest hidden layer that uses this memory.
     pub fn plan(plan: &mut Plan, m: &Machine, dim: usize, hidden: usize, phases: Phases) -> Self {
         let mut area = plan.area(phases);
         Self {
@@ -48,8 +48,8 @@ impl MlpSlots {
     }
 }
 
-/// `tokens += W₂·f(W₁·LayerNorm(tokens) + b₁) + b₂`, without the norm where there is none, for the rows from
-/// `row` on. Returns the first row that is not done.
+/// `tokens += W₂·f(W₁·LayerNorm(tokens) + b₁) + b₂`, for the rows from `row` on; without LayerNorm
+/// where the weights have none. Returns the first row that is not done.
 #[inline(never)]
 pub(crate) fn mlp_tile(
     w: &mut Workspace,

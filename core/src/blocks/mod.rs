@@ -1,9 +1,9 @@
-//! What every transformer is made of. Each file has a block's slots in the arena, the work of a tile with its
-//! equation, and how cores share it.
+//! The blocks that every transformer is made of. Each file has a block's slots in the arena, the work of a
+//! tile with its equation, and how cores share that work.
 //!
-//! A layer is norm, attention, perhaps another norm and attention over the encoder's output, and an MLP with
-//! its norm (Vaswani et al., arXiv 1706.03762, with the norms in front as in Dosovitskiy et al., arXiv
-//! 2010.11929).
+//! A layer is a self-attention, in a decoder also a cross-attention over the encoder's output, and an MLP.
+//! Each has a norm in front (Vaswani et al., arXiv 1706.03762, with the norms where Dosovitskiy et al., arXiv
+//! 2010.11929, have them).
 
 mod attention;
 mod cache;

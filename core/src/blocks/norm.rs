@@ -11,8 +11,8 @@ use crate::math::add_f16s;
 use crate::run::Workspace;
 use crate::tensor::{quotient, NormWeights};
 
-/// `plane[t] = LayerNorm(tokens[t])` (Ba et al., arXiv 1607.06450), `sum[t] = LayerNorm(tokens[t]) +
-/// addend[t]`, for the rows from `row` on. Returns the first row that is not done.
+/// `plane[t] = LayerNorm(tokens[t])` and `sum[t] = LayerNorm(tokens[t]) + addend[t]` (Ba et al., arXiv
+/// 1607.06450), for the rows from `row` on. Returns the first row that is not done.
 pub(crate) fn norm_tile(
     w: &mut Workspace,
     norm: &NormWeights,
@@ -43,11 +43,11 @@ pub(crate) fn norm_tile(
 struct NormTile<'a> {
     kernels: &'static Kernels,
     norm: &'a NormWeights<'a>,
-    /// `(rows, dim)`.
+    /// The residual stream: `(rows, dim)`.
     tokens: Rows<'a, f16>,
-    /// `(rows, dim)`, or empty.
+    /// What is added for `sum`: `(rows, dim)`, or empty.
     addend: Given<'a, f16>,
-    /// Normed rows, as many as the kernels take together.
+    /// As many normed rows as the kernels take together.
     normed: PerWorker<'a, f32>,
     plane: Plane<'a>,
     sum: Plane<'a>,

@@ -1,4 +1,4 @@
-//! Planes: rows of the residual stream on their way into an attention, normed, as its weights want them.
+//! Planes: the rows that an attention reads, normed, and int8 or f16 as its weights need them.
 
 use bytemuck::{must_cast_slice, must_cast_slice_mut, try_cast_slice, try_cast_slice_mut};
 use half::f16;
@@ -10,21 +10,22 @@ use crate::kernels::{Kernels, RowShape};
 use crate::ops::{quantize_rows, Operand};
 use crate::tensor::{padded, quotient, Linear, Precision, RowsI8};
 
-/// The memory of a plane of `(tokens, dim)`: int8 with a scale per row, or f16 in the same memory.
+/// The memory of a plane `(tokens, dim)`: int8 codes with a scale per row, or f16 values in the same memory.
 #[derive(Clone, Copy)]
 pub(crate) struct PlaneSlots {
     area: Extent,
-    /// Words of the rows, of whichever kind they are; those of the scales follow.
+    /// Number of words of the rows, int8 or f16. The words of the scales follow them.
     rows: usize,
     dim: usize,
     is_f16: bool,
 }
 
 impl PlaneSlots {
-    /// Nothing.
+    /// No plane.
     pub const EMPTY: Self = Self { area: Extent::EMPTY, rows: 0, dim: 0, is_f16: false };
 
-    /// `may_be_f16` where some layer wants it so, and then it is, unless [`PlaneSlots::of`] says otherwise. `names` are those of the rows and of their scales.
+    /// `names` are those of the rows and of their scales. `may_be_f16` says that some layer needs f16 rows;
+    /// the plane is then f16 unless [`PlaneSlots::of`] makes it int8.
     pub fn plan(
         plan: &mut Plan,
         names: [&'static str; 2],
@@ -39,29 +40,29 @@ impl PlaneSlots {
         Self { area: area.place(), rows, dim, is_f16: may_be_f16 }
     }
 
-    /// The plane as a layer has it whose weights have this precision.
+    /// The plane for a layer whose weights have this precision.
     pub fn of(self, precision: Precision) -> Self {
         Self { is_f16: precision == Precision::F16, ..self }
     }
 
-    /// Whether there is no such plane.
+    /// Whether there is no plane.
     pub fn is_empty(&self) -> bool {
         self.dim == 0
     }
 
-    /// Where it lies.
+    /// Where the plane lies.
     #[inline(always)]
     pub fn extent(&self) -> Extent {
         self.area
     }
 
-    /// Its words as its rows.
+    /// Divides its words into rows and scales.
     #[inline]
     pub fn view<'a>(&'a self, words: &'a mut [u32]) -> Result<Plane<'a>, Fault> {
         let (rows, scales) = halves(words, self.rows)?;
         let width = if self.is_f16 { 2 * self.dim } else { padded(self.dim) };
         let rows = Rows { data: must_cast_slice_mut(rows), width };
-        // An empty plane has as many empty rows as anyone asks for.
+        // Rows of an empty plane have width 0, so that any number of them can be taken.
         let scales = Rows { data: must_cast_slice_mut(scales), width: usize::from(!self.is_empty()) };
         Ok(Plane { rows, scales, slots: self })
     }
@@ -69,9 +70,9 @@ impl PlaneSlots {
 
 /// Rows of a plane.
 pub(crate) struct Plane<'a> {
-    /// Codes, or f16.
+    /// Codes, or the bytes of f16 values.
     rows: Rows<'a, u8>,
-    /// Of rows of codes.
+    /// Scales of the codes; not used with f16.
     scales: Rows<'a, f32>,
     slots: &'a PlaneSlots,
 }
@@ -79,19 +80,19 @@ pub(crate) struct Plane<'a> {
 split_fields!(Plane { rows, scales, slots });
 
 impl Plane<'_> {
-    /// Whether there is no such plane.
+    /// Whether there is no plane.
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()
     }
 
-    /// `count` rows from row `first` on; of an empty plane, nothing.
+    /// `count` rows from row `first` on. An empty plane stays empty.
     #[inline]
     pub fn tile(self, first: usize, count: usize) -> Result<Self, Fault> {
         Ok(Self { rows: self.rows.tile(first, count)?, scales: self.scales.tile(first, count)?, ..self })
     }
 
-    /// As the input of weights. f16 rows are widened in `wide`, and quantized where the weights are int8: one
-    /// layer's f16 weights make a plane f16 that other layers read too.
+    /// The rows as input of a linear layer. f16 rows are widened in `wide`, and then quantized if the weights
+    /// are int8, since a plane that one layer needs as f16 may be read by others too.
     #[inline]
     pub fn operand<'w>(
         &'w self,
@@ -110,7 +111,7 @@ impl Plane<'_> {
         }))
     }
 
-    /// Stores normed rows `(rows, dim)` as the rows from `row` on; nothing where the plane is empty.
+    /// Stores normed rows `(rows, dim)` as the rows from `row` on. Does nothing if the plane is empty.
     pub fn store(&mut self, kernels: &Kernels, normed: &[f32], row: usize) {
         let (slots, Rows { data, width }) = (self.slots, &mut self.rows);
         let rows = data.get_mut(row * *width..).unwrap_or(&mut []);
@@ -124,8 +125,8 @@ impl Plane<'_> {
     }
 }
 
-/// Floats of a row of a tile of an f16 plane: `dim`; where int8 weights may meet it, also its codes and its
-/// scale.
+/// Memory for a widened row of an f16 plane, in floats: `dim`. Where int8 weights may read the row, its codes
+/// and its scale are added.
 pub(crate) fn wide_row(dim: usize, is_requantized: bool) -> usize {
     dim + if is_requantized { padded(dim) / size_of::<f32>() + 1 } else { 0 }
 }

@@ -1,4 +1,4 @@
-//! The weights of a layer, read in place: where a section has them, and their check at load.
+//! The weights of a layer, read in place: where they lie in its section, and their check at load.
 
 use crate::error::Error;
 use crate::format::Cursor;
@@ -6,7 +6,7 @@ use crate::kernels::Activation;
 use crate::tensor::Precision::{self, Int8};
 use crate::tensor::{linear_bytes, padded, quotient, Linear, NormWeights};
 
-/// Query, key, value `(head_dim, dim)` and projection `(dim, head_dim)` of one head.
+/// The weights of one head: query, key and value `(head_dim, dim)`, and projection `(dim, head_dim)`.
 #[derive(Clone, Copy)]
 pub(crate) struct HeadWeights<'a> {
     pub query: Linear<'a>,
@@ -15,7 +15,7 @@ pub(crate) struct HeadWeights<'a> {
     pub proj: Linear<'a>,
 }
 
-/// The layers of an MLP.
+/// The weights of an MLP: `(hidden, dim)` and `(dim, hidden)`, perhaps with a norm in front.
 pub(crate) struct MlpWeights<'a> {
     pub norm: Option<NormWeights<'a>>,
     pub fc1: Linear<'a>,
@@ -26,7 +26,7 @@ pub(crate) struct MlpWeights<'a> {
 }
 
 impl<'a> MlpWeights<'a> {
-    /// Two layers, `dim` to `hidden` and back.
+    /// Reads both layers, from `dim` to `hidden` and back.
     pub fn read(
         cursor: &mut Cursor<'a>,
         norm: Option<NormWeights<'a>>,
@@ -48,7 +48,7 @@ impl<'a> MlpWeights<'a> {
 pub struct LayerPrecision {
     /// Query, key and value of the self-attention.
     pub qkv: Precision,
-    /// The projection behind it.
+    /// The projection of the self-attention's output.
     pub proj: Precision,
     /// The MLP's first layer.
     pub fc1: Precision,
@@ -56,7 +56,7 @@ pub struct LayerPrecision {
     pub fc2: Precision,
     /// Query, key and value of the cross-attention.
     pub cross_qkv: Precision,
-    /// The projection behind it.
+    /// The projection of the cross-attention's output.
     pub cross_proj: Precision,
 }
 
@@ -77,10 +77,9 @@ impl LayerPrecision {
     }
 }
 
-/// A layer in its section, which has, for each of its attentions, a norm and the heads; then the MLP with its
-/// norm.
+/// The section of a layer. It has a norm and the heads for each attention, then a norm and the MLP.
 pub(crate) struct LayerSection<'a> {
-    /// At the section's beginning.
+    /// Stands at the beginning of the section.
     pub cursor: Cursor<'a>,
     pub dim: usize,
     pub heads: usize,
@@ -88,7 +87,7 @@ pub(crate) struct LayerSection<'a> {
     pub activation: Activation,
     pub norm_eps: f32,
     pub precision: LayerPrecision,
-    /// There is a cross-attention behind the self-attention.
+    /// Whether a cross-attention follows the self-attention.
     pub has_cross: bool,
 }
 
@@ -178,7 +177,7 @@ impl<'a> LayerSection<'a> {
         3 * linear_bytes(dim, head_dim, qkv, layout) + linear_bytes(head_dim, dim, proj, layout)
     }
 
-    /// Bytes of an attention with its norm.
+    /// Bytes of an attention's weights with those of its norm.
     fn attention_bytes(&self, is_cross: bool) -> usize {
         self.norm_bytes() + self.heads * self.head_bytes(is_cross)
     }

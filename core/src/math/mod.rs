@@ -39,7 +39,7 @@ pub trait Lane:
     fn min(self, other: Self) -> Self;
     /// `2^n` for the integer n = `self − 1.5·2^23` (see [`MAGIC`]), −126 ≤ n ≤ 127.
     fn exp2_of_magic(self) -> Self;
-    /// Φ of each lane by table: the entry `trunc(128·self)`, clamped to −512 … 511, counted from that of zero.
+    /// Φ of each lane by table: entry `trunc(128·self)`, clamped to −512 … 511, counted from that of zero.
     fn gate(self, table: &GateTable) -> Self;
 }
 

@@ -187,7 +187,8 @@ pub(crate) fn conv_row(
         Target::Pixels(pixels, _) => (Slot::EMPTY, pixels),
     };
     carve!(w.arena =>
-        from: ring, from_pixels: pixels, to: to_ring, to_pixels: to_image, band: slots.band, memory: slots.pixels
+        from: ring, from_pixels: pixels, to: to_ring, to_pixels: to_image,
+        band: slots.band, memory: slots.pixels
     );
     let (row, elements) = (side * conv.inputs, conv.kernel * side * conv.inputs);
     let BandRows { band, codes } = band;
@@ -198,7 +199,7 @@ pub(crate) fn conv_row(
             continue;
         };
         match source {
-            Source::Ring(ring) => (kernels.widen)(part(from.data, ring.place(y) * row, row)?, to),
+            Source::Ring(ring) => (kernels.widen)(part(from.data, ring.ring_row(y) * row, row)?, to),
             Source::Pixels(_, mean) => {
                 let pixels = part(from_pixels.data, y * row, row)?;
                 let centred = pixels.iter().zip(mean.iter().cycle()).map(|(p, mean)| *p as f32 - *mean);
@@ -242,7 +243,7 @@ fn target_rows<'a>(
         Target::Shuffle(ring, first, factor) => {
             let width = outputs.checked_div(factor).unwrap_or(0);
             for (number, data) in rows_mut(to, ring.width()).enumerate() {
-                let row = (0..factor).find(|i| ring.place(first + i) == number);
+                let row = (0..factor).find(|i| ring.ring_row(first + i) == number);
                 if let Some(row) = row.and_then(|i| found.get_mut(i)) {
                     *row = Rows { data, width };
                 }

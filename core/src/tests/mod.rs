@@ -1,3 +1,3 @@
-//! Tests of what several rooms of the engine do together.
+//! Tests of several modules of the engine together.
 
 mod sequence_encoder;

@@ -1,6 +1,6 @@
-//! The forward pass of an IPT: pixels to feature maps (the head), maps to tokens and back around the layers
-//! of the body, maps to pixels (the tail). Each function does a row or a tile and returns the number of the
-//! first one that is not done.
+//! The forward pass of an IPT around its layers: pixels become feature maps (the head), maps become tokens
+//! and tokens maps again (around the body), and maps become pixels (the tail). Each function computes a row
+//! or a tile and returns the number of the first row that is not done.
 
 use half::f16;
 
@@ -17,7 +17,7 @@ use crate::ops::{apply, conv_row, quantize_rows, Conv, Source, Target};
 use crate::run::Workspace;
 use crate::tensor::{quotient, rows, rows_mut, Linear};
 
-/// `map[y] = W * (pixels − mean) + b`.
+/// `map[y] = W * (pixels − mean) + b`: a row of the head's first convolution.
 #[inline(never)]
 pub(super) fn entry_row(
     w: &mut Workspace,
@@ -31,10 +31,10 @@ pub(super) fn entry_row(
     Ok(y + 1)
 }
 
-/// `map[y] += W₂ * relu(W₁ * map + b₁) + b₂`.
+/// `map[y] += W₂ * relu(W₁ * map + b₁) + b₂`: a row of a residual block.
 ///
-/// The rows of the hidden maps are made as they are needed and kept in a ring; `made` counts them. `map[y]`
-/// can be updated in place: all hidden rows that see it have been made by then.
+/// Rows of the hidden maps are computed when they are needed and kept in a ring; `made` counts them. `map[y]`
+/// can be updated in place, since all hidden rows that depend on it are computed by then.
 #[inline(never)]
 pub(super) fn block_row(
     w: &mut Workspace,
@@ -56,15 +56,15 @@ pub(super) fn block_row(
     Ok(y + 1)
 }
 
-/// Where the rows of a token's patch begin in the feature maps: one after the other, `run` elements each.
+/// Where each row of a token's patch begins in the feature maps. It has `patch·features` elements.
 fn patch_rows(c: &IptConfig, token: usize) -> impl Iterator<Item = usize> {
     let (columns, patch, features, window) = (c.token_columns().max(1), c.patch, c.features, c.window);
     let (top, left) = (token / columns * patch, token % columns * patch);
     (top..top + patch).map(move |y| (y * window + left) * features)
 }
 
-/// `tokens[t] = f16(x + W·x + b + pos_t)` for the patches x of the maps (Chen et al., arXiv 2012.00364, eq.
-/// 2), from `row` on.
+/// `tokens[t] = f16(x + W·x + b + pos_t)` for each patch x of the maps, from token `row` on (Chen et al.,
+/// arXiv 2012.00364, eq. 2).
 #[inline(never)]
 pub(super) fn encode_tile(
     w: &mut Workspace,
@@ -73,13 +73,13 @@ pub(super) fn encode_tile(
     slots: &Slots,
     row: usize,
 ) -> Result<usize, Fault> {
-    let (dim, count, run) = (c.dim(), w.rows(row, c.tokens()), c.patch * c.features);
+    let (dim, count, patch_row) = (c.dim(), w.rows(row, c.tokens()), c.patch * c.features);
     carve!(w.arena => map: slots.map, tokens: slots.layer.tokens, memory: slots.mlp);
     let mut memory = memory.tile(count)?;
     memory.hidden = memory.hidden.of_width(count, dim)?;
     for (token, to) in (row..).zip(rows_mut(&mut *memory.rows.data, dim)) {
-        for (from, to) in patch_rows(c, token).zip(rows_mut(to, run)) {
-            (w.kernels.widen)(part(map.data, from, run)?, to);
+        for (from, to) in patch_rows(c, token).zip(rows_mut(to, patch_row)) {
+            (w.kernels.widen)(part(map.data, from, patch_row)?, to);
         }
     }
     let positions = part(weights.positions, row * dim, count * dim)?;
@@ -117,7 +117,7 @@ impl Work for EncodeTile<'_> {
     }
 }
 
-/// Keeps the encoder's output, from `row` on, as the decoder's keys and values read it.
+/// Stores the encoder's output, from `row` on, in the plane of which the decoder makes keys and values.
 pub(super) fn memory_tile(w: &mut Workspace, slots: &Slots, row: usize) -> Result<usize, Fault> {
     let count = w.rows(row, slots.layer.tokens.rows());
     carve!(w.arena => tokens: slots.layer.tokens, plane: slots.memory, scratch: slots.mlp);
@@ -135,12 +135,13 @@ pub(super) fn decode_tile(
     slots: &Slots,
     row: usize,
 ) -> Result<usize, Fault> {
-    let (count, run) = (w.rows(row, c.tokens()), c.patch * c.features);
+    let (count, patch_row) = (w.rows(row, c.tokens()), c.patch * c.features);
     carve!(w.arena => map: slots.map, tokens: slots.layer.tokens, scratch: slots.mlp);
     let tokens = tokens.tile(row, count)?;
     for (token, from) in (row..).zip(rows(tokens.data, tokens.width)) {
-        for (at, from) in patch_rows(c, token).zip(rows(from, run)) {
-            let (to, sum) = (part_mut(&mut *map.data, at, run)?, part_mut(&mut *scratch.rows.data, 0, run)?);
+        for (at, from) in patch_rows(c, token).zip(rows(from, patch_row)) {
+            let to = part_mut(&mut *map.data, at, patch_row)?;
+            let sum = part_mut(&mut *scratch.rows.data, 0, patch_row)?;
             (w.kernels.widen)(to, sum);
             add_f16s(sum, from);
             (w.kernels.narrow)(sum, to);
@@ -153,15 +154,15 @@ pub(super) fn decode_tile(
 pub(super) struct Tail<'a> {
     pub config: &'a IptConfig,
     pub weights: TailWeights<'a>,
-    /// Factors of the upsampler's steps.
+    /// The factor of each step of the upsampler.
     pub steps: &'a [usize],
     pub mean: [f32; COLOURS],
     pub slots: &'a Slots,
 }
 
 impl Tail<'_> {
-    /// The rows that a step of the upsampler has made, in a ring, and the side of their image in pixels.
-    /// Level 0 are the feature maps.
+    /// The ring with the rows behind so many steps of the upsampler, and the side of their image in pixels.
+    /// Level 0 is the feature maps.
     fn level(&self, level: usize) -> (Slot<f16>, usize) {
         let (mut rows, mut side) = (self.slots.map, self.config.window);
         for (factor, ring) in self.steps.iter().zip(self.slots.upsampled).take(level) {
@@ -170,8 +171,8 @@ impl Tail<'_> {
         (rows, side)
     }
 
-    /// `out[y] = W * upsampled + b + mean`, an output row. `made` counts the rows that each step of the
-    /// upsampler has made.
+    /// `out[y] = W * upsampled + b + mean`: an output row. `made` counts the rows that each step of the
+    /// upsampler has computed.
     pub fn row(&self, w: &mut Workspace, made: &mut [usize; 2], y: usize) -> Result<usize, Fault> {
         let (rows, side) = self.level(self.steps.len());
         self.upsample(w, made, self.steps.len(), (y + 1).min(side - 1))?;
@@ -180,7 +181,7 @@ impl Tail<'_> {
         Ok(y + 1)
     }
 
-    /// Makes the rows of a level up to and with `last`, and those above that they need.
+    /// Computes the rows of a level up to and including `last`, and those of the level above that they need.
     fn upsample(
         &self,
         w: &mut Workspace,

@@ -1,25 +1,20 @@
-//! Image Processing Transformer (Chen et al., arXiv 2012.00364): restoration of images by a shared encoder
-//! and decoder with a head, a query and a tail per task.
+//! Image Processing Transformer (Chen et al., arXiv 2012.00364): it restores images with an encoder and
+//! a decoder that all tasks share, and a head, a query and a tail for each task.
 //!
-//! Whole images go through [`crate::pipeline::restore`] or [`crate::pipeline::Restore`]. This module is one
-//! window of them:
+//! Whole images go through [`crate::pipeline::restore`] or [`crate::pipeline::Restore`]. This module
+//! computes one window of an image:
 //!
 //! ```no_run
 //! use vitreous::models::ipt::Ipt;
 //! use vitreous::{Error, Model, Progress, Stage};
 //!
-//! /// Restores one window, `(window, window, 3)`, and hands out its rows as they come.
-//! fn window(
-//!     file: &[u8],
-//!     arena: &mut [u8],
-//!     pixels: &[u8],
-//!     mut row: impl FnMut(&[f32]),
-//! ) -> Result<(), Error> {
+//! /// Restores the window `rgb`, `(window, window, 3)`, and hands out its rows as they come.
+//! fn window(file: &[u8], arena: &mut [u8], rgb: &[u8], mut row: impl FnMut(&[f32])) -> Result<(), Error> {
 //!     let model = Model::parse(file)?;
 //!     let ipt = Ipt::new(&model)?;
 //!     let mut run = ipt.begin(0, arena)?;
 //!     run.begin_window(|to| {
-//!         to.iter_mut().zip(pixels).for_each(|(to, from)| *to = *from);
+//!         to.iter_mut().zip(rgb).for_each(|(to, from)| *to = *from);
 //!         Ok(())
 //!     })?;
 //!     loop {
@@ -34,8 +29,7 @@
 //! }
 //! ```
 //!
-//! The arithmetic is fixed by docs/numerics.md (section 7), the file by docs/format.md, the memory by
-//! docs/memory.md.
+//! docs/numerics.md (section 7) defines the arithmetic, docs/format.md the file, docs/memory.md the memory.
 
 mod config;
 mod forward;

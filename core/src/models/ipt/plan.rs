@@ -1,4 +1,4 @@
-//! The memory of an IPT for one task: which activations exist when.
+//! The memory of an IPT for one task: which activations exist in which phase.
 
 use half::f16;
 
@@ -10,21 +10,21 @@ use crate::ops::{ConvNeeds, ConvSlots};
 use crate::run::Machine;
 use crate::tensor::Precision;
 
-/// Phases. The first two are the convolutions before and behind the body; the others alternate in it.
+/// Phases of a window: the first two are convolutions before and behind the body. The others repeat in it.
 const ENTRY: u8 = 0;
 const TAIL: u8 = 1;
 const NORM: u8 = 2;
 const ATTENTION: u8 = 3;
 const MLP: u8 = 4;
 
-/// Rows of a ring that holds what a residual block's second convolution sees.
+/// Rows of the ring from which a residual block's second convolution reads: as many as its kernel is high.
 pub(super) const HIDDEN_ROWS: usize = BLOCK_KERNEL;
 
 /// Everything that a run keeps in the arena.
 #[derive(Clone, Copy)]
 pub(super) struct Slots {
-    /// Feature maps: `(window, window·features)`. The head's output stays here until the body's is added to
-    /// it.
+    /// Feature maps: `(window, window·features)`. The head's output stays here until the body's output is
+    /// added to it.
     pub map: Slot<f16>,
     /// The residual stream, and the attentions' memory.
     pub layer: LayerSlots,
@@ -39,15 +39,15 @@ pub(super) struct Slots {
     pub out_row: Slot<f32>,
     /// Normed tokens.
     pub plane: PlaneSlots,
-    /// The same with the task's query added.
+    /// Normed tokens plus the task's query.
     pub query_plane: PlaneSlots,
-    /// The encoder's output, as the decoder reads it.
+    /// The encoder's output, of which the decoder makes keys and values.
     pub memory: PlaneSlots,
-    /// Of the MLPs and of the linear encoding.
+    /// Memory of the MLPs and of the linear encoding.
     pub mlp: MlpSlots,
 }
 
-/// Plans the memory of windows of `task`, which is the `index`th of the model, in `plan`, which is empty.
+/// Plans the memory for windows of `task`, which has number `index` in the model. `plan` is empty before.
 #[inline(never)]
 pub(super) fn plan(
     plan: &mut Plan,
@@ -60,7 +60,7 @@ pub(super) fn plan(
     let (tokens, dim, row) = (c.tokens(), c.dim(), c.window * c.features);
     let layers = c.encoder_layers + c.decoder_layers;
     let own_f16 = (0..layers).any(|layer| section.layer(layer).qkv == Precision::F16);
-    // The encoder's output is kept once for all layers of the decoder: as f16 if one of them wants it so.
+    // The encoder's output is kept once for all layers of the decoder: as f16 if one of them needs it so.
     let cross_f16 = (c.encoder_layers..layers).any(|layer| section.layer(layer).cross_qkv == Precision::F16);
     let shape = AttentionShape {
         tokens,
@@ -80,7 +80,7 @@ pub(super) fn plan(
     let out_row = plan.slot("output row", 1, width * COLOURS, Phases::only(TAIL));
     let mut planned = |names, is_f16, phases| PlaneSlots::plan(plan, names, (tokens, dim), is_f16, phases);
     let planes = phases(Phases::through(NORM, ATTENTION));
-    // What lives longest goes first: so no hole is left that an area is too large for.
+    // Slots that live longest come first, so that no hole is left that is too small for an area.
     let memory = planned(["memory", "memory scales"], cross_f16, Phases::through(NORM, MLP));
     let plane = planned(["normed plane", "plane scales"], own_f16, planes);
     let query_plane = planned(["query plane", "query plane scales"], own_f16 || cross_f16, planes);
@@ -91,7 +91,7 @@ pub(super) fn plan(
     Slots { map, layer, window, conv, hidden_rows, upsampled, out_row, plane, query_plane, memory, mlp }
 }
 
-/// What the convolutions need, the shapes of the rings between them, and the width of the output in pixels.
+/// What the convolutions need, the shapes of the upsampler's rings, and the width of the output in pixels.
 fn conv_needs(
     c: &IptConfig,
     section: &IptSection,

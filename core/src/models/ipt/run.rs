@@ -1,4 +1,4 @@
-//! A window's way through an IPT, that can be left and resumed after every tile.
+//! A run of an IPT, which can be left and resumed after every tile.
 
 use half::f16;
 
@@ -14,11 +14,11 @@ use crate::kernels::TableSpec;
 use crate::profile::{Progress, Stage};
 use crate::run::{Machine, Position, RunOptions, Workspace, DEFAULT_TILE_ROWS};
 
-/// One window after the other through an IPT (example: [`crate::models::ipt`]). Holds the arena; nothing else
-/// is written to.
+/// A run that restores one window after the other (example: [`crate::models::ipt`]). It holds the arena and
+/// writes to nothing else.
 ///
-/// Begun by [`Ipt::begin`]; each window then by [`IptRun::begin_window`], which also gives up one that is on
-/// its way.
+/// [`Ipt::begin`] begins the run. [`IptRun::begin_window`] begins each window; it gives up one that is not
+/// finished.
 pub struct IptRun<'r, 'm> {
     ipt: &'r Ipt<'m>,
     workspace: Workspace<'r>,
@@ -27,9 +27,9 @@ pub struct IptRun<'r, 'm> {
     index: usize,
     task: Task,
     attention: AttentionState<'m>,
-    /// Rows that each step of the upsampler has made.
+    /// Rows that each step of the upsampler has computed.
     upsampled: [usize; 2],
-    /// Rows that the first convolution of the residual block at work has made.
+    /// Rows that the first convolution of the current residual block has computed.
     hidden_rows: usize,
     position: Position,
 }
@@ -39,7 +39,7 @@ crate::run::format_run!(IptRun);
 
 impl<'m> Ipt<'m> {
     /// The memory plan of a task on one core with [`DEFAULT_TILE_ROWS`], on the kernel table that the file is
-    /// meant for.
+    /// laid out for.
     ///
     /// # Errors
     /// [`Error::Task`] if the model has fewer tasks, [`Error::PlanTooLarge`].
@@ -47,8 +47,8 @@ impl<'m> Ipt<'m> {
         self.plan_for(task, DEFAULT_TILE_ROWS, TableSpec::of_layout(self.model().layout()), 1)
     }
 
-    /// The memory plan of a run with so many rows per tile, on a kernel table and a number of workers, as that
-    /// of a ViT ([`Vit::plan_for`](crate::models::vit::Vit::plan_for)).
+    /// The memory plan of a run with `tile_rows` rows per tile, a kernel table and a number of workers. See
+    /// [`Vit::plan_for`](crate::models::vit::Vit::plan_for) for what each of them changes.
     ///
     /// # Errors
     /// [`Error::Task`], [`Error::TileRows`], [`Error::PlanTooLarge`].
@@ -66,7 +66,7 @@ impl<'m> Ipt<'m> {
         Ok(plan)
     }
 
-    /// Begins windows of a task with default options: the kernels of this build, one worker.
+    /// Begins a run for windows of a task with default options: the kernels of this build, one worker.
     ///
     /// # Errors
     /// [`Error::Task`], [`Error::ArenaTooSmall`], [`Error::ArenaMisaligned`]; [`Error::Layout`] if the
@@ -75,7 +75,7 @@ impl<'m> Ipt<'m> {
         self.begin_with(task, arena, RunOptions::default())
     }
 
-    /// Begins with a tile height, kernels and workers of one's own choice.
+    /// Begins a run with a tile height, kernels and workers of the caller's choice.
     ///
     /// # Errors
     /// As [`Ipt::begin`], and those of [`Ipt::plan_for`].
@@ -100,7 +100,7 @@ impl<'m> Ipt<'m> {
         })
     }
 
-    /// The slots, and the memory cut to the plan's size. Not inlined: the plan is large, and not kept.
+    /// The slots, and the memory cut to the plan's size. Not inlined, since the plan is large and not kept.
     #[inline(never)]
     fn slots<'r>(
         &self,
@@ -119,7 +119,7 @@ impl<'m> IptRun<'_, 'm> {
     /// Begins a window: `fill` writes its pixels, `(window, window, 3)`, 8 bits each, red first.
     ///
     /// # Errors
-    /// Those of `fill`; there is then no window to step through.
+    /// Those of `fill`. No window is then begun.
     pub fn begin_window(&mut self, fill: impl FnOnce(&mut [u8]) -> Result<(), Error>) -> Result<(), Error> {
         self.position = Position::Idle;
         carve!(self.workspace.arena => pixels: self.slots.window);
@@ -134,7 +134,7 @@ impl<'m> IptRun<'_, 'm> {
     /// [`Stage::Tail`], and after the last one, [`IptRun::row`] holds a row of the output.
     ///
     /// # Errors
-    /// [`Error::Finished`] after the last step, and where no window was begun.
+    /// [`Error::Finished`] after the last step, and if no window was begun.
     pub fn step(&mut self) -> Result<Progress, Error> {
         let (stage, row) = self.position.take()?;
         let next = self.tile(stage, row)?;
@@ -145,7 +145,7 @@ impl<'m> IptRun<'_, 'm> {
         Ok(self.position.advance(stage, next, rows, || after))
     }
 
-    /// Does a tile; returns the first row of the stage that is not done.
+    /// Does the tile from `row` on. Returns the first row of the stage that is not done.
     fn tile(&mut self, stage: Stage, row: usize) -> Result<usize, Error> {
         let (ipt, c, w, s) = (self.ipt, self.ipt.config(), &mut self.workspace, &self.slots);
         let (mean, values, tokens) = (ipt.section().mean(), Values::Checked, s.layer.tokens);
@@ -180,9 +180,9 @@ impl<'m> IptRun<'_, 'm> {
         })
     }
 
-    /// The planes of an attention. Encoder and decoder are those of Chen et al. (arXiv 2012.00364, eq. 3 and
-    /// 4): in the decoder the task's query is added to what queries, and in the self-attention keys, are made
-    /// of; keys and values of the cross-attention are made of the encoder's output.
+    /// The planes of an attention (Chen et al., arXiv 2012.00364, eq. 3 and 4). The decoder adds the task's
+    /// query to the rows of which it makes queries, and in the self-attention also keys. The cross-attention
+    /// makes keys and values of the encoder's output.
     fn planes(&self, layer: usize, is_cross: bool) -> Result<Planes<'m>, Error> {
         let (ipt, s) = (self.ipt, &self.slots);
         let precision = ipt.section().layer(layer);
@@ -198,7 +198,7 @@ impl<'m> IptRun<'_, 'm> {
         Ok(Planes { plane, sum, addend, ..Planes::NONE })
     }
 
-    /// Rows of a stage.
+    /// Number of rows of a stage.
     fn rows(&self, stage: Stage) -> usize {
         let c = self.ipt.config();
         match stage {
@@ -208,7 +208,7 @@ impl<'m> IptRun<'_, 'm> {
         }
     }
 
-    /// The stage that follows a completed one.
+    /// The stage that follows `stage`, or `None` after the last one.
     fn after(&self, stage: Stage) -> Option<Stage> {
         let c = self.ipt.config();
         let (encoder, layers) = (c.encoder_layers, c.encoder_layers + c.decoder_layers);
@@ -230,29 +230,29 @@ impl<'m> IptRun<'_, 'm> {
         self.position.stage()
     }
 
-    /// The row of the output that the step before has made: `(window·scale, 3)`, grey levels not yet rounded
-    /// or clipped. Meaningless after steps of other stages than [`Stage::Tail`].
+    /// The output row that the last step computed: `(window·scale, 3)`, grey levels that are not rounded or
+    /// clipped yet. It means nothing after a step of another stage than [`Stage::Tail`].
     ///
     /// # Errors
-    /// None: [`Ipt::begin`] has seen to its memory.
+    /// None: [`Ipt::begin`] has checked the memory.
     pub fn row(&self) -> Result<&[f32], Error> {
         Ok(self.slots.out_row.read(self.workspace.arena)?)
     }
 
-    /// The residual stream as it is now, `(tokens, dim)`: after [`Stage::Encode`], between layers, and during
-    /// them.
+    /// The residual stream as it is now, `(tokens, dim)`: after [`Stage::Encode`], between layers, or within
+    /// one.
     ///
     /// # Errors
-    /// None: [`Ipt::begin`] has seen to its memory.
+    /// None: [`Ipt::begin`] has checked the memory.
     pub fn tokens(&self) -> Result<&[f16], Error> {
         Ok(self.slots.layer.tokens.read(self.workspace.arena)?)
     }
 
-    /// The feature maps as they are now, `(window, window, features)`: the head's output, then with the
-    /// body's added.
+    /// The feature maps as they are now, `(window, window, features)`: the head's output, and behind the body
+    /// the sum of it and the body's output.
     ///
     /// # Errors
-    /// None: [`Ipt::begin`] has seen to its memory.
+    /// None: [`Ipt::begin`] has checked the memory.
     pub fn feature_maps(&self) -> Result<&[f16], Error> {
         Ok(self.slots.map.read(self.workspace.arena)?)
     }

@@ -1,4 +1,4 @@
-//! The configuration section of an IPT: as stored, and checked.
+//! The configuration section of an IPT: how it is stored, and how it is checked.
 
 use heapless::Vec;
 
@@ -14,10 +14,10 @@ use crate::tensor::{MAX_DEPTH, MAX_INPUTS, MAX_TOKENS, MIN_MAGNITUDE};
 const FIXED_WORDS: usize = 16;
 /// Words of a task.
 const TASK_WORDS: usize = 4;
-/// Most feature maps.
+/// The most feature maps.
 const MAX_FEATURES: usize = 1024;
-/// Shortest side of a window in pixels: more than the radii of a block's and of an outer convolution
-/// together.
+/// Shortest side of a window in pixels: more than the sum of the radii of a block's kernel and of an outer
+/// kernel.
 const MIN_WINDOW: usize = BLOCK_KERNEL / 2 + OUTER_KERNEL / 2 + 1;
 /// Longest side of a window in pixels.
 const MAX_WINDOW: usize = 1024;
@@ -25,38 +25,38 @@ const MAX_WINDOW: usize = 1024;
 const MAX_PATCH: usize = 64;
 /// Widest token.
 const MAX_DIM: usize = 16_384;
-/// Most attention heads.
+/// The most attention heads.
 const MAX_HEADS: usize = 1024;
 /// Widest hidden layer.
 const MAX_HIDDEN: usize = 65_535;
 
-/// What the engine multiplies from these numbers fits into 32 bits, at their largest together, so that no
-/// product needs a check where it stands. (Bytes of tensors and regions are checked where they are added up:
-/// by the cursor against the section, by the plan against the address space.)
+/// Every product that the engine makes of these numbers fits into 32 bits, even if all are at their largest.
+/// So no product needs a check where it stands. (Bytes of tensors and regions are checked where they are
+/// added up: by the cursor against the section's length, by the plan against the address space.)
 const _: () = {
     const LIMIT: u64 = u32::MAX as u64;
-    // Elements of feature maps, positions, a query, the residual stream: `tokens·dim = window²·features`.
+    // Elements of feature maps, positions, a query or the residual stream: `tokens·dim = window²·features`.
     let map = (MAX_WINDOW * MAX_WINDOW * MAX_FEATURES) as u64;
     assert!(map <= LIMIT);
     // Bytes of a plane of f16 rows, each padded to 16 bytes.
     assert!(2 * map + 15 * MAX_TOKENS as u64 <= LIMIT);
-    // `window²/1` tokens before they are compared with their bound, and a token's width before it is.
+    // The number of tokens (`window²` at most) and a token's width, before they are compared with bounds.
     assert!(
         (MAX_WINDOW * MAX_WINDOW) as u64 <= LIMIT && (MAX_FEATURES * MAX_PATCH * MAX_PATCH) as u64 <= LIMIT
     );
-    // Inputs of a convolution: far below the bound of an exact integer sum.
+    // Inputs of a convolution and of an MLP's second layer: the integer sums of so many products are exact.
     assert!(BLOCK_KERNEL * BLOCK_KERNEL * MAX_FEATURES <= MAX_INPUTS && MAX_HIDDEN <= MAX_INPUTS);
-    // Bytes of a tile of neighbourhoods, of a tile's hidden layer, of a tile's outputs of the upsampler.
+    // Bytes of a tile of neighbourhoods, of a tile's hidden layer, and of a tile's outputs in the upsampler.
     let tile = MAX_TILE_ROWS as u64;
     assert!(tile * 4 * (BLOCK_KERNEL * BLOCK_KERNEL * MAX_FEATURES) as u64 <= LIMIT);
     assert!(tile * 4 * (MAX_HIDDEN + 15) as u64 <= LIMIT);
     assert!(tile * 4 * (9 * MAX_FEATURES) as u64 <= LIMIT);
-    // The band of a tail's last convolution, four times as wide as the window; the ring in front of it.
+    // Bytes of the band of a tail's last convolution, four times as wide as the window, and of its ring.
     assert!((5 * 4 * MAX_WINDOW * MAX_FEATURES) as u64 * 4 <= LIMIT);
 };
 
 /// Precisions of a task's own convolutions. The first convolution of the head and the last of the tail always
-/// have f16 weights: what goes through them is the picture itself.
+/// have f16 weights, since the picture itself goes through them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct TaskPrecision {
@@ -70,7 +70,7 @@ impl TaskPrecision {
     /// All int8.
     pub const INT8: Self = Self { blocks: [Int8; 4], upsampler: [Int8; 2] };
 
-    /// Bit i set where convolution i keeps f16 weights: those of the blocks, then those of the upsampler.
+    /// Bit i is set where convolution i keeps f16 weights. Those of the blocks come before the upsampler's.
     pub fn to_word(self) -> u32 {
         Precision::to_word(self.blocks.into_iter().chain(self.upsampler))
     }
@@ -97,7 +97,7 @@ impl BodyPrecision {
     /// All int8.
     pub const INT8: Self = Self { encoding: Int8, fc1: Int8, fc2: Int8 };
 
-    /// Bit i set where layer i (in the fields' order) keeps f16 weights.
+    /// Bit i is set where layer i, in the order of the fields, keeps f16 weights.
     pub fn to_word(self) -> u32 {
         Precision::to_word([self.encoding, self.fc1, self.fc2])
     }
@@ -108,7 +108,7 @@ impl BodyPrecision {
     }
 }
 
-/// The configuration section in place: precisions are read when they are needed.
+/// The configuration section, read in place: precisions are read when they are needed.
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct IptSection<'a> {
@@ -117,8 +117,8 @@ pub struct IptSection<'a> {
 }
 
 impl<'a> IptSection<'a> {
-    /// The fixed words and those of the tasks, for the converter. The words of the encoder's, then of the
-    /// decoder's layers follow. `mean` is the colour that is subtracted from pixels, in grey levels.
+    /// The fixed words and those of the tasks, for the converter. The precision words of the encoder's, then
+    /// of the decoder's layers follow. `mean` is the colour that is subtracted from pixels, in grey levels.
     pub fn words(
         config: &IptConfig,
         mean: [f32; COLOURS],
@@ -135,7 +135,7 @@ impl<'a> IptSection<'a> {
             [task.kind as u32, task.scale as u32, task.strength as u32, precision.to_word()]
         };
         let of_tasks = c.tasks.iter().zip(tasks).flat_map(task);
-        // The capacity is that of a config with the most tasks.
+        // The capacity is enough for the most tasks.
         let mut words = Vec::new();
         words.extend(sizes.chain(others).chain(of_tasks));
         words
@@ -145,7 +145,7 @@ impl<'a> IptSection<'a> {
         4 * (FIXED_WORDS + TASK_WORDS * tasks + layers)
     }
 
-    /// Reads and checks the section at `start` of the file.
+    /// Reads and checks the section, given by its offset in the file and its bytes.
     pub(super) fn parse(section: (u32, &'a [u8])) -> Result<(Self, IptConfig), Error> {
         let words = Words::new(section, Self::bytes(0, 0))?;
         let tasks = words.size("tasks", 8, 1, MAX_TASKS);
@@ -187,18 +187,18 @@ impl<'a> IptSection<'a> {
         [10, 11, 12].map(|word| f32::from_bits(self.word(word)))
     }
 
-    /// Precisions around encoder and decoder.
+    /// Precisions of the layers around encoder and decoder.
     pub fn body(&self) -> BodyPrecision {
         BodyPrecision::from_word(self.word(13))
     }
 
-    /// Precisions of a task's convolutions; of a task that the model has not, nothing is to be expected.
+    /// Precisions of a task's convolutions. They mean nothing for a task that the model does not have.
     pub fn task(&self, task: usize) -> TaskPrecision {
         let word = task.saturating_mul(TASK_WORDS).saturating_add(FIXED_WORDS + 3);
         TaskPrecision::from_word(self.word(word))
     }
 
-    /// Precisions of a layer; the decoder's are counted on from the encoder's.
+    /// Precisions of a layer. The decoder's layers are numbered after the encoder's.
     pub fn layer(&self, layer: usize) -> LayerPrecision {
         LayerPrecision::from_word(self.word(layer.saturating_add(FIXED_WORDS + TASK_WORDS * self.tasks)))
     }
@@ -222,7 +222,7 @@ fn parse_task(words: &Words, at: usize) -> Task {
     }
 }
 
-/// What must hold between the fields. The bounds of [`IptSection::parse`] keep every product below 2^32.
+/// Checks relations between the fields. The bounds of [`IptSection::parse`] keep every product below 2^32.
 fn check_relations(words: &Words, c: &IptConfig) {
     words.check(c.window.is_multiple_of(c.patch), "patch", 2);
     words.check(c.tokens() <= MAX_TOKENS, "window", 1);

@@ -1,5 +1,5 @@
-//! Where each tensor of an IPT stands, read in place. One function per section serves the check at load and
-//! every access.
+//! Where each tensor of an IPT lies in the file, read in place. One function per section serves the
+//! check at load and every access.
 
 use half::f16;
 
@@ -12,8 +12,8 @@ use crate::kernels::Activation;
 use crate::ops::{Conv, Inputs};
 use crate::tensor::{Linear, Precision};
 
-/// An IPT in a checked model file: every tensor has its length, every float is one that the engine computes
-/// with (example: [`crate::models::ipt`]).
+/// An IPT in a checked model file: every tensor has its length, and every float is in the range that the
+/// engine computes with (example: [`crate::models::ipt`]).
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Ipt<'a> {
@@ -22,7 +22,7 @@ pub struct Ipt<'a> {
     section: IptSection<'a>,
 }
 
-/// A task's head.
+/// The weights of a task's head.
 pub(super) struct EntryWeights<'a> {
     /// RGB to features.
     pub entry: Conv<'a>,
@@ -30,7 +30,7 @@ pub(super) struct EntryWeights<'a> {
     pub blocks: [[Conv<'a>; 2]; HEAD_BLOCKS],
 }
 
-/// How patches become tokens.
+/// The weights that make tokens of patches.
 pub(super) struct EncodeWeights<'a> {
     /// `(dim, dim)`.
     pub encoding: Linear<'a>,
@@ -38,7 +38,7 @@ pub(super) struct EncodeWeights<'a> {
     pub positions: &'a [f16],
 }
 
-/// A task's query and tail.
+/// The weights of a task's query and tail.
 pub(super) struct TailWeights<'a> {
     /// `(tokens, dim)`.
     pub query: &'a [f16],
@@ -48,17 +48,16 @@ pub(super) struct TailWeights<'a> {
     pub exit: Conv<'a>,
 }
 
-/// Sections before a task's head, between and behind: the configuration; the linear encoding and the MLP
-/// behind the decoder.
+/// Number of sections before the heads of the tasks: the configuration.
 const CONFIG_SECTIONS: usize = 1;
 
 impl<'a> Ipt<'a> {
-    /// Checks configuration and every tensor of an IPT: shapes against the sections' lengths, scales and
-    /// floats for their range.
+    /// Checks the configuration and every tensor of an IPT: shapes against the sections' lengths, and scales
+    /// and other floats against their range.
     ///
     /// # Errors
     /// [`Error::Architecture`], [`Error::SectionKind`], [`Error::SectionLength`], [`Error::Field`],
-    /// [`Error::NotFinite`]; [`Error::PlanTooLarge`] if its activations exceed the address space.
+    /// [`Error::NotFinite`]; [`Error::PlanTooLarge`] if the activations exceed the address space.
     pub fn new(model: &Model<'a>) -> Result<Self, Error> {
         let found = model.architecture();
         if found != ARCHITECTURE_IPT {
@@ -86,12 +85,12 @@ impl<'a> Ipt<'a> {
         &self.config
     }
 
-    /// The container.
+    /// The model file.
     pub fn model(&self) -> &Model<'a> {
         &self.model
     }
 
-    /// Precisions, and the mean colour.
+    /// The configuration section: precisions, and the mean colour.
     pub fn section(&self) -> &IptSection<'a> {
         &self.section
     }
@@ -129,7 +128,7 @@ impl<'a> Ipt<'a> {
         cursor.finish(weights)
     }
 
-    /// Layers of the decoder are counted on from those of the encoder.
+    /// Whether a layer is one of the decoder's, which are numbered after the encoder's.
     pub(super) fn is_decoder(&self, layer: usize) -> bool {
         layer >= self.config.encoder_layers
     }

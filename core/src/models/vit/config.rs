@@ -13,7 +13,7 @@ pub enum Pool {
     Mean,
 }
 
-/// What stands behind the pooled features.
+/// What follows the pooled features.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Head {
@@ -21,32 +21,32 @@ pub enum Head {
     None,
     /// One linear classifier.
     Linear,
-    /// DeiT's two classifiers, on the class and on the distillation token, whose logits are averaged (arXiv
-    /// 2012.12877, §4).
+    /// DeiT's two classifiers, on the class token and on the distillation token. Their logits are averaged
+    /// (arXiv 2012.12877, §4).
     Distilled,
     /// One classifier of twice the width, on the class token and on the mean of the patch tokens (DINOv2,
-    /// arXiv 2304.07193, §7.1). It is kept as two, of the mean and of the class token, with twice the
-    /// weights, whose logits are averaged: `W·[c; m] + b = (2·W_m·m + 2·W_c·c + 2·b) / 2`.
+    /// arXiv 2304.07193, §7.1). The file has it as two classifiers, on the mean and on the class token, with
+    /// doubled weights. Their logits are averaged: `W·[c; m] + b = (2·W_m·m + 2·W_c·c + 2·b) / 2`.
     TokenAndMean,
 }
 
-/// What the classifier's outputs mean, and so what is made of them for people. The classifier's arithmetic is
-/// the same.
+/// What the classifier's outputs mean, and so how they are shown to people. The arithmetic of the classifier
+/// does not depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Output {
-    /// Logits of classes of which one holds: the softmax of all.
+    /// Logits of classes of which exactly one is true. They are shown as their softmax.
     Softmax,
-    /// Logits of labels that hold or not, each for itself (multi-label): the sigmoid of each. A label is
-    /// decided for at ½, which is a logit of 0.
+    /// Logits of labels that are true or not independently of each other (multi-label). They are shown as the
+    /// sigmoid of each. The threshold for a label is ½, which is a logit of 0.
     Sigmoid,
-    /// Values that a regression was trained for, as they are.
+    /// Values of a regression. They are shown as they are.
     Values,
 }
 
 impl Output {
-    /// What is meant where nothing is said: softmax, but of a single output its value, since the softmax of
-    /// one number is always 1.
+    /// The meaning where the checkpoint states none: softmax. For a single output it is its value, since the
+    /// softmax of one number is always 1.
     pub const fn unsaid(classes: usize) -> Self {
         if classes == 1 {
             Output::Values
@@ -82,24 +82,24 @@ pub struct VitConfig {
     pub hidden: usize,
     /// Number of classes; 0 if and only if `head` is [`Head::None`].
     pub classes: usize,
-    /// A learned class token goes first.
+    /// Whether a learned class token goes first.
     pub class_token: bool,
-    /// DeiT's learned distillation token follows it.
+    /// Whether DeiT's learned distillation token follows it.
     pub distill_token: bool,
     /// How the features are pooled.
     pub pool: Pool,
-    /// A final layer norm on the tokens, before pooling.
+    /// Whether there is a final layer norm on the tokens, before pooling.
     pub norm_before_pool: bool,
-    /// A layer norm on the pooled features (timm's `fc_norm`).
+    /// Whether there is a layer norm on the pooled features (timm's `fc_norm`).
     pub norm_after_pool: bool,
-    /// The classifier.
+    /// The kind of classifier.
     pub head: Head,
     /// The MLP's nonlinearity.
     pub activation: Activation,
     /// ε of every layer norm.
     pub norm_eps: f32,
-    /// What the outputs mean. Never [`Output::Softmax`] of a single class, and always [`Output::Softmax`] of
-    /// a model without head, whose features mean nothing in themselves.
+    /// What the outputs mean. A single class never has [`Output::Softmax`]. A model without head always has
+    /// it, since its features mean nothing in themselves.
     pub output: Output,
 }
 

@@ -1,4 +1,4 @@
-//! The forward pass, tile by tile: the patch embedding, and what stands behind the blocks.
+//! The forward pass of a ViT around its blocks: the patch embedding, tile by tile, pooling and classifiers.
 
 use super::config::{Pool, VitConfig};
 use super::plan::{EmbedRows, HeadRows, Slots};
@@ -16,8 +16,8 @@ use bytemuck::must_cast_slice_mut;
 use half::f16;
 
 /// `tokens[p] = f16(W·(pixels_p − 128) + b + pos_p)` (Dosovitskiy et al., arXiv 2010.11929, eq. 1), for the
-/// patches from `patch` on; the first tile also places class and distillation token. A strip of pixels is
-/// read when its first patch comes, and stays until the next one. Returns the first patch that is not done.
+/// patches from `patch` on. The first tile also places class and distillation token. The pixels of one row of
+/// patches (a strip) are read with its first patch and kept. Returns the first patch that is not done.
 #[inline(never)]
 pub(super) fn embed_tile<S: PixelSource + ?Sized>(
     w: &mut Workspace,
@@ -47,15 +47,15 @@ pub(super) fn embed_tile<S: PixelSource + ?Sized>(
     memory.scales.data.iter_mut().for_each(|scale| *scale = 1.0);
     let positions = part(weights.positions, patch * c.dim, rows * c.dim)?;
     let tokens = tokens.tile(c.prefix_tokens() + patch, rows)?;
-    // The residual stream begins as the positions.
+    // The residual stream begins as the positions; the tile adds the embedding to them.
     tokens.data.iter_mut().zip(positions).for_each(|(to, from)| *to = *from);
     let layer = &(w.kernels, &weights.patch);
     fork(w.pool, EmbedTile { layer, memory, tokens })?;
     Ok(patch + rows)
 }
 
-/// Copies one patch out of a strip, pixels − 128, rows of the patch one after the other, zeros up to the
-/// pitch; all of them flipped.
+/// Copies one patch out of a strip, row by row, as codes `pixel − 128` with zeros up to the pitch. All codes
+/// are XORed with `flip`, as the kernels read them.
 fn gather_patch(strip: &[u8], row_bytes: usize, left: usize, width: usize, flip: i8, to: &mut [i8]) {
     let offset = 0x80 ^ flip as u8;
     let mut rest = to;
@@ -93,8 +93,8 @@ impl Work for EmbedTile<'_> {
     }
 }
 
-/// `features = Norm(pool(tokens))`, `logits = W·features + b`; the mean of two classifiers where there are
-/// two.
+/// `features = Norm(pool(tokens))`, `logits = W·features + b`. Where there are two classifiers, the logits
+/// are the mean of both.
 #[inline(never)]
 pub(super) fn head(
     w: &mut Workspace,

@@ -1,4 +1,4 @@
-//! The memory of a ViT: which activations exist when.
+//! The memory of a ViT: which activations exist in which phase.
 
 use super::config::VitConfig;
 use super::section::ConfigSection;
@@ -7,8 +7,7 @@ use crate::blocks::{AttentionShape, LayerSlots, MlpSlots, PlaneSlots};
 use crate::run::Machine;
 use crate::tensor::{padded, Precision};
 
-/// Phases of a forward pass. Attention and MLP alternate; nothing but the tokens lives from one block to the
-/// next.
+/// Phases of a forward pass. Norm, attention and MLP repeat; only the tokens live from one block to the next.
 const EMBED: u8 = 0;
 const NORM: u8 = 1;
 const ATTENTION: u8 = 2;
@@ -20,7 +19,7 @@ const HEAD: u8 = 4;
 pub(super) struct Slots {
     /// The residual stream, and the attentions' memory.
     pub layer: LayerSlots,
-    /// One row of patches: `(patch_height, image_width·channels)` of pixels.
+    /// The pixels of one row of patches: `(patch_height, image_width·channels)`.
     pub strip: Slot<u8>,
     pub embed: EmbedSlots,
     /// Normed tokens.
@@ -30,36 +29,36 @@ pub(super) struct Slots {
 }
 
 slots! {
-    /// The patch embedding.
+    /// Memory for a tile of the patch embedding.
     tile EmbedSlots => EmbedRows {
-        /// Pixels − 128 of a tile of patches: `(tile, patch_bytes)`.
+        /// The patches as `pixel − 128`: `(tile, patch_bytes)`.
         patches: Rows<i8>,
-        /// Their scales, all 1: `(tile)`.
+        /// Scales of the patches, all 1: `(tile)`.
         scales: Rows<f32>,
-        /// Of the linear layer.
+        /// Scratch of the linear layer.
         scratch: PerWorker<i32>,
     }
 }
 
 slots! {
-    /// Pooling and classifiers.
+    /// Memory for pooling and classifiers.
     tile HeadSlots => HeadRows {
         /// Pooled features: `(dim)`.
         features: Rows<f32>,
-        /// `(classes)`.
+        /// The output: `(classes)`.
         logits: Rows<f32>,
-        /// A row on its way to a classifier: `(dim)`.
+        /// A normed token, for the mean or for the second classifier: `(dim)`.
         input: Rows<f32>,
-        /// The same, quantized.
+        /// The input of a classifier, quantized: `(dim)`.
         codes: Rows<i8>,
-        /// Of the second classifier.
+        /// Logits of the second classifier: `(classes)`, or empty.
         second_logits: Rows<f32>,
-        /// Of the linear layers.
+        /// Scratch of the linear layers.
         scratch: PerWorker<i32>,
     }
 }
 
-/// Plans the memory of a run in `plan`, which is empty: where each slot lies.
+/// Plans the memory of a run. `plan` is empty before.
 #[inline(never)]
 pub(super) fn plan(plan: &mut Plan, c: &VitConfig, section: &ConfigSection, m: &Machine) -> Slots {
     let phases = |phases: Phases| if m.has_room() { Phases::through(EMBED, HEAD) } else { phases };

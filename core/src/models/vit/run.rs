@@ -1,4 +1,4 @@
-//! One image on its way through a ViT.
+//! A run of a ViT on one image.
 
 use half::f16;
 
@@ -15,8 +15,8 @@ use crate::run::{Machine, Position, RunOptions, Workspace, DEFAULT_TILE_ROWS};
 use crate::source::PixelSource;
 use crate::tensor::ALIGN;
 
-/// One image on its way through a ViT, that can be left and resumed after every tile. Holds the arena;
-/// nothing else is written to.
+/// A run of a ViT on one image, which can be left and resumed after every tile. It holds the arena and writes
+/// to nothing else.
 pub struct Run<'r, 'm> {
     vit: &'r Vit<'m>,
     workspace: Workspace<'r>,
@@ -30,18 +30,18 @@ crate::run::format_run!(Run);
 
 impl<'m> Vit<'m> {
     /// The memory plan of a run on one core with [`DEFAULT_TILE_ROWS`], on the kernel table that the file is
-    /// meant for, which is what the model's header states.
+    /// laid out for. The model's header states the size of this plan.
     pub fn plan(&self) -> Plan {
         let table = TableSpec::of_layout(self.model().layout());
-        // Checked when the model was loaded.
+        // This cannot fail: it was checked when the model was loaded.
         self.plan_for(DEFAULT_TILE_ROWS, table, 1).unwrap_or(Plan::new(ALIGN))
     }
 
-    /// The memory plan of a run with so many rows per tile, on a kernel table and a number of workers. More
-    /// rows share each weight that is read, and need more memory. Tables may order keys and values
-    /// differently and take several queries at a time, and each worker has scratch of its own. Several
-    /// workers may have keys and values of several heads, and no memory that serves two purposes
-    /// ([`TableSpec::has_room`]). The result of a run is the same to the bit.
+    /// The memory plan of a run with `tile_rows` rows per tile, a kernel table and a number of workers. More
+    /// rows share each weight that is read, and need more memory. Tables differ in the order of keys and
+    /// values and in how many queries they take together. Each worker has scratch of its own. On a table with
+    /// [`TableSpec::has_room`], several workers have keys and values of several heads at a time, and fewer
+    /// activations share memory. None of this changes a bit of the result.
     ///
     /// # Errors
     /// [`Error::TileRows`], [`Error::PlanTooLarge`].
@@ -62,7 +62,7 @@ impl<'m> Vit<'m> {
         self.begin_with(arena, RunOptions::default())
     }
 
-    /// Begins a run with a tile height, kernels and workers of one's own choice.
+    /// Begins a run with a tile height, kernels and workers of the caller's choice.
     ///
     /// # Errors
     /// As [`Vit::begin`], and those of [`Vit::plan_for`].
@@ -82,7 +82,7 @@ impl<'m> Vit<'m> {
         })
     }
 
-    /// The slots, and the memory cut to the plan's size. Not inlined: the plan is large, and not kept.
+    /// The slots, and the memory cut to the plan's size. Not inlined, since the plan is large and not kept.
     #[inline(never)]
     fn slots<'r>(&self, machine: &Machine, arena: &'r mut [u8]) -> Result<(Slots, &'r mut [u32]), Error> {
         let mut plan = Plan::new(machine.table.region_align);
@@ -116,7 +116,7 @@ impl Run<'_, '_> {
         }))
     }
 
-    /// Does a tile; returns the first row of the stage that is not done.
+    /// Does the tile from `row` on. Returns the first row of the stage that is not done.
     fn tile<S: PixelSource + ?Sized>(
         &mut self,
         stage: Stage,
@@ -155,11 +155,10 @@ impl Run<'_, '_> {
         self.position.stage()
     }
 
-    /// The residual stream as it is now, `(tokens, dim)`: after the embedding, between blocks, and during
-    /// them.
+    /// The residual stream as it is now, `(tokens, dim)`: after the embedding, between blocks, or within one.
     ///
     /// # Errors
-    /// None: [`Vit::begin`] has seen to its memory.
+    /// None: [`Vit::begin`] has checked the memory.
     pub fn tokens(&self) -> Result<&[f16], Error> {
         Ok(self.slots.layer.tokens.read(self.workspace.arena)?)
     }
@@ -174,9 +173,9 @@ impl Run<'_, '_> {
         Ok(head.logits.read_at(self.workspace.arena, head.area.offset() + head.features.words())?)
     }
 
-    /// Pooled features after the final norm `(dim)`: what the classifier sees (of two classifiers, the class
-    /// token's). The converter balances channels between both; a model without classifier has the network's
-    /// own features.
+    /// Pooled features after the final norm, `(dim)`: the input of the classifier, or of the first of two.
+    /// The converter balances channels between norm and classifier, so only a model without classifier has
+    /// the network's own features.
     ///
     /// # Errors
     /// [`Error::NotFinished`] before the last step.

@@ -1,4 +1,4 @@
-//! The configuration section of a ViT: as stored, and checked.
+//! The configuration section of a ViT: how it is stored, and how it is checked.
 
 use super::config::{Head, Output, Pool, VitConfig};
 use crate::blocks::LayerPrecision;
@@ -10,7 +10,7 @@ use crate::tensor::{Precision, MAX_DEPTH, MAX_INPUTS, MAX_TOKENS, MIN_MAGNITUDE}
 /// Words (u32) before the precision words.
 const FIXED_WORDS: usize = 16;
 
-/// The configuration section in place: precisions of the blocks are read when they are needed.
+/// The configuration section, read in place: precisions of the blocks are read when they are needed.
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ConfigSection<'a> {
@@ -25,7 +25,7 @@ impl<'a> ConfigSection<'a> {
         4 * (FIXED_WORDS + depth)
     }
 
-    /// The words of the section, for the converter: the fixed ones; the blocks' precision words follow.
+    /// The fixed words of the section, for the converter. The precision words of the blocks follow them.
     pub fn fixed_words(config: &VitConfig, head_precision: Precision) -> [u32; FIXED_WORDS] {
         let flags = config.class_token as u32
             | (config.distill_token as u32) << 1
@@ -52,7 +52,7 @@ impl<'a> ConfigSection<'a> {
         ]
     }
 
-    /// Reads and checks the section at `start` of the file.
+    /// Reads and checks the section, given by its offset in the file and its bytes.
     pub(super) fn parse(section: (u32, &'a [u8])) -> Result<(Self, VitConfig), Error> {
         let reader = Words::new(section, Self::bytes(0))?;
         let flags = reader.word(10);
@@ -101,7 +101,7 @@ impl<'a> ConfigSection<'a> {
     }
 }
 
-/// What must hold between the fields. The bounds of [`ConfigSection::parse`] keep every product below 2^32.
+/// Checks relations between fields. The bounds of [`ConfigSection::parse`] keep every product below 2^32.
 fn check_relations(words: &Words, c: &VitConfig, flags: u32) {
     let check = |good: bool, name, word| words.check(good, name, word);
     check(c.image_height.is_multiple_of(c.patch_height), "patch_height", 3);

@@ -1,5 +1,5 @@
-//! Where each tensor of a ViT stands, read in place. One function per section serves the check at load and
-//! every access.
+//! Where each tensor of a ViT lies in the file, read in place. One function per section serves the
+//! check at load and every access.
 
 use half::f16;
 
@@ -12,7 +12,7 @@ use crate::kernels::TableSpec;
 use crate::run::DEFAULT_TILE_ROWS;
 use crate::tensor::{Linear, NormWeights, Precision};
 
-/// Sections before the embedding: configuration, preprocessing, labels.
+/// Number of sections before the embedding: configuration, preprocessing and labels.
 const FIRST_TENSOR_SECTION: usize = 3;
 
 /// A ViT in a checked model file.
@@ -24,9 +24,9 @@ pub struct Vit<'a> {
     section: ConfigSection<'a>,
 }
 
-/// Patch embedding and what is added to it.
+/// The weights of the patch embedding, and what is added to it.
 pub(super) struct EmbedWeights<'a> {
-    /// `(dim, patch_bytes)`, on pixels − 128.
+    /// `(dim, patch_bytes)`; its inputs are pixels − 128.
     pub patch: Linear<'a>,
     /// Class and distillation token with their position embeddings: `(prefix_tokens, dim)`.
     pub prefix: &'a [f16],
@@ -34,7 +34,7 @@ pub(super) struct EmbedWeights<'a> {
     pub positions: &'a [f16],
 }
 
-/// Final norms and classifiers.
+/// The weights of final norms and classifiers.
 pub(super) struct FinalWeights<'a> {
     pub norm_before_pool: Option<NormWeights<'a>>,
     pub norm_after_pool: Option<NormWeights<'a>>,
@@ -43,12 +43,12 @@ pub(super) struct FinalWeights<'a> {
 }
 
 impl<'a> Vit<'a> {
-    /// Checks configuration and every tensor of a ViT: shapes against the sections' lengths, scales and
-    /// floats for their range.
+    /// Checks the configuration and every tensor of a ViT: shapes against the sections' lengths, and scales
+    /// and other floats against their range.
     ///
     /// # Errors
     /// [`Error::Architecture`], [`Error::SectionKind`], [`Error::SectionLength`], [`Error::Field`],
-    /// [`Error::NotFinite`]; [`Error::PlanTooLarge`] if its activations exceed the address space.
+    /// [`Error::NotFinite`]; [`Error::PlanTooLarge`] if the activations exceed the address space.
     pub fn new(model: &Model<'a>) -> Result<Self, Error> {
         let found = model.architecture();
         if found != ARCHITECTURE_VIT {
@@ -73,7 +73,7 @@ impl<'a> Vit<'a> {
         &self.config
     }
 
-    /// The container.
+    /// The model file.
     pub fn model(&self) -> &Model<'a> {
         &self.model
     }
@@ -123,7 +123,7 @@ impl<'a> Vit<'a> {
         cursor.finish(FinalWeights { norm_before_pool, norm_after_pool, head, head_dist })
     }
 
-    /// The configuration section in place.
+    /// The configuration section, read in place.
     pub(super) fn section(&self) -> &ConfigSection<'a> {
         &self.section
     }

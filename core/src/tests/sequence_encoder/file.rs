@@ -1,4 +1,4 @@
-//! A file of the architecture with made-up weights, and the same weights as floats.
+//! Makes a file of the architecture with random weights, and gives the same weights as floats.
 
 use std::vec;
 use std::vec::Vec;
@@ -12,27 +12,27 @@ use crate::format::{
 };
 use crate::tensor::{padded, PanelLayout, Precision};
 
-/// A linear layer as the file has it: `(outputs, inputs)` and `(outputs)`.
+/// A linear layer: weights `(outputs, inputs)` and bias `(outputs)`.
 pub struct FloatLinear {
     pub weights: Vec<f32>,
     pub bias: Vec<f32>,
     pub inputs: usize,
 }
 
-/// γ and β.
+/// A layer norm: γ and β, `(dim)` each.
 pub struct FloatNorm {
     pub gamma: Vec<f32>,
     pub beta: Vec<f32>,
 }
 
-/// A layer: its norms, query, key, value and projection of each head, and the MLP.
+/// A layer: the norms of attention and MLP, each head's query, key, value and projection, and the MLP.
 pub struct FloatLayer {
     pub norms: [FloatNorm; 2],
     pub heads: Vec<[FloatLinear; 4]>,
     pub mlp: [FloatLinear; 2],
 }
 
-/// The weights that the file says, as floats.
+/// The values of all weights in the file, that is, after their rounding to int8 or f16.
 pub struct FloatModel {
     pub table: Vec<f32>,
     pub positions: Vec<f32>,
@@ -41,14 +41,14 @@ pub struct FloatModel {
     pub classifier: FloatLinear,
 }
 
-/// Writes a section, and makes up what is in it.
+/// Writes a section with random weights.
 struct Writer {
     bytes: Vec<u8>,
     seed: u32,
 }
 
 impl Writer {
-    /// Numbers between −`range` and `range` by a linear congruential generator.
+    /// Random numbers between −`range` and `range`, by a linear congruential generator.
     fn random(&mut self, count: usize, range: f32) -> Vec<f32> {
         let next = |seed: &mut u32| {
             *seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -57,7 +57,7 @@ impl Writer {
         (0..count).map(|_| next(&mut self.seed)).collect()
     }
 
-    /// Adds a tensor, padded as every one is.
+    /// Adds a tensor, with zeros behind it up to the alignment of tensors.
     fn tensor(&mut self, bytes: impl IntoIterator<Item = u8>) {
         self.bytes.extend(bytes);
         self.bytes.resize(padded(self.bytes.len()), 0);
@@ -81,7 +81,7 @@ impl Writer {
         FloatNorm { gamma, beta }
     }
 
-    /// `has_sums` where the inputs have zero points.
+    /// Adds a linear layer. With `has_sums` the sums of its codes follow, which inputs with zero points need.
     fn linear(&mut self, [inputs, outputs]: [usize; 2], precision: Precision, has_sums: bool) -> FloatLinear {
         let range = 1.7 / (inputs as f32).sqrt();
         let (mut weights, bias) = (self.random(outputs * inputs, range), self.random(outputs, 0.2));
@@ -129,13 +129,13 @@ impl Writer {
         FloatLayer { norms: [norm, mlp_norm], heads, mlp: [fc1, fc2] }
     }
 
-    /// The section so far; another begins.
+    /// Ends the section, returns its bytes and begins another.
     fn section(&mut self) -> Vec<u8> {
         core::mem::take(&mut self.bytes)
     }
 }
 
-/// A model with random weights: its file, and what is in it.
+/// A model with random weights: its file, and the values in it.
 pub fn random(c: &Config, seed: u32) -> (Vec<u8>, FloatModel) {
     let mut writer = Writer { bytes: Vec::new(), seed };
     let sizes =
@@ -156,7 +156,7 @@ pub fn random(c: &Config, seed: u32) -> (Vec<u8>, FloatModel) {
     (container(&sections), FloatModel { table, positions, layers, norm, classifier })
 }
 
-/// Header, section table, and the sections behind them.
+/// The bytes of a file: header, section table and sections.
 fn container(sections: &[(SectionKind, Vec<u8>)]) -> Vec<u8> {
     let mut bytes = vec![0; HEADER_BYTES + SECTION_ENTRY_BYTES * sections.len()];
     let table_end = bytes.len();

@@ -1,6 +1,6 @@
-//! A small third architecture (docs/adding-a-model.md): an encoder of sequences that answers for each token.
-//! Rows of a table and positions are added up; layers as a ViT's follow; a norm and a linear classifier end
-//! it (Devlin et al., arXiv 1810.04805, with the norms in front).
+//! A small third architecture, the example of docs/adding-a-model.md: an encoder of sequences, which computes
+//! logits for each token. A token begins as the sum of its embedding and its position. Layers like a ViT's, a
+//! norm and a linear classifier follow (Devlin et al., arXiv 1810.04805, with the norms in front).
 
 mod file;
 mod proof;
@@ -24,7 +24,7 @@ use crate::tensor::{rows_mut, Linear, NormWeights, Precision};
 
 const ARCHITECTURE: u32 = 1000;
 
-/// Hyperparameters.
+/// The hyperparameters.
 #[derive(Clone, Copy, Debug)]
 struct Config {
     vocabulary: usize,
@@ -58,7 +58,7 @@ impl Config {
     }
 }
 
-/// The model in its checked file: configuration, embedding, layers, head.
+/// The model in its checked file. Its sections are configuration, embedding, layers and head.
 struct Encoder<'a> {
     model: Model<'a>,
     config: Config,
@@ -106,7 +106,7 @@ impl<'a> Encoder<'a> {
         })
     }
 
-    /// Norm, and classifier `(classes, dim)`.
+    /// The final norm, and the classifier `(classes, dim)`.
     fn head(&self, values: Values) -> Result<(NormWeights<'a>, Linear<'a>), Error> {
         let c = &self.config;
         let mut cursor = Cursor::new(&self.model, 2 + c.depth, SectionKind::Head, values)?;
@@ -115,7 +115,7 @@ impl<'a> Encoder<'a> {
         cursor.finish((norm, classifier))
     }
 
-    /// Phases are norm, attention and MLP; embedding and head use the MLP's memory.
+    /// Phases are 0 for a norm, 1 for an attention and 2 for an MLP. Embedding and head use the MLP's memory.
     fn plan(&self, m: &Machine) -> (Plan, Slots) {
         let (norm, attention, all) = (Phases::only(0), Phases::only(1), Phases::through(0, 2));
         let Config { tokens, dim, heads, hidden, classes, precision, .. } = self.config;
@@ -156,13 +156,13 @@ impl<'a> Layers<'a> for Encoder<'a> {
 
 struct Slots {
     layer: LayerSlots,
-    /// `(tokens, classes)`.
+    /// The output: `(tokens, classes)`.
     logits: Slot<f32>,
     plane: PlaneSlots,
     mlp: MlpSlots,
 }
 
-/// A sequence on its way.
+/// A run of the model on one sequence.
 struct Run<'r, 'm> {
     encoder: &'r Encoder<'m>,
     workspace: Workspace<'r>,
@@ -172,7 +172,7 @@ struct Run<'r, 'm> {
 }
 
 impl Run<'_, '_> {
-    /// Does one tile; `ids` are `(tokens)`.
+    /// Does one tile. `ids` are the numbers of the tokens' embeddings: `(tokens)`.
     fn step(&mut self, ids: &[u16]) -> Result<Progress, Error> {
         let (stage, row) = self.position.take()?;
         let next = self.tile(stage, row, ids)?;
@@ -203,7 +203,7 @@ impl Run<'_, '_> {
         })
     }
 
-    /// `(tokens, classes)`.
+    /// The output: `(tokens, classes)`.
     fn logits(&self) -> Result<&[f32], Error> {
         self.position.expect_done()?;
         Ok(self.slots.logits.read(self.workspace.arena)?)
@@ -232,7 +232,7 @@ fn embed_tile(
     Ok(row + count)
 }
 
-/// `logits[t] = W·LayerNorm(tokens[t]) + b`, from `row` on; on one core, since it is little work.
+/// `logits[t] = W·LayerNorm(tokens[t]) + b`, from `row` on. It runs on one core, since it is little work.
 fn head_tile(
     w: &mut Workspace,
     (norm, classifier): (NormWeights, Linear),

@@ -1,4 +1,4 @@
-//! The architecture against the formulas in f64, and against itself on every kernel table.
+//! Compares the architecture with the formulas in f64, and with itself on every kernel table.
 
 use std::boxed::Box;
 use std::vec;
@@ -18,7 +18,7 @@ use crate::tensor::Precision;
 
 const ARENA_BYTES: usize = 1 << 16;
 
-/// Sizes that differ, and are no multiples of what kernels take at a time.
+/// Sizes that differ from each other and are no multiples of what kernels take together.
 const CONFIG: Config = Config {
     vocabulary: 11,
     tokens: 21,
@@ -37,7 +37,7 @@ fn f16_config() -> Config {
     Config { precision: LayerPrecision { qkv, proj, fc1: qkv, fc2: qkv, ..LayerPrecision::INT8 }, ..CONFIG }
 }
 
-/// Loads a file and runs it on the ids; the arena is as large as the plan says and not clean.
+/// Loads a file, runs it on `ids` and returns the logits. The arena is as large as the plan, and not zeroed.
 fn run(file: &[u8], ids: &[u16], kernels: &'static Kernels, tile_rows: usize) -> Result<Vec<f32>, Error> {
     let mut memory = Box::new(Arena::<ARENA_BYTES>::new());
     memory.bytes_mut()[..file.len()].copy_from_slice(file);
@@ -90,7 +90,7 @@ fn attend(query: &[f64], keys: &[Vec<f64>], values: &[Vec<f64>]) -> Vec<f64> {
     out
 }
 
-/// The forward pass, from the formulas.
+/// The logits of the forward pass, by the formulas.
 fn reference(float: &FloatModel, ids: &[u16]) -> Vec<f64> {
     let row = |values: &[f32], row: usize| -> Vec<f64> {
         values[row * CONFIG.dim..][..CONFIG.dim].iter().map(|value| f64::from(*value)).collect()
@@ -116,7 +116,7 @@ fn reference(float: &FloatModel, ids: &[u16]) -> Vec<f64> {
     tokens.iter().flat_map(|token| linear(&layer_norm(token, &float.norm), &float.classifier)).collect()
 }
 
-/// Signal-to-noise ratio of what was found, in dB.
+/// Signal-to-noise ratio of `found` to `want`, in dB.
 fn sqnr_db(want: &[f64], found: &[f32]) -> f64 {
     let signal: f64 = want.iter().map(|want| want * want).sum();
     let noise: f64 = want.iter().zip(found).map(|(want, found)| (want - f64::from(*found)).powi(2)).sum();
@@ -125,7 +125,7 @@ fn sqnr_db(want: &[f64], found: &[f32]) -> f64 {
 
 #[test]
 fn logits_are_those_of_the_formulas() -> Result<(), Error> {
-    // With f16 weights what remains is int8 keys and values, and the classifier's int8 inputs.
+    // With f16 weights the noise that remains is that of int8 queries, keys, values and classifier.
     for (config, least) in [(CONFIG, 30.0), (f16_config(), 40.0)] {
         let (file, float) = random(&config, 7);
         let found = run(&file, &IDS, &PORTABLE, 8)?;
