@@ -25,7 +25,7 @@ pub struct IptRun<'r, 'm> {
     slots: Slots,
     /// Number of the task in the model.
     index: usize,
-    task: Task,
+    task: &'r Task,
     attention: AttentionState<'m>,
     /// Rows that each step of the upsampler has computed.
     upsampled: [usize; 2],
@@ -86,13 +86,14 @@ impl<'m> Ipt<'m> {
         options: RunOptions<'r>,
     ) -> Result<IptRun<'r, 'm>, Error> {
         let machine = Machine::new(options.tile_rows, options.kernels.spec, options.pool.workers())?;
-        let (slots, arena) = self.slots(task, &machine, arena)?;
+        let (index, task) = (task, self.task(task)?);
+        let (slots, arena) = self.slots((index, task), &machine, arena);
         Ok(IptRun {
             ipt: self,
-            workspace: Workspace::new(options, self.model().layout(), arena)?,
+            workspace: Workspace::new(options, self.model().layout(), arena?)?,
             slots,
-            index: task,
-            task: *self.task(task)?,
+            index,
+            task,
             attention: AttentionState::new(machine.heads_at_work(self.config().heads)),
             upsampled: [0; 2],
             hidden_rows: 0,
@@ -104,14 +105,13 @@ impl<'m> Ipt<'m> {
     #[inline(never)]
     fn slots<'r>(
         &self,
-        task: usize,
+        task: (usize, &Task),
         machine: &Machine,
         arena: &'r mut [u8],
-    ) -> Result<(Slots, &'r mut [u32]), Error> {
+    ) -> (Slots, Result<&'r mut [u32], Error>) {
         let mut plan = Plan::new(machine.table.region_align);
-        let task = (task, self.task(task)?);
         let slots = plan::plan(&mut plan, self.config(), self.section(), task, machine);
-        Ok((slots, plan.check(arena)?))
+        (slots, plan.check(arena))
     }
 }
 
@@ -259,6 +259,6 @@ impl<'m> IptRun<'_, 'm> {
 
     /// The task that this run was begun for.
     pub fn task(&self) -> &Task {
-        &self.task
+        self.task
     }
 }

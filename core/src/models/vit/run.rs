@@ -72,10 +72,10 @@ impl<'m> Vit<'m> {
         options: RunOptions<'r>,
     ) -> Result<Run<'r, 'm>, Error> {
         let machine = Machine::new(options.tile_rows, options.kernels.spec, options.pool.workers())?;
-        let (slots, arena) = self.slots(&machine, arena)?;
+        let (slots, arena) = self.slots(&machine, arena);
         Ok(Run {
             vit: self,
-            workspace: Workspace::new(options, self.model().layout(), arena)?,
+            workspace: Workspace::new(options, self.model().layout(), arena?)?,
             slots,
             attention: AttentionState::new(machine.heads_at_work(self.config().heads)),
             position: Position::At(Stage::Embed, 0),
@@ -84,10 +84,10 @@ impl<'m> Vit<'m> {
 
     /// The slots, and the memory cut to the plan's size. Not inlined, since the plan is large and not kept.
     #[inline(never)]
-    fn slots<'r>(&self, machine: &Machine, arena: &'r mut [u8]) -> Result<(Slots, &'r mut [u32]), Error> {
+    fn slots<'r>(&self, machine: &Machine, arena: &'r mut [u8]) -> (Slots, Result<&'r mut [u32], Error>) {
         let mut plan = Plan::new(machine.table.region_align);
         let slots = plan::plan(&mut plan, self.config(), self.section(), machine);
-        Ok((slots, plan.check(arena)?))
+        (slots, plan.check(arena))
     }
 }
 
