@@ -13,7 +13,7 @@ pub struct RunArgs {
     #[arg(short, long, alias = "output", value_name = "FOLDER")]
     pub out: PathBuf,
     /// The model's name [default: the output folder's]
-    #[arg(long, value_parser = crate::cli::parse_name)]
+    #[arg(long, value_parser = crate::vtr::parse_name)]
     pub name: Option<String>,
     /// Go on from the checkpoint in the output folder
     #[arg(long)]
