@@ -16,6 +16,9 @@ pub struct Totals {
     ignored: u64,
     /// Names of those that failed.
     names: Vec<String>,
+    /// Names that were printed as failed since the last summary. A test may print such a line itself, so they
+    /// count only where the summary says that something failed.
+    suspects: Vec<String>,
     is_failure: bool,
 }
 
@@ -79,9 +82,13 @@ impl Totals {
 
     fn count(&mut self, line: &str) {
         if let Some(name) = line.strip_prefix("test ").and_then(|rest| rest.strip_suffix(" ... FAILED")) {
-            self.names.push(name.into());
+            self.suspects.push(name.into());
         }
         let Some(counts) = line.strip_prefix("test result: ") else { return };
+        let suspects = std::mem::take(&mut self.suspects);
+        if counts.starts_with("FAILED") {
+            self.names.extend(suspects);
+        }
         for part in counts.split([';', '.']) {
             match part.split_whitespace().collect::<Vec<_>>()[..] {
                 [number, "passed"] => self.passed += number.parse().unwrap_or(0),
@@ -100,12 +107,14 @@ mod tests {
     #[test]
     fn summary_lines_are_counted() {
         let mut totals = Totals::default();
+        totals.count("test target::runs ... FAILED");
         totals.count(
             "test result: FAILED. 61 passed; 1 failed; 2 ignored; 0 measured; 0 filtered out; finished in \
              0.5s",
         );
-        totals.count("test target::runs ... FAILED");
-        assert_eq!((totals.passed, totals.failed, totals.ignored), (61, 1, 2));
+        totals.count("test printed_by_a_test ... FAILED");
+        totals.count("test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out");
+        assert_eq!((totals.passed, totals.failed, totals.ignored), (62, 1, 2));
         assert_eq!(totals.names, ["target::runs"]);
     }
 

@@ -80,7 +80,10 @@ macro_rules! vector_table {
 
 /// Defines functions that enable instructions for their body.
 macro_rules! vector_functions {
-    ($features:literal; $(fn $name:ident($($argument:ident: $type:ty),*) $(-> $result:ty)? = $body:expr;)*) => {
+    (
+        $features:literal;
+        $(fn $name:ident($($argument:ident: $type:ty),*) $(-> $result:ty)? = $body:expr;)*
+    ) => {
         $(fn $name($($argument: $type),*) $(-> $result)? {
             #[target_feature(enable = $features)]
             fn enabled($($argument: $type),*) $(-> $result)? {

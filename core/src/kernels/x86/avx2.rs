@@ -260,7 +260,8 @@ impl Ints for I32x16 {
     fn to_i8(self) -> [i8; LANES] {
         native!(
             let narrow = self.narrow();
-            let bytes = _mm_packs_epi16(_mm256_castsi256_si128(narrow), _mm256_extracti128_si256::<1>(narrow));
+            let high = _mm256_extracti128_si256::<1>(narrow);
+            let bytes = _mm_packs_epi16(_mm256_castsi256_si128(narrow), high);
             core::mem::transmute::<__m128i, [i8; LANES]>(bytes)
         )
     }

@@ -18,6 +18,9 @@ macro_rules! native {
     };
 }
 
+/// To the nearest number, ties to even, without an exception.
+const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+
 /// Sixteen f32.
 #[derive(Clone, Copy)]
 pub(super) struct F32x16(__m512);
@@ -254,9 +257,7 @@ impl Floats for F32x16 {
         let (mut whole, mut fraction) = (x, x);
         for i in 0..N {
             let x = x[i].max(Self::splat(-126.0));
-            native!(
-                whole[i] = Self(_mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(x.0));
-            );
+            native!(whole[i] = Self(_mm512_roundscale_ps::<NEAREST>(x.0)));
             fraction[i] = x - whole[i];
         }
         let mut power = exp2_of_fractions(fraction);
@@ -270,7 +271,7 @@ impl Floats for F32x16 {
 impl F32x16 {
     #[inline(always)]
     fn to_f16(self) -> __m256i {
-        native!(_mm512_cvtps_ph::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(self.0))
+        native!(_mm512_cvtps_ph::<NEAREST>(self.0))
     }
 }
 

@@ -1,5 +1,5 @@
-//! AVX-512 with VNNI: VPDPBUSD multiplies four bytes in each of sixteen lanes. Dot products of bytes, the block
-//! of the matrix product, and the table.
+//! AVX-512 with VNNI: VPDPBUSD multiplies four bytes in each of sixteen lanes. Dot products of bytes, the
+//! block of the matrix product, and the table.
 
 #![allow(clippy::needless_range_loop, reason = "loops over constants, which are unrolled whole")]
 
