@@ -28,7 +28,9 @@ fn main() {
         None => native(&target, cpu.as_deref()),
     };
     if let Some(name) = forced.filter(|name| name != "portable" && table.is_none()) {
-        println!("cargo:warning=there is no kernel table `{name}` to force: portable, {}", TABLES.join(", "));
+        // An error: warnings of dependencies are not shown, and the portable kernels would be slow in silence.
+        let tables = TABLES.join(", ");
+        println!("cargo::error=there is no kernel table `{name}` to force: there are portable, {tables}");
     }
     if let Some(table) = table {
         println!("cargo:rustc-cfg=table=\"{table}\"");

@@ -58,7 +58,7 @@ fn name(stage: Stage) -> &'static str {
     match stage {
         Stage::Embed => "patch embedding",
         Stage::Norm { .. } => "first norm",
-        Stage::Project { .. } => "keys and values",
+        Stage::KeysValues { .. } => "keys and values",
         Stage::Attention { .. } => "queries, attention, projection",
         Stage::Mlp { .. } => "second norm and MLP",
         Stage::Head => "final norm and classifier",

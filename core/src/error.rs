@@ -363,7 +363,9 @@ impl fmt::Display for Error {
             Error::ArenaMisaligned { required } => {
                 write!(f, "the arena must start at a multiple of {required} bytes: use vitreous::Arena")
             }
-            Error::PlanTooLarge => write!(f, "the memory plan is larger than this machine's address space"),
+            Error::PlanTooLarge => {
+                write!(f, "the memory plan exceeds this machine's address space, or MAX_REGIONS")
+            }
             Error::TileRows { found, limit } => write!(f, "{found} rows per tile: must be 1 to {limit}"),
             Error::Task { found, tasks } => {
                 write!(f, "task {found} of a model with {tasks} tasks, counted from 0")

@@ -9,7 +9,7 @@ use crate::tensor::quotient;
 /// Runs pieces of work at the same time, for example on a host's thread pool or on a microcontroller's second
 /// core. Without the feature `parallel` the engine never calls [`ForkJoin::join`].
 pub trait ForkJoin: Sync {
-    /// How many pieces can run at the same time. The memory plan has scratch for each of them.
+    /// How many pieces can run at the same time; 0 counts as 1. The memory plan has scratch for each of them.
     fn workers(&self) -> usize;
     /// Runs both pieces, perhaps at the same time, and returns when both are done.
     fn join(&self, left: &mut (dyn FnMut() + Send), right: &mut (dyn FnMut() + Send));
@@ -73,8 +73,10 @@ impl<T: Split, const N: usize> Split for heapless::Vec<T, N> {
         let (mut left, mut right) = (Self::new(), Self::new());
         for item in self {
             let (of_left, of_right) = item.split(rows, share)?;
-            // Neither fails, since both lists have the capacity of the whole.
-            let (Ok(()), Ok(())) = (left.push(of_left), right.push(of_right)) else { continue };
+            // Both lists have the capacity of the whole.
+            if left.push(of_left).is_err() || right.push(of_right).is_err() {
+                return Err(Fault::Shape);
+            }
         }
         Ok((left, right))
     }

@@ -48,7 +48,7 @@
 //! # Memory, before you flash
 //! All activations live in one arena that you give: a [`static`](Arena) of the firmware, or a buffer. The
 //! plan of a run says how large it is, and what lies in it. It is the same function on the host and on the
-//! target.
+//! target; only the feature `parallel` makes a difference, without which there is one worker.
 //!
 //! ```
 //! # #[allow(dead_code)]
@@ -143,8 +143,8 @@
 //! # static IMAGES: &[u8] = include_bytes!("../examples/digits/images.raw");
 //! # use vitreous::models::vit::Vit;
 //! # use vitreous::{Model, SliceSource};
-//! use vitreous::models::vit::RunOptions;
-//! use vitreous::{Arena, ForkJoin};
+//! use vitreous::kernels::default_kernels;
+//! use vitreous::{Arena, ForkJoin, RunOptions};
 //!
 //! /// Two threads of a host.
 //! struct Two;
@@ -165,7 +165,9 @@
 //! # let model = Model::parse(digits::MODEL)?;
 //! # let vit = Vit::new(&model)?;
 //! # let mut image = SliceSource::new(&IMAGES[7 * 64..], 8);
-//! // Each worker has scratch memory of its own, so the plan is larger.
+//! // Each worker may have scratch memory of its own: the plan for two says how much.
+//! let bytes = vit.plan_for(8, default_kernels().spec, 2)?.arena_bytes();
+//! # assert!(bytes <= 16384);
 //! let mut arena = Arena::<16384>::new();
 //! let mut run = vit.begin_with(arena.bytes_mut(), RunOptions { pool: &Two, ..RunOptions::default() })?;
 //! run.finish(&mut image)?;

@@ -12,7 +12,7 @@ pub enum Stage {
         layer: u16,
     },
     /// Keys and values of one head, or of several heads if several workers share them.
-    Project {
+    KeysValues {
         /// Block.
         layer: u16,
         /// The head, or the first of several.
@@ -48,7 +48,7 @@ pub enum Stage {
         layer: u16,
     },
     /// Keys and values of one head of a cross-attention, from the encoder's output.
-    CrossProject {
+    CrossKeysValues {
         /// Layer.
         layer: u16,
         /// Head.

@@ -74,6 +74,8 @@ impl<'a> Machine<'a> {
         if tile == 0 || tile > MAX_TILE_ROWS {
             return Err(Error::TileRows { found: tile, limit: MAX_TILE_ROWS });
         }
+        // A pool of none works on the caller's thread; without the feature no pool is ever asked.
+        let workers = if cfg!(feature = "parallel") { workers.max(1) } else { 1 };
         Ok(Self { table, tile, workers })
     }
 

@@ -46,7 +46,7 @@ impl Saturation {
         stream: impl FnOnce() -> Result<&'s [f16], E>,
     ) -> Result<(), E> {
         let is_last = match next {
-            Some(Stage::Project { .. } | Stage::CrossProject { .. }) => false,
+            Some(Stage::KeysValues { .. } | Stage::CrossKeysValues { .. }) => false,
             next => next != Some(stage),
         };
         let stage = match stage {
@@ -122,7 +122,7 @@ mod tests {
         let block = Stage::Mlp { layer: 3 };
         saturation.watch(block, Some(block), || Ok::<_, ()>(&stream)).unwrap();
         let (attention, project) =
-            (Stage::Attention { layer: 3, head: 0 }, Stage::Project { layer: 3, head: 1 });
+            (Stage::Attention { layer: 3, head: 0 }, Stage::KeysValues { layer: 3, head: 1 });
         saturation.watch(attention, Some(project), || Ok::<_, ()>(&stream)).unwrap();
         assert!(saturation.is_empty());
         saturation.watch(block, Some(Stage::Head), || Ok::<_, ()>(&stream)).unwrap();

@@ -72,16 +72,16 @@ fn tiny_config() -> IptConfig {
 /// its steps.
 fn check_stages(result: &TargetRestored, config: &IptConfig) {
     use StageKind::{
-        Attention, Conv, CrossAttention, CrossNorm, CrossProject, Decode, Encode, Memory, Mlp, Norm,
+        Attention, Conv, CrossAttention, CrossKeysValues, CrossNorm, Decode, Encode, Memory, Mlp, Norm,
     };
     let layers =
         |kind| result.cost.stages.iter().filter(move |stage| stage.kind == kind).map(|stage| stage.layer);
     let (encoder, all) =
         (config.encoder_layers as u16, (config.encoder_layers + config.decoder_layers) as u16);
-    for kind in [Norm, StageKind::Project, Attention, Mlp] {
+    for kind in [Norm, StageKind::KeysValues, Attention, Mlp] {
         assert!(layers(kind).eq(0..all), "{kind:?}");
     }
-    for kind in [CrossNorm, CrossProject, CrossAttention] {
+    for kind in [CrossNorm, CrossKeysValues, CrossAttention] {
         assert!(layers(kind).eq(encoder..all), "{kind:?}");
     }
     for kind in [Encode, Memory, Decode, StageKind::Tail] {

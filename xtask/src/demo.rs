@@ -1,4 +1,4 @@
-//! The main job from end to end, as the commands that a user would type: train, convert, inspect, prove, run.
+//! The main job from end to end, as the commands that a user would type: convert, inspect, prove, run.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -78,14 +78,7 @@ impl Demo {
     fn steps(&self, targets: &[&str]) -> Result<()> {
         self.title("Held-out images of handwritten digits");
         self.vitreous(&["digits", "--out", "held-out", "--limit", IMAGES_PER_CLASS])?;
-        let trained = root().join("models/digits");
-        let weights = if trained.is_dir() {
-            trained.display().to_string()
-        } else {
-            self.title("Train a small ViT on the other digits");
-            self.vitreous(&["train", "vit", "--data", "digits", "--out", "digits"])?;
-            "digits".into()
-        };
+        let weights = root().join("models/digits").display().to_string();
         self.title("Quantize it");
         self.vitreous(&["convert", &weights, "--output", "digits.vtr"])?;
         self.vitreous(&["inspect", "digits.vtr"])?;

@@ -23,7 +23,7 @@ cargo xtask COMMAND
   firmware [TARGET…]        build the firmware of all or some boards into target/firmware
            [--opt-level L]    3 (default) for speed, s for size
            [--only WORK]      classify or restore; both if not given
-  demo                      train, convert, prove and run a small model, on the host and on emulated boards
+  demo                      convert, prove and run a small model, on the host and on emulated boards
   test [--no-target]        every test and every check; --no-target leaves out what needs an emulator
   check                     the checks alone: formatting, lints, widths of lines, documentation, examples,
                             packages

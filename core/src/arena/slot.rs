@@ -49,11 +49,6 @@ impl Extent {
         (Self { words, ..self }, others)
     }
 
-    /// Number of its first word in the arena.
-    pub fn offset(&self) -> usize {
-        self.offset
-    }
-
     /// Both are multiples of the alignment of regions, and so of a word.
     pub(super) const fn of_bytes(offset: usize, bytes: usize) -> Self {
         Self { offset: offset / size_of::<u32>(), words: bytes / size_of::<u32>() }
@@ -160,11 +155,6 @@ impl<T: Element> Piece<T> {
     pub fn take<'a>(&self, area: &mut &'a mut [u32]) -> Result<Rows<'a, T>, Fault> {
         let words = area.split_off_mut(..self.words).ok_or(Fault::Slot)?;
         Ok(Rows { data: T::of_words_mut(words), width: self.width })
-    }
-
-    /// Its only row, to be read. The row begins at word `offset` of the arena.
-    pub fn read_at<'a>(&self, arena: &'a [u32], offset: usize) -> Result<&'a [T], Fault> {
-        part(T::of_words(part(arena, offset, self.words)?), 0, self.width)
     }
 }
 
@@ -457,7 +447,8 @@ mod tests {
         pair_view.second.data.fill(half::f16::ONE);
         assert_eq!(a.read(arena)?.iter().sum::<f32>(), 12.0);
         assert_eq!(b.read(arena)?[13..15], [0, 2]);
-        assert_eq!(pair.second.read_at(arena, pair.area.offset() + pair.first.words())?, [half::f16::ONE; 3]);
+        carve!(arena => pair_view: pair);
+        assert_eq!(pair_view.second.tile(0, 1)?.data, [half::f16::ONE; 3]);
         assert_eq!(cut(arena, [a.extent(), a.extent()]).err(), Some(Fault::Slot));
         Ok(())
     }

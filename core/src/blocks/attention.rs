@@ -112,7 +112,7 @@ pub(crate) fn attention_tile(
     heads: &[HeadWeights],
     plane: &PlaneSlots,
     LayerSlots { tokens: stream, attention: slots, .. }: &LayerSlots,
-    value_scales: &[f32],
+    largest_scales: &[f32],
     row: usize,
 ) -> Result<usize, Fault> {
     let rows = w.rows(row, stream.rows());
@@ -123,8 +123,8 @@ pub(crate) fn attention_tile(
     let mut key_scales = tensor::rows(cache.key_scales.data, cache.key_scales.width);
     let mut values = tensor::rows(cache.values.data, cache.values.width);
     let mut relative_scales = tensor::rows(cache.value_scales.data, cache.value_scales.width);
-    let attentions = per_head(heads.iter().zip(value_scales).map(|(weights, value_scale)| {
-        let cache = Attention {
+    let attentions = per_head(heads.iter().zip(largest_scales).map(|(weights, largest)| {
+        let attention = Attention {
             queries: RowsI8 { data: &[], scales: &[], zero_points: &[], pitch: padded(head_dim) },
             head_dim,
             factor,
@@ -132,9 +132,9 @@ pub(crate) fn attention_tile(
             key_scales: key_scales.next().unwrap_or_default(),
             values: values.next().unwrap_or_default(),
             relative_scales: relative_scales.next().unwrap_or_default(),
-            value_scale: *value_scale,
+            value_scale: *largest,
         };
-        Ok(Head { weights, cache })
+        Ok(Head { weights, attention })
     }))?;
     let tile = AttentionTile {
         layer: &(w.kernels, &attentions),
@@ -149,7 +149,7 @@ pub(crate) fn attention_tile(
 /// The weights of a head, and its attention, whose queries each tile fills in.
 struct Head<'a> {
     weights: &'a HeadWeights<'a>,
-    cache: Attention<'a>,
+    attention: Attention<'a>,
 }
 
 struct AttentionTile<'a> {
@@ -177,11 +177,11 @@ impl Work for AttentionTile<'_> {
         let mut scratch =
             AttentionScratch { scores: scores.data, weights: probabilities.data, sums: sums.data };
         let x = self.queries.operand(kernels, &first.weights.query, &mut self.memory.wide)?;
-        for Head { weights, cache } in heads {
+        for Head { weights, attention } in heads {
             apply(kernels, &x, &weights.query, Epilogue::None, out, linear)?;
             (kernels.quantize_rows)(out, shape, codes, scales);
             let queries = RowsI8 { data: codes, scales, zero_points: &[], pitch: shape.pitch };
-            (kernels.attend)(&Attention { queries, ..*cache }, &mut scratch, out);
+            (kernels.attend)(&Attention { queries, ..*attention }, &mut scratch, out);
             let attended = quantize_rows(kernels, out, shape.width, &weights.proj, codes, scales);
             apply_residual(kernels, &attended, &weights.proj, self.tokens.data, linear)?;
         }

@@ -17,7 +17,7 @@ use crate::tensor::rows_mut;
 const TOKENS_TOGETHER: usize = 16;
 
 /// `K_h = keys·W_Kᵀ + b`, `V_h = values·W_Vᵀ + b`, quantized per token, for the heads at work and the rows
-/// from `row` on. `values` is an empty plane where `keys` serves for both. After the last row `value_scales`
+/// from `row` on. `values` is an empty plane where `keys` serves for both. After the last row `largest_scales`
 /// holds the largest scale of each head's values. Returns the first row that is not done.
 #[inline(never)]
 pub(crate) fn cache_tile(
@@ -25,7 +25,7 @@ pub(crate) fn cache_tile(
     heads: &[HeadWeights],
     (keys, values): (&PlaneSlots, &PlaneSlots),
     slots: &AttentionSlots,
-    value_scales: &mut [f32],
+    largest_scales: &mut [f32],
     row: usize,
 ) -> Result<usize, Fault> {
     let tokens = slots.cache.key_scales.width();
@@ -60,7 +60,7 @@ pub(crate) fn cache_tile(
     fork(w.pool, tile)?;
     if row + rows == tokens {
         carve!(w.arena => cache: slots.cache);
-        for (scales, largest) in rows_mut(cache.value_scales.data, tokens).zip(value_scales) {
+        for (scales, largest) in rows_mut(cache.value_scales.data, tokens).zip(largest_scales) {
             *largest = make_relative(scales);
         }
     }

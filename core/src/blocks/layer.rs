@@ -17,23 +17,28 @@ use crate::run::{Machine, PerHead, Workspace, MAX_HEADS_AT_WORK};
 
 /// The stage that follows `stage` within its layer, or `None` after the layer's last one. `at_work` of the
 /// `heads` heads are computed together. Layers from number `cross_from` on have a cross-attention.
-pub(crate) fn next_in_layer(stage: Stage, heads: usize, at_work: usize, cross_from: usize) -> Option<Stage> {
+pub(crate) fn next_in_layer(
+    stage: Stage,
+    heads: usize,
+    at_work: usize,
+    cross_from: Option<usize>,
+) -> Option<Stage> {
     let next_head = |head: u16| {
         let next = usize::from(head) + at_work;
         (next < heads).then_some(next as u16)
     };
     Some(match stage {
-        Stage::Norm { layer } => Stage::Project { layer, head: 0 },
-        Stage::Project { layer, head } => Stage::Attention { layer, head },
+        Stage::Norm { layer } => Stage::KeysValues { layer, head: 0 },
+        Stage::KeysValues { layer, head } => Stage::Attention { layer, head },
         Stage::Attention { layer, head } => match next_head(head) {
-            Some(head) => Stage::Project { layer, head },
-            None if usize::from(layer) >= cross_from => Stage::CrossNorm { layer },
+            Some(head) => Stage::KeysValues { layer, head },
+            None if cross_from.is_some_and(|from| usize::from(layer) >= from) => Stage::CrossNorm { layer },
             None => Stage::Mlp { layer },
         },
-        Stage::CrossNorm { layer } => Stage::CrossProject { layer, head: 0 },
-        Stage::CrossProject { layer, head } => Stage::CrossAttention { layer, head },
+        Stage::CrossNorm { layer } => Stage::CrossKeysValues { layer, head: 0 },
+        Stage::CrossKeysValues { layer, head } => Stage::CrossAttention { layer, head },
         Stage::CrossAttention { layer, head } => match next_head(head) {
-            Some(head) => Stage::CrossProject { layer, head },
+            Some(head) => Stage::CrossKeysValues { layer, head },
             None => Stage::Mlp { layer },
         },
         _ => return None,
@@ -60,10 +65,10 @@ impl AttentionStage {
     pub fn of(stage: Stage) -> Result<Self, Fault> {
         let (layer, is_cross, part) = match stage {
             Stage::Norm { layer } => (layer, false, Part::Norm),
-            Stage::Project { layer, head } => (layer, false, Part::Cache(head)),
+            Stage::KeysValues { layer, head } => (layer, false, Part::Cache(head)),
             Stage::Attention { layer, head } => (layer, false, Part::Attend(head)),
             Stage::CrossNorm { layer } => (layer, true, Part::Norm),
-            Stage::CrossProject { layer, head } => (layer, true, Part::Cache(head)),
+            Stage::CrossKeysValues { layer, head } => (layer, true, Part::Cache(head)),
             Stage::CrossAttention { layer, head } => (layer, true, Part::Attend(head)),
             _ => return Err(Fault::Stage),
         };
@@ -151,14 +156,14 @@ pub(crate) struct AttentionState<'m> {
     /// Number of heads at work, that is, of heads that are computed together.
     pub at_work: usize,
     /// Largest scale of the values of each head at work.
-    value_scales: [f32; MAX_HEADS_AT_WORK],
+    largest_scales: [f32; MAX_HEADS_AT_WORK],
     heads: HeadsAtWork<'m>,
 }
 
 impl<'m> AttentionState<'m> {
     pub const fn new(at_work: usize) -> Self {
         let heads = HeadsAtWork { of: None, weights: PerHead::new() };
-        Self { at_work, value_scales: [0.0; MAX_HEADS_AT_WORK], heads }
+        Self { at_work, largest_scales: [0.0; MAX_HEADS_AT_WORK], heads }
     }
 
     /// Computes the tile of a stage from `row` on. Returns the first row that is not done.
@@ -177,7 +182,7 @@ impl<'m> AttentionState<'m> {
         let head = usize::from(head);
         let heads = head..(head + self.at_work).min(model.heads());
         let heads = self.heads.get(model, (layer, is_cross), heads)?;
-        let scales = &mut self.value_scales;
+        let scales = &mut self.largest_scales;
         Ok(match part {
             Part::Attend(_) => attention_tile(w, heads, planes.queries(), slots, scales, row)?,
             _ => cache_tile(w, heads, planes.keys_and_values(), &slots.attention, scales, row)?,

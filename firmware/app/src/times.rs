@@ -62,7 +62,7 @@ fn kind_and_layer(stage: EngineStage) -> (StageKind, u16) {
     match stage {
         EngineStage::Embed => (StageKind::Embed, 0),
         EngineStage::Norm { layer } => (StageKind::Norm, layer),
-        EngineStage::Project { layer, .. } => (StageKind::Project, layer),
+        EngineStage::KeysValues { layer, .. } => (StageKind::KeysValues, layer),
         EngineStage::Attention { layer, .. } => (StageKind::Attention, layer),
         EngineStage::Mlp { layer } => (StageKind::Mlp, layer),
         EngineStage::Head => (StageKind::Head, 0),
@@ -70,7 +70,7 @@ fn kind_and_layer(stage: EngineStage) -> (StageKind, u16) {
         EngineStage::Encode => (StageKind::Encode, 0),
         EngineStage::Memory => (StageKind::Memory, 0),
         EngineStage::CrossNorm { layer } => (StageKind::CrossNorm, layer),
-        EngineStage::CrossProject { layer, .. } => (StageKind::CrossProject, layer),
+        EngineStage::CrossKeysValues { layer, .. } => (StageKind::CrossKeysValues, layer),
         EngineStage::CrossAttention { layer, .. } => (StageKind::CrossAttention, layer),
         EngineStage::Decode => (StageKind::Decode, 0),
         EngineStage::Tail => (StageKind::Tail, 0),

@@ -124,8 +124,9 @@ pub enum StageKind {
     Embed,
     /// Layer norm before attention.
     Norm,
-    /// Keys and values of a head.
-    Project,
+    /// Keys and values of a head. Its name in JSON is older.
+    #[serde(rename = "Project")]
+    KeysValues,
     /// Queries, scores and weighted values of a head.
     Attention,
     /// The MLP with its layer norm.
@@ -141,7 +142,8 @@ pub enum StageKind {
     /// Layer norm before cross-attention.
     CrossNorm,
     /// Keys and values of a head of a cross-attention.
-    CrossProject,
+    #[serde(rename = "CrossProject")]
+    CrossKeysValues,
     /// Queries, scores and weighted values of a head of a cross-attention.
     CrossAttention,
     /// The MLP behind the decoder; tokens become feature maps again.
@@ -156,7 +158,7 @@ impl StageKind {
     pub const ALL: [StageKind; 14] = [
         StageKind::Embed,
         StageKind::Norm,
-        StageKind::Project,
+        StageKind::KeysValues,
         StageKind::Attention,
         StageKind::Mlp,
         StageKind::Head,
@@ -164,7 +166,7 @@ impl StageKind {
         StageKind::Encode,
         StageKind::Memory,
         StageKind::CrossNorm,
-        StageKind::CrossProject,
+        StageKind::CrossKeysValues,
         StageKind::CrossAttention,
         StageKind::Decode,
         StageKind::Tail,

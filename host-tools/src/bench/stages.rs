@@ -14,7 +14,7 @@ pub(super) fn name(stage: Stage) -> (&'static str, Option<u16>) {
     match stage {
         Stage::Embed => ("embed", None),
         Stage::Norm { layer } => ("norm", Some(layer)),
-        Stage::Project { layer, .. } => ("project", Some(layer)),
+        Stage::KeysValues { layer, .. } => ("project", Some(layer)),
         Stage::Attention { layer, .. } => ("attention", Some(layer)),
         Stage::Mlp { layer } => ("mlp", Some(layer)),
         Stage::Head => ("head", None),
@@ -22,7 +22,7 @@ pub(super) fn name(stage: Stage) -> (&'static str, Option<u16>) {
         Stage::Encode => ("encode", None),
         Stage::Memory => ("memory", None),
         Stage::CrossNorm { layer } => ("cross norm", Some(layer)),
-        Stage::CrossProject { layer, .. } => ("cross project", Some(layer)),
+        Stage::CrossKeysValues { layer, .. } => ("cross project", Some(layer)),
         Stage::CrossAttention { layer, .. } => ("cross attention", Some(layer)),
         Stage::Decode => ("decode", None),
         Stage::Tail => ("tail", None),
@@ -36,10 +36,10 @@ pub(super) fn order(stage: Stage, encoder_layers: u16) -> (u8, u16, u8) {
         Stage::Embed | Stage::Encode => (1, 0, 0),
         Stage::Memory => (2, encoder_layers, 0),
         Stage::Norm { layer } => (2, layer, 1),
-        Stage::Project { layer, .. } => (2, layer, 2),
+        Stage::KeysValues { layer, .. } => (2, layer, 2),
         Stage::Attention { layer, .. } => (2, layer, 3),
         Stage::CrossNorm { layer } => (2, layer, 4),
-        Stage::CrossProject { layer, .. } => (2, layer, 5),
+        Stage::CrossKeysValues { layer, .. } => (2, layer, 5),
         Stage::CrossAttention { layer, .. } => (2, layer, 6),
         Stage::Mlp { layer } => (2, layer, 7),
         Stage::Head | Stage::Decode => (3, 0, 0),
@@ -88,7 +88,7 @@ mod tests {
     fn steps_of_all_heads_and_tiles_of_a_layer_add_up() {
         let ms = Duration::from_millis;
         let layer = |layer| Stage::Norm { layer };
-        let project = |head| Stage::Project { layer: 1, head };
+        let project = |head| Stage::KeysValues { layer: 1, head };
         let cross = |head| Stage::CrossAttention { layer: 1, head };
         let steps = [
             (layer(0), ms(1)),

@@ -64,7 +64,7 @@ fn stage(kind: StageKind, layer: u16) -> Stage {
     match kind {
         StageKind::Embed => Stage::Embed,
         StageKind::Norm => Stage::Norm { layer },
-        StageKind::Project => Stage::Project { layer, head: 0 },
+        StageKind::KeysValues => Stage::KeysValues { layer, head: 0 },
         StageKind::Attention => Stage::Attention { layer, head: 0 },
         StageKind::Mlp => Stage::Mlp { layer },
         StageKind::Head => Stage::Head,
@@ -72,7 +72,7 @@ fn stage(kind: StageKind, layer: u16) -> Stage {
         StageKind::Encode => Stage::Encode,
         StageKind::Memory => Stage::Memory,
         StageKind::CrossNorm => Stage::CrossNorm { layer },
-        StageKind::CrossProject => Stage::CrossProject { layer, head: 0 },
+        StageKind::CrossKeysValues => Stage::CrossKeysValues { layer, head: 0 },
         StageKind::CrossAttention => Stage::CrossAttention { layer, head: 0 },
         StageKind::Decode => Stage::Decode,
         StageKind::Tail => Stage::Tail,

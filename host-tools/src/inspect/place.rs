@@ -8,9 +8,9 @@ pub enum Place {
     /// All of it in one; of weights that several stages read, the first.
     In(Stage),
     /// Query, key and value of a self-attention, three linear layers of one size: keys and values in
-    /// [`Stage::Project`], queries in [`Stage::Attention`] of this layer.
+    /// [`Stage::KeysValues`], queries in [`Stage::Attention`] of this layer.
     Own(u16),
-    /// The same of a cross-attention, in [`Stage::CrossProject`] and [`Stage::CrossAttention`].
+    /// The same of a cross-attention, in [`Stage::CrossKeysValues`] and [`Stage::CrossAttention`].
     Cross(u16),
 }
 
@@ -29,8 +29,8 @@ impl Place {
         match self {
             Place::In(own) => [u64::from(own == stage), 1],
             Place::Own(_) | Place::Cross(_) if self.attention() == stage => [1, 3],
-            Place::Own(layer) => [2 * u64::from(stage == Stage::Project { layer, head: 0 }), 3],
-            Place::Cross(layer) => [2 * u64::from(stage == Stage::CrossProject { layer, head: 0 }), 3],
+            Place::Own(layer) => [2 * u64::from(stage == Stage::KeysValues { layer, head: 0 }), 3],
+            Place::Cross(layer) => [2 * u64::from(stage == Stage::CrossKeysValues { layer, head: 0 }), 3],
         }
     }
 }

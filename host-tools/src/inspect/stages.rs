@@ -16,9 +16,9 @@ pub struct Work {
 /// The stage with head 0, which stands for all of its layer's heads.
 pub fn of_all_heads(stage: Stage) -> Stage {
     match stage {
-        Stage::Project { layer, .. } => Stage::Project { layer, head: 0 },
+        Stage::KeysValues { layer, .. } => Stage::KeysValues { layer, head: 0 },
         Stage::Attention { layer, .. } => Stage::Attention { layer, head: 0 },
-        Stage::CrossProject { layer, .. } => Stage::CrossProject { layer, head: 0 },
+        Stage::CrossKeysValues { layer, .. } => Stage::CrossKeysValues { layer, head: 0 },
         Stage::CrossAttention { layer, .. } => Stage::CrossAttention { layer, head: 0 },
         other => other,
     }

@@ -56,7 +56,7 @@ pub(super) fn plan(
     (index, task): (usize, &Task),
     m: &Machine,
 ) -> Slots {
-    let phases = |phases: Phases| if m.has_room() { Phases::through(ENTRY, MLP) } else { phases };
+    let phases = |alive: Phases| if m.has_room() { Phases::through(ENTRY, MLP) } else { alive };
     let (tokens, dim, row) = (c.tokens(), c.dim(), c.window * c.features);
     let layers = c.encoder_layers + c.decoder_layers;
     let own_f16 = (0..layers).any(|layer| section.layer(layer).qkv == Precision::F16);

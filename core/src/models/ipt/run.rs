@@ -221,7 +221,7 @@ impl<'m> IptRun<'_, 'm> {
             Stage::Mlp { .. } => Stage::Decode,
             Stage::Memory => Stage::Norm { layer: encoder as u16 },
             Stage::Decode => Stage::Tail,
-            _ => return next_in_layer(stage, c.heads, self.attention.at_work, encoder),
+            _ => return next_in_layer(stage, c.heads, self.attention.at_work, Some(encoder)),
         })
     }
 

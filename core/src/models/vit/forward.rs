@@ -36,8 +36,8 @@ pub(super) fn embed_tile<S: PixelSource + ?Sized>(
         prefix.iter_mut().zip(weights.prefix).for_each(|(to, from)| *to = *from);
     }
     let columns = c.patch_columns().max(1);
-    for (patch, to) in (patch..patch + rows).zip(tensor::rows_mut(&mut *memory.patches.data, linear.pitch)) {
-        let (strip_row, column) = (patch / columns, patch % columns);
+    for (number, to) in (patch..patch + rows).zip(tensor::rows_mut(&mut *memory.patches.data, linear.pitch)) {
+        let (strip_row, column) = (number / columns, number % columns);
         if column == 0 {
             source.read_rows(strip_row * c.patch_height, strip.data).map_err(Error::Source)?;
         }
@@ -103,9 +103,11 @@ pub(super) fn head(
     slots: &Slots,
 ) -> Result<(), Fault> {
     let kernels = w.kernels;
-    carve!(w.arena => tokens: slots.layer.tokens, memory: slots.head);
-    let HeadRows { features, input, codes, logits, second_logits, scratch } = memory.tile(1)?;
-    let (features, input, logits) = (features.data, input.data, logits.data);
+    carve!(w.arena =>
+        tokens: slots.layer.tokens, features: slots.features, logits: slots.logits, memory: slots.head
+    );
+    let HeadRows { input, codes, second_logits, scratch } = memory.tile(1)?;
+    let (features, logits, input) = (features.tile(0, 1)?.data, logits.tile(0, 1)?.data, input.data);
     let norm = |token: &[f16], out: &mut [f32]| match &weights.norm_before_pool {
         Some(norm) => (kernels.layer_norm)(token, norm, out),
         None => (kernels.widen)(token, out),

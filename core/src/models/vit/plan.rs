@@ -25,6 +25,10 @@ pub(super) struct Slots {
     /// Normed tokens.
     pub plane: PlaneSlots,
     pub mlp: MlpSlots,
+    /// Pooled features: `(dim)`.
+    pub features: Slot<f32>,
+    /// `(classes)`.
+    pub logits: Slot<f32>,
     pub head: HeadSlots,
 }
 
@@ -43,10 +47,6 @@ slots! {
 slots! {
     /// Memory for pooling and classifiers.
     tile HeadSlots => HeadRows {
-        /// Pooled features: `(dim)`.
-        features: Rows<f32>,
-        /// The output: `(classes)`.
-        logits: Rows<f32>,
         /// A normed token, for the mean or for the second classifier: `(dim)`.
         input: Rows<f32>,
         /// The input of a classifier, quantized: `(dim)`.
@@ -61,7 +61,7 @@ slots! {
 /// Plans the memory of a run. `plan` is empty before.
 #[inline(never)]
 pub(super) fn plan(plan: &mut Plan, c: &VitConfig, section: &ConfigSection, m: &Machine) -> Slots {
-    let phases = |phases: Phases| if m.has_room() { Phases::through(EMBED, HEAD) } else { phases };
+    let phases = |alive: Phases| if m.has_room() { Phases::through(EMBED, HEAD) } else { alive };
     let is_f16 = (0..c.depth).any(|layer| section.block(layer).qkv == Precision::F16);
     let shape = AttentionShape {
         tokens: c.tokens(),
@@ -85,16 +85,15 @@ pub(super) fn plan(plan: &mut Plan, c: &VitConfig, section: &ConfigSection, m: &
     let layer_phases = [NORM, ATTENTION].map(|phase| phases(Phases::only(phase)));
     let layer = LayerSlots::plan(plan, m, tokens, &shape, layer_phases);
     let mlp = MlpSlots::plan(plan, m, c.dim, c.hidden, Phases::only(MLP));
-    let second_classes = if c.second_head_token().is_some() { c.classes } else { 0 };
+    let features = plan.slot("features", 1, c.dim, Phases::only(HEAD));
+    let logits = plan.slot("logits", 1, c.classes, Phases::only(HEAD));
     let mut area = plan.area(Phases::only(HEAD));
     let head = HeadSlots {
-        features: area.slot("features", 1, c.dim),
-        logits: area.slot("logits", 1, c.classes),
         input: area.slot("head input", 1, c.dim),
         codes: area.slot("head input i8", 1, padded(c.dim)),
-        second_logits: area.slot("logits dist", 1, second_classes),
+        second_logits: area.slot("logits dist", 1, c.classes * usize::from(c.second_head_token().is_some())),
         scratch: area.slot("head scratch", m.workers, m.linear_scratch(c.dim)),
         area: area.place(),
     };
-    Slots { layer, strip, embed, plane, mlp, head }
+    Slots { layer, strip, embed, plane, mlp, features, logits, head }
 }

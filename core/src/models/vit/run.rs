@@ -111,7 +111,7 @@ impl Run<'_, '_> {
             match stage {
                 Stage::Embed => Some(block(0)),
                 Stage::Mlp { layer } => Some(block(layer.saturating_add(1))),
-                _ => next_in_layer(stage, c.heads, at_work, usize::MAX),
+                _ => next_in_layer(stage, c.heads, at_work, None),
             }
         }))
     }
@@ -169,8 +169,7 @@ impl Run<'_, '_> {
     /// [`Error::NotFinished`] before the last step.
     pub fn logits(&self) -> Result<&[f32], Error> {
         self.position.expect_done()?;
-        let head = &self.slots.head;
-        Ok(head.logits.read_at(self.workspace.arena, head.area.offset() + head.features.words())?)
+        Ok(self.slots.logits.read(self.workspace.arena)?)
     }
 
     /// Pooled features after the final norm, `(dim)`: the input of the classifier, or of the first of two.
@@ -181,7 +180,6 @@ impl Run<'_, '_> {
     /// [`Error::NotFinished`] before the last step.
     pub fn features(&self) -> Result<&[f32], Error> {
         self.position.expect_done()?;
-        let head = &self.slots.head;
-        Ok(head.features.read_at(self.workspace.arena, head.area.offset())?)
+        Ok(self.slots.features.read(self.workspace.arena)?)
     }
 }

@@ -183,7 +183,7 @@ impl Run<'_, '_> {
                 Some(Stage::Norm { layer: layer + 1 })
             }
             Stage::Mlp { .. } => Some(Stage::Head),
-            _ => next_in_layer(stage, c.heads, at_work, usize::MAX),
+            _ => next_in_layer(stage, c.heads, at_work, None),
         }))
     }
 

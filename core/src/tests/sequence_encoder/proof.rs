@@ -9,6 +9,7 @@ use super::{Config, Encoder, NORM_EPS};
 use crate::arena::Arena;
 use crate::blocks::LayerPrecision;
 use crate::error::Error;
+use crate::fork::ForkJoin;
 use crate::format::Model;
 use crate::kernels::{supported_kernels, Kernels, PORTABLE};
 use crate::profile::Progress;
@@ -16,7 +17,25 @@ use crate::run::{Machine, RunOptions};
 use crate::source::SourceError;
 use crate::tensor::Precision;
 
+/// Room for the file, which lies in memory aligned as a model has to be.
+const FILE_BYTES: usize = 1 << 16;
 const ARENA_BYTES: usize = 1 << 16;
+
+/// So many threads of the host.
+struct Threads(usize);
+
+impl ForkJoin for Threads {
+    fn workers(&self) -> usize {
+        self.0
+    }
+
+    fn join(&self, left: &mut (dyn FnMut() + Send), right: &mut (dyn FnMut() + Send)) {
+        std::thread::scope(|scope| {
+            scope.spawn(left);
+            right();
+        });
+    }
+}
 
 /// Sizes that differ from each other and are no multiples of what kernels take together.
 const CONFIG: Config = Config {
@@ -39,12 +58,16 @@ fn f16_config() -> Config {
 
 /// Loads a file, runs it on `ids` and returns the logits. The arena is as large as the plan, and not zeroed.
 fn run(file: &[u8], ids: &[u16], kernels: &'static Kernels, tile_rows: usize) -> Result<Vec<f32>, Error> {
-    let mut memory = Box::new(Arena::<ARENA_BYTES>::new());
+    run_on(file, ids, RunOptions { tile_rows, kernels, ..RunOptions::default() })
+}
+
+fn run_on(file: &[u8], ids: &[u16], options: RunOptions) -> Result<Vec<f32>, Error> {
+    let mut memory = Box::new(Arena::<FILE_BYTES>::new());
     memory.bytes_mut()[..file.len()].copy_from_slice(file);
     let model = Model::parse(&memory.bytes_mut()[..file.len()])?;
     let encoder = Encoder::new(&model)?;
-    let options = RunOptions { tile_rows, kernels, ..RunOptions::default() };
-    let needed = encoder.plan(&Machine::new(tile_rows, kernels.spec, 1)?).0.arena_bytes();
+    let machine = Machine::new(options.tile_rows, options.kernels.spec, options.pool.workers())?;
+    let needed = encoder.plan(&machine).0.arena_bytes();
     let mut arena = Box::new(Arena::<ARENA_BYTES>::new());
     let arena = &mut arena.bytes_mut()[..needed];
     arena.fill(0xa5);
@@ -137,12 +160,17 @@ fn logits_are_those_of_the_formulas() -> Result<(), Error> {
 }
 
 #[test]
-fn tables_and_tile_heights_change_no_bit() -> Result<(), Error> {
+fn tables_workers_and_tile_heights_change_no_bit() -> Result<(), Error> {
     for config in [CONFIG, f16_config()] {
         let (file, _) = random(&config, 8);
         let want = run(&file, &IDS, &PORTABLE, 8)?;
         for tile_rows in [1, 3, 21, 64] {
             assert_eq!(run(&file, &IDS, &PORTABLE, tile_rows)?, want, "{tile_rows} rows");
+        }
+        // A pool of none is the caller's thread. Without the feature `parallel` no pool is asked.
+        for workers in [0, 1, 2, 3, 5] {
+            let options = RunOptions { kernels: &PORTABLE, pool: &Threads(workers), ..RunOptions::default() };
+            assert_eq!(run_on(&file, &IDS, options)?, want, "{workers} workers");
         }
         for kernels in supported_kernels() {
             match run(&file, &IDS, kernels, 8) {
