@@ -188,8 +188,8 @@ pub enum Error {
     Internal(Fault),
 }
 
-/// An assumption of the engine that does not hold, although a model was loaded and a plan made. This has
-/// never been seen. It is an error and not a panic, so that no panic is linked.
+/// An assumption of the engine that does not hold, although a model was loaded and a plan made. But for
+/// [`Fault::Pool`] this has never been seen. It is an error and not a panic, so that no panic is linked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 // As wide as a word for the same reason as [`Error`].
@@ -205,6 +205,9 @@ pub enum Fault {
     Stage = 4,
     /// Weights that the loader has checked are missing.
     Weights = 5,
+    /// A [`ForkJoin`](crate::ForkJoin) has not run a piece of work that it was given. That is a fault of the
+    /// pool, not of the engine.
+    Pool = 6,
 }
 
 impl From<Fault> for Error {
@@ -383,6 +386,7 @@ impl fmt::Display for Error {
             Error::Source(error) => write!(f, "the source of pixels failed with code {}", error.code),
             Error::Finished => write!(f, "the run is over: begin a new one"),
             Error::NotFinished => write!(f, "the run is not over: step until it is done"),
+            Error::Internal(Fault::Pool) => write!(f, "the pool has not run all work that it was given"),
             Error::Internal(fault) => write!(f, "internal error {}: please report it", fault as u32),
         }
     }

@@ -132,7 +132,8 @@ fn halve<W: Work>(pool: &dyn ForkJoin, work: W, workers: usize) -> Result<(), Fa
     }
     let (left, right) = work.split(cut, share)?;
     let (mut left, mut right) = (Some(left), Some(right));
-    let (mut left_result, mut right_result) = (Ok(()), Ok(()));
+    // Until each has run.
+    let (mut left_result, mut right_result) = (Err(Fault::Pool), Err(Fault::Pool));
     pool.join(
         &mut || {
             if let Some(work) = left.take() {

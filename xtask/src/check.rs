@@ -50,12 +50,12 @@ pub fn all(totals: &mut Totals, targets: bool) -> Result<Vec<String>> {
         let arguments = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
         totals.run_check("cargo clippy", cargo().args(arguments));
         for name in LINTED_BOARDS.iter().filter(|_| targets) {
-            match clippy_of(board(name)?) {
-                Some(mut command) => totals.run_check(&format!("cargo clippy for {name}"), &mut command),
-                None => {
-                    skipped.push(format!("cargo clippy for {name}: no toolchain with clippy builds for it"))
-                }
-            }
+            let Some([mut engine, mut firmware]) = clippy_of(board(name)?) else {
+                skipped.push(format!("cargo clippy for {name}: no toolchain with clippy builds for it"));
+                continue;
+            };
+            totals.run_check(&format!("cargo clippy of the engine for {name}"), &mut engine);
+            totals.run_check(&format!("cargo clippy of the firmware for {name}"), &mut firmware);
         }
     } else {
         skipped.push("cargo clippy: clippy is not installed".into());
@@ -83,12 +83,16 @@ fn of_packages(command: &mut Command) -> &mut Command {
     command.args(PACKAGES.iter().flat_map(|package| ["--package", package]))
 }
 
-/// Clippy over the firmware of a board, and so over the engine as it is built for it. What is built beside it
-/// is what the firmware's own build needs.
-fn clippy_of(board: &Board) -> Option<Command> {
+/// Clippy over the engine and over the firmware, as they are built for a board. Cargo lints the members of a
+/// workspace alone, and the firmware's has only itself.
+fn clippy_of(board: &Board) -> Option<[Command; 2]> {
     let toolchain = Toolchain::find(board.target).ok()?;
-    let mut command = toolchain.cargo_clippy(board.target, &compiler_flags(board))?;
-    command.current_dir(source()).args(["--release", "--locked", "--quiet", "--features", board.name]);
-    command.arg("--target-dir").arg(target_folder(&toolchain)).args(["--", "-D", "warnings"]);
-    Some(command)
+    let clippy = |folder, arguments: &[&str]| {
+        let mut command = toolchain.cargo_clippy(board.target, &compiler_flags(board))?;
+        command.current_dir(folder).args(["--release", "--locked", "--quiet"]).args(arguments);
+        command.arg("--target-dir").arg(target_folder(&toolchain)).args(["--", "-D", "warnings"]);
+        Some(command)
+    };
+    let engine = clippy(root().to_path_buf(), &["--package", "vitreous", "--lib"])?;
+    Some([engine, clippy(source(), &["--features", board.name])?])
 }

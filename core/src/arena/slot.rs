@@ -245,7 +245,7 @@ impl<'a, T> Rows<'a, T> {
     #[inline]
     pub fn cut(self, at: usize) -> Result<(Self, Self), Fault> {
         let width = self.width;
-        let (left, right) = halves(self.data, at * width)?;
+        let (left, right) = halves(self.data, at.saturating_mul(width))?;
         Ok((Rows { data: left, width }, Rows { data: right, width }))
     }
 }

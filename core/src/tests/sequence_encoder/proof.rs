@@ -9,6 +9,8 @@ use super::{Config, Encoder, NORM_EPS};
 use crate::arena::Arena;
 use crate::blocks::LayerPrecision;
 use crate::error::Error;
+#[cfg(feature = "parallel")]
+use crate::error::Fault;
 use crate::fork::ForkJoin;
 use crate::format::Model;
 use crate::kernels::{supported_kernels, Kernels, PORTABLE};
@@ -179,6 +181,42 @@ fn tables_workers_and_tile_heights_change_no_bit() -> Result<(), Error> {
             }
         }
     }
+    Ok(())
+}
+
+/// Pools that don't do what they were asked for: of four workers the given ones run.
+#[cfg(feature = "parallel")]
+struct Lazy([bool; 2]);
+
+#[cfg(feature = "parallel")]
+impl ForkJoin for Lazy {
+    fn workers(&self) -> usize {
+        4
+    }
+
+    fn join(&self, left: &mut (dyn FnMut() + Send), right: &mut (dyn FnMut() + Send)) {
+        let [runs_left, runs_right] = self.0;
+        if runs_left {
+            left();
+            left();
+        }
+        if runs_right {
+            right();
+        }
+    }
+}
+
+#[test]
+#[cfg(feature = "parallel")]
+fn a_pool_that_drops_work_is_noticed() -> Result<(), Error> {
+    let (file, _) = random(&CONFIG, 10);
+    let run = |runs| {
+        run_on(&file, &IDS, RunOptions { kernels: &PORTABLE, pool: &Lazy(runs), ..RunOptions::default() })
+    };
+    for runs in [[false, false], [true, false], [false, true]] {
+        assert_eq!(run(runs).err(), Some(Error::Internal(Fault::Pool)));
+    }
+    assert_eq!(run([true, true])?, super::proof::run(&file, &IDS, &PORTABLE, 8)?, "twice is once");
     Ok(())
 }
 
