@@ -28,7 +28,7 @@ fn main() {
         None => native(&target, cpu.as_deref()),
     };
     if let Some(name) = forced.filter(|name| name != "portable" && table.is_none()) {
-        // An error: warnings of dependencies are not shown, and the portable kernels would be slow in silence.
+        // An error, since warnings of dependencies are not shown: portable kernels would be slow in silence.
         let tables = TABLES.join(", ");
         println!("cargo::error=there is no kernel table `{name}` to force: there are portable, {tables}");
     }

@@ -17,8 +17,8 @@ use crate::tensor::rows_mut;
 const TOKENS_TOGETHER: usize = 16;
 
 /// `K_h = keys·W_Kᵀ + b`, `V_h = values·W_Vᵀ + b`, quantized per token, for the heads at work and the rows
-/// from `row` on. `values` is an empty plane where `keys` serves for both. After the last row `largest_scales`
-/// holds the largest scale of each head's values. Returns the first row that is not done.
+/// from `row` on. `values` is an empty plane where `keys` serves for both. After the last row
+/// `largest_scales` holds the largest scale of each head's values. Returns the first row that is not done.
 #[inline(never)]
 pub(crate) fn cache_tile(
     w: &mut Workspace,
