@@ -32,7 +32,7 @@ fn the_generated_rust_of_a_restorer_says_what_the_engine_says() {
     std::fs::write(path("model.vtr"), bytes.expect("convertible")).expect("writable");
     let restorer = Restorer::load(&path("model.vtr")).expect("loadable");
     let model = ConvertedModel::load(&path("model.vtr")).expect("loadable");
-    let source = rust_source(&model, "random", "model.vtr".as_ref()).expect("a Rust file");
+    let source = rust_source(&model, "random", "model.vtr".as_ref(), None).expect("a Rust file");
     std::fs::write(path("restorer.rs"), source).expect("writable");
     std::fs::write(path("main.rs"), MAIN).expect("writable");
     let compiled = Command::new("rustc")
