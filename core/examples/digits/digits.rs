@@ -17,8 +17,8 @@ pub static MODEL: &[u8] = &ALIGNED.0;
 const _: () = assert!(
     vitreous::kernels::reads(16, 4),
     "this model's weights lie in the order of aarch64, which the kernels of this build do not read. \
-     Otherwise convert the model again: `vitreous convert --for` takes the name of this build's \
-     core, chip or target triple."
+     If the core is another one, convert the model again: `vitreous convert --for` takes the name of this \
+     build's core, chip or target triple."
 );
 
 /// Bytes of arena that a run needs: `static mut ARENA: vitreous::Arena<ARENA_BYTES> =

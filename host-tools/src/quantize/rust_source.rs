@@ -171,8 +171,8 @@ pub static MODEL: &[u8] = &ALIGNED.0;
 const _: () = assert!(
     vitreous::kernels::reads({nr}, {kr}),
     "this model's weights lie in the order of {machine}, which the kernels of this build do not read. \
-{way_out}     Otherwise convert the model again: `vitreous convert --for` takes the name of this build's \
-     core, chip or target triple."
+{way_out}     If the core is another one, convert the model again: `vitreous convert --for` takes the name of this \
+     build's core, chip or target triple."
 );
 "#,
         name = printable(name),
