@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use crate::kernels;
 use crate::source::SourceError;
 
 /// Why a model was refused or a run stopped.
@@ -356,8 +357,9 @@ impl fmt::Display for Error {
             Error::Layout { nr, kr } => {
                 write!(
                     f,
-                    "weights are packed {nr}x{kr}, which these kernels can't read: convert the model for \
-                     this target"
+                    "weights are packed {nr}x{kr}, which these kernels can't read: convert the model with \
+                     --for {}",
+                    kernels::convert_for()
                 )
             }
             Error::ArenaTooSmall { needed, found } => {

@@ -111,22 +111,29 @@
 //!
 //! # Machines
 //! A table of kernels ([`kernels`]) holds all that differs between machines. The build script picks it from
-//! the target and from `-C target-cpu`, and every table computes the bits of `portable`:
+//! the target, from `-C target-cpu` and `-C target-feature`, and every table computes the bits of `portable`:
 //!
 //! | target | table | to name in the flags |
 //! |---|---|---|
 //! | `thumbv7em-none-eabihf` (Cortex-M4, M7) | `cortex-m-dsp` | `-C target-cpu=cortex-m7` where it is one |
-//! | `thumbv8m.main-none-eabihf` (Cortex-M33) | `cortex-m-dsp` | `-C target-cpu=cortex-m33` |
+//! | `thumbv8m.main-none-eabihf` (Cortex-M33, M35P) | `cortex-m-dsp` | nothing; see below |
 //! | `thumbv8m.main-none-eabihf` (Cortex-M55, M85, M52) | `cortex-m-helium` | `-C target-cpu=cortex-m55` |
-//! | `thumbv6m`, `thumbv7m`, `thumbv8m.base` | `soft-float`: integers alone | |
+//! | `thumbv7em-none-eabi`, `thumbv8m.main-none-eabi` without FPU | `soft-float`: integers alone | |
+//! | the same with the FPU in use (softfp) | as on `eabihf` | `-C target-cpu=cortex-m4`, or another core |
+//! | `thumbv6m`, `thumbv7m`, `thumbv8m.base` | `soft-float` | |
 //! | `riscv32im*` without F | `soft-float` | |
 //! | `aarch64` | `neon`, `neon-dotprod` | `-C target-feature=+dotprod` |
 //! | `x86_64` | `portable`; [`kernels::supported_kernels`] lists `avx2` and `avx512-vnni` | |
 //! | all others | `portable` | |
 //!
-//! `--cfg vitreous_kernels="portable"` among the flags forces this table; another name forces another.
-//! Each table reads int8 weights in an order of its own, which `vitreous convert --for` writes; `portable`
-//! reads every order. A file in another order is refused with [`Error::Layout`].
+//! DSP instructions are optional on Armv8-M. Cores with an FPU have them, with hardly an exception. On one that
+//! does not, the first of these instructions is a usage fault; `-C target-feature=-dsp` then gives `portable`.
+//! `--cfg vitreous_kernels="portable"` among the flags forces this table; another name forces another, which
+//! the core must be able to run, with its FPU switched on. A name that the target can't have ends the build.
+//!
+//! Each table reads int8 weights in an order of its own, which `vitreous convert --for` writes for a core, a
+//! chip or a target; `portable` reads every order. A file in another order is refused with [`Error::Layout`],
+//! and the Rust file of `--emit-rust` refuses it when it is compiled ([`kernels::reads`]).
 //!
 //! # Features
 //! Both are off by default.

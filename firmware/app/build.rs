@@ -31,6 +31,11 @@ fn main() {
     if board.target.starts_with("riscv") {
         println!("cargo:rustc-link-arg=-Tmemory.x");
     }
+    println!("cargo:rustc-check-cfg=cfg(enable_fpu)");
+    // cortex-m-rt switches the FPU on for the other ABI alone.
+    if board.target == "thumbv7em-none-eabi" {
+        println!("cargo:rustc-cfg=enable_fpu");
+    }
     println!("cargo:rustc-link-arg=-Tlink.x");
     // Without this the linker would place the vector table by its own page size, not by the map.
     println!("cargo:rustc-link-arg=--nmagic");

@@ -13,6 +13,7 @@ pub mod image_input;
 pub mod inspect;
 pub mod interrupt;
 pub mod kernels;
+pub mod machine;
 pub mod metrics;
 pub mod model_file;
 pub mod output;

@@ -16,7 +16,8 @@ use crate::width;
 const WORKSPACES: [&str; 4] = [".", "firmware/app", "fuzz", "benches/peers/rust"];
 
 /// One board for each kernel table that no host compiles, and its firmware.
-const LINTED_BOARDS: [&str; 5] = ["qemu-m0", "qemu-m4", "qemu-m55", "qemu-riscv32", "qemu-cortex-a"];
+const LINTED_BOARDS: [&str; 6] =
+    ["qemu-m0", "qemu-m4", "qemu-m4-softfp", "qemu-m55", "qemu-riscv32", "qemu-cortex-a"];
 
 /// What is published.
 const PACKAGES: [&str; 3] = ["vitreous", "vitreous-protocol", "vitreous-tools"];

@@ -12,6 +12,7 @@
 
 #[cfg(all(target_arch = "aarch64", target_feature = "neon", not(table = "soft-float")))]
 mod aarch64;
+mod choice;
 #[cfg(table = "cortex-m-dsp")]
 mod cortex_m_dsp;
 #[cfg(table = "cortex-m-helium")]
@@ -33,7 +34,7 @@ mod x86;
 pub use portable::PORTABLE;
 pub use spec::{AttentionMemory, TableSpec};
 
-// The module with this machine's own tables: its `default`, `supported` and `SPECS`.
+// The module with this machine's own tables: its `default`, `DEFAULT`, `supported` and `SPECS`.
 #[cfg(all(target_arch = "aarch64", target_feature = "neon", not(table = "soft-float")))]
 use aarch64 as native;
 #[cfg(table = "cortex-m-dsp")]
@@ -55,7 +56,7 @@ use x86 as native;
 
 use half::f16;
 
-use crate::tensor::{rows, rows_mut, LinearF16, LinearI8, NormWeights, RowsI8};
+use crate::tensor::{rows, rows_mut, LinearF16, LinearI8, NormWeights, PanelLayout, RowsI8};
 
 /// Nonlinearity of the MLP's hidden layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -273,6 +274,29 @@ pub struct AttentionScratch<'a> {
 /// The table for this build.
 pub fn default_kernels() -> &'static Kernels {
     native::default()
+}
+
+/// Name, weight layout and memory of the table for this build.
+pub const fn default_spec() -> &'static TableSpec {
+    native::DEFAULT
+}
+
+/// Whether the table for this build reads int8 weights in panels of `nr` outputs by `kr` inputs. The Rust file
+/// that `vitreous convert --emit-rust` writes asks while it is compiled, so that firmware with a model for
+/// another core is never built.
+pub const fn reads(nr: u8, kr: u8) -> bool {
+    native::DEFAULT.reads(PanelLayout { nr, kr })
+}
+
+/// What `vitreous convert --for` takes to write a file that every table of this build reads.
+pub(crate) fn convert_for() -> &'static str {
+    // All but the default one read the layout of vectors.
+    let is_x86 = cfg!(all(target_arch = "x86_64", not(table = "soft-float")));
+    if is_x86 {
+        spec::AVX2.convert_for()
+    } else {
+        native::DEFAULT.convert_for()
+    }
 }
 
 /// The tables that this machine can run: the fastest first, `portable` last.

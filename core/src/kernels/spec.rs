@@ -1,6 +1,7 @@
 //! What a memory plan and a converter must know of a kernel table. These facts are available on every
 //! machine, even on one that lacks the table's instructions: a host plans and packs for a target.
 
+use super::choice::Processor;
 use crate::tensor::{padded, PanelLayout, ALIGN};
 
 /// Name, weight layout and memory of a kernel table.
@@ -49,14 +50,35 @@ pub struct AttentionMemory {
 
 impl TableSpec {
     /// Whether the int8 kernels can read a weight layout.
-    pub fn reads(&self, layout: PanelLayout) -> bool {
-        layout == self.layout || (self.reads_every_layout && layout.is_valid())
+    pub const fn reads(&self, layout: PanelLayout) -> bool {
+        let is_own = layout.nr == self.layout.nr && layout.kr == self.layout.kr;
+        is_own || (self.reads_every_layout && layout.is_valid())
     }
 
     /// The table for which a file of this layout is planned by default: the table of bare-metal targets with
     /// this layout, or `portable` if there is none. (A host plans for the table that it runs.)
     pub fn of_layout(layout: PanelLayout) -> &'static TableSpec {
         ON_TARGETS.into_iter().find(|spec| spec.layout == layout).unwrap_or(&PORTABLE)
+    }
+
+    /// The table that a build for a target has: a triple such as `thumbv7em-none-eabihf`, the core that
+    /// `-C target-cpu` names, and features as `-C target-feature` takes them (`+dotprod,-neon`; empty if it is
+    /// not given). Targets that this crate does not know have [`PORTABLE`], and so has x86-64, whose tables are
+    /// picked at run time.
+    pub fn of_target(target: &str, cpu: Option<&str>, features: &str) -> &'static TableSpec {
+        Processor { target, cpu, features }.table().and_then(Self::find).unwrap_or(&PORTABLE)
+    }
+
+    /// What `vitreous convert --for` takes to write a file in this table's layout.
+    pub fn convert_for(&self) -> &'static str {
+        match self.name {
+            "cortex-m-dsp" => "cortex-m4",
+            "cortex-m-helium" => "cortex-m55",
+            "soft-float" => "cortex-m0",
+            "neon" | "neon-dotprod" => "aarch64",
+            "avx2" | "avx512-vnni" => "x86-64",
+            _ => "portable",
+        }
     }
 
     /// The table of this name, of any machine.

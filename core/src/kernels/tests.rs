@@ -13,11 +13,20 @@ use half::f16;
 use proptest::prelude::*;
 
 use super::{
-    supported_kernels, Attention, AttentionScratch, Epilogue, Kernels, LinearF16, LinearI8, NormWeights,
-    RowShape, RowsI8, PORTABLE,
+    default_kernels, default_spec, reads, supported_kernels, Attention, AttentionScratch, Epilogue, Kernels,
+    LinearF16, LinearI8, NormWeights, RowShape, RowsI8, TableSpec, PORTABLE,
 };
 use crate::kernels::Activation;
 use crate::tensor::{padded, PanelLayout, ALIGN};
+
+#[test]
+fn what_is_known_of_the_default_table_is_what_the_table_says() {
+    assert_eq!(default_kernels().spec.name, default_spec().name);
+    let PanelLayout { nr, kr } = default_spec().layout;
+    assert!(reads(nr, kr) && reads(2, 1) == default_spec().reads(PanelLayout::PAIRED) && !reads(0, 0));
+    let written = TableSpec::find(default_spec().name).expect("every table has a name");
+    assert_eq!(written.layout, default_spec().layout);
+}
 
 const EPILOGUES: [Epilogue; 4] = [
     Epilogue::None,

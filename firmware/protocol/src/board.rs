@@ -139,7 +139,7 @@ const QEMU_M33: Board = Board {
 /// Sources of the maps: Arm application notes AN386, AN500, AN505 and AN547; QEMU's `hw/riscv/virt.c` and
 /// `hw/arm/virt.c`. The Armv8-M boards start in secure state, so their memories are used at their secure
 /// addresses.
-pub const BOARDS: [Board; 7] = [
+pub const BOARDS: [Board; 8] = [
     QEMU_M4,
     Board {
         name: "qemu-m7",
@@ -200,6 +200,13 @@ pub const BOARDS: [Board; 7] = [
         target: "thumbv6m-none-eabi",
         cpu: "cortex-m0plus",
         kernels: "soft-float",
+        ..QEMU_M4
+    },
+    // The FPU in use, but floats in integer registers between functions, as in many C projects (softfp).
+    Board {
+        name: "qemu-m4-softfp",
+        core: "Cortex-M4, soft-float ABI",
+        target: "thumbv7em-none-eabi",
         ..QEMU_M4
     },
 ];

@@ -1,12 +1,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{ensure, Context, Result};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde::Serialize;
-use vitreous::kernels::spec;
 use vitreous::models::ipt::Task;
 use vitreous::models::vit::DEFAULT_TILE_ROWS;
-use vitreous::tensor::PanelLayout;
 
 use super::load::{FloatModel, LoadArgs};
 use super::progress::Bars;
@@ -18,6 +16,7 @@ use crate::converted::ConvertedModel;
 use crate::degrade::Picture;
 use crate::image_input::{images_below, Loaded};
 use crate::inspect::{inspect, Inspection};
+use crate::machine::Machine;
 use crate::output::{self, Kind, Plan};
 use crate::quantize::{
     choose_precision, quantize, rust_source, IptSensitivity, PrecisionChoice, Quantize, QuantizeOptions,
@@ -68,50 +67,21 @@ pub struct ConvertArgs {
     /// Images to measure on, evenly spread over the folder.
     #[arg(long, value_name = "N", default_value_t = 16)]
     limit: usize,
-    /// Kernels that the file is meant for: their order of the int8 weights. A host reads every order, a
-    /// microcontroller only its own.
-    #[arg(long = "for", value_name = "KERNELS", value_enum, default_value_t = LayoutArg::Portable)]
-    layout: LayoutArg,
+    /// Machine that the file is meant for: its kernels' order of the int8 weights. A core (cortex-m0plus,
+    /// cortex-m4, m33, cortex-m55, riscv32, …), a chip (rp2350, stm32h743, nrf52840, esp32c3, …), a target
+    /// triple, or x86-64, aarch64, portable. A host reads every order, a microcontroller only its own.
+    #[arg(long = "for", value_name = "MACHINE", value_parser = Machine::parse, default_value = "portable")]
+    machine: Machine,
     /// Also write a Rust file with the model as an aligned static, the memory that it needs, and its labels
     /// or tasks.
     #[arg(long, value_name = "FILE")]
     emit_rust: Option<PathBuf>,
+    /// Section of the firmware in which the Rust file places the model, such as that of an external flash in
+    /// the linker script.
+    #[arg(long, value_name = "SECTION", requires = "emit_rust", value_parser = parse_section)]
+    link_section: Option<String>,
     #[command(flatten)]
     load: LoadArgs,
-}
-
-/// Orders of int8 weights by the kernels that read them.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum LayoutArg {
-    /// Row by row: any machine without kernels of its own.
-    Portable,
-    /// Cores without FPU: RV32IM, and by other names cortex-m0, cortex-m3, cortex-m23.
-    #[value(name = "riscv32", aliases = ["cortex-m0", "cortex-m3", "cortex-m23"])]
-    SoftFloat,
-    /// Cores with DSP instructions (SMLAD); by other names cortex-m7, cortex-m33.
-    #[value(alias = "cortex-m7", alias = "cortex-m33")]
-    CortexM4,
-    /// Cores with Helium; by another name cortex-m85.
-    #[value(alias = "cortex-m85")]
-    CortexM55,
-    /// AVX2 and AVX-512 VNNI: 16 outputs side by side, 4 inputs of each together.
-    #[value(name = "x86-64")]
-    X86,
-    /// NEON, with and without SDOT: the same order.
-    #[value(name = "aarch64")]
-    AArch64,
-}
-
-impl LayoutArg {
-    fn layout(self) -> PanelLayout {
-        match self {
-            LayoutArg::Portable => PanelLayout::ROW_MAJOR,
-            LayoutArg::SoftFloat => spec::SOFT_FLOAT.layout,
-            LayoutArg::CortexM4 => spec::CORTEX_M_DSP.layout,
-            LayoutArg::CortexM55 => spec::CORTEX_M_HELIUM.layout,
-            LayoutArg::X86 | LayoutArg::AArch64 => PanelLayout::VECTOR,
-        }
-    }
 }
 
 #[derive(Serialize)]
@@ -186,7 +156,7 @@ impl ConvertArgs {
         let mut options = QuantizeOptions {
             model_version: self.model_version,
             name: self.name.clone(),
-            layout: self.layout.layout(),
+            layout: self.machine.layout(),
             ..QuantizeOptions::default()
         };
         for pattern in &self.keep_f16 {
@@ -206,7 +176,8 @@ impl ConvertArgs {
             .with_context(|| format!("cannot convert {}", self.checkpoint.display()))?;
         let model = ConvertedModel::from_bytes(M::FAMILY, AlignedBytes::copy_of(&bytes), &self.output)?;
         let inspection = inspect(&model, None, DEFAULT_TILE_ROWS)?;
-        self.write(&bytes, |include| rust_source(&model, &inspection.name, include))?;
+        let section = self.link_section.as_deref();
+        self.write(&bytes, |include| rust_source(&model, &inspection.name, include, section))?;
         let keep_f16 = options.keep_f16.iter().map(M::Layer::to_string).collect();
         Ok(self.report(inspection, keep_f16, choice, stream))
     }
@@ -258,6 +229,12 @@ impl ConvertArgs {
         let spread = (0..take).map(|i| Loaded::or_warn(&files[i * files.len() / take], Picture::load));
         Ok(spread.collect::<Result<_, _>>()?)
     }
+}
+
+/// A section's name, which goes into the Rust file and on to the linker.
+fn parse_section(name: &str) -> Result<String, String> {
+    let is_one = !name.is_empty() && name.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '"' | '\\'));
+    is_one.then(|| name.to_owned()).ok_or_else(|| format!("`{}` names no section", printable(name)))
 }
 
 /// The middles of pictures, as windows.

@@ -48,7 +48,7 @@ pub struct RestoreArgs {
     #[arg(long, default_value_t = 0, conflicts_with = "target", value_parser = super::parse_threads)]
     threads: usize,
     /// Restore on this emulated target instead of this machine: qemu-m4, qemu-m7, qemu-m33, qemu-m55,
-    /// qemu-riscv32, qemu-cortex-a, qemu-m0.
+    /// qemu-riscv32, qemu-cortex-a, qemu-m0, qemu-m4-softfp.
     #[arg(long)]
     target: Option<Target>,
     /// Longest time for the target, in seconds.

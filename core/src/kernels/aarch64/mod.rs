@@ -22,6 +22,15 @@ pub(super) fn supported() -> impl Iterator<Item = &'static Kernels> {
     dotprod.into_iter().chain([&NEON])
 }
 
+/// What is known of the table for this build.
+pub(super) const DEFAULT: &TableSpec = if cfg!(table = "neon-dotprod") {
+    &spec::NEON_DOTPROD
+} else if cfg!(table = "neon") {
+    &spec::NEON
+} else {
+    &spec::PORTABLE
+};
+
 /// The table for this build.
 pub(super) fn default() -> &'static Kernels {
     if cfg!(table = "neon-dotprod") {

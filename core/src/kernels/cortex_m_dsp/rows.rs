@@ -12,6 +12,8 @@ const GROUP: usize = 8;
 /// Elements that the loops of layer norm take at a time: one for each partial sum.
 const PARTIALS: usize = 16;
 
+// Numbers go in and out as their bits: the registers of floats depend on the target's ABI, those of integers
+// do not.
 extern "C" {
     fn vitreous_dsp_largest(x: *const f32, groups: usize) -> u32;
     fn vitreous_dsp_quantize(x: *const f32, codes: *mut i8, groups: usize, magnitude: u32) -> u32;
@@ -19,8 +21,8 @@ extern "C" {
         x: *const f32,
         codes: *mut i8,
         groups: usize,
-        factor: f32,
-        zero_point: f32,
+        factor: u32,
+        zero_point: u32,
     ) -> u32;
     fn vitreous_dsp_quantize_pairs(
         x: *const f32,
@@ -32,14 +34,14 @@ extern "C" {
     ) -> u32;
     fn vitreous_dsp_widen(x: *const f16, out: *mut f32, groups: usize);
     fn vitreous_dsp_narrow(x: *const f32, out: *mut f16, groups: usize) -> u32;
-    fn vitreous_dsp_norm_sum(x: *const f16, out: *mut f32, groups: usize) -> f32;
-    fn vitreous_dsp_norm_squares(out: *mut f32, groups: usize, mean: f32) -> f32;
+    fn vitreous_dsp_norm_sum(x: *const f16, out: *mut f32, groups: usize) -> u32;
+    fn vitreous_dsp_norm_squares(out: *mut f32, groups: usize, mean: u32) -> u32;
     fn vitreous_dsp_norm_scale(
         out: *mut f32,
         gamma: *const f32,
         beta: *const f32,
         groups: usize,
-        factor: f32,
+        factor: u32,
     );
 }
 
@@ -81,8 +83,9 @@ pub(super) fn quantize_row_above(x: &[f32], floor: f32, out: &mut [i8]) -> (f32,
     };
     if !whole.is_empty() {
         let (from, to, count) = (whole.as_ptr(), codes.as_mut_ptr(), whole.len() / GROUP);
+        let (factor, zero_point) = (row.factor.to_bits(), row.zero_point_f32.to_bits());
         // SAFETY: reads as many elements as there are, and writes as many codes.
-        let invalid = unsafe { vitreous_dsp_quantize_above(from, to, count, row.factor, row.zero_point_f32) };
+        let invalid = unsafe { vitreous_dsp_quantize_above(from, to, count, factor, zero_point) };
         if invalid != 0 {
             return portable::quantize_row_above(x, floor, out);
         }
@@ -180,9 +183,9 @@ fn norm_row(x: &[f16], weights: &NormWeights, out: &mut [f32]) {
     // SAFETY: `groups` times sixteen elements are read of x, γ and β, and written to out; all of them are so
     // long.
     unsafe {
-        let mean = vitreous_dsp_norm_sum(x.as_ptr(), to, groups) * reciprocal;
-        let variance = vitreous_dsp_norm_squares(to, groups, mean) * reciprocal;
-        let factor = inverse_sqrt(variance + weights.eps);
+        let mean = f32::from_bits(vitreous_dsp_norm_sum(x.as_ptr(), to, groups)) * reciprocal;
+        let squares = f32::from_bits(vitreous_dsp_norm_squares(to, groups, mean.to_bits()));
+        let factor = inverse_sqrt(squares * reciprocal + weights.eps).to_bits();
         vitreous_dsp_norm_scale(to, weights.gamma.as_ptr(), weights.beta.as_ptr(), groups, factor);
     }
 }

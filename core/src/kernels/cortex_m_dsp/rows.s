@@ -217,12 +217,12 @@ vitreous_function vitreous_dsp_quantize_pairs
 
     .pushsection .text.vitreous_dsp_quantize_above, "ax", %progbits
     .balign 4
-@ fn(x, codes, count / 8, factor: f32, zero_point: f32) -> u32: round(x * factor + zero_point), -128 to 127.
-@ Not zero as above.
+@ fn(x, codes, count / 8, bits of factor, bits of zero_point) -> u32: round(x * factor + zero_point), -128 to
+@ 127. Not zero as above.
 vitreous_function vitreous_dsp_quantize_above
     push    {r4-r11, lr}
-    vmov.f32 s8, s0
-    vmov.f32 s9, s1
+    vmov    s8, r3
+    vldr    s9, [sp, #36]
     vitreous_clear_exceptions r3
 1:  vitreous_scaled_eight
     vadd.f32 s0, s0, s9
@@ -349,12 +349,13 @@ vitreous_function vitreous_dsp_narrow
     .pushsection .text.vitreous_dsp_norm, "ax", %progbits
     .balign 4
 .Lvitreous_zeros:
-    .fill   16, 4, 0
-@ fn(x, out, count / 16) -> f32: out = x, widened; their sum in the canonical order.
+    .fill   8, 4, 0
+@ fn(x, out, count / 16) -> u32: out = x, widened; the bits of their sum in the canonical order.
 vitreous_function vitreous_dsp_norm_sum
     vpush   {s16-s31}
     adr     r3, .Lvitreous_zeros
-    vldmia  r3, {s16-s31}
+    vldmia  r3, {s16-s23}
+    vldmia  r3, {s24-s31}
 1:  vldmia  r0!, {s0-s3}
     vcvtb.f32.f16 s8, s0
     vcvtt.f32.f16 s9, s0
@@ -396,14 +397,17 @@ vitreous_function vitreous_dsp_norm_sum
 .Lvitreous_sum_partials:
     vitreous_tree
     vpop    {s16-s31}
+    vmov    r0, s0
     bx      lr
 
-@ fn(out, count / 16, mean: f32) -> f32: out -= mean; the sum of squares in the canonical order.
+@ fn(out, count / 16, bits of mean) -> u32: out -= mean; the bits of the sum of squares in the canonical
+@ order.
 vitreous_function vitreous_dsp_norm_squares
     vpush   {s16-s31}
     adr     r3, .Lvitreous_zeros
-    vldmia  r3, {s16-s31}
-    vmov.f32 s15, s0
+    vldmia  r3, {s16-s23}
+    vldmia  r3, {s24-s31}
+    vmov    s15, r2
 1:  vitreous_squares_of_eight
     vadd.f32 s16, s16, s0
     vadd.f32 s17, s17, s1
@@ -426,10 +430,10 @@ vitreous_function vitreous_dsp_norm_squares
     bne     1b
     b       .Lvitreous_sum_partials
 
-@ fn(out, gamma, beta, count / 16, factor: f32): out = out * factor * gamma + beta.
+@ fn(out, gamma, beta, count / 16, bits of factor): out = out * factor * gamma + beta.
 vitreous_function vitreous_dsp_norm_scale
     vpush   {s16-s23}
-    vmov.f32 s16, s0
+    vldr    s16, [sp, #32]
     lsl     r3, r3, #1
 1:  vldmia  r0, {s0-s7}
     vldmia  r1!, {s8-s15}

@@ -44,6 +44,9 @@ pub(super) fn supported() -> impl Iterator<Item = &'static Kernels> {
     core::iter::once(&TABLE)
 }
 
+/// What is known of the table for this build.
+pub(super) const DEFAULT: &TableSpec = &spec::CORTEX_M_HELIUM;
+
 /// The table for this build.
 pub(super) fn default() -> &'static Kernels {
     &TABLE

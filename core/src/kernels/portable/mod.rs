@@ -49,6 +49,10 @@ pub(super) fn supported() -> impl Iterator<Item = &'static Kernels> {
     core::iter::empty()
 }
 
+/// What is known of the table for this build.
+#[allow(dead_code, reason = "of machines that have no other table")]
+pub(super) const DEFAULT: &super::TableSpec = &super::spec::PORTABLE;
+
 /// The table for this build.
 #[allow(dead_code, reason = "of machines that have no other table")]
 pub(super) fn default() -> &'static Kernels {

@@ -52,6 +52,10 @@ pub(super) fn supported() -> impl Iterator<Item = &'static Kernels> {
     core::iter::once(&TABLE)
 }
 
+/// What is known of the table for this build.
+#[cfg(table = "soft-float")]
+pub(super) const DEFAULT: &TableSpec = &spec::SOFT_FLOAT;
+
 /// The table for this build.
 #[cfg(table = "soft-float")]
 pub(super) fn default() -> &'static Kernels {

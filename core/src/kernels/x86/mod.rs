@@ -21,6 +21,9 @@ pub(super) fn supported() -> impl Iterator<Item = &'static Kernels> {
     [avx512, avx2].into_iter().flatten()
 }
 
+/// What is known of the table for this build.
+pub(super) const DEFAULT: &TableSpec = &spec::PORTABLE;
+
 /// The table for this build. The processor's instructions are only known at run time, so it is the portable
 /// one.
 pub(super) fn default() -> &'static Kernels {

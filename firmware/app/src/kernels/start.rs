@@ -8,6 +8,10 @@ use semihosting::println;
 #[path = "../start/aarch64.rs"]
 mod aarch64;
 
+#[cfg(enable_fpu)]
+#[path = "../start/fpu.rs"]
+mod fpu;
+
 #[cfg(target_arch = "arm")]
 #[cortex_m_rt::entry]
 fn main() -> ! {

@@ -10,6 +10,8 @@ use crate::report;
 mod aarch64;
 #[cfg(target_arch = "arm")]
 mod cortex_m;
+#[cfg(enable_fpu)]
+mod fpu;
 #[cfg(target_arch = "riscv32")]
 mod riscv;
 
