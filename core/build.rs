@@ -1,8 +1,8 @@
 //! Picks the kernel table that `default_kernels` has: `cfg(table = "…")`.
 //!
 //! Rust doesn't tell a crate on stable whether a Cortex-M has its DSP or Helium instructions. The target
-//! triple, `-C target-cpu` and `-C target-feature` do. `--cfg vitreous_kernels="portable"` (or another table's
-//! name) in the rustflags forces one.
+//! triple, `-C target-cpu` and `-C target-feature` do. `--cfg vitreous_kernels="portable"` (or another
+//! table's name) in the rustflags forces one.
 
 #[path = "src/kernels/choice.rs"]
 mod choice;
@@ -77,7 +77,8 @@ fn features() -> String {
     known.chain(codegen_options("target-feature=")).collect::<Vec<_>>().join(",")
 }
 
-/// Values of `-C name=value` among the flags, in their order; the compiler takes the last one of a core's name.
+/// Values of `-C name=value` among the flags, in their order; the compiler takes the last one of a core's
+/// name.
 fn codegen_options(name: &str) -> Vec<String> {
     let flags = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
     let flags = flags.replace("-C\u{1f}", "-C").replace("--codegen\u{1f}", "-C").replace("--codegen=", "-C");

@@ -126,10 +126,11 @@
 //! | `x86_64` | `portable`; [`kernels::supported_kernels`] lists `avx2` and `avx512-vnni` | |
 //! | all others | `portable` | |
 //!
-//! DSP instructions are optional on Armv8-M. Cores with an FPU have them, with hardly an exception. On one that
-//! does not, the first of these instructions is a usage fault; `-C target-feature=-dsp` then gives `portable`.
-//! `--cfg vitreous_kernels="portable"` among the flags forces this table; another name forces another, which
-//! the core must be able to run, with its FPU switched on. A name that the target can't have ends the build.
+//! DSP instructions are optional on Armv8-M. Cores with an FPU have them, with hardly an exception. On one
+//! that does not, the first of these instructions is a usage fault; `-C target-feature=-dsp` then gives
+//! `portable`. `--cfg vitreous_kernels="portable"` among the flags forces this table; another name forces
+//! another, which the core must be able to run, with its FPU switched on. A name that the target can't have
+//! ends the build.
 //!
 //! Each table reads int8 weights in an order of its own, which `vitreous convert --for` writes for a core, a
 //! chip or a target; `portable` reads every order. A file in another order is refused with [`Error::Layout`],

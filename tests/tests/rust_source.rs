@@ -1,5 +1,5 @@
-//! The file that `convert --emit-rust` writes: compiled without warnings and run, it must state the same as the
-//! engine; built for another core than the model's, it must be refused.
+//! The file that `convert --emit-rust` writes: compiled without warnings and run, it must state the same as
+//! the engine; built for another core than the model's, it must be refused.
 
 use std::fs;
 use std::path::Path;

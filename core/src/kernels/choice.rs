@@ -1,5 +1,5 @@
-//! The kernel table that a build for a target has, by what the compiler is told. The engine's build script and
-//! the converter (`TableSpec::of_target`) both ask this file. So a converted file fits the build.
+//! The kernel table that a build for a target has, by what the compiler is told. The engine's build script
+//! and the converter (`TableSpec::of_target`) both ask this file. So a converted file fits the build.
 
 /// Cores with FPU and DSP instructions. A compiler that is given the name uses the FPU on either float ABI.
 const DSP_CORES: [&str; 4] = ["cortex-m4", "cortex-m7", "cortex-m33", "cortex-m35p"];

@@ -281,9 +281,9 @@ pub const fn default_spec() -> &'static TableSpec {
     native::DEFAULT
 }
 
-/// Whether the table for this build reads int8 weights in panels of `nr` outputs by `kr` inputs. The Rust file
-/// that `vitreous convert --emit-rust` writes asks while it is compiled, so that firmware with a model for
-/// another core is never built.
+/// Whether the table for this build reads int8 weights in panels of `nr` outputs by `kr` inputs. The Rust
+/// file that `vitreous convert --emit-rust` writes asks while it is compiled, so that firmware with a model
+/// for another core is never built.
 pub const fn reads(nr: u8, kr: u8) -> bool {
     native::DEFAULT.reads(PanelLayout { nr, kr })
 }

@@ -62,9 +62,9 @@ impl TableSpec {
     }
 
     /// The table that a build for a target has: a triple such as `thumbv7em-none-eabihf`, the core that
-    /// `-C target-cpu` names, and features as `-C target-feature` takes them (`+dotprod,-neon`; empty if it is
-    /// not given). Targets that this crate does not know have [`PORTABLE`], and so has x86-64, whose tables are
-    /// picked at run time.
+    /// `-C target-cpu` names, and features as `-C target-feature` takes them (`+dotprod,-neon`; empty if it
+    /// is not given). Targets that this crate does not know have [`PORTABLE`]. So has x86-64, whose tables
+    /// are picked at run time.
     pub fn of_target(target: &str, cpu: Option<&str>, features: &str) -> &'static TableSpec {
         Processor { target, cpu, features }.table().and_then(Self::find).unwrap_or(&PORTABLE)
     }

@@ -33,7 +33,7 @@ pub fn rust_source(model: &ConvertedModel, name: &str, path: &Path, section: Opt
 }
 
 /// Of every item, since no firmware needs all of them.
-const ALLOW: &str = "#[allow(dead_code)]";
+const ALLOW: &str = "#[allow(dead_code, reason = \"few programs use all items\")]";
 
 fn of_classifier(engine: &Engine, start: &str) -> String {
     let c = engine.config();
@@ -76,8 +76,8 @@ pub static LABELS: [&str; {count}] = [
     )
 }
 
-/// A name for every class, `class 7` where the model has none. Without it, firmware that looks a class up would
-/// give the same answer for all of them. Values that are no classes need no names.
+/// A name for every class, `class 7` where the model has none. Without it, firmware that looks a class up
+/// would give the same answer for all of them. Values that are no classes need no names.
 fn labels(engine: &Engine) -> Vec<String> {
     let config = engine.config();
     if config.output == Output::Values && engine.labels().is_empty() {
@@ -171,8 +171,8 @@ pub static MODEL: &[u8] = &ALIGNED.0;
 const _: () = assert!(
     vitreous::kernels::reads({nr}, {kr}),
     "this model's weights lie in the order of {machine}, which the kernels of this build do not read. \
-{way_out}     If the core is another one, convert the model again: `vitreous convert --for` takes the name of this \
-     build's core, chip or target triple."
+{way_out}     If the core is another one, convert the model again: `vitreous convert --for` takes the name \
+     of this build's core, chip or target triple."
 );
 "#,
         name = printable(name),
