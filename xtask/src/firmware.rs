@@ -28,7 +28,7 @@ pub fn command(arguments: &[&str]) -> Result<()> {
     }
     for board in boards {
         let elf = build(board, opt_level, work)?;
-        println!("{:14}{}", board.name, elf.display());
+        println!("{:15}{}", board.name, elf.display());
     }
     Ok(())
 }

@@ -121,7 +121,7 @@ pub fn command(install: bool) -> Result<()> {
         };
         let emulator =
             find_program(board.emulator).map_or("no emulator".into(), |path| path.display().to_string());
-        println!("{:14}{toolchain}; {emulator}", board.name);
+        println!("{:15}{toolchain}; {emulator}", board.name);
     }
     if lack.is_nothing() {
         return Ok(());
