@@ -10,6 +10,7 @@ use vitreous_tools::converted::ConvertedModel;
 use vitreous_tools::machine::Machine;
 use vitreous_tools::quantize::{quantize, rust_source, QuantizeOptions};
 use vitreous_tools::restorer::Restorer;
+use vitreous_tools::target::note_skipped;
 
 /// Prints the generated constants; `band_bytes` is evaluated by the compiler, as it is for a static.
 const MAIN: &str = r#"
@@ -37,23 +38,32 @@ fn the_generated_rust_of_a_restorer_says_what_the_engine_says() {
     let source = rust_source(&model, "random", "model.vtr".as_ref(), None).expect("a Rust file");
     std::fs::write(path("restorer.rs"), source).expect("writable");
     std::fs::write(path("main.rs"), MAIN).expect("writable");
-    let compiled = Command::new("rustc")
-        .current_dir(folder.path())
-        .args(["--edition", "2021", "-D", "warnings", "main.rs", "-o", "program"])
-        .output();
-    let compiled = match compiled {
-        Ok(output) => output,
-        Err(error) => return println!("skipped: no rustc on the path: {error}"),
-    };
-    assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
-    let output = Command::new(path("program")).output().expect("runs");
+    let Some(printed) = printed_by(folder.path()) else { return };
     let band = |task, width| restorer.memory(task, width).expect("a plan").band.bytes();
     let mut expected = format!("{} 0 {} {}\n", restorer.file().bytes().len(), config.window, band(2, 321));
     for (index, task) in config.tasks.iter().enumerate() {
         let arena = restorer.memory(index, 1).expect("a plan").arena;
         expected += &format!("{task} {arena} {} {}\n", band(index, 1), band(index, 321));
     }
-    assert_eq!(String::from_utf8_lossy(&output.stdout), expected);
+    assert_eq!(printed, expected);
+}
+
+/// What `main.rs` of a folder prints, compiled without a warning; `None` without a compiler on the path.
+fn printed_by(folder: &Path) -> Option<String> {
+    let compiled = Command::new("rustc")
+        .current_dir(folder)
+        .args(["--edition", "2021", "-D", "warnings", "main.rs", "-o", "program"])
+        .output();
+    let compiled = match compiled {
+        Ok(output) => output,
+        Err(error) => {
+            note_skipped(&format!("generated Rust: no rustc on the path: {error}"));
+            return None;
+        }
+    };
+    assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+    let output = Command::new(folder.join("program")).output().expect("runs");
+    Some(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// Writes a random classifier for a machine and its Rust file, `model.vtr` and `model.rs`.
@@ -75,17 +85,8 @@ fn a_classifier_without_labels_names_its_classes_and_unused_items_are_no_warning
     write_classifier(folder.path(), "portable", Some(".data.model"));
     let main = "mod model;\nfn main() {\n    print!(\"{}\", model::LABELS[3]);\n}\n";
     fs::write(folder.path().join("main.rs"), main).expect("writable");
-    let compiled = Command::new("rustc")
-        .current_dir(folder.path())
-        .args(["--edition", "2021", "-D", "warnings", "main.rs", "-o", "program"])
-        .output();
-    let compiled = match compiled {
-        Ok(output) => output,
-        Err(error) => return println!("skipped: no rustc on the path: {error}"),
-    };
-    assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
-    let output = Command::new(folder.path().join("program")).output().expect("runs");
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "class 3");
+    let Some(printed) = printed_by(folder.path()) else { return };
+    assert_eq!(printed, "class 3");
     let source = fs::read_to_string(folder.path().join("model.rs")).expect("readable");
     assert!(source.contains("#[unsafe(link_section = \".data.model\")]\nstatic ALIGNED"), "{source}");
 }
@@ -112,10 +113,14 @@ fn check_firmware(machine: &str, target: &str, flags: &str) -> Option<Output> {
         .args(["check", "--offline", "--target", target, "--target-dir"])
         .arg(built)
         .output();
-    let output = output.map_err(|error| println!("skipped: no cargo on the path: {error}")).ok()?;
+    let output = output
+        .map_err(|error| {
+            note_skipped(&format!("firmware with generated Rust: no cargo on the path: {error}"))
+        })
+        .ok()?;
     let errors = String::from_utf8_lossy(&output.stderr);
     if errors.contains("can't find crate for `core`") {
-        println!("skipped: {target} is not installed");
+        note_skipped(&format!("firmware with generated Rust: {target} is not installed"));
         return None;
     }
     Some(output)
